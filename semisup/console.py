@@ -1,0 +1,33 @@
+"""Progress of long work, for people and for log files.
+
+Both go to standard error: standard output stays clean for results and `--json`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def track(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
+    """Go through `items` and show how far the work has come.
+
+    A bar with the time left on a terminal; nothing on a stream that is no terminal, where a bar
+    would fill the log.
+
+    Args:
+        items: what to go through.
+        description: what is being done, such as "making scenes".
+        total: number of items, where `items` has no length.
+    """
+    if not sys.stderr.isatty():
+        yield from items
+        return
+    from rich.console import Console  # slow to import; only where there is a terminal
+    from rich.progress import track as bar
+
+    console = Console(stderr=True)
+    yield from bar(items, description=description, total=total, console=console)

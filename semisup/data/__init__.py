@@ -1,0 +1,1 @@
+"""Data sets in their own layout, splits, transforms and endless streams."""

@@ -1,0 +1,85 @@
+"""What every data set is: ids, images and masks in its own on-disk layout."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from torch import Tensor
+
+Colour = tuple[int, int, int]
+
+
+class SegmentationData(ABC):
+    """One subset of a data set on disk.
+
+    Nothing is decoded before it is asked for, and `image` never opens a mask.
+
+    Args:
+        root: the folder that holds the data set.
+        subset: which list of ids, such as "train" or "val".
+
+    Attributes:
+        root: where the files were found.
+        subset: as given.
+        ids: image ids, in the order of the list.
+        classes: K names; position is the label id.
+        palette: K colours (R, G, B).
+    """
+
+    name: ClassVar[str]
+    """Name in the catalogue."""
+
+    train_subset: ClassVar[str] = "train"
+    """Subset that a recipe trains on unless it says otherwise."""
+
+    eval_subset: ClassVar[str] = "val"
+    """Subset that a recipe reports on unless it says otherwise."""
+
+    root: Path
+    subset: str
+    ids: Sequence[str]
+    classes: tuple[str, ...]
+    palette: tuple[Colour, ...]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return len(self.classes)
+
+    @abstractmethod
+    def image_path(self, index: int) -> Path:
+        """Where image `index` lies."""
+
+    @abstractmethod
+    def mask_path(self, index: int) -> Path:
+        """Where the mask of image `index` lies (opened by `mask` alone)."""
+
+    @abstractmethod
+    def image(self, index: int) -> Tensor:
+        """Image `index`: uint8 3HW, RGB.
+
+        Raises:
+            DataError: the file is missing, truncated or no picture; names the file.
+        """
+
+    @abstractmethod
+    def mask(self, index: int) -> Tensor:
+        """Ground truth of image `index`: uint8 HW, 0..K-1 and 255 for void.
+
+        Raises:
+            DataError: the file is missing, no label map, of another size than announced, or holds
+                a label that is no class; names the file and the label.
+        """
+
+    def facts(self) -> dict[str, object]:
+        """What of this data set belongs in the protocol block beside its name and subset.
+
+        Such as `{"classes_kept": [...]}` where some classes were made void.
+        """
+        return {}

@@ -1,0 +1,64 @@
+"""What every training method is.
+
+A method owns its networks, its losses and their weights, and the order of its updates. The engine
+owns optimisers, learning rates, precision, clipping, accumulation, streams, evaluation, logging,
+checkpoints, seeds and devices.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import ClassVar, Protocol
+
+from torch import Tensor, nn
+
+from semisup.models.base import ParameterGroup, Segmenter
+from semisup.types import Batch, Progress, Scalars
+
+BuildSegmenter = Callable[[], Segmenter]
+"""Gives a fresh segmenter at each call; a method never knows which network it is."""
+
+
+class Update(Protocol):
+    """The only road from a loss to a weight."""
+
+    def __call__(self, player: str, loss: Tensor) -> None:
+        """One optimiser step that lowers `loss` in the parameters of `player` and in no others.
+
+        A loss must be formed right before its update: once a player has been stepped, a graph
+        that passed through its old weights is stale.
+        """
+
+
+class Method(nn.Module, ABC):
+    """One algorithm: `step` reads as the paper's pseudo-code.
+
+    A method is an `nn.Module`: its `state_dict()` is its whole state (networks, teachers, memory,
+    counters). Hyperparameters are keyword-only arguments of `__init__` with the paper's defaults;
+    they are the recipe's keys, stated once.
+    """
+
+    streams: ClassVar[frozenset[str]] = frozenset({"labelled"})
+    """Which of "labelled", "unlabelled" it reads; the data side builds no other."""
+
+    strong_view: ClassVar[bool] = False
+    """Whether it reads `Unlabelled.strong`."""
+
+    segmenter: Segmenter
+
+    def players(self) -> dict[str, list[ParameterGroup]]:
+        """Player -> its parameter groups. A recipe has one `[optim.<player>]` for each."""
+        return {"segmenter": self.segmenter.parameter_groups()}
+
+    @abstractmethod
+    def step(self, batch: Batch, progress: Progress, update: Update) -> Scalars:
+        """One training step: forms losses, calls `update`, returns what to report."""
+
+    def predictor(self) -> nn.Module:
+        """What is evaluated, exported and used by `predict`: image BCHW -> logits BKHW."""
+        return self.segmenter
+
+    def pictures(self, batch: Batch) -> dict[str, Tensor]:
+        """Maps worth a look, for TensorBoard: name -> B1HW in [0, 1]. Called without gradient."""
+        return {}

@@ -1,0 +1,92 @@
+"""What every segmentation network is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterGroup:
+    """Parameters that share a learning rate and a weight decay.
+
+    Attributes:
+        params: the parameters.
+        lr_scale: factor on the player's learning rate (a fresh head often learns 10x faster).
+        decay_scale: factor on the player's weight decay (0 for the biases of FCN).
+    """
+
+    params: Sequence[nn.Parameter]
+    lr_scale: float = 1.0
+    decay_scale: float = 1.0
+    name: str = field(default="all")
+
+
+class Segmenter(nn.Module, ABC):
+    """A network from an image to a score per class and pixel.
+
+    `forward` returns logits BKHW at the size of its input, for any H, W of at least `stride`.
+    Logits, never probabilities. A subclass writes `encode` and `decode`; auxiliary heads come out
+    of `training_logits`, with their weights beside it, so that a supervised term is one loop in
+    every method.
+
+    Args:
+        num_classes: K, the number of classes.
+        in_channels: C of the input image.
+    """
+
+    stride: ClassVar[int] = 32
+    """Smallest input side, in pixels."""
+
+    auxiliary_weights: tuple[float, ...] = ()
+    """One weight for each map after the first of `training_logits`."""
+
+    def __init__(self, num_classes: int, *, in_channels: int = 3) -> None:
+        super().__init__()
+        if num_classes < 1:
+            raise ValueError(f"num_classes must be at least 1, not {num_classes}")
+        if in_channels < 1:
+            raise ValueError(f"in_channels must be at least 1, not {in_channels}")
+        self.num_classes = num_classes
+        self.in_channels = in_channels
+
+    @abstractmethod
+    def encode(self, image: Tensor) -> list[Tensor]:
+        """Feature maps of `image` (BCHW), finest first."""
+
+    @abstractmethod
+    def decode(self, features: list[Tensor]) -> Tensor:
+        """Logits BKhw from what `encode` returned."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits BKHW of `image` (BCHW)."""
+        logits = self.decode(self.encode(image))
+        if logits.shape[-2:] != image.shape[-2:]:
+            logits = F.interpolate(
+                logits, size=image.shape[-2:], mode="bilinear", align_corners=False
+            )
+        return logits
+
+    def training_logits(self, image: Tensor) -> list[Tensor]:
+        """All maps that are trained, the main one first; each BKHW at the size of `image`."""
+        return [self(image)]
+
+    def parameter_groups(self) -> list[ParameterGroup]:
+        """How the parameters are to be optimised; every parameter is in exactly one group."""
+        return [ParameterGroup([p for p in self.parameters() if p.requires_grad])]
+
+    def adapt_weights(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """`state` of a foreign file with the keys and shapes of this network, where it knows them.
+
+        Such as torchvision's `features.*` under the prefix of the backbone. Keys that it does not
+        know pass unchanged, so a state dict of this very network comes out as it went in.
+
+        Args:
+            state: key -> tensor, as read from the file; not to be changed in place.
+        """
+        return state

@@ -1,0 +1,1 @@
+"""Small tensor operations that methods and the engine share."""

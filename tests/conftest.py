@@ -1,0 +1,49 @@
+"""What every test shares."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="run the tests marked slow too")
+    parser.addoption("--gpu", action="store_true", help="run the tests marked gpu too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for marker in ("slow", "gpu"):
+        if config.getoption(f"--{marker}"):
+            continue
+        skip = pytest.mark.skip(reason=f"marked {marker}: run with --{marker}")
+        for item in items:
+            if marker in item.keywords:
+                item.add_marker(skip)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    # The tensors of the tests are tiny: on two busy cores one thread is about 5x faster than two.
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    """The folder of real images and masks that developers and CI have beside the checkout."""
+    folder = SHARED / "data"
+    if not folder.is_dir():
+        pytest.skip("needs the real data of ../shared/data, which is not here")
+    return folder
+
+
+@pytest.fixture
+def shared_weights() -> Path:
+    """The folder of ImageNet weights that developers and CI have beside the checkout."""
+    folder = SHARED / "weights"
+    if not folder.is_dir():
+        pytest.skip("needs the ImageNet weights of ../shared/weights, which are not here")
+    return folder
