@@ -1,0 +1,86 @@
+"""Checkpoints: whole or not there, and loaded without executing code."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from semisup.errors import CheckpointError
+from semisup.files import write_atomically
+
+FORMAT = 1
+"""Raised when the meaning of a checkpoint's content changes."""
+
+
+def save_state(path: Path, state: dict[str, Any]) -> None:
+    """Write tensors and plain values to `path`, atomically."""
+    write_atomically(path, lambda file: torch.save({"format": FORMAT, **state}, file))
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """Read what `save_state` wrote, onto the CPU.
+
+    Raises:
+        CheckpointError: missing, damaged, of another program, or of another format.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise CheckpointError(f"checkpoint {path}: there is no such file.") from None
+    except pickle.UnpicklingError:
+        raise CheckpointError(
+            f"checkpoint {path}: holds more than tensors and plain values, so it is not ours; "
+            "nothing in it was executed."
+        ) from None
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(
+            f"checkpoint {path}: is damaged ({reason}). Delete it; the one before is used then."
+        ) from None
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise CheckpointError(f"checkpoint {path}: was not written by this version of semisup.")
+    return state
+
+
+class Checkpoints:
+    """The checkpoints of one run: `step-<8 digits>.pt`, the newest `keep` of them.
+
+    The previous one is deleted only once the next is whole.
+    """
+
+    def __init__(self, folder: Path, *, keep: int = 2) -> None:
+        self.folder = folder
+        self.keep = keep
+
+    def save(self, step: int, state: dict[str, Any]) -> Path:
+        """Write the checkpoint taken after `step` steps, then drop the oldest."""
+        path = self.folder / f"step-{step:08d}.pt"
+        save_state(path, {"step": step, **state})
+        for old in self.paths()[: -self.keep]:
+            old.unlink()
+        return path
+
+    def paths(self) -> list[Path]:
+        """All checkpoints, oldest first."""
+        name = re.compile(r"step-\d{8}\.pt")
+        return sorted(p for p in self.folder.glob("step-*.pt") if name.fullmatch(p.name))
+
+    def latest(self) -> dict[str, Any] | None:
+        """The newest checkpoint that is whole; None for a run that has none.
+
+        Raises:
+            CheckpointError: there are some, but none can be read.
+        """
+        error: CheckpointError | None = None
+        for path in reversed(self.paths()):
+            try:
+                return load_state(path)
+            except CheckpointError as damaged:
+                error = error or damaged
+        if error is not None:
+            raise error
+        return None

@@ -1,0 +1,383 @@
+"""The training loop: one function that knows no method and no discriminator."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from semisup.data.streams import Stream, to_device
+from semisup.engine.checkpoint import Checkpoints
+from semisup.engine.runtime import Precision, autocast, random_state, restore_random_state
+from semisup.engine.settings import TrainSettings
+from semisup.engine.signals import StopSignal
+from semisup.engine.tracker import Tracker
+from semisup.engine.updates import Updates
+from semisup.errors import CheckpointError, Interrupted
+from semisup.methods.base import Method
+from semisup.ops.ema import ema_decay, ema_update
+from semisup.types import Batch, Labelled, Progress, Unlabelled
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What a log point tells.
+
+    Attributes:
+        step: steps done.
+        steps: length of the run.
+        scalars: means since the last log point.
+        images_per_second: training images of all streams.
+        seconds_left: estimate.
+    """
+
+    step: int
+    steps: int
+    scalars: Mapping[str, float]
+    images_per_second: float
+    seconds_left: float
+
+
+class View(Protocol):
+    """Where a person watches a run."""
+
+    def phase(self, name: str) -> None:
+        """A new phase of the run begins, such as "training"."""
+
+    def logged(self, record: Record) -> None:
+        """A log point was reached."""
+
+    def scored(self, scores: Mapping[str, float]) -> None:
+        """The predictor was scored while training."""
+
+    def note(self, text: str) -> None:
+        """Something that a person should know."""
+
+
+class Silent:
+    """A view for nobody."""
+
+    def phase(self, name: str) -> None:
+        """Show nothing."""
+
+    def logged(self, record: Record) -> None:
+        """Show nothing."""
+
+    def scored(self, scores: Mapping[str, float]) -> None:
+        """Show nothing."""
+
+    def note(self, text: str) -> None:
+        """Show nothing."""
+
+
+class Checkup(Protocol):
+    """An evaluation while training; may keep the best predictor so far."""
+
+    def __call__(self, predictor: nn.Module, step: int) -> Mapping[str, float]:
+        """Score the predictor after `step` steps; the first scalar is its mIoU."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Which step was best so far."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where `state_dict` left off."""
+
+
+Draw = Callable[[Batch, nn.Module, Method], Tensor]
+"""(batch, predictor, method) -> panel, uint8 3HW."""
+
+
+@dataclass
+class Training:
+    """All that the loop works on.
+
+    Attributes:
+        streams: step -> the streams from that step on, by name.
+        checkup: called every `checkup_every` steps; 0 for never.
+        average: moving average of the predictor, or None.
+        fingerprint: the recipe's digest; a checkpoint of another recipe is refused.
+        draw: makes the panel for TensorBoard at each checkpoint; None for no pictures.
+        seconds: training time so far, over all processes that worked on the run.
+    """
+
+    method: Method
+    updates: Updates
+    streams: Callable[[int], dict[str, Stream]]
+    settings: TrainSettings
+    device: torch.device
+    precision: Precision
+    checkpoints: Checkpoints
+    tracker: Callable[[int], Tracker]
+    fingerprint: str
+    checkup: Checkup | None = None
+    checkup_every: int = 0
+    view: View = field(default_factory=Silent)
+    average: nn.Module | None = None
+    draw: Draw | None = None
+    seconds: float = 0.0
+
+    def predictor(self) -> nn.Module:
+        """What is scored: the moving average where there is one."""
+        return self.method.predictor() if self.average is None else self.average
+
+
+def train(run: Training) -> int:
+    """Train to the last step, from the newest checkpoint if there is one.
+
+    Returns:
+        How many steps this call took.
+
+    Raises:
+        Interrupted: a signal came; the step was finished and saved.
+        RunError: a loss is not finite.
+    """
+    meter = Meter()
+    start = _resume(run, meter)
+    steps = run.settings.steps
+    if start == steps:
+        return 0
+    tracker = run.tracker(start)
+    streams = run.streams(start)
+    clock = Clock(start, steps, _images_per_step(run, streams))
+    batches = {name: iter(stream) for name, stream in streams.items()}
+    run.view.phase("training")
+    run.method.train()
+    try:
+        with StopSignal() as stop:
+            for step in range(start, steps):
+                scalars, batch = _step(run, batches, Progress(step, steps))
+                meter.add(scalars)
+                done = step + 1
+                if _due(done, run.settings.log_every, steps):
+                    _log(run, tracker, meter, clock, done)
+                if run.checkup is not None and _due(done, run.checkup_every, steps):
+                    _check_up(run, tracker, clock, done)
+                if _due(done, run.settings.checkpoint_every, steps) or stop.received:
+                    _save(run, meter, clock, done)
+                    _picture(run, tracker, batch, done)
+                if stop.received and done < steps:
+                    raise Interrupted(
+                        f"stopped by a signal after step {done} of {steps}; saved. "
+                        "The same command goes on from there.",
+                        stop.exit_code,
+                    )
+    finally:
+        for stream in streams.values():
+            stream.close()
+        tracker.close()
+    return steps - start
+
+
+def _due(done: int, every: int, steps: int) -> bool:
+    return every > 0 and (done % every == 0 or done == steps)
+
+
+def _step(
+    run: Training, batches: dict[str, Iterator[Any]], progress: Progress
+) -> tuple[dict[str, Tensor], Batch]:
+    """One optimiser step of every player, over `accumulate` batches.
+
+    Returns:
+        Means of the scalars, and the last batch.
+    """
+    parts = run.settings.accumulate
+    measure = _due(progress.step + 1, run.settings.log_every, progress.steps)
+    total: dict[str, Tensor] = {}
+    for micro in range(parts):
+        batch = next_batch(batches, run.device, run.settings.channels_last)
+        run.updates.begin(progress, micro, measure=measure)
+        with autocast(run.precision, run.device):
+            scalars = run.method.step(batch, progress, run.updates)
+        for name, value in scalars.items():
+            total[name] = value if name not in total else total[name] + value
+    if run.average is not None:
+        decay = ema_decay(progress.step, run.settings.ema)
+        ema_update(run.average, run.method.predictor(), decay)
+    return {name: value / parts for name, value in total.items()}, batch
+
+
+def next_batch(
+    batches: dict[str, Iterator[Any]], device: torch.device, channels_last: bool
+) -> Batch:
+    """The next batch of every stream, normalised, on the device."""
+    memory = torch.channels_last if channels_last else torch.contiguous_format
+    labelled: Labelled | None = None
+    unlabelled: Unlabelled | None = None
+    for stream in batches.values():
+        images = to_device(next(stream), device, memory_format=memory)
+        if isinstance(images, Labelled):
+            labelled = images
+        else:
+            unlabelled = images
+    return Batch(labelled=labelled, unlabelled=unlabelled)
+
+
+def _log(run: Training, tracker: Tracker, meter: Meter, clock: Clock, done: int) -> None:
+    run.updates.check_finite()
+    scalars = meter.take() | {k: float(v) for k, v in run.updates.reports().items()}
+    tracker.scalars(done, scalars)
+    record = clock.record(done, scalars)
+    tracker.speed(done, {"images_per_second": record.images_per_second})
+    run.view.logged(record)
+
+
+def _check_up(run: Training, tracker: Tracker, clock: Clock, done: int) -> None:
+    assert run.checkup is not None
+    with clock.pause():
+        run.view.phase("scoring")
+        scores = run.checkup(run.predictor(), done)
+        run.method.train()
+        tracker.scalars(done, scores)
+        run.view.scored(scores)
+        run.view.phase("training")
+
+
+def _picture(run: Training, tracker: Tracker, batch: Batch, done: int) -> None:
+    """A look at the last batch. Eval mode: neither batch statistics nor dropout move."""
+    if run.draw is None:
+        return
+    run.method.eval()
+    with torch.no_grad():
+        tracker.picture("panel", run.draw(batch, run.predictor(), run.method), done)
+    run.method.train()
+
+
+def _images_per_step(run: Training, streams: Mapping[str, Stream]) -> int:
+    return run.settings.accumulate * sum(stream.batch_size for stream in streams.values())
+
+
+def _save(run: Training, meter: Meter, clock: Clock, done: int) -> None:
+    run.updates.check_finite()
+    run.updates.check_weights(done)
+    run.seconds += clock.lap()
+    state: dict[str, Any] = {
+        "seconds": run.seconds,
+        "recipe": run.fingerprint,
+        "method": run.method.state_dict(),
+        "updates": run.updates.state_dict(),
+        "random": random_state(run.device),
+        "meter": meter.state_dict(),
+    }
+    if run.average is not None:
+        state["average"] = run.average.state_dict()
+    if run.checkup is not None:
+        state["checkup"] = run.checkup.state_dict()
+    run.checkpoints.save(done, state)
+
+
+def _resume(run: Training, meter: Meter) -> int:
+    """Load the newest checkpoint, if there is one; returns the steps done."""
+    state = run.checkpoints.latest()
+    if state is None:
+        return 0
+    if state["recipe"] != run.fingerprint:
+        raise CheckpointError(
+            f"{run.checkpoints.folder}: holds checkpoints of another recipe ({state['recipe']}, "
+            f"not {run.fingerprint}). Choose another --out."
+        )
+    run.method.load_state_dict(state["method"])
+    run.updates.load_state_dict(state["updates"])
+    meter.load_state_dict(state["meter"])
+    if run.average is not None:
+        run.average.load_state_dict(state["average"])
+    if run.checkup is not None:
+        run.checkup.load_state_dict(state["checkup"])
+    restore_random_state(state["random"], run.device)
+    run.seconds = float(state["seconds"])
+    return int(state["step"])
+
+
+def make_average(method: Method) -> nn.Module:
+    """A copy of the predictor that follows it as a moving average."""
+    average = copy.deepcopy(method.predictor())
+    return average.eval().requires_grad_(False)
+
+
+class Meter:
+    """Means of scalars between log points, summed on the device."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._count = 0
+
+    def add(self, scalars: Mapping[str, Tensor]) -> None:
+        """Add one step's scalars."""
+        for name, value in scalars.items():
+            known = self._sums.get(name)
+            wide = value.float()
+            self._sums[name] = wide if known is None else known + wide
+        self._count += 1
+
+    def take(self) -> dict[str, float]:
+        """The means so far, and start anew. Synchronises."""
+        means = {name: float(value) / self._count for name, value in self._sums.items()}
+        self._sums, self._count = {}, 0
+        return means
+
+    def state_dict(self) -> dict[str, Any]:
+        """Sums so far."""
+        return {"sums": dict(self._sums), "count": self._count}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where `state_dict` left off."""
+        self._sums, self._count = dict(state["sums"]), int(state["count"])
+
+
+class Clock:
+    """Throughput and time left. Pauses (evaluations) do not count.
+
+    Args:
+        start: step at which this process began.
+        steps: length of the run.
+        images: training images a step.
+    """
+
+    def __init__(self, start: int, steps: int, images: int) -> None:
+        self._steps = steps
+        self._images = images
+        self._begin = self._last = time.perf_counter()
+        self._lap = self._begin
+        self._start = self._last_step = start
+
+    def record(self, done: int, scalars: Mapping[str, float]) -> Record:
+        """What the time since the last record tells."""
+        now = time.perf_counter()
+        rate = (done - self._last_step) / max(now - self._last, 1e-9)
+        overall = (done - self._start) / max(now - self._begin, 1e-9)
+        self._last, self._last_step = now, done
+        left = (self._steps - done) / overall if overall else math.inf
+        return Record(done, self._steps, scalars, rate * self._images, left)
+
+    def pause(self) -> _Pause:
+        """A `with` block that the clock does not see."""
+        return _Pause(self)
+
+    def skip(self, seconds: float) -> None:
+        """Forget some seconds."""
+        self._begin += seconds
+        self._last += seconds
+        self._lap += seconds
+
+    def lap(self) -> float:
+        """Seconds since the last call, without pauses."""
+        now = time.perf_counter()
+        passed, self._lap = now - self._lap, now
+        return passed
+
+
+class _Pause:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._from = 0.0
+
+    def __enter__(self) -> None:
+        self._from = time.perf_counter()
+
+    def __exit__(self, *error: object) -> None:
+        self._clock.skip(time.perf_counter() - self._from)

@@ -1,0 +1,141 @@
+"""Label maps for images without ground truth: palette PNGs, overlays, probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from semisup.console import track
+from semisup.data.base import Colour, SegmentationData
+from semisup.data.images import read_rgb, write_palette_png
+from semisup.engine.inference import Inference
+from semisup.engine.pictures import overlay
+from semisup.errors import DataError
+from semisup.files import write_atomically
+from semisup.metrics.confusion import label_map
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+
+
+def find_images(paths: Sequence[Path]) -> list[Path]:
+    """The files named, and the images in the folders named (not below them), sorted.
+
+    Raises:
+        DataError: a path is not there, a folder holds no image, or two images share a stem.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+            if not inside:
+                raise DataError(f"{path}: holds no image ({', '.join(IMAGE_SUFFIXES)}).")
+            found += inside
+        elif path.is_file():
+            found.append(path)
+        else:
+            raise DataError(f"{path}: there is no such file or folder.")
+    stems: dict[str, Path] = {}
+    for path in found:
+        other = stems.setdefault(path.stem, path)
+        if other != path:
+            raise DataError(
+                f"{path}: would be written over the prediction of {other}. "
+                "Predict them into two folders."
+            )
+    return found
+
+
+def predict_files(
+    inference: Inference,
+    paths: Sequence[Path],
+    out: Path,
+    classes: Sequence[str],
+    palette: Sequence[Colour],
+    *,
+    with_overlay: bool = False,
+    soft: bool = False,
+) -> int:
+    """Write `<stem>.png` (label map) for each image; returns how many were written.
+
+    An image whose label map is there already is left alone, so that an interrupted call goes on
+    where it was stopped.
+
+    Args:
+        inference: the predictor with its protocol.
+        paths: image files.
+        out: folder to write to.
+        classes: K names, kept beside the probabilities.
+        palette: K colours.
+        with_overlay: write `<stem>_overlay.png` too.
+        soft: write `<stem>.npz` too: `probabilities` float16 KHW and `classes`.
+    """
+    written = 0
+    for path in track(paths, "predicting"):
+        target = out / f"{path.stem}.png"
+        if target.is_file():
+            continue
+        image = read_rgb(path)
+        scores = inference(image[None])
+        labels = label_map(scores)[0].cpu()
+        if soft:
+            _write_soft(out / f"{path.stem}.npz", _probabilities(inference, scores), classes)
+        if with_overlay:
+            _write_picture(out / f"{path.stem}_overlay.png", overlay(image, labels, palette))
+        write_palette_png(target, labels, palette)  # last: it says that the image is done
+        written += 1
+    return written
+
+
+def _probabilities(inference: Inference, scores: Tensor) -> Tensor:
+    """KHW, whatever the protocol gave: logits, or probabilities already."""
+    averaged = len(inference.settings.scales) > 1 or inference.settings.flip
+    return (scores if averaged else scores.softmax(dim=1))[0]
+
+
+def _write_picture(path: Path, picture: Tensor) -> None:
+    """Write uint8 HW3 as PNG."""
+    encoded = Image.fromarray(picture.numpy())
+    write_atomically(path, lambda file: encoded.save(file, format="PNG"))
+
+
+def _write_soft(path: Path, probabilities: Tensor, classes: Sequence[str]) -> None:
+    values = probabilities.to(torch.float16).cpu().numpy()
+    write_atomically(
+        path,
+        lambda file: np.savez_compressed(file, probabilities=values, classes=np.array(classes)),
+    )
+
+
+def write_submission(
+    inference: Inference, data: SegmentationData, out: Path, competition: str = "comp6"
+) -> Path:
+    """Label maps in the folder layout of the VOC server; pack `results/` and upload it.
+
+    Args:
+        inference: the predictor with its protocol.
+        data: the images, such as VOC's "test".
+        out: where `results/VOC2012/Segmentation/<competition>_<subset>_cls/` is made.
+        competition: comp5 (VOC's data alone) or comp6 (other data too, such as ImageNet).
+
+    Returns:
+        The folder of the label maps.
+
+    Raises:
+        DataError: the data set's label ids are not VOC's 21.
+    """
+    if data.name != "voc" or data.num_classes != 21:
+        raise DataError(
+            f"the VOC server wants all 21 classes of voc, not the {data.num_classes} of "
+            f"{data.name}. Train without data.classes."
+        )
+    folder = out / "results" / "VOC2012" / "Segmentation" / f"{competition}_{data.subset}_cls"
+    folder.mkdir(parents=True, exist_ok=True)
+    for index in track(range(len(data)), "predicting"):
+        labels = label_map(inference(data.image(index)[None]))[0].cpu()
+        write_palette_png(folder / f"{data.ids[index]}.png", labels, data.palette)
+    return folder

@@ -1,0 +1,124 @@
+"""The machine: device, precision, seeds, versions."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy
+import torch
+
+from semisup.errors import SemisupError
+
+Precision = Literal["float32", "bf16", "fp16"]
+
+
+def resolve_device(name: str = "auto") -> torch.device:
+    """The device called `name`; "auto" takes a GPU if there is one.
+
+    Raises:
+        SemisupError: no such device on this machine.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise SemisupError(
+            f"--device {name}: no such device. Use auto, cpu, cuda or cuda:N."
+        ) from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        count = torch.cuda.device_count()
+        raise SemisupError(f"--device {name}: torch sees {count} CUDA devices here. Use cpu.")
+    return device
+
+
+def resolve_precision(name: str, device: torch.device) -> Precision:
+    """What "auto" means on `device`: bf16 on a GPU that has it, else float32."""
+    if name == "auto":
+        fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        return "bf16" if fast else "float32"
+    if name == "fp16" and device.type != "cuda":
+        raise SemisupError("train.precision = fp16 needs a GPU. Use auto or float32 on a CPU.")
+    assert name in ("float32", "bf16", "fp16")
+    return name  # type: ignore[return-value]  # narrowed by the assert above
+
+
+@contextlib.contextmanager
+def autocast(precision: Precision, device: torch.device) -> Iterator[None]:
+    """Run forward passes in `precision`; weights stay float32."""
+    if precision == "float32":
+        yield
+        return
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float16
+    with torch.autocast(device.type, dtype=dtype):
+        yield
+
+
+def seed_everything(seed: int) -> None:
+    """Seed torch's generators: initial weights and dropout. Streams carry their own seeds."""
+    torch.manual_seed(seed)
+
+
+def random_state(device: torch.device) -> dict[str, torch.Tensor]:
+    """State of torch's generators, for a checkpoint."""
+    state = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def restore_random_state(state: dict[str, torch.Tensor], device: torch.device) -> None:
+    """Continue the generators where `random_state` left them."""
+    torch.set_rng_state(state["cpu"])
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"], device)
+
+
+def device_name(device: torch.device) -> str:
+    """The device for people, such as "NVIDIA H200" or "cpu (x86_64, 2 threads)"."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type} ({platform.machine()}, {torch.get_num_threads()} threads)"
+
+
+def versions() -> dict[str, str]:
+    """Versions that a result depends on."""
+    import torchvision
+
+    import semisup
+
+    return {
+        "semisup": semisup.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "numpy": numpy.__version__,
+    }
+
+
+def git_state() -> dict[str, Any] | None:
+    """Commit of the code and whether it was changed; None outside a checkout of semisup."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None
+    try:
+        commit = _git(root, "rev-parse", "HEAD")
+        return {"commit": commit, "dirty": bool(_git(root, "status", "--porcelain", "-uno"))}
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(root: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        ["git", "-C", str(root), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=10,
+        check=True,
+    )
+    return done.stdout.strip()

@@ -1,0 +1,75 @@
+"""Which checkpoint is reported: chosen on held-out training images, never on the reported set."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from semisup.data.base import SegmentationData
+from semisup.engine.checkpoint import load_state, save_state
+from semisup.engine.evaluate import evaluate
+from semisup.engine.inference import Inference
+from semisup.engine.runtime import Precision
+from semisup.engine.settings import EvalSettings
+
+
+class Selection:
+    """Scores the predictor while it trains and, on held-out images, keeps the best one.
+
+    Args:
+        data: the set that `ids` are in.
+        ids: which images to score.
+        name: prefix of the scalars, such as "held_out".
+        keep: where to keep the best predictor; None where the scores are only to be watched.
+        settings: the protocol (without boundary scores, which cost more than they tell here).
+        device: where to compute.
+        precision: of the forward passes.
+    """
+
+    def __init__(
+        self,
+        data: SegmentationData,
+        ids: Sequence[str],
+        name: str,
+        keep: Path | None,
+        settings: EvalSettings,
+        device: torch.device,
+        precision: Precision,
+    ) -> None:
+        self._data, self._ids, self._name, self._keep = data, ids, name, keep
+        self._settings, self._device, self._precision = settings, device, precision
+        self.best_step = 0
+        self.best_miou = -math.inf
+
+    def __call__(self, predictor: nn.Module, step: int) -> dict[str, float]:
+        """Score the predictor after `step` steps; keep it if none was better."""
+        inference = Inference(predictor, self._settings, self._device, self._precision)
+        result = evaluate(
+            inference, self._data, self._ids, boundary=False, description=f"scoring {self._name}"
+        )
+        miou = result.scores.miou
+        if self._keep is not None and miou > self.best_miou:
+            self.best_step, self.best_miou = step, miou
+            save_state(self._keep, {"step": step, "predictor": predictor.state_dict()})
+        classes = zip(result.classes, result.scores.per_class_iou, strict=True)
+        per_class = {f"{self._name}_iou/{name}": iou for name, iou in classes if iou == iou}
+        return {f"{self._name}/miou": miou, **per_class}
+
+    def best(self) -> dict[str, Tensor]:
+        """State of the best predictor so far."""
+        assert self._keep is not None
+        state: dict[str, Tensor] = load_state(self._keep)["predictor"]
+        return state
+
+    def state_dict(self) -> dict[str, Any]:
+        """Which step was best so far."""
+        return {"best_step": self.best_step, "best_miou": self.best_miou}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where `state_dict` left off."""
+        self.best_step, self.best_miou = int(state["best_step"]), float(state["best_miou"])

@@ -1,0 +1,122 @@
+"""The engine's own tables of a recipe: `[optim.*]`, `[train]` and `[eval]`.
+
+Strict: an unknown key, a value of the wrong type, NaN and infinity are refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
+
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Size = Annotated[
+    tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]], BeforeValidator(_as_tuple)
+]
+"""(H, W) in pixels."""
+Range = Annotated[
+    tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]], BeforeValidator(_as_tuple)
+]
+Shares = Annotated[tuple[Share, ...], BeforeValidator(_as_tuple)]
+Scales = Annotated[
+    tuple[Annotated[float, Field(gt=0)], ...],
+    Field(min_length=1),
+    BeforeValidator(_as_tuple),
+]
+
+
+class Settings(BaseModel):
+    """A table of a recipe."""
+
+    model_config = ConfigDict(
+        strict=True,
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+    )
+
+
+class OptimSettings(Settings):
+    """`[optim.<player>]`: one optimiser and its schedule."""
+
+    kind: Literal["sgd", "adam", "adamw", "rmsprop"] = "sgd"
+    """Which of torch's optimisers; fused where torch has it."""
+    lr: Annotated[float, Field(gt=0)]
+    """Learning rate at the top of the schedule."""
+    momentum: Share = 0.9
+    """Momentum of sgd and rmsprop."""
+    nesterov: bool = False
+    """Nesterov's momentum (sgd)."""
+    betas: Annotated[tuple[Share, Share], BeforeValidator(_as_tuple)] = (0.9, 0.999)
+    """Decay of the running moments of adam and adamw."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """L2 penalty (decoupled in adamw)."""
+    schedule: Literal["poly", "cosine", "step", "constant"] = "poly"
+    """How the learning rate falls over the run."""
+    power: Annotated[float, Field(gt=0)] = 0.9
+    """Exponent of poly."""
+    milestones: Shares = (0.5, 0.75)
+    """Shares of the run at which step multiplies by `gamma`."""
+    gamma: Annotated[float, Field(gt=0)] = 0.1
+    """Factor of step."""
+    warmup: Share = 0.0
+    """Share of the run in which the rate rises linearly from 0; on top of any schedule."""
+
+
+class TrainSettings(Settings):
+    """`[train]`: length, seed and numerics of a run."""
+
+    steps: Annotated[int, Field(gt=0)]
+    """Optimiser steps of each player."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of initial weights, order, augmentation and dropout."""
+    precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
+    """auto: bf16 on a GPU that has it, float32 elsewhere."""
+    accumulate: Annotated[int, Field(gt=0)] = 1
+    """Batches whose gradients are averaged for one step."""
+    clip: Annotated[float, Field(ge=0)] = 0.0
+    """Largest gradient norm of a player; 0 clips nothing."""
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Decay of a moving average of the predictor, which is then what is scored; 0: none."""
+    channels_last: bool = True
+    """Keep images and weights in the NHWC memory format."""
+    compile: bool = False
+    """Compile the method's networks with torch.compile."""
+    log_every: Annotated[int, Field(gt=0)] = 50
+    """Steps between two lines of the log; the only host-device synchronisation."""
+    checkpoint_every: Annotated[int, Field(gt=0)] = 500
+    """Steps between two checkpoints."""
+
+
+class EvalSettings(Settings):
+    """`[eval]`: the evaluation protocol."""
+
+    subset: str = ""
+    """Which ids are reported; empty: the data set's own ("val")."""
+    mode: Literal["whole", "slide"] = "whole"
+    """Whole image in one pass, or a sliding window."""
+    window: Size = (321, 321)
+    """(H, W) of the sliding window."""
+    overlap: Annotated[float, Field(ge=0, lt=1)] = 1 / 3
+    """Share of the window that neighbours have in common."""
+    scales: Scales = (1.0,)
+    """The image is shown to the network at each of these scales and the probabilities averaged."""
+    flip: bool = False
+    """Show the mirrored image too."""
+    absent: Literal["excluded", "zero"] = "excluded"
+    """A class in neither truth nor prediction: left out of the mean, or counted as 0."""
+    boundary: bool = True
+    """Boundary F1 and boundary IoU beside the region scores."""
+    every: Annotated[int, Field(ge=0)] = 0
+    """Steps between two evaluations while training; 0: only at the end."""
+    hold_out: Annotated[int, Field(ge=0)] = 0
+    """Labelled images kept from training to choose the checkpoint; 0: the last one is chosen."""
+    pictures: Annotated[int, Field(ge=0)] = 8
+    """Images on the picture sheet."""

@@ -1,0 +1,118 @@
+"""What a run writes down: TensorBoard, scalars.jsonl, speed.jsonl.
+
+`scalars.jsonl` holds what depends on the recipe and the seed alone, so that two runs can be
+compared byte by byte; whatever the clock has a part in goes to `speed.jsonl`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy
+from torch import Tensor
+from torch.utils.tensorboard.summary import hparams
+from torch.utils.tensorboard.writer import SummaryWriter
+
+from semisup.engine.rundir import RunDirectory
+from semisup.errors import RunError
+from semisup.files import write_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class Tracker:
+    """Writes scalars, pictures and hyperparameters of one run.
+
+    Args:
+        run: the run's folder.
+        step: where the run goes on; whatever was written of later steps is taken back.
+    """
+
+    def __init__(self, run: RunDirectory, step: int = 0) -> None:
+        self._files = {
+            "scalars": _reopen(run.scalars, step),
+            "speed": _reopen(run.speed, step),
+        }
+        self._board = SummaryWriter(str(run.path), purge_step=step + 1 if step else None)
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Record scalars of a step: the same bits for the same recipe and seed."""
+        self._write("scalars", step, values)
+
+    def final(self, step: int, values: Mapping[str, float]) -> None:
+        """Record the scores of the finished run; they take the place of any recorded before."""
+        self._write("scalars", step, values, final=True)
+
+    def speed(self, step: int, values: Mapping[str, float]) -> None:
+        """Record what the clock measured."""
+        self._write("speed", step, values)
+
+    def _write(
+        self, name: str, step: int, values: Mapping[str, float], *, final: bool = False
+    ) -> None:
+        file = self._files[name]
+        mark = {"final": True} if final else {}
+        try:
+            file.write(json.dumps({"step": step, **mark, **values}) + "\n")
+            file.flush()
+        except OSError as error:
+            raise RunError(
+                f"{file.name}: cannot be written ({error.strerror}). Free some space; the run "
+                "goes on from its last checkpoint."
+            ) from None
+        for key, value in values.items():
+            self._board.add_scalar(key, value, step)
+
+    def picture(self, name: str, picture: Tensor, step: int) -> None:
+        """Record a picture, uint8 3HW."""
+        self._board.add_image(name, picture, step)
+
+    def figure(self, name: str, figure: Figure, step: int) -> None:
+        """Record a matplotlib figure."""
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()  # type: ignore[no-untyped-call]
+        pixels = numpy.asarray(canvas.buffer_rgba())[..., :3]  # type: ignore[no-untyped-call]
+        self._board.add_image(name, pixels.copy(), step, dataformats="HWC")
+
+    def hyperparameters(self, values: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
+        """Record what TensorBoard's HParams tab compares runs by."""
+        plain = {
+            k: v if isinstance(v, bool | int | float | str) else str(v) for k, v in values.items()
+        }
+        writer = self._board._get_file_writer()  # type: ignore[no-untyped-call]
+        for summary in hparams(plain, dict(metrics)):  # type: ignore[no-untyped-call]
+            writer.add_summary(summary)
+
+    def close(self) -> None:
+        """Flush and close all files."""
+        for file in self._files.values():
+            file.close()
+        self._board.close()
+
+
+def _reopen(path: Path, step: int) -> IO[str]:
+    """Open a log of lines for appending, without what will be written again."""
+    if path.is_file():
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [line for line in lines if _stands(line, step)]
+        if len(kept) < len(lines):
+            write_text(path, "".join(kept))
+    try:
+        return path.open("a", encoding="utf-8")
+    except OSError as error:
+        raise RunError(
+            f"{path}: cannot be written ({error.strerror}). Choose another --out."
+        ) from None
+
+
+def _stands(line: str, step: int) -> bool:
+    if not line.endswith("\n"):  # cut off by a kill
+        return False
+    record = json.loads(line)
+    return record["step"] <= step and not record.get("final", False)

@@ -1,0 +1,206 @@
+"""`update(player, loss)`: the only road from a loss to a weight.
+
+One optimiser a player. Gradients go to the player's own parameters alone
+(`backward(inputs=...)`), so no method has to toggle `requires_grad`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
+
+from semisup.engine.runtime import Precision
+from semisup.engine.schedules import rate_factor
+from semisup.engine.settings import OptimSettings
+from semisup.errors import RecipeError, RunError, suggest
+from semisup.models.base import ParameterGroup
+from semisup.types import Progress
+
+
+class Updates:
+    """One optimiser step per player and training step.
+
+    With `accumulate` = A, `update` is called A times a step for each player; the gradients are
+    averaged and the weights move at the last call. A mean over valid pixels is then averaged over
+    A batches rather than taken over all their pixels at once.
+
+    Args:
+        players: player -> parameter groups, from `Method.players`.
+        optim: player -> its `[optim.*]` table; exactly the same names.
+        precision: fp16 brings one loss scaler a player.
+        accumulate: batches for one step.
+        clip: largest gradient norm of a player; 0 clips nothing.
+
+    Raises:
+        RecipeError: an `[optim.*]` table is missing or names no player.
+    """
+
+    def __init__(
+        self,
+        players: Mapping[str, Sequence[ParameterGroup]],
+        optim: Mapping[str, OptimSettings],
+        *,
+        precision: Precision = "float32",
+        accumulate: int = 1,
+        clip: float = 0.0,
+    ) -> None:
+        _check_tables(players, optim)
+        self._optim = dict(optim)
+        self._optimisers = {
+            player: make_optimiser(optim[player], groups) for player, groups in players.items()
+        }
+        self._parameters = {
+            player: [p for group in groups for p in group.params]
+            for player, groups in players.items()
+        }
+        self._scalers = {
+            player: torch.amp.GradScaler(enabled=precision == "fp16") for player in players
+        }
+        self._accumulate = accumulate
+        self._clip = clip
+        self._progress = Progress(0, 1)
+        self._micro = 0
+        self._measure = False
+        self._first_bad: dict[str, Tensor] = {}
+        self._norms: dict[str, Tensor] = {}
+
+    def begin(self, progress: Progress, micro: int = 0, *, measure: bool = False) -> None:
+        """Announce batch `micro` of step `progress.step`.
+
+        Args:
+            progress: where the run stands; sets the learning rates.
+            micro: which of the `accumulate` batches follows.
+            measure: whether gradient norms are wanted of this step (they cost a pass).
+        """
+        self._progress, self._micro, self._measure = progress, micro, measure
+        if micro == 0:
+            for player, optimiser in self._optimisers.items():
+                factor = rate_factor(self._optim[player], progress)
+                for group in optimiser.param_groups:
+                    group["lr"] = self._optim[player].lr * group["lr_scale"] * factor
+
+    def __call__(self, player: str, loss: Tensor) -> None:
+        """One optimiser step that lowers `loss` in the parameters of `player` and in no others."""
+        parameters = self._parameters[player]
+        self._note_finite(player, loss.detach())
+        scaler = self._scalers[player]
+        with torch.autocast(loss.device.type, enabled=False):
+            scaled = scaler.scale(loss / self._accumulate)
+            scaled.backward(inputs=parameters)  # type: ignore[no-untyped-call]
+        if self._micro < self._accumulate - 1:
+            return
+        optimiser = self._optimisers[player]
+        if self._clip or self._measure:
+            scaler.unscale_(optimiser)
+            self._norms[player] = self._limit(parameters)
+        scaler.step(optimiser)
+        scaler.update()
+        optimiser.zero_grad(set_to_none=True)
+
+    def _limit(self, parameters: list[nn.Parameter]) -> Tensor:
+        """Norm of the gradients, clipped if asked for."""
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        norm = nn.utils.get_total_norm(gradients)
+        if self._clip:
+            nn.utils.clip_grads_with_norm_(parameters, self._clip, norm)
+        return norm
+
+    def _note_finite(self, player: str, loss: Tensor) -> None:
+        """Remember, on the device, the first step whose loss was not finite."""
+        never = torch.iinfo(torch.int64).max
+        now = torch.where(torch.isfinite(loss), never, self._progress.step)
+        known = self._first_bad.get(player)
+        self._first_bad[player] = now if known is None else torch.minimum(known, now)
+
+    def check_finite(self) -> None:
+        """Raise if a loss was not finite. Synchronises: call at log points only.
+
+        Raises:
+            RunError: names the player and the first bad step.
+        """
+        never = torch.iinfo(torch.int64).max
+        for player, first in self._first_bad.items():
+            step = int(first)
+            if step != never:
+                raise RunError(
+                    f"the loss of '{player}' is not finite since step {step}; the last checkpoint "
+                    f"is from before it. Lower optim.{player}.lr or set train.clip."
+                )
+
+    def check_weights(self, step: int) -> None:
+        """Raise if a weight is not finite: a gradient may overflow where the loss does not.
+
+        Raises:
+            RunError: names the player.
+        """
+        for player, parameters in self._parameters.items():
+            if not torch.isfinite(nn.utils.get_total_norm(p.detach() for p in parameters)):
+                raise RunError(
+                    f"the weights of '{player}' are not finite after step {step}; the last "
+                    f"checkpoint is from before it. Lower optim.{player}.lr or set train.clip."
+                )
+
+    def reports(self) -> dict[str, Tensor]:
+        """Learning rate and, where measured, gradient norm of each player."""
+        rates = {
+            f"lr/{player}": torch.tensor(
+                self._optim[player].lr * rate_factor(self._optim[player], self._progress),
+                dtype=torch.float64,
+            )
+            for player in self._optimisers
+        }
+        return rates | {f"gradient_norm/{player}": norm for player, norm in self._norms.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """State of optimisers and scalers. Between steps, so no gradient is under way."""
+        return {
+            "optimisers": {k: v.state_dict() for k, v in self._optimisers.items()},
+            "scalers": {k: v.state_dict() for k, v in self._scalers.items()},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue where `state_dict` left off."""
+        for player, optimiser in self._optimisers.items():
+            optimiser.load_state_dict(state["optimisers"][player])
+            self._scalers[player].load_state_dict(state["scalers"][player])
+
+
+def _check_tables(players: Mapping[str, Any], optim: Mapping[str, Any]) -> None:
+    for name in optim:
+        if name not in players:
+            raise RecipeError(
+                f"[optim.{name}]: the method has no player '{name}'.{suggest(name, players)}"
+            )
+    for name in players:
+        if name not in optim:
+            raise RecipeError(
+                f"[optim.{name}] is missing: the method's players are "
+                f"{', '.join(sorted(players))}. Add the table with at least lr."
+            )
+
+
+def make_optimiser(optim: OptimSettings, groups: Sequence[ParameterGroup]) -> Optimizer:
+    """torch's optimiser for one player; fused where torch has it (not for RMSprop)."""
+    params: list[dict[str, Any]] = [
+        {
+            "params": list(group.params),
+            "lr": optim.lr * group.lr_scale,
+            "lr_scale": group.lr_scale,
+            "weight_decay": optim.weight_decay * group.decay_scale,
+        }
+        for group in groups
+        if group.params
+    ]
+    if optim.kind == "sgd":
+        return SGD(
+            params, lr=optim.lr, momentum=optim.momentum, nesterov=optim.nesterov, fused=True
+        )
+    if optim.kind == "adam":
+        return Adam(params, lr=optim.lr, betas=optim.betas, fused=True)
+    if optim.kind == "adamw":
+        return AdamW(params, lr=optim.lr, betas=optim.betas, fused=True)
+    return RMSprop(params, lr=optim.lr, momentum=optim.momentum)
