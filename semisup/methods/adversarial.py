@@ -1,0 +1,171 @@
+"""Adversarial learning for semi-supervised semantic segmentation.
+
+Hung, Tsai, Liou, Lin, Yang: "Adversarial Learning for Semi-Supervised Semantic Segmentation",
+BMVC 2018, https://arxiv.org/abs/1802.07934
+
+    S:  min  CE(S(x), y) + a BCE(D(S(x)), 1) + a' BCE(D(S(u)), 1)
+             + s CE(S(u), argmax S(u)) where sigmoid(D(S(u))) > T
+    D:  min  BCE(D(S(x)), 0) + BCE(D(onehot(y)), 1)
+
+x, y are labelled images and masks, u unlabelled images. D is fully convolutional: a logit per
+pixel says whether the class map there looks like ground truth. Where it does, S is taught its own
+prediction. S takes probabilities (softmax) to D, ground truth goes in as one-hot.
+
+Where the paper and the authors' code differ, this follows the paper: D learns from labelled images
+only (the code also shows it predictions on unlabelled ones as fake).
+
+Differs from the paper:
+1. The self-taught term starts at a share of the run (0.25), not at step 5,000 of 20,000: the same
+   moment for a run of the paper's length.
+2. Crop padding of unlabelled images takes no part in any term; the code counts it.
+3. The halves of D's loss are averaged, as in the code; the paper writes a sum.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from semisup.losses.adversarial import binary_cross_entropy_map, one_hot, self_taught_loss
+from semisup.losses.segmentation import supervised_loss
+from semisup.methods.base import BuildSegmenter, Method, Update
+from semisup.models.base import ParameterGroup
+from semisup.models.discriminators import FullyConvolutionalDiscriminator
+from semisup.types import IGNORE, Batch, Labelled, Progress, Scalars, Unlabelled
+
+
+class Adversarial(Method):
+    """Hung et al. 2018: segmenter against a fully convolutional discriminator.
+
+    Args:
+        build_segmenter: gives the network.
+        num_classes: K.
+        adversarial_weight: a, of the adversarial term on labelled images; >= 0.
+        adversarial_weight_unlabelled: a', of the same term on unlabelled images; >= 0.
+        self_taught_weight: s, of the self-taught term; >= 0.
+        confidence_threshold: T in [0, 1]: pixels that D holds for true with more than this are
+            taught. 0 takes all, 1 takes none.
+        self_taught_start: share of the run after which the self-taught term acts; in [0, 1].
+
+    Logs:
+        loss_segmentation: cross entropy on labelled images; falls from about ln K.
+        loss_adversarial: of S on labelled images; hovers around 0.7 (ln 2) while neither wins.
+        loss_adversarial_unlabelled: the same on unlabelled images.
+        loss_self_taught: cross entropy with its own argmax on trusted pixels; 0 before the start.
+        self_taught_share: share of the unlabelled pixels that are trusted; between 0.2 and 0.8
+            where the term helps. 0 for good means that D rejects everything.
+        loss_discriminator: of D; near 0.7 it is blind, near 0 it has won.
+        d_real: mean of sigmoid(D) on ground truth; above 0.5.
+        d_fake: mean of sigmoid(D) on predictions; below 0.5.
+    """
+
+    streams = frozenset({"labelled", "unlabelled"})
+
+    def __init__(
+        self,
+        build_segmenter: BuildSegmenter,
+        num_classes: int,
+        *,
+        adversarial_weight: float = 0.01,
+        adversarial_weight_unlabelled: float = 0.001,
+        self_taught_weight: float = 0.1,
+        confidence_threshold: float = 0.2,
+        self_taught_start: float = 0.25,
+    ) -> None:
+        super().__init__()
+        for name, value in (
+            ("adversarial_weight", adversarial_weight),
+            ("adversarial_weight_unlabelled", adversarial_weight_unlabelled),
+            ("self_taught_weight", self_taught_weight),
+        ):
+            if value < 0:
+                raise ValueError(f"{name} must not be negative, but is {value}")
+        self.num_classes = num_classes
+        self.adversarial_weight = adversarial_weight
+        self.adversarial_weight_unlabelled = adversarial_weight_unlabelled
+        self.self_taught_weight = self_taught_weight
+        self.confidence_threshold = confidence_threshold
+        self.self_taught_start = self_taught_start
+        self.segmenter = build_segmenter()
+        self.discriminator = FullyConvolutionalDiscriminator(num_classes)
+
+    def players(self) -> dict[str, list[ParameterGroup]]:
+        """The two that alternate."""
+        return {
+            "segmenter": self.segmenter.parameter_groups(),
+            "discriminator": [ParameterGroup(list(self.discriminator.parameters()))],
+        }
+
+    def step(self, batch: Batch, progress: Progress, update: Update) -> Scalars:
+        """One step of the segmenter, then one of the discriminator."""
+        labelled = batch.labelled
+        maps = self.segmenter.training_logits(labelled.image)
+        predicted = maps[0].softmax(dim=1)
+        loss_segmentation = supervised_loss(maps, labelled.mask, self.segmenter.auxiliary_weights)
+        loss_adversarial = binary_cross_entropy_map(
+            self.discriminator(predicted), 1.0, labelled.mask != IGNORE
+        )
+        unlabelled = self._unlabelled_terms(batch.unlabelled, progress)
+        update(
+            "segmenter",
+            loss_segmentation
+            + self.adversarial_weight * loss_adversarial
+            + self.adversarial_weight_unlabelled * unlabelled["loss_adversarial_unlabelled"]
+            + self.self_taught_weight * unlabelled["loss_self_taught"],
+        )
+        discriminator = self._step_discriminator(predicted.detach(), labelled, update)
+        reported = {
+            "loss_segmentation": loss_segmentation,
+            "loss_adversarial": loss_adversarial,
+            **unlabelled,
+            **discriminator,
+        }
+        return {name: value.detach() for name, value in reported.items()}
+
+    def _unlabelled_terms(self, unlabelled: Unlabelled, progress: Progress) -> dict[str, Tensor]:
+        """The adversarial and the self-taught term, not yet weighted.
+
+        The unlabelled images pass through S only where a term counts: batch statistics of a
+        network that is trained on labels alone must not depend on them.
+        """
+        zero = unlabelled.image.new_zeros(())
+        terms = {
+            "loss_adversarial_unlabelled": zero,
+            "loss_self_taught": zero,
+            "self_taught_share": zero,
+        }
+        teach = self.self_taught_weight > 0 and progress.fraction >= self.self_taught_start
+        if not teach and self.adversarial_weight_unlabelled == 0:
+            return terms
+        logits = self.segmenter(unlabelled.image)
+        judged = self.discriminator(logits.softmax(dim=1))
+        terms["loss_adversarial_unlabelled"] = binary_cross_entropy_map(
+            judged, 1.0, unlabelled.valid
+        )
+        if teach:
+            terms["loss_self_taught"], terms["self_taught_share"] = self_taught_loss(
+                logits, judged.detach(), self.confidence_threshold, unlabelled.valid
+            )
+        return terms
+
+    def _step_discriminator(
+        self, predicted: Tensor, labelled: Labelled, update: Update
+    ) -> dict[str, Tensor]:
+        """Teach D that predictions are fake and ground truth is real."""
+        valid = labelled.mask != IGNORE
+        fake = self.discriminator(predicted)
+        real = self.discriminator(one_hot(labelled.mask, self.num_classes).to(predicted.dtype))
+        loss = 0.5 * (
+            binary_cross_entropy_map(fake, 0.0, valid) + binary_cross_entropy_map(real, 1.0, valid)
+        )
+        update("discriminator", loss)
+        return {
+            "loss_discriminator": loss,
+            "d_real": real.detach().sigmoid().mean(),
+            "d_fake": fake.detach().sigmoid().mean(),
+        }
+
+    def pictures(self, batch: Batch) -> dict[str, Tensor]:
+        """The confidence map of D on the labelled images' predictions."""
+        predicted = self.segmenter(batch.labelled.image).softmax(dim=1)
+        return {"discriminator": torch.sigmoid(self.discriminator(predicted))}

@@ -1,0 +1,37 @@
+"""Supervised training: cross entropy on the labelled images, and nothing else.
+
+    min_S  sum_i w_i CE(S_i(x), y)        i over the main map and the auxiliary ones, w_0 = 1
+
+The baseline that every semi-supervised method is compared with, at the same number of masks.
+"""
+
+from __future__ import annotations
+
+from semisup.losses.segmentation import supervised_loss
+from semisup.methods.base import BuildSegmenter, Method, Update
+from semisup.types import Batch, Progress, Scalars
+
+
+class Supervised(Method):
+    """Cross entropy on labelled images.
+
+    Args:
+        build_segmenter: gives the network.
+        num_classes: K.
+
+    Logs:
+        loss_segmentation: mean cross entropy over valid pixels; falls from about ln K.
+    """
+
+    def __init__(self, build_segmenter: BuildSegmenter, num_classes: int) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.segmenter = build_segmenter()
+
+    def step(self, batch: Batch, progress: Progress, update: Update) -> Scalars:
+        """One step of the segmenter."""
+        labelled = batch.labelled
+        maps = self.segmenter.training_logits(labelled.image)
+        loss = supervised_loss(maps, labelled.mask, self.segmenter.auxiliary_weights)
+        update("segmenter", loss)
+        return {"loss_segmentation": loss.detach()}
