@@ -1,0 +1,168 @@
+"""From a recipe to objects: data, split, streams, networks, method."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from semisup.catalog import DATASETS, create_dataset, create_method, create_model
+from semisup.data.base import SegmentationData
+from semisup.data.splits import Split, hold_out, make_split
+from semisup.data.streams import Stream
+from semisup.data.transforms import WeakView
+from semisup.errors import RecipeError
+from semisup.methods.base import Method
+from semisup.models.base import Segmenter
+from semisup.models.weights import load_weights
+from semisup.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a recipe meets this machine.
+
+    Attributes:
+        data_root: folder of the data sets, for recipes that state none.
+        out: folder of the runs.
+    """
+
+    data_root: Path
+    out: Path = Path("runs")
+
+    def run_folder(self, recipe: Recipe) -> Path:
+        """`<out>/<recipe>/<digest>-s<seed>`."""
+        return self.out / recipe.name / f"{recipe.digest()}-s{recipe.train.seed}"
+
+
+def open_data(recipe: Recipe, place: Place, subset: str = "") -> SegmentationData:
+    """The recipe's data set; `subset` "" is what it trains on."""
+    name = recipe.data.name
+    root = Path(recipe.data.root) if recipe.data.root else place.data_root
+    chosen = subset or recipe.data.subset or DATASETS[name].train_subset
+    return create_dataset(name, root.expanduser(), chosen, **recipe.data_options)
+
+
+def open_reported(recipe: Recipe, place: Place, subset: str = "") -> SegmentationData:
+    """The set that the recipe reports on."""
+    return open_data(recipe, place, subset or recipe.eval.subset or eval_subset(recipe))
+
+
+def eval_subset(recipe: Recipe) -> str:
+    """The data set's own subset to report on."""
+    return DATASETS[recipe.data.name].eval_subset
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Who is labelled in a run.
+
+    Attributes:
+        split: the whole split, held-out images included: the label budget.
+        training: the split without the held-out images.
+        held_out: images that only choose the checkpoint.
+    """
+
+    split: Split
+    training: Split
+    held_out: tuple[str, ...]
+
+
+def split_labels(recipe: Recipe, data: SegmentationData) -> Labels:
+    """Make the recipe's split and keep the held-out images apart."""
+    split = make_split(data, recipe.data.split, recipe.data.split_seed)
+    if not recipe.eval.hold_out:
+        return Labels(split, split, ())
+    training, held_out = hold_out(split, recipe.eval.hold_out, recipe.data.split_seed)
+    return Labels(split, training, held_out)
+
+
+def build_method(recipe: Recipe, num_classes: int) -> tuple[Method, list[str]]:
+    """The method with fresh networks; and what was said of the weights they started from."""
+    notes: list[str] = []
+
+    def build_segmenter() -> Segmenter:
+        model = create_model(recipe.model.name, num_classes, **recipe.model_options)
+        if recipe.model.weights:
+            notes.append(str(load_weights(model, recipe.model.weights)))
+        return model
+
+    method = create_method(
+        recipe.method.name, build_segmenter, num_classes, **recipe.method_options
+    )
+    return method, notes
+
+
+def stream_builder(
+    recipe: Recipe, data: SegmentationData, split: Split, method: Method
+) -> Callable[[int], dict[str, Stream]]:
+    """Step -> the streams that the method reads, from that step on.
+
+    Raises:
+        RecipeError: the method wants unlabelled images and the split leaves none.
+    """
+    settings = recipe.data
+    whole = settings.crop == "whole"
+    if whole and max(settings.labelled_batch, settings.unlabelled_batch) > 1:
+        raise RecipeError(
+            'data.crop = "whole" goes with data.labelled_batch = data.unlabelled_batch = 1: '
+            "images differ in size. Use train.accumulate for larger steps."
+        )
+    view = WeakView(
+        crop=None if settings.crop == "whole" else settings.crop,
+        scale=settings.scale,
+        flip=settings.flip,
+    )
+    if "unlabelled" in method.streams and not split.unlabelled:
+        raise RecipeError(
+            f"data.split = {settings.split!r} leaves no unlabelled image, which "
+            f"'{recipe.method.name}' reads. Take a smaller share, such as 1/8, or supervised."
+        )
+    common: dict[str, Any] = {
+        "data": data,
+        "seed": recipe.train.seed,
+        "view": view,
+        "workers": worker_count(settings.workers),
+    }
+    kinds: dict[str, Callable[..., Stream]] = {
+        "labelled": functools.partial(
+            Stream,
+            ids=split.labelled,
+            name="labelled",
+            batch_size=settings.labelled_batch,
+            **common,
+        ),
+        "unlabelled": functools.partial(
+            Stream,
+            ids=split.unlabelled,
+            name="unlabelled",
+            batch_size=settings.unlabelled_batch,
+            strong=method.strong_view,
+            **common,
+        ),
+    }
+    wanted = sorted(method.streams)
+    accumulate = recipe.train.accumulate
+    return lambda step: {name: kinds[name](start=step * accumulate) for name in wanted}
+
+
+def worker_count(workers: int | str) -> int:
+    """Processes that decode, for each stream: a quarter of the cores, 1 to 8, unless stated."""
+    if isinstance(workers, int):
+        return workers
+    return max(1, min(8, (os.cpu_count() or 1) // 4))
+
+
+def prepare_networks(method: Method, recipe: Recipe, device: torch.device) -> None:
+    """Move the networks to the device, in the recipe's memory format, compiled if it says so."""
+    method.to(device)
+    if recipe.train.channels_last:
+        method.to(memory_format=torch.channels_last)
+    if recipe.train.compile:
+        for network in method.children():
+            network.compile()

@@ -1,0 +1,173 @@
+"""The names that a recipe may use, each with its class, in the open.
+
+A new model, method or data set is one file and one line here.
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import create_model as create_schema
+
+from semisup.data.base import SegmentationData
+from semisup.data.camvid import CamVid
+from semisup.data.folder import Folder
+from semisup.data.scenes import Scenes
+from semisup.data.voc import Voc
+from semisup.errors import RecipeError, suggest
+from semisup.methods.adversarial import Adversarial
+from semisup.methods.base import BuildSegmenter, Method
+from semisup.methods.supervised import Supervised
+from semisup.models.base import Segmenter
+from semisup.models.deeplab_v3plus import DeepLabV3Plus
+from semisup.models.fcn import FCN8s, FCN8sAtOnce, FCN16s, FCN32s
+from semisup.models.unet import UNet
+
+MODELS: dict[str, type[Segmenter]] = {
+    "deeplab_v3plus": DeepLabV3Plus,
+    "fcn16s": FCN16s,
+    "fcn32s": FCN32s,
+    "fcn8s": FCN8s,
+    "fcn8s_at_once": FCN8sAtOnce,
+    "unet": UNet,
+}
+
+METHODS: dict[str, type[Method]] = {
+    "adversarial": Adversarial,
+    "supervised": Supervised,
+}
+
+DATASETS: dict[str, type[SegmentationData]] = {
+    "camvid": CamVid,
+    "folder": Folder,
+    "scenes": Scenes,
+    "voc": Voc,
+}
+
+T = typing.TypeVar("T")
+
+
+def find(table: Mapping[str, type[T]], kind: str, name: str) -> type[T]:
+    """The class called `name`.
+
+    Raises:
+        RecipeError: no such name; suggests the nearest one.
+    """
+    if name not in table:
+        raise RecipeError(f"no {kind} is called '{name}'.{suggest(name, table)}")
+    return table[name]
+
+
+def create_model(name: str, num_classes: int, **options: Any) -> Segmenter:
+    """A fresh network, such as `create_model("fcn8s", num_classes=21)`."""
+    cls = find(MODELS, "model", name)
+    return _built(f"model {name}", lambda: cls(num_classes, **check_options(cls, name, options)))
+
+
+def create_method(
+    name: str, build_segmenter: BuildSegmenter, num_classes: int, **options: Any
+) -> Method:
+    """A method around fresh segmenters, such as `create_method("supervised", build, 21)`."""
+    cls: Any = find(METHODS, "method", name)
+    options = check_options(cls, name, options)
+    return typing.cast(
+        Method, _built(f"method {name}", lambda: cls(build_segmenter, num_classes, **options))
+    )
+
+
+def create_dataset(
+    name: str, root: str | Path = "data", subset: str | None = None, **options: Any
+) -> SegmentationData:
+    """One subset of a data set, such as `create_dataset("voc", "/data", "val")`.
+
+    Args:
+        name: one of `DATASETS`.
+        root: the folder that holds it.
+        subset: which ids; None: the set's own training list.
+        options: keyword arguments of the data set's class.
+    """
+    cls: Any = find(DATASETS, "data set", name)
+    options = check_options(cls, name, options)
+    return typing.cast(
+        SegmentationData,
+        _built(f"data set {name}", lambda: cls(root, subset or cls.train_subset, **options)),
+    )
+
+
+def _built(what: str, build: Callable[[], T]) -> T:
+    try:
+        return build()
+    except ValueError as error:  # an option of the right type with an impossible value
+        raise RecipeError(f"{what}: {error}") from error
+
+
+def check_options(cls: type, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """`options` checked against the keyword-only parameters of `cls`.
+
+    Raises:
+        RecipeError: an unknown key (suggests the right one) or a value of the wrong type.
+    """
+    from pydantic import ValidationError
+
+    schema = options_schema(cls)
+    try:
+        checked = schema.model_validate(dict(options))
+    except ValidationError as error:
+        raise RecipeError(f"{name}: {explain(error, schema)}") from None
+    return {key: getattr(checked, key) for key in options}
+
+
+def options_schema(cls: type) -> type[BaseModel]:
+    """The options of `cls` as a strict pydantic model, read off its keyword-only parameters."""
+    hints = typing.get_type_hints(inspect.unwrap(cls.__init__))  # type: ignore[misc]
+    fields: dict[str, Any] = {}
+    for parameter in inspect.signature(cls).parameters.values():
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
+            required = parameter.default is inspect.Parameter.empty
+            default = ... if required else parameter.default
+            fields[parameter.name] = (_accept_lists(hints[parameter.name]), default)
+    config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+    return create_schema(cls.__name__, __config__=config, **fields)
+
+
+def _accept_lists(annotation: Any) -> Any:
+    """TOML has lists where Python has tuples."""
+
+    def as_tuple(value: Any) -> Any:
+        plain = isinstance(value, Sequence) and not isinstance(value, str)
+        return tuple(value) if plain else value
+
+    parts = (annotation, *typing.get_args(annotation))
+    if any(typing.get_origin(part) is tuple for part in parts):
+        return Annotated[annotation, BeforeValidator(as_tuple)]
+    return annotation
+
+
+def explain(
+    error: Any, schema: type[BaseModel], prefix: str = "", known: Sequence[str] = ()
+) -> str:
+    """Pydantic's errors as one line: key, what is wrong, what would be right.
+
+    Args:
+        error: the `ValidationError`.
+        schema: the model it comes from, for suggestions.
+        prefix: what stands before a key, such as "train.".
+        known: further keys that are allowed there.
+    """
+    parts = []
+    for entry in error.errors():
+        key = prefix + ".".join(str(part) for part in entry["loc"])
+        if entry["type"] == "extra_forbidden":
+            names = [*schema.model_fields, *known]
+            parts.append(f"there is no key '{key}'.{suggest(str(entry['loc'][-1]), names)}")
+        elif entry["type"] == "missing":
+            parts.append(f"'{key}' is missing.")
+        else:
+            given = entry["input"]
+            parts.append(f"'{key}' = {given!r} ({type(given).__name__}): {entry['msg']}.")
+    return " ".join(parts)

@@ -1,0 +1,159 @@
+"""`semisup data`: verify, make, split and show data sets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from semisup.cli import options
+
+if TYPE_CHECKING:
+    from semisup.data.base import SegmentationData
+
+dataset_options = click.option(
+    "--option",
+    "settings",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="An option of the data set, such as seed=1 (scenes); may be repeated.",
+)
+
+
+@click.group()
+def data() -> None:
+    """Verify, make, split and look at data sets."""
+
+
+def open_set(name: str, root: Path, subset: str, settings: tuple[str, ...]) -> SegmentationData:
+    """One subset, with options as `key=value`."""
+    from semisup.catalog import create_dataset
+    from semisup.recipe import parse_change
+
+    values: dict[str, Any] = {}
+    for setting in settings:
+        key, value = parse_change(f"option.{setting}")
+        values[key.removeprefix("option.")] = value
+    return create_dataset(name, root, subset or None, **values)
+
+
+@data.command(
+    epilog="""\b
+Examples:
+  semisup data verify voc --data-root /data
+  semisup data verify voc --subset train_aug --subset val
+"""
+)
+@click.argument("name")
+@click.option("--subset", "subsets", multiple=True, help="Default: what is trained and reported.")
+@dataset_options
+@options.data_root
+def verify(
+    name: str, subsets: tuple[str, ...], settings: tuple[str, ...], data_root: Path
+) -> None:
+    """Check every file of data set NAME once; exit with 1 if one is bad."""
+    from semisup.cli.verification import print_verification
+    from semisup.catalog import DATASETS, find
+    from semisup.data.verify import verify as check
+    from semisup.errors import DataError
+
+    cls = find(DATASETS, "data set", name)
+    chosen = subsets or (cls.train_subset, cls.eval_subset)
+    found = check([open_set(name, data_root, subset, settings) for subset in chosen])
+    print_verification(found)
+    if found.problems:
+        file, reason = found.problems[0]
+        raise DataError(f"{name}: {len(found.problems)} bad files; the first is {file}: {reason}")
+
+
+@data.command(
+    epilog="""\b
+Examples:
+  semisup data make scenes
+  semisup data make scenes --option seed=1 --data-root /data
+"""
+)
+@click.argument("name", type=click.Choice(["scenes"]))
+@dataset_options
+@options.data_root
+def make(name: str, settings: tuple[str, ...], data_root: Path) -> None:
+    """Make the pictures of data set NAME, unless they are there."""
+    made = open_set(name, data_root, "", settings)
+    click.echo(f"{name}: {len(made)} training images in {made.root}")
+
+
+@data.command(
+    epilog="""\b
+Examples:
+  semisup data split scenes 1/8
+  semisup data split voc 5/class --seed 1 --to split.txt
+"""
+)
+@click.argument("name")
+@click.argument("spec")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--subset", default="", help="Default: what is trained on.")
+@click.option(
+    "--to",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the split; a recipe reads it with data.split = 'file:PATH'.",
+)
+@dataset_options
+@options.data_root
+def split(
+    name: str,
+    spec: str,
+    seed: int,
+    subset: str,
+    to: Path | None,
+    settings: tuple[str, ...],
+    data_root: Path,
+) -> None:
+    """Make the label split SPEC (all, 1/8, 5/class, file:PATH) of data set NAME."""
+    from semisup.data.splits import make_split, write_split
+
+    made = make_split(open_set(name, data_root, subset, settings), spec, seed)
+    click.echo(f"split      {made.name}")
+    click.echo(f"sha256     {made.sha256}")
+    click.echo(f"labelled   {len(made.labelled)}")
+    click.echo(f"unlabelled {len(made.unlabelled)}")
+    click.echo("labelled images with each class:")
+    for class_name, count in made.class_counts.items():
+        click.echo(f"  {class_name:<20}{count:>6}")
+    if to is not None:
+        write_split(to, made)
+        click.echo(f"written to {to}")
+
+
+@data.command(
+    epilog="""\b
+Examples:
+  semisup data show scenes
+  semisup data show voc --subset val --count 12 --to voc.png
+"""
+)
+@click.argument("name")
+@click.option("--subset", default="", help="Default: what is trained on.")
+@click.option("--count", type=click.IntRange(min=1), default=8, show_default=True)
+@click.option(
+    "--to",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="PNG to write; default: NAME.png.",
+)
+@dataset_options
+@options.data_root
+def show(
+    name: str,
+    subset: str,
+    count: int,
+    to: Path | None,
+    settings: tuple[str, ...],
+    data_root: Path,
+) -> None:
+    """Write a contact sheet of data set NAME: images, masks over them, and the classes."""
+    from semisup.sheets import draw_data_sheet
+
+    path = to or Path(f"{name}.png")
+    draw_data_sheet(path, open_set(name, data_root, subset, settings), count)
+    click.echo(f"Pictures: {path}")

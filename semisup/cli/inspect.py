@@ -1,0 +1,172 @@
+"""`semisup show`, `list`, `monitor`, `doctor` and `schema`: look, change nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from semisup.cli import options
+
+KINDS = ("models", "methods", "datasets", "recipes")
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  semisup show quickstart
+  semisup show quickstart --set data.split=1/4 --json
+"""
+)
+@click.argument("recipe")
+@options.changes
+@options.as_json
+def show(recipe: str, changes: tuple[str, ...], as_json: bool) -> None:
+    """Print a RECIPE with every default filled in and where each value came from."""
+    from semisup.recipe import dump_toml, load_recipe
+
+    loaded = load_recipe(recipe, changes)
+    if as_json:
+        tables: dict[str, Any] = {
+            "name": loaded.name,
+            "digest": loaded.digest(),
+            "recipe": loaded.resolved(),
+            "sources": dict(loaded.sources),
+        }
+        click.echo(json.dumps(tables, indent=1))
+        return
+    click.echo(f"# {loaded.name}, digest {loaded.digest()}\n")
+    click.echo(dump_toml(loaded.resolved(), notes=loaded.sources))
+
+
+@click.command(
+    "list",
+    epilog="""\b
+Examples:
+  semisup list
+  semisup list models
+  semisup list recipes --json
+""",
+)
+@click.argument("kind", required=False, type=click.Choice(KINDS))
+@options.as_json
+def list_names(kind: str | None, as_json: bool) -> None:
+    """List what a recipe may name: models (with parameter counts), methods, datasets, recipes."""
+    from semisup.cli.listing import entries, print_entries
+
+    chosen = {name: entries(name) for name in ([kind] if kind else KINDS)}
+    if as_json:
+        click.echo(json.dumps(chosen[kind] if kind else chosen, indent=1))
+        return
+    for name, rows in chosen.items():
+        print_entries(name, rows)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  semisup monitor
+  semisup monitor runs/quickstart --port 6007
+"""
+)
+@click.argument("runs", type=click.Path(path_type=Path), default=Path("runs"))
+@click.option("--port", type=click.IntRange(0, 65535), default=6006, show_default=True)
+def monitor(runs: Path, port: int) -> None:
+    """Start TensorBoard on RUNS (default: ./runs) and say where to look."""
+    from semisup.errors import RunError
+
+    if not runs.is_dir():
+        raise RunError(f"{runs}: there is no such folder. Run a recipe first, or name its --out.")
+    click.echo(f"TensorBoard on {runs}: http://localhost:{port} (stop it with Ctrl-C)")
+    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(runs), "--port", str(port)]
+    try:
+        code = subprocess.run(command, check=False).returncode
+    except KeyboardInterrupt:
+        code = 0
+    if code:
+        raise RunError(f"TensorBoard ended with code {code}. Is port {port} free? Try --port.")
+
+
+@click.command(
+    epilog="""\b
+Example:
+  semisup doctor --data-root /data
+"""
+)
+@options.data_root
+@options.as_json
+def doctor(data_root: Path, as_json: bool) -> None:
+    """Say what this machine has: versions, devices, threads, disk, data found."""
+    facts = _machine() | {"data": _data_found(data_root)}
+    if as_json:
+        click.echo(json.dumps(facts, indent=1))
+        return
+    for name, value in facts.items():
+        if isinstance(value, dict):
+            click.echo(f"{name}:")
+            for key, inner in value.items():
+                click.echo(f"  {key:<14}{inner}")
+        else:
+            click.echo(f"{name:<16}{value}")
+
+
+def _machine() -> dict[str, Any]:
+    import torch
+
+    from semisup.assemble import worker_count
+    from semisup.engine.runtime import device_name, resolve_device, resolve_precision, versions
+
+    device = resolve_device("auto")
+    workers = worker_count("auto")
+    gigabyte = 1e9
+    return {
+        "versions": versions(),
+        "system": platform.platform(),
+        "device": f"{device} - {device_name(device)}",
+        "precision": f"{resolve_precision('auto', device)} (train.precision = auto)",
+        "cores": os.cpu_count(),
+        "threads": f"{torch.get_num_threads()} of torch (set OMP_NUM_THREADS to change)",
+        "workers": f"{workers} for each stream (a quarter of the cores, 1 to 8)",
+        "disk free": f"{shutil.disk_usage('.').free / gigabyte:.1f} GB here",
+    }
+
+
+def _data_found(data_root: Path) -> dict[str, str]:
+    """What of each data set lies under the data root; opens lists, no image."""
+    from semisup.catalog import DATASETS, create_dataset
+    from semisup.errors import SemisupError
+
+    found = {"root": str(data_root.resolve())}
+    for name, cls in DATASETS.items():
+        if name == "scenes":  # made on first use: nothing to look for
+            found[name] = "made on first use"
+            continue
+        try:
+            sizes = [
+                f"{subset} {len(create_dataset(name, data_root, subset))}"
+                for subset in (cls.train_subset, cls.eval_subset)
+            ]
+            found[name] = ", ".join(sizes)
+        except SemisupError:
+            found[name] = "not found"
+    return found
+
+
+@click.command(
+    epilog="""\b
+Example:
+  semisup schema > semisup-recipe.schema.json
+"""
+)
+def schema() -> None:
+    """Print the JSON schema of a recipe, for editors that complete and check TOML."""
+    from semisup.recipe import recipe_schema
+
+    click.echo(json.dumps(recipe_schema(), indent=1))

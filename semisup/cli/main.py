@@ -1,0 +1,68 @@
+"""The `semisup` command. Nothing heavy is imported before a command needs it."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+import semisup
+from semisup.cli.data import data
+from semisup.cli.inspect import doctor, list_names, monitor, schema, show
+from semisup.cli.predict import predict
+from semisup.cli.run import evaluate, run
+from semisup.errors import Interrupted, SemisupError, suggest
+
+EPILOG = """\b
+Examples:
+  semisup run quickstart
+  semisup list recipes
+  semisup monitor
+"""
+
+
+class Commands(click.Group):
+    """A group that turns our errors into one line and suggests the nearest command."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click's, with a suggestion."""
+        name = args[0] if args else ""
+        if self.get_command(ctx, name) is None and not name.startswith("-"):
+            ctx.fail(f"No such command '{name}'.{suggest(name, self.commands)}")
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click's, but a `SemisupError` becomes one line and its exit code."""
+        try:
+            return super().invoke(ctx)
+        except SemisupError as error:
+            click.echo(f"semisup: {error}", err=True)
+            sys.exit(error.exit_code if isinstance(error, Interrupted) else 1)
+        except BrokenPipeError:  # the reader of a pipe, such as head, has left
+            sys.stderr.close()
+            sys.exit(0)
+
+
+@click.group(
+    cls=Commands,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(semisup.__version__, prog_name="semisup")
+def cli() -> None:
+    """Semi-supervised, weakly supervised and adversarial semantic segmentation.
+
+    Pick a recipe, run it, watch it, and get a result that can be trusted and compared.
+    """
+
+
+for command in (run, evaluate, predict, show, list_names, data, monitor, doctor, schema):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Entry point of the `semisup` script."""
+    cli(prog_name="semisup")

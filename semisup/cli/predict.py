@@ -1,0 +1,86 @@
+"""`semisup predict`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from semisup.cli import options
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  semisup predict quickstart photo.jpg --to predictions --overlay
+  semisup predict runs/quickstart/0123456789-s0 photos/ --to predictions --soft
+  semisup predict voc/supervised --submission test --to submission
+"""
+)
+@click.argument("run")
+@click.argument("images", nargs=-1, type=click.Path(path_type=Path))
+@click.option(
+    "--to",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("predictions"),
+    show_default=True,
+    help="Folder to write to.",
+)
+@click.option("--overlay", is_flag=True, help="Write the classes over the picture too.")
+@click.option("--soft", is_flag=True, help="Write the probabilities too (.npz, float16 KHW).")
+@click.option(
+    "--submission",
+    metavar="SUBSET",
+    help="Predict a subset of VOC in the layout of its server, instead of IMAGES.",
+)
+@options.changes
+@options.device
+@options.out
+@options.data_root
+def predict(
+    run: str,
+    images: tuple[Path, ...],
+    to: Path,
+    overlay: bool,
+    soft: bool,
+    submission: str | None,
+    changes: tuple[str, ...],
+    device: str,
+    out: Path,
+    data_root: Path,
+) -> None:
+    """Label IMAGES (files or folders) with the network of a finished RUN.
+
+    Writes a palette PNG for each image: pixel value = class id. RUN is a run's folder, or a recipe
+    that has exactly one finished run.
+    """
+    if bool(images) == (submission is not None):
+        raise click.UsageError("give either IMAGES or --submission SUBSET")
+    from semisup.engine.predict import find_images, predict_files, write_submission
+    from semisup.engine.runtime import resolve_device
+    from semisup.errors import RunError
+    from semisup.runs import open_run, run_data
+
+    where = resolve_device(device)
+    opened = open_run(options.find_run(run, out), where, changes)
+    try:
+        to.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{to}: cannot be made ({error.strerror}). Choose another --to.") from None
+    inference = opened.inference(where)
+    if submission is not None:
+        data = run_data(opened, options.place(data_root), submission)
+        click.echo(f"Submission: {write_submission(inference, data, to)}")
+        return
+    paths = find_images(images)
+    count = predict_files(
+        inference,
+        paths,
+        to,
+        opened.classes,
+        opened.palette,
+        with_overlay=overlay,
+        soft=soft,
+    )
+    skipped = f", {len(paths) - count} were there already" if count < len(paths) else ""
+    click.echo(f"{count} label maps in {to}{skipped}.")

@@ -1,0 +1,107 @@
+"""`semisup run` and `semisup evaluate`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from semisup.cli import options
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  semisup run quickstart
+  semisup run quickstart --seed 1 --set data.split=1/4
+  semisup run my_recipe.toml --device cuda:0 --data-root /data
+"""
+)
+@click.argument("recipe")
+@options.changes
+@click.option("--seed", type=click.IntRange(min=0), help="Seed of the run (train.seed).")
+@click.option(
+    "--weights",
+    type=click.Path(path_type=Path),
+    help="Weights to start from (model.weights): safetensors or pth.",
+)
+@options.device
+@options.out
+@options.data_root
+def run(
+    recipe: str,
+    changes: tuple[str, ...],
+    seed: int | None,
+    weights: Path | None,
+    device: str,
+    out: Path,
+    data_root: Path,
+) -> None:
+    """Train a RECIPE, score it, and record the result.
+
+    RECIPE is the name of a shipped recipe or a .toml file. The same command goes on where an
+    earlier one was stopped, and prints the result of a run that is finished.
+    """
+    from semisup.cli.results import print_result
+    from semisup.cli.view import make_view
+    from semisup.engine.runtime import resolve_device
+    from semisup.recipe import load_recipe
+    from semisup.runs import run_recipe
+
+    overrides: dict[str, tuple[Any, str]] = {}
+    if seed is not None:
+        overrides["train.seed"] = (seed, "--seed")
+    if weights is not None:
+        overrides["model.weights"] = (str(weights), "--weights")
+    loaded = load_recipe(recipe, changes, overrides=overrides)
+    place = options.place(data_root, out)
+    with make_view(loaded.name, place.run_folder(loaded)) as view:
+        done = run_recipe(loaded, place, resolve_device(device), view=view, command=sys.argv)
+    if not done.fresh:
+        click.echo(f"This run was finished before: {done.folder}")
+    print_result(done.result, done.folder)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  semisup evaluate quickstart
+  semisup evaluate runs/quickstart/0123456789-s0 --subset test --set eval.flip=true
+"""
+)
+@click.argument("run")
+@click.option("--subset", default="", help="Which ids to score; default: the recipe's own.")
+@options.changes
+@options.device
+@options.out
+@options.data_root
+@options.as_json
+def evaluate(
+    run: str,
+    subset: str,
+    changes: tuple[str, ...],
+    device: str,
+    out: Path,
+    data_root: Path,
+    as_json: bool,
+) -> None:
+    """Score a finished RUN again, on another subset or by another protocol.
+
+    RUN is a run's folder, or a recipe that has exactly one finished run. Only [eval] can be
+    changed. The result is kept in the run's folder, under a name of its own.
+    """
+    from semisup.cli.results import print_result
+    from semisup.engine.runtime import resolve_device
+    from semisup.runs import evaluate_run
+
+    folder = options.find_run(run, out)
+    place = options.place(data_root, out)
+    result, path = evaluate_run(folder, place, resolve_device(device), subset, changes)
+    if as_json:
+        click.echo(json.dumps(result, indent=1))
+        return
+    print_result(result, folder)
+    click.echo(f"Kept in {path}")

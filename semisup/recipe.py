@@ -1,0 +1,419 @@
+"""Recipes: what to run, as data.
+
+A recipe is TOML: names out of the catalogue, and options that are checked against the parameters
+they bind to. Defaults live in code; a recipe states what differs, `extends` one parent at most,
+and `--set` changes single keys. Every value knows where it came from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, Field, ValidationError
+
+from semisup.catalog import DATASETS, METHODS, MODELS, explain, find, options_schema
+from semisup.engine.settings import (
+    EvalSettings,
+    OptimSettings,
+    Range,
+    Settings,
+    Size,
+    TrainSettings,
+)
+from semisup.errors import RecipeError, suggest
+
+S = TypeVar("S", bound=BaseModel)
+
+TABLES = ("data", "model", "method", "optim", "train", "eval")
+
+_PLACES = ("data.root", "data.workers", "train.seed")
+"""Keys that do not change what is trained, or are told apart otherwise (the seed)."""
+
+
+class DataSettings(Settings):
+    """`[data]`: data set, label split, crops and batches. Options of the data set go here too."""
+
+    name: str
+    """Data set, one of `semisup list datasets`."""
+    root: str = ""
+    """Folder that holds it; empty: --data-root, then SEMISUP_DATA, then ./data."""
+    subset: str = ""
+    """Ids to train on; empty: the data set's own ("train")."""
+    split: str = "all"
+    """Who is labelled: all, a share (1/8), a count per class (5/class) or file:PATH."""
+    split_seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the split; runs of several seeds share one split."""
+    crop: Size | Literal["whole"] = (321, 321)
+    """(H, W) of training crops, or "whole" for whole images (batch of 1)."""
+    scale: Range = (0.5, 2.0)
+    """Smallest and largest factor of the random scale."""
+    flip: bool = True
+    """Mirror half of the crops."""
+    labelled_batch: Annotated[int, Field(gt=0)] = 8
+    """Labelled images in a batch."""
+    unlabelled_batch: Annotated[int, Field(gt=0)] = 8
+    """Unlabelled images in a batch, where the method reads them."""
+    workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
+    """Processes that decode, for each stream; any number gives the same bits."""
+
+
+class ModelSettings(Settings):
+    """`[model]`: the segmenter. Options of its class go here too."""
+
+    name: str
+    """Network, one of `semisup list models`."""
+    weights: str = ""
+    """Local file (safetensors or pth) to start from; empty: fresh weights."""
+
+
+class MethodSettings(Settings):
+    """`[method]`: the training method. Options of its class go here too."""
+
+    name: str
+    """Method, one of `semisup list methods`."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A checked recipe with every default filled in.
+
+    Attributes:
+        name: what the run's folder is called.
+        sources: dotted key -> where its value came from.
+    """
+
+    name: str
+    data: DataSettings
+    model: ModelSettings
+    method: MethodSettings
+    optim: dict[str, OptimSettings]
+    train: TrainSettings
+    eval: EvalSettings
+    data_options: dict[str, Any]
+    model_options: dict[str, Any]
+    method_options: dict[str, Any]
+    sources: Mapping[str, str]
+
+    def resolved(self) -> dict[str, Any]:
+        """All tables as plain values: what a run is recorded by."""
+        tables: dict[str, Any] = {
+            "data": self.data.model_dump() | self.data_options,
+            "model": self.model.model_dump() | self.model_options,
+            "method": self.method.model_dump() | self.method_options,
+            "optim": {player: table.model_dump() for player, table in self.optim.items()},
+            "train": self.train.model_dump(),
+            "eval": self.eval.model_dump(),
+        }
+        plain: dict[str, Any] = json.loads(json.dumps(tables))
+        return plain
+
+    def digest(self) -> str:
+        """10 hexadecimal digits that tell this recipe from others, whatever the seed.
+
+        The folder of the data and the number of workers do not count; of initial weights the
+        content counts, not the path.
+        """
+        flat = {k: v for k, v in flatten(self.resolved()).items() if k not in _PLACES}
+        weights = Path(self.model.weights)
+        if self.model.weights and weights.is_file():
+            with weights.open("rb") as file:
+                flat["model.weights"] = hashlib.file_digest(file, "sha256").hexdigest()
+        text = json.dumps(flat, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+    def to_toml(self) -> str:
+        """The resolved recipe as a recipe file that loads to the same recipe."""
+        return dump_toml(self.resolved())
+
+
+def recipe_folder() -> Path:
+    """Where the shipped recipes lie: in the wheel, or beside the package in a checkout."""
+    package = Path(__file__).resolve().parent
+    shipped = package / "_recipes"
+    return shipped if shipped.is_dir() else package.parent / "recipes"
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """Name -> file of every recipe that comes with the package."""
+    folder = recipe_folder()
+    return {
+        path.relative_to(folder).with_suffix("").as_posix(): path
+        for path in sorted(folder.rglob("*.toml"))
+    }
+
+
+def find_recipe(name: str) -> Path:
+    """The file of a recipe: a path that ends in .toml, or the name of a shipped one.
+
+    Raises:
+        RecipeError: there is none.
+    """
+    if name.endswith(".toml"):
+        path = Path(name)
+        if not path.is_file():
+            raise RecipeError(f"recipe {name}: there is no such file. Check the path.")
+        return path
+    known = shipped_recipes()
+    if name not in known:
+        raise RecipeError(
+            f"no recipe is called '{name}'.{suggest(name, known)} A file must end in .toml."
+        )
+    return known[name]
+
+
+def load_recipe(
+    name: str,
+    changes: Sequence[str] = (),
+    *,
+    overrides: Mapping[str, tuple[Any, str]] | None = None,
+) -> Recipe:
+    """Read, extend, change and check a recipe.
+
+    Args:
+        name: a shipped recipe or the path of a .toml file.
+        changes: `key=value` as given to --set; later ones win.
+        overrides: dotted key -> (value, where it came from), applied last (such as --seed).
+
+    Raises:
+        RecipeError: anything that cannot be used; names the file and the key.
+    """
+    path = find_recipe(name)
+    values, sources = _read_with_parents(path, seen=())
+    for change in changes:
+        key, value = parse_change(change)
+        values[key], sources[key] = value, "--set"
+    for key, (value, source) in (overrides or {}).items():
+        values[key], sources[key] = value, source
+    label = path.with_suffix("").name if name.endswith(".toml") else name
+    return build_recipe(label, unflatten(values, label), sources)
+
+
+def build_recipe(
+    name: str, tables: Mapping[str, Any], sources: Mapping[str, str] | None = None
+) -> Recipe:
+    """Check nested tables and fill in the defaults."""
+    for table, content in tables.items():
+        if table not in TABLES:
+            raise RecipeError(
+                f"recipe {name}: there is no table [{table}].{suggest(table, TABLES)}"
+            )
+        if not isinstance(content, Mapping):
+            raise RecipeError(f"recipe {name}: [{table}] must be a table, not {content!r}.")
+    data, data_options = _split_options(name, "data", tables, DataSettings, DATASETS, "data set")
+    model, model_options = _split_options(name, "model", tables, ModelSettings, MODELS, "model")
+    method, method_options = _split_options(
+        name, "method", tables, MethodSettings, METHODS, "method"
+    )
+    optim = {
+        player: _check(name, f"optim.{player}", table, OptimSettings)
+        for player, table in tables.get("optim", {}).items()
+    }
+    recipe = Recipe(
+        name=name,
+        data=data,
+        model=model,
+        method=method,
+        optim=optim,
+        train=_check(name, "train", tables.get("train", {}), TrainSettings),
+        eval=_check(name, "eval", tables.get("eval", {}), EvalSettings),
+        data_options=data_options,
+        model_options=model_options,
+        method_options=method_options,
+        sources={},
+    )
+    given = sources or {}
+    filled = {key: given.get(key, "default") for key in flatten(recipe.resolved())}
+    return replace(recipe, sources=filled)
+
+
+def _check(recipe: str, table: str, content: Any, schema: type[S], known: Sequence[str] = ()) -> S:
+    if not isinstance(content, Mapping):
+        raise RecipeError(f"recipe {recipe}: [{table}] must be a table, not {content!r}.")
+    try:
+        return schema.model_validate(dict(content))
+    except ValidationError as error:
+        what = explain(error, schema, f"{table}.", known)
+        raise RecipeError(f"recipe {recipe}: {what}") from None
+
+
+def _split_options(
+    recipe: str,
+    table: str,
+    tables: Mapping[str, Any],
+    schema: type[S],
+    catalogue: Mapping[str, type],
+    kind: str,
+) -> tuple[S, dict[str, Any]]:
+    """One table that holds our own keys and the options of the class that it names."""
+    content = tables.get(table, {})
+    if not isinstance(content, Mapping) or "name" not in content:
+        raise RecipeError(f"recipe {recipe}: '{table}.name' is missing.")
+    try:
+        cls: type = find(catalogue, kind, str(content["name"]))
+    except RecipeError as error:
+        raise RecipeError(f"recipe {recipe}: {error}") from None
+    options = options_schema(cls)
+    ours = {k: v for k, v in content.items() if k in schema.model_fields}
+    theirs = {k: v for k, v in content.items() if k not in schema.model_fields}
+    settings = _check(recipe, table, ours, schema)
+    checked = _check(recipe, table, theirs, options, known=list(schema.model_fields))
+    return settings, {key: getattr(checked, key) for key in options.model_fields}
+
+
+def _read_with_parents(path: Path, seen: tuple[Path, ...]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Dotted keys of a recipe over those of its parents, and where each came from."""
+    path = path.resolve()
+    if path in seen:
+        circle = " -> ".join(p.name for p in (*seen, path))
+        raise RecipeError(f"recipe {path}: 'extends' goes round in a circle: {circle}.")
+    tables = _read_toml(path)
+    parent = tables.pop("extends", None)
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    if parent is not None:
+        if not isinstance(parent, str):
+            raise RecipeError(f"recipe {path}: 'extends' must be one name, not {parent!r}.")
+        beside = path.parent / parent
+        found = beside if parent.endswith(".toml") else find_recipe(parent)
+        if not found.is_file():
+            raise RecipeError(f"recipe {path}: extends {parent}, which is not there.")
+        values, sources = _read_with_parents(found, (*seen, path))
+    own = flatten(tables)
+    return values | own, sources | dict.fromkeys(own, path.name)
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise RecipeError(f"recipe {path}: cannot be read ({error.strerror}).") from None
+    except UnicodeDecodeError:
+        raise RecipeError(f"recipe {path}: is not UTF-8 text. Save it as UTF-8.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"recipe {path}: is not valid TOML: {error}.") from None
+    except RecursionError:
+        raise RecipeError(f"recipe {path}: is nested too deeply.") from None
+
+
+def parse_change(change: str) -> tuple[str, Any]:
+    """`key=value` of --set: the value as TOML, or as text where it is no TOML.
+
+    Raises:
+        RecipeError: there is no `=` or no dotted key.
+    """
+    key, equals, text = change.partition("=")
+    key = key.strip()
+    if not equals or "." not in key:
+        raise RecipeError(
+            f"--set {change}: is not of the form table.key=value, such as data.split=1/4."
+        )
+    try:
+        return key, tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key, text.strip()
+
+
+def flatten(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested tables -> dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in tables.items():
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def unflatten(values: Mapping[str, Any], recipe: str) -> dict[str, Any]:
+    """Dotted keys -> nested tables."""
+    tables: dict[str, Any] = {}
+    for dotted, value in values.items():
+        *parents, last = dotted.split(".")
+        table = tables
+        for parent in parents:
+            table = table.setdefault(parent, {})
+            if not isinstance(table, dict):
+                raise RecipeError(f"recipe {recipe}: '{dotted}': '{parent}' is a value, no table.")
+        table[last] = value
+    return tables
+
+
+def dump_toml(tables: Mapping[str, Any], notes: Mapping[str, str] | None = None) -> str:
+    """Tables of scalars and lists as TOML.
+
+    Args:
+        tables: nested values.
+        notes: dotted key -> comment for the end of its line.
+    """
+    lines: list[str] = []
+    for name, table in tables.items():
+        nested = {k: v for k, v in table.items() if isinstance(v, Mapping)}
+        plain = {k: v for k, v in table.items() if not isinstance(v, Mapping)}
+        if plain:
+            lines += [f"[{name}]", *_toml_lines(name, plain, notes or {}), ""]
+        for key, inner in nested.items():
+            lines += [f"[{name}.{key}]", *_toml_lines(f"{name}.{key}", inner, notes or {}), ""]
+    return "\n".join(lines)
+
+
+def _toml_lines(prefix: str, table: Mapping[str, Any], notes: Mapping[str, str]) -> list[str]:
+    lines = []
+    for key, value in table.items():
+        if value is None:  # TOML has no null: an option that is not set is left out
+            continue
+        line = f"{key} = {json.dumps(value, ensure_ascii=False)}"
+        note = notes.get(f"{prefix}.{key}")
+        lines.append(f"{line:<44}# {note}" if note else line)
+    return lines
+
+
+def recipe_schema() -> dict[str, Any]:
+    """JSON schema of a recipe file, for editors."""
+    tables: dict[str, Any] = {
+        "data": _named_schema(DataSettings, DATASETS),
+        "model": _named_schema(ModelSettings, MODELS),
+        "method": _named_schema(MethodSettings, METHODS),
+        "optim": {
+            "type": "object",
+            "description": "One table for each player of the method.",
+            "additionalProperties": OptimSettings.model_json_schema(),
+        },
+        "train": TrainSettings.model_json_schema(),
+        "eval": EvalSettings.model_json_schema(),
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "semisup recipe",
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            "extends": {"type": "string", "description": "The one parent recipe."},
+            **tables,
+        },
+    }
+
+
+def _named_schema(settings: type[Settings], catalogue: Mapping[str, type]) -> dict[str, Any]:
+    """Our own keys with, for each name, the options of its class."""
+    own = settings.model_json_schema()
+    variants = []
+    for name, cls in catalogue.items():
+        options = options_schema(cls).model_json_schema()
+        variants.append(
+            {
+                "type": "object",
+                "properties": {
+                    **own["properties"],
+                    **options["properties"],
+                    "name": {"const": name},
+                },
+                "additionalProperties": False,
+            }
+        )
+    return {"anyOf": variants, "description": (settings.__doc__ or "").splitlines()[0]}

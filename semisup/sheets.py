@@ -1,0 +1,118 @@
+"""Pictures of a predictor at work: the panel for TensorBoard and the sheet of a finished run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from semisup.data.base import Colour, SegmentationData
+from semisup.data.transforms import IMAGENET_MEAN, IMAGENET_STD, normalise
+from semisup.engine.evaluate import Evaluation
+from semisup.engine.inference import Inference
+from semisup.engine.pictures import contact_sheet, denormalise, heat, overlay, training_panel
+from semisup.methods.base import Method
+from semisup.metrics.confusion import label_map
+from semisup.types import Batch, Labelled
+
+PANEL_IMAGES = 4
+
+
+def draw_panel(
+    batch: Batch, predictor: nn.Module, method: Method, palette: Sequence[Colour]
+) -> Tensor:
+    """Input, ground truth, prediction and the method's own maps of a training batch.
+
+    Returns:
+        uint8 3HW.
+    """
+    labelled = batch.labelled
+    few = Labelled(
+        image=labelled.image[:PANEL_IMAGES],
+        mask=labelled.mask[:PANEL_IMAGES],
+        ids=labelled.ids[:PANEL_IMAGES],
+    )
+    predicted = label_map(predictor(few.image).float())
+    maps = method.pictures(Batch(labelled=few))
+    return training_panel(
+        denormalise(few.image, IMAGENET_MEAN, IMAGENET_STD),
+        [few.mask.to(torch.uint8).cpu(), predicted.cpu()],
+        palette,
+        extra=list(maps.values()),
+    )
+
+
+@torch.no_grad()
+def draw_sheet(
+    path: Path,
+    inference: Inference,
+    data: SegmentationData,
+    scored: Evaluation,
+    method: Method,
+    *,
+    count: int,
+) -> None:
+    """Write the picture sheet of a run: image, ground truth, prediction, the method's maps.
+
+    The images are spread evenly over the set, so nobody has picked the good ones.
+
+    Args:
+        path: PNG to write.
+        inference: the predictor with its protocol.
+        data: the set that was scored.
+        scored: its evaluation, for the captions.
+        method: whose maps are shown.
+        count: images on the sheet; 0 writes none.
+    """
+    if not count:
+        return
+    method.eval()
+    chosen = spread(len(scored.ids), count)
+    index = {name: i for i, name in enumerate(data.ids)}
+    rows, captions, columns = [], [], ["image", "ground truth", "prediction"]
+    for position in chosen:
+        name = scored.ids[position]
+        image, mask = data.image(index[name]), data.mask(index[name])
+        labels = label_map(inference(image[None]))[0].cpu()
+        maps = _own_maps(method, image, mask, name, inference.device)
+        rows.append(
+            [
+                image.permute(1, 2, 0),
+                overlay(image, mask, data.palette),
+                overlay(image, labels, data.palette),
+                *(heat(values[0, 0]) for values in maps.values()),
+            ]
+        )
+        columns = ["image", "ground truth", "prediction", *maps]
+        captions.append(f"{name}    mIoU of this image {scored.image_miou(position):.2f}")
+    legend = list(zip(data.classes, data.palette, strict=True))
+    contact_sheet(path, rows, columns=columns, captions=captions, legend=legend)
+
+
+def spread(length: int, count: int) -> list[int]:
+    """At most `count` of `length` positions, evenly spread."""
+    count = min(length, count)
+    return [(2 * i + 1) * length // (2 * count) for i in range(count)]
+
+
+def _own_maps(
+    method: Method, image: Tensor, mask: Tensor, name: str, device: torch.device
+) -> dict[str, Tensor]:
+    labelled = Labelled(
+        image=normalise(image[None].to(device)), mask=mask[None].to(device).long(), ids=(name,)
+    )
+    return method.pictures(Batch(labelled=labelled))
+
+
+def draw_data_sheet(path: Path, data: SegmentationData, count: int) -> None:
+    """Write a contact sheet of a data set: image, mask overlay and class legend."""
+    rows, captions = [], []
+    for position in spread(len(data), count):
+        image, mask = data.image(position), data.mask(position)
+        rows.append([image.permute(1, 2, 0), overlay(image, mask, data.palette)])
+        present = [data.classes[k] for k in torch.unique(mask).tolist() if k < data.num_classes]
+        captions.append(f"{data.ids[position]}    {', '.join(present)}")
+    legend = list(zip(data.classes, data.palette, strict=True))
+    contact_sheet(path, rows, columns=["image", "mask"], captions=captions, legend=legend)
