@@ -1,0 +1,55 @@
+"""Networks that tell label maps from predictions."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import ClassVar
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from semisup.errors import RecipeError
+
+
+class FullyConvolutionalDiscriminator(nn.Module):
+    """Judges every pixel of a class map (Hung et al., BMVC 2018, https://arxiv.org/abs/1802.07934).
+
+    Five 4 x 4 convolutions of stride 2, leaky ReLU of slope 0.2 between, no normalisation;
+    2,783,169 parameters at 21 classes. The logits, 1/32 of the input's size, are resized to it
+    bilinearly (align_corners off, as everywhere in this library).
+
+    Args:
+        num_classes: K, the channels of a class map.
+        width: channels after the first convolution; they double at each of the next three.
+    """
+
+    smallest: ClassVar[int] = 32
+    """Smallest side of a class map, in pixels: five halvings leave one logit."""
+
+    def __init__(self, num_classes: int, *, width: int = 64) -> None:
+        super().__init__()
+        channels = [num_classes, width, 2 * width, 4 * width, 8 * width]
+        layers: list[nn.Module] = []
+        for before, after in pairwise(channels):
+            layers.append(nn.Conv2d(before, after, 4, stride=2, padding=1))
+            layers.append(nn.LeakyReLU(0.2, inplace=True))
+        layers.append(nn.Conv2d(channels[-1], 1, 4, stride=2, padding=1))
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Logits B1HW (high: looks like ground truth) of class maps BKHW.
+
+        Args:
+            maps: BKHW float, class probabilities or one-hot masks.
+
+        Raises:
+            RecipeError: H or W is under 32.
+        """
+        height, width = maps.shape[-2:]
+        if min(height, width) < self.smallest:
+            raise RecipeError(
+                f"the discriminator needs class maps of at least {self.smallest} x {self.smallest}"
+                f" pixels, not {height} x {width}: train on larger crops"
+            )
+        logits = self.layers(maps)
+        return F.interpolate(logits, size=(height, width), mode="bilinear", align_corners=False)

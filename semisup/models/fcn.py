@@ -1,0 +1,199 @@
+"""FCN: fully convolutional networks on VGG16.
+
+Long, Shelhamer and Darrell, CVPR 2015, https://arxiv.org/abs/1411.4038, and the authors' released
+networks, whose padding of 100, Caffe pooling and crop offsets belong together: every offset below
+puts a score back on the centre of the pixels that it was computed from.
+
+Differs from the release: the fixed bilinear upsampling is a depthwise transposed convolution, the
+same map as their diagonal C x C kernel, and no part of the state dict; fc6 and fc7 start from
+He et al. 2015 where no ImageNet classifier is loaded.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from semisup.models.base import ParameterGroup, Segmenter
+from semisup.models.layers import initialise
+from semisup.models.vgg import VGG16Features
+from semisup.models.weights import rename_prefix
+
+FC6_SHAPE = (512, 7, 7)
+"""What one unit of VGG16's first fully connected layer looks at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """A pooled map that adds its own scores.
+
+    Attributes:
+        pool: which pooling it follows, from 1.
+        channels: C of the map.
+        crop: offset, in pixels of the map, at which its scores meet the coarser ones.
+        scale: fixed factor on the map before it is scored.
+    """
+
+    pool: int
+    channels: int
+    crop: int
+    scale: float = 1.0
+
+    @property
+    def name(self) -> str:
+        """What the paper calls the map, such as "pool4"."""
+        return f"pool{self.pool}"
+
+
+class BilinearUpsampling(nn.Module):
+    """Fixed transposed convolution that interpolates bilinearly; never trained, never stored.
+
+    A map of side n becomes one of side (n + 1) * factor, `factor / 2` pixels wider on every side
+    than what the scores cover.
+
+    Args:
+        factor: how many times finer; even.
+    """
+
+    kernel: Tensor
+
+    def __init__(self, factor: int) -> None:
+        super().__init__()
+        self.factor = factor
+        taps = 1 - (torch.arange(2 * factor) - (factor - 0.5)).abs() / factor
+        self.register_buffer("kernel", torch.outer(taps, taps)[None, None], persistent=False)
+
+    def forward(self, scores: Tensor) -> Tensor:
+        """BKhw -> BK(h+1)*factor(w+1)*factor."""
+        classes = scores.shape[1]
+        kernel = self.kernel.expand(classes, -1, -1, -1)
+        return F.conv_transpose2d(scores, kernel, stride=self.factor, groups=classes)
+
+
+class FCN(Segmenter):
+    """What the four networks share; one of them is a list of skips and a last upsampling.
+
+    Score layers start at zero, as in the release: a network loaded from its coarser parent's
+    weights starts as the parent. At a very first step, then, only score layers have a gradient.
+
+    Args:
+        num_classes: K.
+        in_channels: C of the input image.
+        width: channels of fc6 and fc7; less makes it fit for tests and small machines.
+    """
+
+    stride: ClassVar[int] = 1
+    skips: ClassVar[tuple[Skip, ...]] = ()
+    """Skips in the order in which they are added, coarsest first."""
+    last_factor: ClassVar[int]
+    """How many times the summed scores are upsampled."""
+    last_crop: ClassVar[int]
+    """Offset of the image in the upsampled scores, in pixels."""
+
+    def __init__(self, num_classes: int, *, in_channels: int = 3, width: int = 4096) -> None:
+        super().__init__(num_classes, in_channels=in_channels)
+        self.backbone = VGG16Features(in_channels=in_channels, ceil_mode=True, first_padding=100)
+        self.fc6 = nn.Conv2d(FC6_SHAPE[0], width, FC6_SHAPE[1:])
+        self.fc7 = nn.Conv2d(width, width, 1)
+        self.dropout = nn.Dropout(0.5)
+        initialise(self.fc6)
+        initialise(self.fc7)
+        self.score = nn.ModuleDict({"fc7": zero_scores(width, num_classes)})
+        for skip in self.skips:
+            self.score[skip.name] = zero_scores(skip.channels, num_classes)
+        self.upsample_twice = BilinearUpsampling(2)
+        self.upsample_last = BilinearUpsampling(self.last_factor)
+
+    def encode(self, image: Tensor) -> list[Tensor]:
+        """The skips' pooled maps, finest first, and the map after fc7, all BChw."""
+        pooled = self.backbone(image)
+        features = self.dropout(F.relu(self.fc6(pooled[-1])))
+        features = self.dropout(F.relu(self.fc7(features)))
+        return [*(pooled[skip.pool - 1] for skip in reversed(self.skips)), features]
+
+    def decode(self, features: list[Tensor]) -> Tensor:
+        """Upsampled scores BKhw; the image's own start at pixel `last_crop` of both axes."""
+        *finer, deepest = features
+        scores: Tensor = self.score["fc7"](deepest)
+        for skip, pooled in zip(self.skips, reversed(finer), strict=True):
+            scores = self.upsample_twice(scores)
+            own = self.score[skip.name](pooled * skip.scale)
+            scores = scores + crop(own, skip.crop, scores.shape[-2:])
+        upsampled: Tensor = self.upsample_last(scores)
+        return upsampled
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits BKHW of `image` (BCHW); any H and W of at least one pixel."""
+        return crop(self.decode(self.encode(image)), self.last_crop, image.shape[-2:])
+
+    def parameter_groups(self) -> list[ParameterGroup]:
+        """Weights, and biases at twice the learning rate without weight decay."""
+        biases = [p for name, p in self.named_parameters() if name.endswith(".bias")]
+        weights = [p for name, p in self.named_parameters() if not name.endswith(".bias")]
+        return [
+            ParameterGroup(weights, name="weights"),
+            ParameterGroup(biases, lr_scale=2.0, decay_scale=0.0, name="biases"),
+        ]
+
+    def adapt_weights(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """torchvision's VGG16: convolutions to the backbone, the classifier to fc6 and fc7."""
+        state = rename_prefix(state, "features.", "backbone.features.")
+        first = state.get("classifier.0.weight")
+        if first is None or first.shape[1:] != (math.prod(FC6_SHAPE),):
+            return state  # no classifier, or that of another network
+        state["classifier.0.weight"] = first.reshape(-1, *FC6_SHAPE)
+        if "classifier.3.weight" in state:
+            state["classifier.3.weight"] = state["classifier.3.weight"][..., None, None]
+        state = rename_prefix(state, "classifier.0.", "fc6.")
+        return rename_prefix(state, "classifier.3.", "fc7.")
+
+
+class FCN32s(FCN):
+    """Scores of fc7 alone, upsampled 32 times; 134,346,581 learnable parameters at 21 classes."""
+
+    last_factor = 32
+    last_crop = 19
+
+
+class FCN16s(FCN):
+    """Adds the scores of pool4; meant to start from a trained `FCN32s`."""
+
+    skips = (Skip(pool=4, channels=512, crop=5),)
+    last_factor = 16
+    last_crop = 27
+
+
+class FCN8s(FCN):
+    """Adds the scores of pool4 and pool3; meant to start from a trained `FCN16s`."""
+
+    skips = (Skip(pool=4, channels=512, crop=5), Skip(pool=3, channels=256, crop=9))
+    last_factor = 8
+    last_crop = 31
+
+
+class FCN8sAtOnce(FCN8s):
+    """`FCN8s` trained in one stage: fixed factors keep the large finer maps from taking over."""
+
+    skips = (
+        Skip(pool=4, channels=512, crop=5, scale=0.01),
+        Skip(pool=3, channels=256, crop=9, scale=0.0001),
+    )
+
+
+def zero_scores(channels: int, num_classes: int) -> nn.Conv2d:
+    """A 1 x 1 score layer that gives zero until it is trained."""
+    layer = nn.Conv2d(channels, num_classes, 1)
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    return layer
+
+
+def crop(maps: Tensor, offset: int, size: torch.Size) -> Tensor:
+    """`maps` (BCHW) cut to `size`, from pixel `offset` of both axes on."""
+    height, width = size
+    return maps[..., offset : offset + height, offset : offset + width]

@@ -1,0 +1,181 @@
+"""Weights out of a local file. Nothing here downloads, and no code in a file is ever run."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from semisup.errors import CheckpointError
+from semisup.models.base import Segmenter
+
+WRAPPERS = ("state_dict", "model")
+"""Keys under which other projects put a state dict into a .pth file."""
+
+SHOWN = 3
+"""How many keys of a kind the summary names."""
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsReport:
+    """What became of a file of weights; keys are the network's own.
+
+    Attributes:
+        path: the file.
+        loaded: keys that were loaded.
+        missing: keys of the network that the file does not have: they keep their values.
+        misfits: key -> its shape in the file and in the network; not loaded.
+        unused: keys of the file that the network does not have.
+    """
+
+    path: Path
+    loaded: tuple[str, ...]
+    missing: tuple[str, ...]
+    misfits: Mapping[str, tuple[torch.Size, torch.Size]]
+    unused: tuple[str, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether the whole network came out of the file."""
+        return not self.missing and not self.misfits
+
+    def __str__(self) -> str:
+        wanted = len(self.loaded) + len(self.missing) + len(self.misfits)
+        misfits = [
+            f"{key}: {_shape(theirs)} in the file, {_shape(ours)} here"
+            for key, (theirs, ours) in self.misfits.items()
+        ]
+        parts = [
+            f"{self.path}: {len(self.loaded)} of the network's {wanted} tensors loaded",
+            *_some("missing in the file", self.missing),
+            *_some("of another shape", misfits),
+            *_some("in the file not used", self.unused),
+        ]
+        return "; ".join(parts)
+
+
+def read_weights(path: str | Path) -> dict[str, Tensor]:
+    """The tensors of a .safetensors, .pth or .pt file by key, on the CPU, as they were stored.
+
+    A state dict that lies under "state_dict" or "model" is taken out; what is no tensor is left.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, of another kind, holds more than data, or
+            holds no state dict.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file of weights; give the path of a local file")
+    reader = READERS.get(path.suffix)
+    if reader is None:
+        raise CheckpointError(
+            f"{path}: weights are read from {', '.join(READERS)}, not '{path.suffix}';"
+            " convert the file, or give it the right name"
+        )
+    content = reader(path)
+    for wrapper in WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
+    named = content.items() if isinstance(content, Mapping) else ()
+    state = {str(key): value for key, value in named if isinstance(value, Tensor)}
+    if not state:
+        raise CheckpointError(
+            f"{path}: holds no state dict (tensors by name, at the top or under"
+            f" {' or '.join(map(repr, WRAPPERS))}); save one with torch.save(module.state_dict(),"
+            " path)"
+        )
+    return state
+
+
+def load_weights(module: nn.Module, path: str | Path) -> WeightsReport:
+    """Fill `module` with what fits it by key and shape; the rest of it stays as it was.
+
+    Values are converted to the type of the parameter they go to. A `Segmenter` first renames the
+    keys of the files it knows (`Segmenter.adapt_weights`).
+
+    Raises:
+        CheckpointError: as `read_weights`, or nothing in the file fits.
+    """
+    state = read_weights(path)
+    if isinstance(module, Segmenter):
+        state = module.adapt_weights(state)
+    own = module.state_dict()
+    shared = [key for key in own if key in state]
+    loaded = tuple(key for key in shared if own[key].shape == state[key].shape)
+    if not any(map(_matters, loaded)):
+        raise CheckpointError(
+            f"{path}: nothing in it fits this network (it holds '{next(iter(state))}',"
+            f" {_shape(next(iter(state.values())).shape)}; the network has '{next(iter(own))}',"
+            f" {_shape(next(iter(own.values())).shape)}); give weights of the same architecture"
+        )
+    with torch.no_grad():
+        for key in loaded:
+            own[key].copy_(state[key])
+    return WeightsReport(
+        path=Path(path),
+        loaded=loaded,
+        missing=tuple(key for key in own if key not in state and _matters(key)),
+        misfits={key: (state[key].shape, own[key].shape) for key in shared if key not in loaded},
+        unused=tuple(key for key in state if key not in own),
+    )
+
+
+def rename_prefix(state: Mapping[str, Tensor], old: str, new: str) -> dict[str, Tensor]:
+    """`state` with `new` in place of `old` at the head of every key that begins with `old`."""
+    return {
+        new + key.removeprefix(old) if key.startswith(old) else key: tensor
+        for key, tensor in state.items()
+    }
+
+
+def _read_safetensors(path: Path) -> object:
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise _damaged(path, error) from error
+
+
+def _read_pickle(path: Path) -> object:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path}: refused, as it is damaged or holds Python objects beside its tensors, which"
+            " could run code when loaded; get it again, or save the state dict alone"
+        ) from error
+    except Exception as error:  # a damaged pickle fails in nearly every way there is
+        raise _damaged(path, error) from error
+
+
+READERS: Mapping[str, Callable[[Path], object]] = MappingProxyType(
+    {".safetensors": _read_safetensors, ".pth": _read_pickle, ".pt": _read_pickle}
+)
+"""Suffix -> what reads it."""
+
+
+def _damaged(path: Path, error: Exception) -> CheckpointError:
+    reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+    return CheckpointError(f"{path}: cannot be read ({reason}); get the file again")
+
+
+def _matters(key: str) -> bool:
+    # Counters of batches: older files lack them, and a norm with a fixed momentum ignores them.
+    return not key.endswith("num_batches_tracked")
+
+
+def _shape(size: torch.Size) -> str:
+    return "x".join(map(str, size)) or "scalar"
+
+
+def _some(what: str, keys: Sequence[str]) -> list[str]:
+    if not keys:
+        return []
+    more = ", ..." if len(keys) > SHOWN else ""
+    return [f"{len(keys)} {what} ({', '.join(keys[:SHOWN])}{more})"]

@@ -1,0 +1,133 @@
+"""What holds for every segmentation network, over a table of them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from semisup.models.base import Segmenter
+from semisup.models.deeplab_v3plus import DeepLabV3Plus
+from semisup.models.fcn import FCN, FCN8s, FCN8sAtOnce, FCN16s, FCN32s
+from semisup.models.unet import UNet
+
+CLASSES = 5
+
+MODELS: dict[str, Callable[..., Segmenter]] = {
+    "fcn32s": partial(FCN32s, CLASSES, width=8),
+    "fcn16s": partial(FCN16s, CLASSES, width=8),
+    "fcn8s": partial(FCN8s, CLASSES, width=8),
+    "fcn8s_at_once": partial(FCN8sAtOnce, CLASSES, width=8),
+    "unet": partial(UNet, CLASSES, width=4),
+    "unet_valid": partial(UNet, CLASSES, width=4, padding="valid"),
+    "unet_batch_norm": partial(UNet, CLASSES, width=4, batch_norm=True),
+    "deeplab_v3plus": partial(DeepLabV3Plus, CLASSES),
+    "deeplab_v3plus_stride_8": partial(DeepLabV3Plus, CLASSES, output_stride=8),
+}
+
+KEYS = Path(__file__).parent / "keys"
+SAME_KEYS = {
+    "fcn8s_at_once": "fcn8s",
+    "unet_valid": "unet",
+    "deeplab_v3plus_stride_8": "deeplab_v3plus",
+}
+
+every_model = pytest.mark.parametrize("name", MODELS)
+
+
+def build(name: str) -> Segmenter:
+    """The network with score layers that are not zero, as after a first training step."""
+    torch.manual_seed(0)
+    model = MODELS[name]()
+    if isinstance(model, FCN):
+        for layer in model.score.values():
+            nn.init.normal_(layer.weight, std=0.1)
+    return model
+
+
+def image() -> Tensor:
+    return torch.randn(1, 3, 35, 45, generator=torch.Generator().manual_seed(1))
+
+
+@every_model
+def test_output_has_the_size_of_the_input(name: str) -> None:
+    with torch.device("meta"):
+        model = MODELS[name]().eval()
+        smallest = type(model).stride
+        sides = sorted({smallest, smallest + 1, 33, 48, 71, 225})
+        for height, width in [*itertools.pairwise(sides), *itertools.pairwise(sides[::-1])]:
+            logits = model(torch.empty(2, 3, height, width))
+            assert logits.shape == (2, CLASSES, height, width)
+
+
+@every_model
+def test_other_numbers_of_channels(name: str) -> None:
+    with torch.device("meta"):
+        for channels in (1, 4):
+            model = MODELS[name](in_channels=channels)
+            logits = model(torch.empty(2, channels, 33, 47))
+            assert logits.shape == (2, CLASSES, 33, 47)
+
+
+@every_model
+def test_gradient_reaches_every_parameter(name: str) -> None:
+    model = build(name)
+    logits = model(image())
+    (logits * torch.randn_like(logits)).sum().backward()
+    without = [key for key, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+    assert not without
+
+
+@every_model
+def test_eval_is_deterministic_finite_and_independent_of_memory_format(name: str) -> None:
+    model = build(name).eval()
+    with torch.no_grad():
+        first = model(image())
+        maps = model.training_logits(image())
+        assert len(maps) == 1 + len(model.auxiliary_weights)
+        assert torch.equal(first, maps[0])
+        assert torch.isfinite(first).all()
+        assert first.std() > 0
+        model = model.to(memory_format=torch.channels_last)
+        last = model(image().contiguous(memory_format=torch.channels_last))
+    scale = float(first.abs().max())
+    torch.testing.assert_close(last, first, rtol=1e-4, atol=1e-4 * scale)
+
+
+@every_model
+def test_every_parameter_is_in_exactly_one_group(name: str) -> None:
+    model = build(name)
+    groups = model.parameter_groups()
+    grouped = [id(p) for group in groups for p in group.params]
+    assert sorted(grouped) == sorted(id(p) for p in model.parameters())
+    assert len({group.name for group in groups}) == len(groups)
+
+
+@every_model
+def test_state_dict_keys_are_the_stored_ones(name: str) -> None:
+    with torch.device("meta"):
+        keys = list(MODELS[name]().state_dict())
+    stored = (KEYS / f"{SAME_KEYS.get(name, name)}.txt").read_text().split()
+    assert keys == stored, "a renamed key breaks old checkpoints; if meant, edit the stored list"
+
+
+@every_model
+def test_its_own_state_dict_passes_adapt_weights_unchanged(name: str) -> None:
+    with torch.device("meta"):
+        model = MODELS[name]()
+    state = model.state_dict()
+    adapted = model.adapt_weights(dict(state))
+    assert list(adapted) == list(state)
+    assert all(adapted[key] is state[key] for key in state)
+
+
+@pytest.mark.parametrize("number", ["num_classes", "in_channels"])
+@pytest.mark.parametrize("model", [FCN8s, UNet, DeepLabV3Plus])
+def test_refuses_no_classes_and_no_channels(model: type[Segmenter], number: str) -> None:
+    with pytest.raises(ValueError, match=f"{number} must be at least 1"):
+        model(**({"num_classes": 2} | {number: 0}))
