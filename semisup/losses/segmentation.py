@@ -1,0 +1,82 @@
+"""Losses against ground truth, in which void pixels take no part."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from semisup.types import IGNORE
+
+
+def cross_entropy(
+    logits: Tensor,
+    mask: Tensor,
+    *,
+    class_weights: Tensor | None = None,
+    reduction: Literal["mean", "sum"] = "mean",
+) -> Tensor:
+    """Cross-entropy of each pixel's class, void pixels left out.
+
+    The mean divides by the number of valid pixels, with class weights too: Caffe's rule, by which
+    FCN and SegNet were trained. For losses a, b of two pixels with weights 1 and 3 that is
+    (a + 3b) / 2, where torch's own weighted mean, which divides by the weights, is (a + 3b) / 4.
+    A batch without a valid pixel gives 0 and gradients of 0. Nothing waits for the device.
+
+    Args:
+        logits: BKHW.
+        mask: BHW int64, 0..K-1 and `IGNORE`.
+        class_weights: K factors on the loss of the pixels of each class; None is 1 for all.
+        reduction: "mean" over the valid pixels of the batch, or "sum" over them: FCN's unnormalised
+            loss (Shelhamer et al. 2017).
+
+    Returns:
+        0-d.
+    """
+    total = F.cross_entropy(
+        logits, mask, weight=class_weights, ignore_index=IGNORE, reduction="sum"
+    )
+    if reduction == "sum":
+        return total
+    return total / (mask != IGNORE).sum().clamp(min=1)
+
+
+def supervised_loss(
+    maps: Sequence[Tensor],
+    mask: Tensor,
+    auxiliary_weights: Sequence[float] = (),
+    *,
+    class_weights: Tensor | None = None,
+) -> Tensor:
+    """Cross-entropy of a network's main map and, weighted, of its auxiliary ones.
+
+    Args:
+        maps: BKHW logits, the main map first, as `Segmenter.training_logits` gives them.
+        mask: BHW int64, 0..K-1 and `IGNORE`.
+        auxiliary_weights: one factor for each map after the first.
+        class_weights: as in `cross_entropy`.
+
+    Returns:
+        0-d.
+    """
+    weights = (1.0, *auxiliary_weights)
+    assert len(maps) == len(weights), (len(maps), auxiliary_weights)
+    losses = (cross_entropy(logits, mask, class_weights=class_weights) for logits in maps)
+    return torch.stack([w * loss for w, loss in zip(weights, losses, strict=True)]).sum()
+
+
+def masked_mean(values: Tensor, valid: Tensor) -> Tensor:
+    """Mean of `values` where `valid`; 0, with gradients of 0, where nothing is.
+
+    Args:
+        values: any shape.
+        valid: bool, of the same shape.
+
+    Returns:
+        0-d.
+    """
+    assert values.shape == valid.shape, (values.shape, valid.shape)
+    return values.masked_fill(~valid, 0.0).sum() / valid.sum().clamp(min=1)

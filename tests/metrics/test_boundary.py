@@ -1,0 +1,228 @@
+"""Boundary scores against brute force on tiny maps, and against cases worked out by hand."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from semisup.metrics import boundary
+from semisup.metrics.boundary import BoundaryScores
+from semisup.types import IGNORE
+
+Pixel = tuple[int, int]
+
+
+def score(prediction: Tensor, truth: Tensor, num_classes: int = 2) -> dict[str, object]:
+    counted = BoundaryScores(num_classes)
+    counted.add(prediction, truth)
+    return counted.result()
+
+
+def square(size: int, top: int, left: int, side: int) -> Tensor:
+    labels = torch.zeros(size, size, dtype=torch.uint8)
+    labels[top : top + side, left : left + side] = 1
+    return labels
+
+
+def random_maps(seed: int, num_classes: int = 3) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.randint(0, num_classes, (2, 3, 4), generator=generator)
+    maps = coarse.repeat_interleave(4, 1).repeat_interleave(4, 2)[:, :11, :14].to(torch.uint8)
+    for labels in maps:
+        noisy = torch.rand(labels.shape, generator=generator) < 0.1
+        labels[noisy] = seed % num_classes
+    maps[1][torch.rand(maps[1].shape, generator=generator) < 0.1] = IGNORE
+    return maps[0], maps[1]
+
+
+def contour_by_loop(labels: list[list[int]], k: int) -> set[Pixel]:
+    found = set()
+    for y, row in enumerate(labels):
+        for x, label in enumerate(row):
+            for v, u in ((y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)):
+                inside = 0 <= v < len(labels) and 0 <= u < len(row)
+                if label == k and inside and labels[v][u] not in (k, IGNORE):
+                    found.add((y, x))
+    return found
+
+
+def inner_by_loop(labels: list[list[int]], k: int, width: int) -> set[Pixel]:
+    found = set()
+    for y, row in enumerate(labels):
+        for x, label in enumerate(row):
+            for v in range(y - width, y + width + 1):
+                for u in range(x - width, x + width + 1):
+                    inside = 0 <= v < len(labels) and 0 <= u < len(row)
+                    if label == k and (not inside or labels[v][u] not in (k, IGNORE)):
+                        found.add((y, x))
+    return found
+
+
+def f1_by_loop(predicted: set[Pixel], true: set[Pixel], radius: float) -> float:
+    def matched(points: set[Pixel], others: set[Pixel]) -> int:
+        return sum(any(math.dist(p, q) <= radius for q in others) for p in points)
+
+    if not matched(predicted, true):
+        return 0.0
+    precision = matched(predicted, true) / len(predicted)
+    recall = matched(true, predicted) / len(true)
+    return 2 * precision * recall / (precision + recall)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_equals_brute_force(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Wider than the papers': at this size theirs would be less than a pixel.
+    monkeypatch.setattr(boundary, "F1_TOLERANCE", 0.1)
+    monkeypatch.setattr(boundary, "IOU_WIDTH", 0.1)
+    prediction, truth = random_maps(seed)
+    read = torch.where(truth == IGNORE, truth, prediction).tolist()
+    true = truth.tolist()
+    diagonal = math.hypot(*truth.shape)
+
+    f1, iou = [], []
+    for k in range(3):
+        if contour_by_loop(true, k):
+            a, b = contour_by_loop(read, k), contour_by_loop(true, k)
+            f1.append(f1_by_loop(a, b, 0.1 * diagonal))
+        inner, true_inner = (inner_by_loop(m, k, round(0.1 * diagonal)) for m in (read, true))
+        if inner | true_inner:
+            iou.append(len(inner & true_inner) / len(inner | true_inner))
+    found = score(prediction, truth, 3)
+    assert found["boundary_f1"] == pytest.approx(sum(f1) / len(f1))
+    assert found["boundary_iou"] == pytest.approx(sum(iou) / len(iou))
+
+
+def test_perfect_prediction_scores_one() -> None:
+    truth = square(100, 30, 30, 40)
+    found = score(truth, truth)
+    assert found["boundary_f1"] == found["boundary_iou"] == 1.0
+
+
+@pytest.mark.parametrize(("shift", "f1"), [(1, 1.0), (2, None)])
+def test_shift_within_the_tolerance_costs_nothing(shift: int, f1: float | None) -> None:
+    # 0.75 % of the diagonal of 100 x 100 is 1.06 pixels.
+    found = score(square(100, 30, 30 + shift, 40), square(100, 30, 30, 40))["boundary_f1"]
+    if f1 is None:
+        assert found is not None
+        assert 0.3 < found < 0.6  # type: ignore[operator]
+    else:
+        assert found == f1
+
+
+def test_shifted_square_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A square of 40 shifted by 2, tolerance 1.06 px. Of class 1's 156 contour pixels these match:
+    # of the two sides along the shift the 38 that overlap and 1 next to them, and of one other
+    # side the 2 that touch the other square's sides: 2 * 39 + 2, both ways.
+    found = score(square(100, 30, 32, 40), square(100, 30, 30, 40))
+    per_class = found["per_class_boundary_f1"]
+    assert per_class[1] == pytest.approx(80 / 156)  # type: ignore[index]
+
+    # Inner region of width 2: a frame of 40^2 - 36^2 = 304. The overlap of two frames shifted by 2:
+    # two bars of 2 x 38 along the shift, and the frames' upright sides meet nowhere else.
+    monkeypatch.setattr(boundary, "IOU_WIDTH", 0.0142)
+    found = score(square(100, 30, 32, 40), square(100, 30, 30, 40))
+    per_class = found["per_class_boundary_iou"]
+    assert per_class[1] == pytest.approx(152 / (2 * 304 - 152))  # type: ignore[index]
+
+
+def test_tolerance_includes_its_end() -> None:
+    # 480 x 640 has a diagonal of 800: the tolerance is 6 pixels, and 6 is within, 7 is not.
+    def edge_at(column: int) -> Tensor:
+        labels = torch.zeros(480, 640, dtype=torch.uint8)
+        labels[:, column:] = 1
+        return labels
+
+    assert score(edge_at(306), edge_at(300))["boundary_f1"] == 1.0
+    assert score(edge_at(307), edge_at(300))["boundary_f1"] == 0.0
+
+
+def test_edge_of_the_image_is_no_contour_but_bounds_the_inner_region() -> None:
+    uniform = torch.zeros(50, 50, dtype=torch.uint8)
+    found = score(uniform, uniform)
+    assert found["boundary_f1"] is None
+    assert found["per_class_boundary_iou"] == [1.0, None]
+
+
+def test_classes_match_only_themselves() -> None:
+    truth = square(60, 20, 20, 20)
+    found = score(truth * 2, truth, 3)
+    assert found["per_class_boundary_f1"] == [1.0, 0.0, None]
+    assert found["per_class_boundary_iou"][1:] == [0.0, 0.0]  # type: ignore[index]
+
+
+def test_void_takes_no_part() -> None:
+    truth = square(60, 20, 20, 20)
+    truth[40:, :] = IGNORE
+    prediction = square(60, 20, 20, 20)
+    noise = prediction.clone()
+    noise[40:, :] = torch.randint(0, 2, (20, 60), dtype=torch.uint8)
+    assert score(noise, truth) == score(prediction, truth)
+    # The lower side of the square meets void: no contour there, so both agree wherever it is known.
+    assert score(prediction, truth)["boundary_f1"] == 1.0
+
+
+def test_contour_under_a_band_of_void_is_unknown_to_f1_and_known_to_iou() -> None:
+    truth = square(200, 60, 60, 80)
+    banded = truth.clone()
+    banded[58:142, 58:142] = IGNORE
+    banded[62:138, 62:138] = 1
+    found = score(truth, banded)
+    assert found["boundary_f1"] is None
+    assert found["boundary_iou"] == 1.0
+    smaller = square(200, 66, 66, 68)
+    assert score(smaller, banded)["boundary_iou"] < 0.8  # type: ignore[operator]
+
+
+def test_map_of_void_alone_scores_nothing() -> None:
+    void = torch.full((20, 30), IGNORE, dtype=torch.uint8)
+    assert score(torch.zeros_like(void), void) == {
+        "boundary_f1": None,
+        "per_class_boundary_f1": [None, None],
+        "boundary_iou": None,
+        "per_class_boundary_iou": [None, None],
+    }
+
+
+def test_f1_averages_over_images_and_iou_over_the_set() -> None:
+    truth = square(100, 30, 30, 40)
+    shifted = square(100, 30, 33, 40)
+    both = BoundaryScores(2)
+    both.add(truth, truth)
+    both.add(shifted, truth)
+    single = score(shifted, truth)
+    assert both.result()["boundary_f1"] == pytest.approx((1.0 + single["boundary_f1"]) / 2)  # type: ignore[operator]
+    # Sums over the set: the mean of the images' IoUs is another number.
+    alone = BoundaryScores(2)
+    alone.add(shifted, truth)
+    perfect = BoundaryScores(2)
+    perfect.add(truth, truth)
+    inside = alone.intersection + perfect.intersection
+    expected = inside / (alone.union + perfect.union)
+    assert both.result()["boundary_iou"] == pytest.approx(expected.mean())
+
+
+def test_merge_equals_one_pass() -> None:
+    maps = [random_maps(seed) for seed in range(4)]
+    whole, first, second = (BoundaryScores(3) for _ in range(3))
+    for i, (prediction, truth) in enumerate(maps):
+        whole.add(prediction, truth)
+        (first if i < 2 else second).add(prediction, truth)
+    first.merge(second)
+    assert first.images == whole.images == 4
+    for name, value in whole.result().items():
+        assert first.result()[name] == pytest.approx(value), name
+
+
+def test_result_is_json_and_inputs_stay_as_they_were() -> None:
+    prediction, truth = random_maps(0)
+    before = prediction.clone(), truth.clone()
+    found = score(prediction, truth, 5)
+    assert torch.equal(prediction, before[0])
+    assert torch.equal(truth, before[1])
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert not any(isinstance(value, np.generic) for value in found.values())
