@@ -1,0 +1,351 @@
+"""Endless streams of batches, and their way to the device.
+
+What a stream delivers depends on (seed, name, position) alone: not on the number of workers, on
+where the run was resumed, or on how many ranks share a global batch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from semisup.data.base import SegmentationData
+from semisup.data.transforms import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    View,
+    WeakView,
+    apply_strong,
+    draw_strong,
+    per_channel,
+    standardise,
+)
+from semisup.errors import DataError, RecipeError, RunError, SemisupError
+from semisup.types import Labelled, Unlabelled
+
+StreamName = Literal["labelled", "unlabelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class RawBatch:
+    """One batch as the workers make it.
+
+    Attributes:
+        images: uint8 B3HW; 0 where the crop was padded.
+        masks: uint8 BHW; None in an unlabelled batch.
+        valid: bool BHW, False where the crop was padded.
+        strong: B x 6 parameters of the strong view (see `draw_strong`); None if not asked for.
+        ids: the B image ids.
+    """
+
+    images: Tensor
+    masks: Tensor | None
+    valid: Tensor
+    strong: Tensor | None
+    ids: tuple[str, ...]
+
+    def pin_memory(self) -> RawBatch:
+        """The same in page-locked memory; the loader calls it where there is CUDA."""
+        return RawBatch(
+            images=self.images.pin_memory(),
+            masks=None if self.masks is None else self.masks.pin_memory(),
+            valid=self.valid.pin_memory(),
+            strong=None if self.strong is None else self.strong.pin_memory(),
+            ids=self.ids,
+        )
+
+
+class Stream:
+    """Endless batches of a part of a data set; its own iterator.
+
+    Position p, counted in images over the whole run, lies in epoch p // n and is image
+    `permutation(seed, name, epoch)[p % n]` of the n sorted ids; its view is drawn from a
+    generator seeded by (seed, name, p). So every image comes exactly once an epoch, and a batch
+    may reach over the end of one. Each rank takes its contiguous share of every global batch.
+
+    Worker processes start at the first batch and run until `close` (or the end of a `with`); a
+    closed stream can be read on and starts them again.
+
+    Args:
+        data: where the images are. The unlabelled stream never opens a mask.
+        ids: which of its images; their order does not matter.
+        name: "labelled" reads masks too.
+        seed: of the run.
+        batch_size: images in a global batch, over all ranks.
+        view: the weak view.
+        strong: whether to draw the parameters of a strong view too.
+        workers: number of processes that decode; 0 does it in this one.
+        start: number of batches that were taken before, to resume.
+        rank: number of this process.
+        world: number of processes.
+
+    Attributes:
+        position: number of batches taken, `start` included: what a checkpoint has to keep.
+        batch_size: as given.
+
+    Raises:
+        RecipeError: no image, or a batch size that cannot be shared by the ranks.
+    """
+
+    def __init__(
+        self,
+        data: SegmentationData,
+        ids: Sequence[str],
+        *,
+        name: StreamName,
+        seed: int,
+        batch_size: int,
+        view: WeakView,
+        strong: bool = False,
+        workers: int = 0,
+        start: int = 0,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        if not ids:
+            raise RecipeError(
+                f"the {name} stream has no images: choose a split that leaves some, such as '1/8'"
+            )
+        if batch_size < 1 or batch_size % world:
+            raise RecipeError(
+                f"a batch of {batch_size} {name} images cannot be shared by {world} processes: "
+                f"choose a positive multiple of {world}"
+            )
+        self.name = name
+        self.position = start
+        self._samples = _Samples(data, ids, name, seed, view, strong)
+        self.batch_size = batch_size
+        self._share = (rank, world)
+        self._workers = workers
+        self._batches: Iterator[RawBatch | SemisupError] | None = None
+
+    def __iter__(self) -> Iterator[RawBatch]:
+        return self
+
+    def __next__(self) -> RawBatch:
+        """The next batch, on the CPU.
+
+        Raises:
+            DataError: an image or its mask cannot be used; the same error whatever process met it.
+            RunError: a worker was killed.
+        """
+        batch = self._read()
+        if isinstance(batch, SemisupError):
+            self.close()
+            raise batch
+        self.position += 1
+        return batch
+
+    def close(self) -> None:
+        """Ends the workers; the next batch would start new ones."""
+        batches, self._batches = self._batches, None
+        # torch does this when the last reference goes, but the traceback of an error may hold one.
+        shut_down = getattr(batches, "_shutdown_workers", None)
+        if shut_down is not None:
+            shut_down()
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _read(self) -> RawBatch | SemisupError:
+        if self._batches is None:
+            self._batches = iter(self._loader())
+        try:
+            return next(self._batches)
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            self.close()
+            raise RunError(
+                f"a worker process of the {self.name} stream was killed, mostly for want of "
+                "(shared) memory: use fewer workers or smaller batches"
+            ) from error
+
+    def _loader(self) -> DataLoader[RawBatch | SemisupError]:
+        # Workers live as long as the endless sampler, so persistent_workers has nothing to add.
+        return DataLoader(
+            self._samples,
+            batch_sampler=_Positions(self.batch_size, self.position, *self._share),
+            num_workers=self._workers,
+            collate_fn=_collate,
+            pin_memory=torch.cuda.is_available(),
+            worker_init_fn=_start_worker,
+            # Its own generator: the loader would draw from the global one, and then a resumed
+            # run would not draw the same dropout as one that was never stopped.
+            generator=torch.Generator(),
+        )
+
+
+def to_device(
+    raw: RawBatch,
+    device: torch.device,
+    *,
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[float] = IMAGENET_STD,
+    memory_format: torch.memory_format = torch.contiguous_format,
+) -> Labelled | Unlabelled:
+    """Moves a batch to `device`, normalises it and makes the strong view there.
+
+    No step waits for the device. Padding is exactly 0 in both views, which is the mean.
+
+    Args:
+        raw: what a stream gave.
+        device: where to.
+        mean: one number a channel, for images in [0, 1].
+        std: one number a channel.
+        memory_format: of the images; `torch.channels_last` is faster on recent GPUs.
+
+    Returns:
+        `Labelled` if the batch has masks, else `Unlabelled`.
+    """
+    unit = raw.images.to(device, non_blocking=True).float() / 255
+    valid = raw.valid.to(device, non_blocking=True)
+    padding = ~valid[:, None]
+
+    def finish(picture: Tensor) -> Tensor:
+        padded = standardise(picture, mean, std).masked_fill(padding, 0.0)
+        return padded.contiguous(memory_format=memory_format)
+
+    if raw.masks is not None:
+        mask = raw.masks.to(device, non_blocking=True).long()
+        return Labelled(image=finish(unit), mask=mask, ids=raw.ids)
+    if raw.strong is None:
+        return Unlabelled(image=finish(unit), valid=valid, ids=raw.ids)
+    # Blur mixes what lies beyond the border into the picture: the mean, not black.
+    filled = torch.where(padding, per_channel(mean, unit), unit)
+    changed = apply_strong(filled, raw.strong.to(device, non_blocking=True), valid)
+    return Unlabelled(image=finish(unit), valid=valid, ids=raw.ids, strong=finish(changed))
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    id: str
+    view: View
+    strong: Tensor | None
+
+
+class _Samples(Dataset[Any]):  # the loader wants the type that collating makes of it
+    """Position in the stream -> sample."""
+
+    def __init__(
+        self,
+        data: SegmentationData,
+        ids: Sequence[str],
+        name: StreamName,
+        seed: int,
+        view: WeakView,
+        strong: bool,
+    ) -> None:
+        self._data = data
+        self._ids = sorted(ids)
+        index = {key: number for number, key in enumerate(data.ids)}
+        self._indices = [index[key] for key in self._ids]
+        self._name = name
+        self._seed = seed
+        self._view = view
+        self._strong = strong
+        self._epoch = -1
+        self._order: list[int] = []
+
+    def __getitem__(self, position: int) -> _Sample | SemisupError:
+        # An error travels as a value: raised, the loader would wrap it in a page of traceback.
+        try:
+            return self._sample(position)
+        except SemisupError as error:
+            return error
+
+    def _sample(self, position: int) -> _Sample:
+        number = self._number(position)
+        key, index = self._ids[number], self._indices[number]
+        image = self._data.image(index)
+        mask = None
+        if self._name == "labelled":
+            mask = self._data.mask(index)
+            if mask.shape != image.shape[-2:]:
+                raise DataError(
+                    f"{self._data.mask_path(index)}: the mask is {_size(mask)} but image '{key}' "
+                    f"is {_size(image)} (height x width); make them the same size"
+                )
+        generator = _generator(self._seed, self._name, "view", position)
+        view = self._view(image, mask, generator)
+        return _Sample(key, view, draw_strong(generator) if self._strong else None)
+
+    def _number(self, position: int) -> int:
+        epoch, place = divmod(position, len(self._ids))
+        if epoch != self._epoch:
+            generator = _generator(self._seed, self._name, "order", epoch)
+            self._order = torch.randperm(len(self._ids), generator=generator).tolist()
+            self._epoch = epoch
+        return self._order[place]
+
+
+class _Positions(Sampler[list[int]]):
+    """The positions of one rank's share of each global batch, without end."""
+
+    def __init__(self, batch_size: int, start: int, rank: int, world: int) -> None:
+        self._batch_size = batch_size
+        self._start = start
+        self._count = batch_size // world
+        self._rank = rank
+
+    def __iter__(self) -> Iterator[list[int]]:
+        first = self._start * self._batch_size + self._rank * self._count
+        while True:
+            yield list(range(first, first + self._count))
+            first += self._batch_size
+
+
+def _generator(seed: int, name: str, purpose: str, number: int) -> torch.Generator:
+    text = f"{seed}/{name}/{purpose}/{number}"
+    digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
+
+
+def _collate(samples: Sequence[_Sample | SemisupError]) -> RawBatch | SemisupError:
+    good: list[_Sample] = []
+    for sample in samples:
+        if isinstance(sample, SemisupError):
+            return sample
+        if good and sample.view.image.shape != good[0].view.image.shape:
+            return _sizes_differ(good[0], sample)
+        good.append(sample)
+    masks = [sample.view.mask for sample in good if sample.view.mask is not None]
+    strong = [sample.strong for sample in good if sample.strong is not None]
+    return RawBatch(
+        images=torch.stack([sample.view.image for sample in good]),
+        masks=torch.stack(masks) if masks else None,
+        valid=torch.stack([sample.view.valid for sample in good]),
+        strong=torch.stack(strong) if strong else None,
+        ids=tuple(sample.id for sample in good),
+    )
+
+
+def _sizes_differ(one: _Sample, other: _Sample) -> RecipeError:
+    return RecipeError(
+        f"images '{one.id}' ({_size(one.view.image)}) and '{other.id}' ({_size(other.view.image)}) "
+        "of different sizes do not fit in one batch: set a crop, or a batch size of 1"
+    )
+
+
+def _size(image: Tensor) -> str:
+    return f"{image.shape[-2]}x{image.shape[-1]}"
+
+
+def _start_worker(_: int) -> None:
+    torch.set_num_threads(1)
+    # Ctrl-C and a scheduler's SIGTERM go to the whole process group, and only the main process
+    # decides what they mean: it may want to finish its step. So a worker leaves the group. It must
+    # not ignore SIGTERM itself: that is how the main process ends a worker that does not answer.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.setpgid(0, 0)

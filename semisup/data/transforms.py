@@ -1,0 +1,265 @@
+"""Views of an image: geometry on the worker, photometry and normalisation on the device.
+
+A worker delivers uint8: a float image would be four times the traffic between the processes. The
+random numbers of a sample are drawn on the worker too, colours included, so that a view depends
+on the generator that the worker was given and on nothing else.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional as geometry
+
+from semisup.errors import RecipeError
+from semisup.types import IGNORE
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+STRONG_PARAMETERS = ("brightness", "contrast", "saturation", "hue", "grey", "sigma")
+"""Columns of the parameters of a strong view."""
+
+JITTER = (0.5, 0.5, 0.5, 0.25)
+"""Largest change of brightness, contrast, saturation (factor 1 +- x) and hue (turns, +- x)."""
+
+JITTER_CHANCE, GREY_CHANCE, BLUR_CHANCE = 0.8, 0.2, 0.5
+
+BLUR_SIGMA = (0.1, 2.0)
+"""Range of the blur's standard deviation, in pixels."""
+
+_BLUR_RADIUS = math.ceil(3 * BLUR_SIGMA[1])
+_LUMA = (0.2989, 0.587, 0.114)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What the network is to see of an image, before normalisation.
+
+    Attributes:
+        image: uint8 3HW; 0 where there is no picture.
+        mask: uint8 HW, `IGNORE` where there is no picture; None if there is no mask.
+        valid: bool HW, False where there is no picture.
+    """
+
+    image: Tensor
+    mask: Tensor | None
+    valid: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class WeakView:
+    """Random scale, random crop and horizontal flip of an image and its mask alike.
+
+    The source window of the crop is cut out first and only it is resized, so that a crop of a
+    large picture costs what the crop costs. The window is rounded to whole source pixels: the
+    scale along an axis is off by less than one source pixel over the crop, and pixels outside of
+    the window do not bleed into it. Where the scaled picture is smaller than the crop, it is
+    padded at the right and the bottom (before the flip), as in most papers of the field.
+
+    Args:
+        crop: H, W of the result in pixels; None for the whole, scaled picture.
+        scale: smallest and largest factor on the side lengths; drawn uniformly.
+        flip: whether half of the views are mirrored.
+
+    Raises:
+        RecipeError: a side below 1, or a scale that is no range of positive numbers.
+    """
+
+    crop: tuple[int, int] | None = None
+    scale: tuple[float, float] = (1.0, 1.0)
+    flip: bool = False
+
+    def __post_init__(self) -> None:
+        if self.crop is not None and min(self.crop) < 1:
+            raise RecipeError(f"crop {self.crop}: give height and width of at least 1 pixel")
+        if not 0 < self.scale[0] <= self.scale[1] < math.inf:
+            raise RecipeError(
+                f"scale {self.scale}: give the smallest and the largest factor, above 0, in order"
+            )
+
+    def __call__(self, image: Tensor, mask: Tensor | None, generator: torch.Generator) -> View:
+        """One view.
+
+        Args:
+            image: uint8 3HW.
+            mask: uint8 HW, or None for an image without labels.
+            generator: source of the view; always the same number of draws is taken from it.
+        """
+        scale, down, right, mirror = torch.rand(4, generator=generator).tolist()
+        factor = self.scale[0] + scale * (self.scale[1] - self.scale[0])
+        crop_height, crop_width = self.crop or (None, None)
+        rows = _axis(image.shape[-2], crop_height, factor, down)
+        columns = _axis(image.shape[-1], crop_width, factor, right)
+        flip = self.flip and mirror < 0.5
+        valid = torch.ones(1, rows.result, columns.result, dtype=torch.bool)
+        seen = _resize(image, rows, columns, InterpolationMode.BILINEAR)
+        labels = None
+        if mask is not None:
+            # Not tv_tensors.Mask, whose "nearest" samples the corner of a pixel and so shifts the
+            # mask by up to half a pixel against the image.
+            labels = _resize(mask[None], rows, columns, InterpolationMode.NEAREST_EXACT)
+            labels = _pad_and_flip(labels, self.crop, flip, fill=IGNORE)[0]
+        return View(
+            image=_pad_and_flip(seen, self.crop, flip, fill=0),
+            mask=labels,
+            valid=_pad_and_flip(valid, self.crop, flip, fill=0)[0],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Axis:
+    """Source window along one axis and its length in the result, in pixels."""
+
+    start: int
+    length: int
+    result: int
+
+
+def _axis(size: int, crop: int | None, scale: float, position: float) -> _Axis:
+    if crop is None or size * scale <= crop:
+        return _Axis(0, size, max(1, round(size * scale)))
+    length = min(size, max(1, round(crop / scale)))
+    return _Axis(int(position * (size - length + 1)), length, crop)
+
+
+def _resize(image: Tensor, rows: _Axis, columns: _Axis, mode: InterpolationMode) -> Tensor:
+    down = slice(rows.start, rows.start + rows.length)
+    across = slice(columns.start, columns.start + columns.length)
+    window = image[:, down, across]
+    if columns.result == 1:
+        # torch 2.15's vectorised uint8 resize gives wrong values for a result one pixel wide.
+        window = window.float()
+    size = [rows.result, columns.result]
+    resized: Tensor = geometry.resize(window, size, interpolation=mode, antialias=True)
+    return resized.round().byte() if resized.is_floating_point() else resized
+
+
+def _pad_and_flip(image: Tensor, crop: tuple[int, int] | None, flip: bool, fill: int) -> Tensor:
+    height, width = crop or image.shape[-2:]
+    padding = (0, width - image.shape[-1], 0, height - image.shape[-2])
+    padded = F.pad(image, padding, value=fill)
+    return padded.flip(-1) if flip else padded
+
+
+def draw_strong(generator: torch.Generator) -> Tensor:
+    """Draws the photometric change of one strong view.
+
+    Colour jitter of 0.5, 0.5, 0.5, 0.25 with a chance of 0.8, grey with 0.2, Gaussian blur of
+    sigma 0.1 to 2.0 pixels with 0.5: the strengths of ST++ (Yang et al. 2022), UniMatch (Yang et
+    al. 2023) and most since.
+
+    Returns:
+        Float tensor of the `STRONG_PARAMETERS`; (1, 1, 1, 0, 0, 0) changes nothing.
+    """
+    jitter, grey, blur, *amounts, sigma = torch.rand(8, generator=generator).tolist()
+    colours = [1.0, 1.0, 1.0, 0.0]
+    if jitter < JITTER_CHANCE:
+        changes = zip(colours, JITTER, amounts, strict=True)
+        colours = [start + reach * (2 * amount - 1) for start, reach, amount in changes]
+    low, high = BLUR_SIGMA
+    spread = low + sigma * (high - low) if blur < BLUR_CHANCE else 0.0
+    return torch.tensor([*colours, float(grey < GREY_CHANCE), spread])
+
+
+def apply_strong(images: Tensor, parameters: Tensor, valid: Tensor | None = None) -> Tensor:
+    """Changes the colours of each image by its own parameters, on the device of `images`.
+
+    Brightness, contrast, saturation, hue, grey and blur, in this order (torchvision's ColorJitter
+    shuffles the first four). Each does what torchvision's function of that name does, but for
+    the hue: it is turned about the grey axis of RGB instead of in HSV, which is one small matrix.
+    Both agree to a few degrees, and exactly for thirds of a turn.
+
+    Args:
+        images: B3HW float in [0, 1].
+        parameters: B x 6 as `draw_strong` gives them, one row an image.
+        valid: BHW bool; False where there is no picture, so that it does not count for the mean
+            brightness that contrast is measured against.
+
+    Returns:
+        B3HW float in [0, 1].
+    """
+    columns = parameters.to(images).unbind(1)
+    brightness, contrast, saturation, hue, grey, sigma = (c.view(-1, 1, 1, 1) for c in columns)
+    images = (images * brightness).clamp(0, 1)
+    images = _blend(images, _mean_luma(images, valid), contrast)
+    images = _blend(images, _luma(images), saturation)
+    images = _turn_hue(images, hue)
+    images = torch.lerp(images, _luma(images), grey)
+    return _blur(images, sigma)
+
+
+def normalise(
+    image: Tensor, mean: Sequence[float] = IMAGENET_MEAN, std: Sequence[float] = IMAGENET_STD
+) -> Tensor:
+    """uint8 BCHW -> float BCHW of mean 0 and deviation 1, on the device of `image`.
+
+    Args:
+        image: uint8 BCHW or CHW.
+        mean: one number a channel, for images in [0, 1].
+        std: one number a channel.
+    """
+    return standardise(image.float() / 255, mean, std)
+
+
+def standardise(image: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """(image - mean) / std for a float BCHW image in [0, 1]."""
+    return (image - per_channel(mean, image)) / per_channel(std, image)
+
+
+def per_channel(values: Sequence[float], like: Tensor) -> Tensor:
+    """C11 tensor of `values` with the type and device of `like`."""
+    # Filled on the device: copying a list there would make the host wait for it at every step.
+    return torch.stack([like.new_full((1, 1), value) for value in values])
+
+
+def _blend(image: Tensor, other: Tensor, share: Tensor) -> Tensor:
+    return (share * image + (1 - share) * other).clamp(0, 1)
+
+
+def _luma(image: Tensor) -> Tensor:
+    """B1HW brightness of B3HW, with the weights that torchvision uses (ITU-R 601)."""
+    return (image * per_channel(_LUMA, image)).sum(1, keepdim=True)
+
+
+def _mean_luma(image: Tensor, valid: Tensor | None) -> Tensor:
+    """B111 mean brightness of the picture."""
+    luma = _luma(image)
+    if valid is None:
+        return luma.mean((2, 3), keepdim=True)
+    weight = valid[:, None].to(luma)
+    return (luma * weight).sum((2, 3), keepdim=True) / weight.sum((2, 3), keepdim=True)
+
+
+def _turn_hue(image: Tensor, turns: Tensor) -> Tensor:
+    """Rotates B3HW about the line of greys by B111 `turns` (1 is a full circle)."""
+    channel = torch.arange(3, device=image.device, dtype=image.dtype)
+    apart = (channel[:, None] - channel[None, :]) / 3
+    matrix = (1 + 2 * torch.cos(2 * math.pi * (turns.view(-1, 1, 1) - apart))) / 3
+    return torch.einsum("bij,bjhw->bihw", matrix, image).clamp(0, 1)
+
+
+def _blur(image: Tensor, sigma: Tensor) -> Tensor:
+    """Gaussian blur of each image by its own B111 `sigma` in pixels; 0 leaves it as it is."""
+    batch, channels, height, width = image.shape
+    folded = image.reshape(1, batch * channels, height, width)
+    spread = sigma.view(-1, 1).repeat_interleave(channels, 0)
+    down, across = min(_BLUR_RADIUS, height - 1), min(_BLUR_RADIUS, width - 1)
+    folded = F.pad(folded, (across, across, down, down), mode="reflect")
+    rows, columns = _gaussian(spread, down), _gaussian(spread, across)
+    folded = F.conv2d(folded, rows[:, None, :, None], groups=batch * channels)
+    folded = F.conv2d(folded, columns[:, None, None, :], groups=batch * channels)
+    return folded.reshape(image.shape)
+
+
+def _gaussian(sigma: Tensor, radius: int) -> Tensor:
+    """N x (2 radius + 1) weights that sum to 1, from N x 1 `sigma`."""
+    offset = torch.arange(-radius, radius + 1, device=sigma.device, dtype=sigma.dtype)
+    # At 0.01 the neighbours' weight underflows to exactly 0: no blur without a branch.
+    return torch.softmax(-((offset / sigma.clamp(min=0.01)) ** 2) / 2, dim=1)
