@@ -1,0 +1,41 @@
+"""How `semisup data verify` prints what it found."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from semisup.data.verify import Verification
+
+SHOWN = 10
+"""Bad files named; the rest is counted."""
+
+
+def print_verification(found: Verification) -> None:
+    """Subsets, shares of the classes, and the first bad files."""
+    console = Console(highlight=False)
+    table = Table(title="subsets (sizes are height x width)", title_justify="left")
+    for column in found.columns():
+        table.add_column(column, justify="left" if column == "subset" else "right")
+    for row in found.rows():
+        table.add_row(*row)
+    console.print(table)
+    console.print(_classes(found))
+    for problem in found.problems[:SHOWN]:
+        console.print(f"bad: {problem.reason}", markup=False, soft_wrap=True)
+    if len(found.problems) > SHOWN:
+        console.print(f"... and {len(found.problems) - SHOWN} more")
+
+
+def _classes(found: Verification) -> Table:
+    table = Table(title="share of the pixels that are not void", title_justify="left")
+    table.add_column("class")
+    for report in found.subsets:
+        table.add_column(report.subset, justify="right")
+    columns = [dict(report.class_shares()) for report in found.subsets]
+    for name in found.subsets[0].classes:
+        table.add_row(name, *(f"{shares[name]:.2%}" for shares in columns))
+    return table
