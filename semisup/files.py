@@ -27,18 +27,29 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
             os.fsync(file.fileno())
         beside.replace(path)
         _flush_folder(path.parent)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:
+        cause = _disk_error(error)
+        if cause is None:
+            raise
+        raise RunError(
+            f"{path}: cannot be written ({cause.strerror or cause}). Free some space or choose "
+            "another --out."
+        ) from error
+    finally:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
-        reason = error.strerror or str(error)
-        raise RunError(
-            f"{path}: cannot be written ({reason}). Free some space or choose another --out."
-        ) from error
 
 
 def write_text(path: Path, text: str) -> None:
     """`write_atomically` of UTF-8 text."""
     write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def _disk_error(error: BaseException | None) -> OSError | None:
+    """The disk's own error: torch.save covers it with a RuntimeError about its archive."""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__context__
+    return error
 
 
 def _flush_folder(folder: Path) -> None:

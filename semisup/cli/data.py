@@ -49,12 +49,10 @@ Examples:
 @click.option("--subset", "subsets", multiple=True, help="Default: what is trained and reported.")
 @dataset_options
 @options.data_root
-def verify(
-    name: str, subsets: tuple[str, ...], settings: tuple[str, ...], data_root: Path
-) -> None:
+def verify(name: str, subsets: tuple[str, ...], settings: tuple[str, ...], data_root: Path) -> None:
     """Check every file of data set NAME once; exit with 1 if one is bad."""
-    from semisup.cli.verification import print_verification
     from semisup.catalog import DATASETS, find
+    from semisup.cli.verification import print_verification
     from semisup.data.verify import verify as check
     from semisup.errors import DataError
 

@@ -41,6 +41,9 @@ class Commands(click.Group):
         except SemisupError as error:
             click.echo(f"semisup: {error}", err=True)
             sys.exit(error.exit_code if isinstance(error, Interrupted) else 1)
+        except KeyboardInterrupt:  # outside of training, where there is nothing to save
+            click.echo("semisup: interrupted.", err=True)
+            sys.exit(130)
         except BrokenPipeError:  # the reader of a pipe, such as head, has left
             sys.stderr.close()
             sys.exit(0)

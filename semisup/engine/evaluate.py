@@ -98,7 +98,7 @@ def evaluate(
         description: what the progress bar says.
 
     Raises:
-        DataError: no image, or a mask of another size than its image.
+        DataError: no image, nothing but void, or a mask of another size than its image.
     """
     chosen = tuple(data.ids if ids is None else ids)
     if not chosen:
@@ -116,6 +116,8 @@ def evaluate(
             counts.append(image_counts(confusion))
             if edges is not None:
                 edges.add(label, mask)
+    if not total.any():
+        raise DataError(f"{data.name} {data.subset}: every pixel is void; there is none to score.")
     absent = inference.settings.absent
     per_image = torch.stack(counts).cpu()
     return Evaluation(

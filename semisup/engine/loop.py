@@ -158,10 +158,11 @@ def train(run: Training) -> int:
                     _log(run, tracker, meter, clock, done)
                 if run.checkup is not None and _due(done, run.checkup_every, steps):
                     _check_up(run, tracker, clock, done)
-                if _due(done, run.settings.checkpoint_every, steps) or stop.received:
+                stopping = stop.received is not None  # read once: what stops here is saved
+                if stopping or _due(done, run.settings.checkpoint_every, steps):
                     _save(run, meter, clock, done)
                     _picture(run, tracker, batch, done)
-                if stop.received and done < steps:
+                if stopping and done < steps:
                     raise Interrupted(
                         f"stopped by a signal after step {done} of {steps}; saved. "
                         "The same command goes on from there.",

@@ -28,9 +28,9 @@ def resolve_device(name: str = "auto") -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise SemisupError(
-            f"--device {name}: no such device. Use auto, cpu, cuda or cuda:N."
-        ) from None
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise SemisupError(f"--device {name}: no such device. Use auto, cpu, cuda or cuda:N.")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         count = torch.cuda.device_count()
         raise SemisupError(f"--device {name}: torch sees {count} CUDA devices here. Use cpu.")
