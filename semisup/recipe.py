@@ -116,14 +116,18 @@ class Recipe:
     def digest(self) -> str:
         """10 hexadecimal digits that tell this recipe from others, whatever the seed.
 
-        The folder of the data and the number of workers do not count; of initial weights the
-        content counts, not the path.
+        The folder of the data and the number of workers do not count; of initial weights and of a
+        list of labelled images the content counts, not the path.
         """
         flat = {k: v for k, v in flatten(self.resolved()).items() if k not in _PLACES}
-        weights = Path(self.model.weights)
-        if self.model.weights and weights.is_file():
-            with weights.open("rb") as file:
-                flat["model.weights"] = hashlib.file_digest(file, "sha256").hexdigest()
+        split = self.data.split.strip()
+        for key, name in (
+            ("model.weights", self.model.weights),
+            ("data.split", split.removeprefix("file:") if split.startswith("file:") else ""),
+        ):
+            if name and Path(name).is_file():
+                with Path(name).open("rb") as file:
+                    flat[key] = hashlib.file_digest(file, "sha256").hexdigest()
         text = json.dumps(flat, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:10]
 
@@ -272,8 +276,8 @@ def _read_with_parents(path: Path, seen: tuple[Path, ...]) -> tuple[dict[str, An
     if path in seen:
         circle = " -> ".join(p.name for p in (*seen, path))
         raise RecipeError(f"recipe {path}: 'extends' goes round in a circle: {circle}.")
-    tables = _read_toml(path)
-    parent = tables.pop("extends", None)
+    own = _read_toml(path)
+    parent = own.pop("extends", None)
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     if parent is not None:
@@ -284,13 +288,13 @@ def _read_with_parents(path: Path, seen: tuple[Path, ...]) -> tuple[dict[str, An
         if not found.is_file():
             raise RecipeError(f"recipe {path}: extends {parent}, which is not there.")
         values, sources = _read_with_parents(found, (*seen, path))
-    own = flatten(tables)
     return values | own, sources | dict.fromkeys(own, path.name)
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
+    """Dotted keys of one file."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        return flatten(tomllib.loads(path.read_text(encoding="utf-8-sig")))
     except OSError as error:
         raise RecipeError(f"recipe {path}: cannot be read ({error.strerror}).") from None
     except UnicodeDecodeError:

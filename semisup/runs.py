@@ -301,8 +301,9 @@ def pretraining(recipe: Recipe) -> str:
 def _export(directory: RunDirectory, predictor: nn.Module, recipe: Recipe, step: int) -> None:
     """The chosen predictor alone, for `predict`, `evaluate` and other programs."""
     state = {k: v.detach().cpu().contiguous() for k, v in predictor.state_dict().items()}
-    facts = {"recipe": recipe.digest(), "step": str(step)}
-    content = save(state, metadata=facts)
+    # One entry: safetensors writes several in an order that changes from process to process.
+    facts = json.dumps({"recipe": recipe.digest(), "step": step})
+    content = save(state, metadata={"semisup": facts})
     write_atomically(directory.predictor, lambda file: file.write(content))
 
 

@@ -14,8 +14,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import PowerNorm
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure as Figure
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
@@ -281,6 +282,14 @@ def confusion_figure(confusion: Tensor, classes: Sequence[str]) -> Figure:
     if len(classes) <= _MOST_ANNOTATED:
         _annotate(axes, percent)
     return figure
+
+
+def render(figure: Figure) -> Tensor:
+    """The pixels of a figure, uint8 3HW."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # type: ignore[no-untyped-call]
+    pixels = np.asarray(canvas.buffer_rgba())[..., :3]  # type: ignore[no-untyped-call]
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1)
 
 
 def _name_ticks(axes: Axes, classes: Sequence[str], side: float) -> None:

@@ -6,12 +6,12 @@ compared byte by byte; whatever the clock has a part in goes to `speed.jsonl`.
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-import numpy
 from torch import Tensor
 from torch.utils.tensorboard.summary import hparams
 from torch.utils.tensorboard.writer import SummaryWriter
@@ -21,7 +21,7 @@ from semisup.errors import RunError
 from semisup.files import write_text
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from semisup.engine.pictures import Figure
 
 
 class Tracker:
@@ -37,7 +37,8 @@ class Tracker:
             "scalars": _reopen(run.scalars, step),
             "speed": _reopen(run.speed, step),
         }
-        self._board = SummaryWriter(str(run.path), purge_step=step + 1 if step else None)
+        with _told(str(run.path)):
+            self._board = SummaryWriter(str(run.path), purge_step=step + 1 if step else None)
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Record scalars of a step: the same bits for the same recipe and seed."""
@@ -56,29 +57,23 @@ class Tracker:
     ) -> None:
         file = self._files[name]
         mark = {"final": True} if final else {}
-        try:
+        with _told(file.name):
             file.write(json.dumps({"step": step, **mark, **values}) + "\n")
             file.flush()
-        except OSError as error:
-            raise RunError(
-                f"{file.name}: cannot be written ({error.strerror}). Free some space; the run "
-                "goes on from its last checkpoint."
-            ) from None
-        for key, value in values.items():
-            self._board.add_scalar(key, value, step)
+        with _told(self._board.log_dir):
+            for key, value in values.items():
+                self._board.add_scalar(key, value, step)
 
     def picture(self, name: str, picture: Tensor, step: int) -> None:
         """Record a picture, uint8 3HW."""
-        self._board.add_image(name, picture, step)
+        with _told(self._board.log_dir):
+            self._board.add_image(name, picture, step)
 
     def figure(self, name: str, figure: Figure, step: int) -> None:
         """Record a matplotlib figure."""
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from semisup.engine.pictures import render  # slow to import; needed once a run
 
-        canvas = FigureCanvasAgg(figure)
-        canvas.draw()  # type: ignore[no-untyped-call]
-        pixels = numpy.asarray(canvas.buffer_rgba())[..., :3]  # type: ignore[no-untyped-call]
-        self._board.add_image(name, pixels.copy(), step, dataformats="HWC")
+        self.picture(name, render(figure), step)
 
     def hyperparameters(self, values: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
         """Record what TensorBoard's HParams tab compares runs by."""
@@ -86,14 +81,32 @@ class Tracker:
             k: v if isinstance(v, bool | int | float | str) else str(v) for k, v in values.items()
         }
         writer = self._board._get_file_writer()  # type: ignore[no-untyped-call]
-        for summary in hparams(plain, dict(metrics)):  # type: ignore[no-untyped-call]
-            writer.add_summary(summary)
+        with _told(self._board.log_dir):
+            for summary in hparams(plain, dict(metrics)):  # type: ignore[no-untyped-call]
+                writer.add_summary(summary)
 
     def close(self) -> None:
-        """Flush and close all files."""
+        """Flush and close all files.
+
+        A disk that was full before is full again here: that is not told twice.
+        """
         for file in self._files.values():
-            file.close()
-        self._board.close()
+            with contextlib.suppress(OSError):
+                file.close()
+        with contextlib.suppress(OSError):
+            self._board.close()
+
+
+@contextlib.contextmanager
+def _told(path: str) -> Iterator[None]:
+    """Say in one line that the disk is full."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"{path}: cannot be written ({error.strerror}). Free some space; the run goes on from "
+            "its last checkpoint."
+        ) from None
 
 
 def _reopen(path: Path, step: int) -> IO[str]:
