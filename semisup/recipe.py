@@ -321,6 +321,8 @@ def parse_change(change: str) -> tuple[str, Any]:
         return key, tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return key, text.strip()
+    except RecursionError:
+        raise RecipeError(f"--set {key}: the value is nested too deeply.") from None
 
 
 def flatten(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

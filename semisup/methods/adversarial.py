@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from semisup.losses.adversarial import binary_cross_entropy_map, one_hot, self_taught_loss
-from semisup.losses.segmentation import supervised_loss
+from semisup.losses.segmentation import masked_mean, supervised_loss
 from semisup.methods.base import BuildSegmenter, Method, Update
 from semisup.models.base import ParameterGroup
 from semisup.models.discriminators import FullyConvolutionalDiscriminator
@@ -80,6 +80,12 @@ class Adversarial(Method):
         ):
             if value < 0:
                 raise ValueError(f"{name} must not be negative, but is {value}")
+        for name, value in (
+            ("confidence_threshold", confidence_threshold),
+            ("self_taught_start", self_taught_start),
+        ):
+            if not 0 <= value <= 1:
+                raise ValueError(f"{name} must be in [0, 1], but is {value}")
         self.num_classes = num_classes
         self.adversarial_weight = adversarial_weight
         self.adversarial_weight_unlabelled = adversarial_weight_unlabelled
@@ -161,8 +167,8 @@ class Adversarial(Method):
         update("discriminator", loss)
         return {
             "loss_discriminator": loss,
-            "d_real": real.detach().sigmoid().mean(),
-            "d_fake": fake.detach().sigmoid().mean(),
+            "d_real": masked_mean(real.detach().sigmoid().squeeze(1), valid),
+            "d_fake": masked_mean(fake.detach().sigmoid().squeeze(1), valid),
         }
 
     def pictures(self, batch: Batch) -> dict[str, Tensor]:

@@ -1,0 +1,638 @@
+"""Plants real bugs, one at a time, and reports which of them the tests catch.
+
+    python tests/mutation.py [--list] [--quick] [--jobs N] [name ...]
+
+Most of the bugs were found in published research code; each says what it would have done to a
+result. A bug is planted in a temporary copy of the package, never in the checkout, and the tests
+named beside it run against the copy. First they run against the copy as it is: a test that fails
+without a bug catches nothing. Exits with 1 if a bug survives, with 2 if the script itself is out of
+date: the text that a bug replaces must be in its file exactly once.
+
+All of it takes about seven minutes on two busy cores, --quick (ten of the worst) about one and a
+half; half of that where nothing else runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import queue
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+COPIED = ("semisup", "recipes", "tests", "pyproject.toml")
+SECONDS = 300
+"""Limit for the tests of one bug; a bug that makes them hang is out of date, not caught."""
+
+CONTRACT = ("tests/methods/test_contract.py",)
+ADVERSARIAL = ("tests/methods/test_adversarial.py",)
+UPDATES = ("tests/engine/test_updates.py",)
+RESUME = (
+    "tests/engine/test_loop.py"
+    "::test_a_run_that_is_interrupted_anywhere_ends_bit_for_bit_as_one_that_is_not",
+)
+HONEST = ("tests/recipes/test_honest_run.py",)
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One bug.
+
+    Attributes:
+        name: for the command line.
+        file: where it is planted, below semisup/.
+        old: text that is in the file exactly once.
+        new: what stands there instead.
+        why: what this does to a result, and where it happened.
+        tests: what is run to catch it.
+        quick: whether --quick plants it.
+    """
+
+    name: str
+    file: str
+    old: str
+    new: str
+    why: str
+    tests: tuple[str, ...]
+    quick: bool = False
+
+
+MUTANTS = [
+    # The methods
+    Mutant(
+        "term-not-in-the-total",
+        "methods/adversarial.py",
+        """
+            + self.self_taught_weight * unlabelled["loss_self_taught"],
+""",
+        ",\n",
+        "a term is logged but never reaches the optimiser (CCT added it after forming the total)",
+        CONTRACT,
+        quick=True,
+    ),
+    Mutant(
+        "dead-unlabelled-branch",
+        "methods/adversarial.py",
+        "logits = self.segmenter(unlabelled.image)",
+        "logits = self.segmenter(unlabelled.image).detach()",
+        "the semi-supervised method trains like the supervised one (USB's Mean Teacher)",
+        CONTRACT,
+        quick=True,
+    ),
+    Mutant(
+        "unlabelled-images-are-the-labelled-ones",
+        "methods/adversarial.py",
+        "self._unlabelled_terms(batch.unlabelled, progress)",
+        "self._unlabelled_terms(Unlabelled(labelled.image, labelled.mask != IGNORE, ()), progress)",
+        "one variable for another: the unlabelled images are never looked at",
+        CONTRACT,
+    ),
+    Mutant(
+        "player-never-updated",
+        "methods/adversarial.py",
+        '        update("discriminator", loss)\n',
+        "",
+        "the discriminator stays as it was initialised",
+        CONTRACT,
+        quick=True,
+    ),
+    Mutant(
+        "shared-network",
+        "methods/adversarial.py",
+        "self.segmenter = build_segmenter()",
+        'self.segmenter = globals().setdefault("_network", build_segmenter())',
+        "two methods of one process train the same weights",
+        CONTRACT,
+    ),
+    Mutant(
+        "adversarial-sign",
+        "methods/adversarial.py",
+        "self.discriminator(predicted), 1.0, labelled.mask != IGNORE",
+        "self.discriminator(predicted), 0.0, labelled.mask != IGNORE",
+        "the segmenter helps the discriminator instead of fooling it",
+        ADVERSARIAL,
+    ),
+    Mutant(
+        "real-and-fake-exchanged",
+        "methods/adversarial.py",
+        "binary_cross_entropy_map(fake, 0.0, valid) + binary_cross_entropy_map(real, 1.0, valid)",
+        "binary_cross_entropy_map(fake, 1.0, valid) + binary_cross_entropy_map(real, 0.0, valid)",
+        "the discriminator learns the opposite",
+        ADVERSARIAL,
+    ),
+    Mutant(
+        "void-in-the-discriminators-loss",
+        "methods/adversarial.py",
+        "binary_cross_entropy_map(fake, 0.0, valid) +",
+        "binary_cross_entropy_map(fake, 0.0) +",
+        "void gives fake and real away: no one-hot there",
+        ADVERSARIAL,
+    ),
+    Mutant(
+        "discriminator-sees-the-graph",
+        "methods/adversarial.py",
+        "self._step_discriminator(predicted.detach(), labelled, update)",
+        "self._step_discriminator(predicted, labelled, update)",
+        "the graph of the segmenter is kept and walked for nothing, or gets gradients of D",
+        ADVERSARIAL,
+    ),
+    Mutant(
+        "logits-into-the-discriminator",
+        "methods/adversarial.py",
+        "predicted = maps[0].softmax(dim=1)",
+        "predicted = maps[0]",
+        "logits for probabilities: one-hot masks are told from them at a glance",
+        ADVERSARIAL,
+    ),
+    Mutant(
+        "self-taught-from-the-start",
+        "methods/adversarial.py",
+        "self.self_taught_weight > 0 and progress.fraction >= self.self_taught_start",
+        "self.self_taught_weight > 0",
+        "a network that knows nothing yet is taught its own guesses",
+        ADVERSARIAL,
+    ),
+    Mutant(
+        "threshold-ignored",
+        "losses/adversarial.py",
+        "    trusted = trusted & valid\n",
+        "    trusted = valid\n",
+        "every pixel is taught, trusted or not",
+        ADVERSARIAL,
+        quick=True,
+    ),
+    Mutant(
+        "threshold-on-logits",
+        "losses/adversarial.py",
+        "> _logit(threshold)",
+        "> threshold",
+        "a probability is compared with a logit",
+        ("tests/losses", *ADVERSARIAL),
+    ),
+    Mutant(
+        "padding-is-taught",
+        "losses/adversarial.py",
+        "    trusted = trusted & valid\n",
+        "",
+        "black borders of crops are pseudo-labelled",
+        ADVERSARIAL,
+    ),
+    Mutant(
+        "scalars-keep-their-graph",
+        "methods/adversarial.py",
+        "{name: value.detach() for name, value in reported.items()}",
+        "dict(reported)",
+        "memory grows until the log point",
+        CONTRACT,
+    ),
+    Mutant(
+        "statistics-of-unlabelled-images",
+        "methods/adversarial.py",
+        "if not teach and self.adversarial_weight_unlabelled == 0:",
+        "if False:",
+        "the supervised baseline's batch norm sees unlabelled images",
+        CONTRACT,
+    ),
+    Mutant(
+        "undeclared-stream",
+        "methods/adversarial.py",
+        'streams = frozenset({"labelled", "unlabelled"})',
+        'streams = frozenset({"labelled"})',
+        "a method reads what its result does not say it read",
+        CONTRACT,
+    ),
+    # Losses
+    Mutant(
+        "mean-over-void",
+        "losses/segmentation.py",
+        "return total / (mask != IGNORE).sum().clamp(min=1)",
+        "return total / mask.numel()",
+        "the loss of a crop depends on how much of it is padding",
+        ("tests/losses/test_segmentation.py",),
+    ),
+    Mutant(
+        "nan-without-a-valid-pixel",
+        "losses/segmentation.py",
+        "return total / (mask != IGNORE).sum().clamp(min=1)",
+        "return total / (mask != IGNORE).sum()",
+        "one crop of void alone ends the run",
+        CONTRACT,
+    ),
+    # Updates
+    Mutant(
+        "leak-between-players",
+        "engine/updates.py",
+        "scaled.backward(inputs=parameters)",
+        "scaled.backward()",
+        "gradients of the segmenter's loss pile up in the discriminator",
+        CONTRACT,
+        quick=True,
+    ),
+    Mutant(
+        "gradients-not-cleared",
+        "engine/updates.py",
+        "        optimiser.zero_grad(set_to_none=True)\n",
+        "",
+        "every step repeats all steps before it",
+        CONTRACT,
+    ),
+    Mutant(
+        "group-scale-ignored",
+        "engine/updates.py",
+        'group["lr"] = self._optim[player].lr * group["lr_scale"] * factor',
+        'group["lr"] = self._optim[player].lr * factor',
+        "the head learns as slowly as the backbone",
+        UPDATES,
+    ),
+    Mutant(
+        "accumulation-not-averaged",
+        "engine/updates.py",
+        "scaler.scale(loss / self._accumulate)",
+        "scaler.scale(loss)",
+        "accumulating multiplies the learning rate",
+        UPDATES,
+    ),
+    Mutant(
+        "clip-not-applied",
+        "engine/updates.py",
+        "            nn.utils.clip_grads_with_norm_(parameters, self._clip, norm)\n",
+        "            pass\n",
+        "train.clip says one thing and the run does another",
+        UPDATES,
+    ),
+    # State
+    Mutant(
+        "optimiser-not-resumed",
+        "engine/updates.py",
+        '            optimiser.load_state_dict(state["optimisers"][player])\n',
+        "",
+        "a resumed run starts with empty moments",
+        CONTRACT,
+        quick=True,
+    ),
+    Mutant(
+        "average-saved-never-loaded",
+        "engine/loop.py",
+        '        run.average.load_state_dict(state["average"])\n',
+        "        pass\n",
+        "a resumed run averages fresh weights (open_clip ff1809e)",
+        RESUME,
+    ),
+    Mutant(
+        "random-state-not-resumed",
+        "engine/loop.py",
+        '    restore_random_state(state["random"], run.device)\n',
+        "",
+        "a resumed run draws another dropout",
+        RESUME,
+    ),
+    Mutant(
+        "best-step-not-resumed",
+        "engine/selection.py",
+        'int(state["best_step"]), float(state["best_miou"])',
+        'int(state["best_step"]), -math.inf',
+        "after a resume any checkpoint is the best one",
+        RESUME,
+    ),
+    Mutant(
+        "stream-starts-anew",
+        "assemble.py",
+        "kinds[name](start=step * accumulate)",
+        "kinds[name](start=0)",
+        "a resumed run sees the first images twice and the last ones never",
+        ("tests/test_runs.py::test_an_interrupted_run_ends_with_the_same_files",),
+    ),
+    Mutant(
+        "checkpoint-of-another-recipe",
+        "engine/loop.py",
+        'if state["recipe"] != run.fingerprint:',
+        "if False:",
+        "a run goes on from weights of another experiment",
+        ("tests/engine/test_loop.py::test_a_checkpoint_of_another_recipe_is_refused",),
+    ),
+    Mutant(
+        "checkpoint-runs-code",
+        "engine/checkpoint.py",
+        "weights_only=True",
+        "weights_only=False",
+        "a downloaded checkpoint executes what its author likes",
+        (
+            "tests/engine/test_loop.py"
+            "::test_a_checkpoint_with_code_in_it_is_refused_and_not_executed",
+        ),
+    ),
+    Mutant(
+        "teacher-never-follows",
+        "engine/loop.py",
+        "        ema_update(run.average, run.method.predictor(), decay)\n",
+        "",
+        "the scored average is the network as it was initialised",
+        ("tests/engine/test_loop.py::test_the_average_starts_as_a_plain_mean_of_the_weights",),
+    ),
+    Mutant(
+        "stays-in-eval-mode",
+        "engine/loop.py",
+        "        run.method.train()\n        tracker.scalars(done, scores)",
+        "        tracker.scalars(done, scores)",
+        "after the first score, batch norm and dropout stand still",
+        HONEST,
+    ),
+    # Scores
+    Mutant(
+        "confusion-transposed",
+        "metrics/confusion.py",
+        "return rows[:num_classes].clone()",
+        "return rows[:num_classes].T.clone()",
+        "class accuracy becomes precision",
+        ("tests/metrics/test_confusion.py",),
+        quick=True,
+    ),
+    Mutant(
+        "void-is-scored",
+        "engine/evaluate.py",
+        "confusion_matrix(label, mask.to(label.device), data.num_classes)",
+        "confusion_matrix(label, (mask * (mask < 255)).to(label.device), data.num_classes)",
+        "void outlines count as background",
+        ("tests/engine/test_evaluate.py",),
+    ),
+    Mutant(
+        "scored-in-training-mode",
+        "engine/inference.py",
+        "self.predictor = predictor.eval()",
+        "self.predictor = predictor",
+        "the score of an image depends on its neighbours in the batch",
+        ("tests/engine/test_evaluate.py",),
+    ),
+    Mutant(
+        "mirror-not-turned-back",
+        "engine/inference.py",
+        "            logits = logits.flip(-1)\n",
+        "            pass\n",
+        "flip = true averages a map with its mirror image",
+        ("tests/engine/test_evaluate.py",),
+    ),
+    Mutant(
+        "scored-on-the-training-subset",
+        "assemble.py",
+        "return DATASETS[recipe.data.name].eval_subset",
+        "return DATASETS[recipe.data.name].train_subset",
+        "the reported score is of what was trained on",
+        HONEST,
+        quick=True,
+    ),
+    Mutant(
+        "selected-on-the-reported-set",
+        "runs.py",
+        'return Selection(data, labels.held_out, "held_out", best,',
+        'return Selection(reported, reported.ids, "held_out", best,',
+        "the checkpoint is chosen on the images that are reported",
+        HONEST,
+    ),
+    Mutant(
+        "held-out-images-are-trained-on",
+        "runs.py",
+        "streams=stream_builder(recipe, data, labels.training, method)",
+        "streams=stream_builder(recipe, data, labels.split, method)",
+        "the checkpoint is chosen on images that it was trained on",
+        HONEST,
+    ),
+    # Data
+    Mutant(
+        "hold-out-stays-in-the-split",
+        "data/splits.py",
+        "labels={key: kind for key, kind in split.labels.items() if key not in held},",
+        "labels=dict(split.labels),",
+        "as above, one layer down",
+        ("tests/data/test_splits.py",),
+    ),
+    Mutant(
+        "split-not-nested",
+        "data/splits.py",
+        '_shuffled(data.ids, seed, "split")[: math.ceil(share * len(data.ids))]',
+        '_shuffled(data.ids, seed, f"split {share}")[: math.ceil(share * len(data.ids))]',
+        "1/16 is not a part of 1/8: shares differ in luck, not in number alone",
+        ("tests/data/test_splits.py",),
+        quick=True,
+    ),
+    Mutant(
+        "mask-resized-bilinearly",
+        "data/transforms.py",
+        "labels = _resize(mask[None], rows, columns, InterpolationMode.NEAREST_EXACT)",
+        "labels = _resize(mask[None], rows, columns, InterpolationMode.BILINEAR)",
+        "between class 2 and class 4 a line of class 3 appears",
+        ("tests/data/test_transforms.py",),
+    ),
+    Mutant(
+        "mask-not-mirrored",
+        "data/transforms.py",
+        "labels = _pad_and_flip(labels, self.crop, flip, fill=IGNORE)[0]",
+        "labels = _pad_and_flip(labels, self.crop, False, fill=IGNORE)[0]",
+        "half of the masks belong to the mirrored image",
+        ("tests/data/test_transforms.py",),
+        quick=True,
+    ),
+    Mutant(
+        "padding-is-background",
+        "data/transforms.py",
+        "labels = _pad_and_flip(labels, self.crop, flip, fill=IGNORE)[0]",
+        "labels = _pad_and_flip(labels, self.crop, flip, fill=0)[0]",
+        "black borders are taught as background",
+        ("tests/data/test_transforms.py",),
+    ),
+    Mutant(
+        "unlabelled-masks-are-read",
+        "data/streams.py",
+        'if self._name == "labelled":',
+        "if True:",
+        "labels within reach of the unlabelled branch (UniMatch reads them)",
+        ("tests/data/test_streams.py::test_an_unlabelled_stream_opens_no_mask",),
+    ),
+    Mutant(
+        "same-view-every-epoch",
+        "data/streams.py",
+        '_generator(self._seed, self._name, "view", position)',
+        '_generator(self._seed, self._name, "view", number)',
+        "augmentation that makes one crop of each image, for good",
+        ("tests/data/test_streams.py::test_the_same_image_looks_different_in_the_next_epoch",),
+    ),
+    # Recipes
+    Mutant(
+        "digest-forgets-the-split",
+        "recipe.py",
+        '_PLACES = ("data.root", "data.workers", "train.seed")',
+        '_PLACES = ("data.root", "data.workers", "train.seed", "data.split_seed")',
+        "two experiments share one folder, and the second takes the result of the first",
+        ("tests/test_recipe.py",),
+    ),
+    Mutant(
+        "child-loses-to-its-parent",
+        "recipe.py",
+        "return values | own, sources",
+        "return own | values, sources",
+        "what a recipe states is silently ignored",
+        ("tests/test_recipe.py",),
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the tests said.
+
+    Attributes:
+        state: "caught", "survived" or "broken" (the tests could not run).
+        by: the test that caught it, or what went wrong.
+    """
+
+    state: str
+    by: str
+    seconds: float
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The script; returns its exit code."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("names", nargs="*", help="bugs to plant; default: all")
+    parser.add_argument("--list", action="store_true", help="say what there is, plant nothing")
+    parser.add_argument("--quick", action="store_true", help="a handful, in less than a minute")
+    parser.add_argument("--jobs", type=int, default=2, help="how many at once (default: 2)")
+    options = parser.parse_args(arguments)
+    unknown = set(options.names) - {mutant.name for mutant in MUTANTS}
+    if unknown:
+        parser.error(f"no such bug: {', '.join(sorted(unknown))}")
+    chosen = [
+        mutant
+        for mutant in MUTANTS
+        if (not options.names or mutant.name in options.names)
+        and (not options.quick or mutant.quick)
+    ]
+    if options.list:
+        for mutant in chosen:
+            print(f"{mutant.name:<40}semisup/{mutant.file}\n    {mutant.why}")
+        return 0
+    outdated = [line for mutant in chosen for line in check_text(mutant)]
+    if outdated:
+        print("\n".join(outdated), file=sys.stderr)
+        return 2
+    return plant_all(chosen, options.jobs)
+
+
+def check_text(mutant: Mutant) -> list[str]:
+    """What is wrong with the text that `mutant` wants to replace."""
+    path = ROOT / "semisup" / mutant.file
+    count = path.read_text(encoding="utf-8").count(mutant.old) if path.is_file() else 0
+    return [] if count == 1 else [f"{mutant.name}: its text is {count} times in {mutant.file}"]
+
+
+def plant_all(mutants: Sequence[Mutant], jobs: int) -> int:
+    """Plant each bug in one of `jobs` copies and print the table."""
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="mutation-") as folder:
+        copies: queue.SimpleQueue[Path] = queue.SimpleQueue()
+        for number in range(jobs):
+            copies.put(make_copy(Path(folder) / str(number)))
+        sound = check_sound(copies, mutants)
+        if sound is not None:
+            print(f"without any bug, {sound}", file=sys.stderr)
+            return 2
+
+        def work(mutant: Mutant) -> Verdict:
+            copy = copies.get()
+            try:
+                return plant(copy, mutant)
+            finally:
+                copies.put(copy)
+
+        with ThreadPoolExecutor(jobs) as pool:
+            verdicts = []
+            for mutant, verdict in zip(mutants, pool.map(work, mutants), strict=True):
+                print(f"{verdict.state:<9} {mutant.name:<40} {verdict.by}", flush=True)
+                verdicts.append(verdict)
+    caught = sum(verdict.state == "caught" for verdict in verdicts)
+    seconds = time.perf_counter() - began
+    print(f"{caught} of {len(verdicts)} bugs caught in {seconds:.0f} s")
+    if any(verdict.state == "broken" for verdict in verdicts):
+        return 2
+    return 0 if caught == len(verdicts) else 1
+
+
+def make_copy(folder: Path) -> Path:
+    """A copy of what the tests need; `..` of it is empty, so tests of real data are skipped."""
+    copy = folder / "checkout"
+    copy.mkdir(parents=True)
+    for name in COPIED:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, copy / name)
+    return copy
+
+
+def check_sound(copies: queue.SimpleQueue[Path], mutants: Sequence[Mutant]) -> str | None:
+    """What is wrong before any bug is planted, if anything."""
+    copy = copies.get()
+    tests = sorted({test for mutant in mutants for test in mutant.tests})
+    code = "import semisup; print(semisup.__file__)"
+    used = run(copy, [sys.executable, "-c", code]).stdout.strip()
+    verdict = run_tests(copy, tests)
+    copies.put(copy)
+    if not Path(used).is_relative_to(copy):
+        return f"the tests use {used}, not the copy"
+    return None if verdict.state == "survived" else f"the tests are {verdict.state}: {verdict.by}"
+
+
+def plant(copy: Path, mutant: Mutant) -> Verdict:
+    """Plant a bug in the copy, run its tests, and take it out again."""
+    path = copy / "semisup" / mutant.file
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
+    try:
+        return run_tests(copy, mutant.tests)
+    finally:
+        path.write_text(text, encoding="utf-8")
+
+
+def run_tests(copy: Path, tests: Sequence[str]) -> Verdict:
+    """Run tests up to the first failure."""
+    began = time.perf_counter()
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--tb=line"]
+    try:
+        done = run(copy, [*command, *tests])
+    except subprocess.TimeoutExpired:
+        return Verdict("broken", f"no answer in {SECONDS} s", float(SECONDS))
+    seconds = time.perf_counter() - began
+    failed = re.search(r"^FAILED (\S+)", done.stdout, flags=re.MULTILINE)
+    if done.returncode == 0:
+        return Verdict("survived", "", seconds)
+    if done.returncode == 1 and failed:
+        return Verdict("caught", failed[1].removeprefix("tests/"), seconds)
+    last = (done.stdout + done.stderr).strip().splitlines()[-1:]
+    return Verdict("broken", f"pytest ended with {done.returncode}: {' '.join(last)}", seconds)
+
+
+def run(copy: Path, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """Run a command on the copy. No byte code is written: a bug may keep a file's size and time."""
+    environment = os.environ | {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(
+        command,
+        cwd=copy,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

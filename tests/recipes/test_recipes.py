@@ -1,0 +1,120 @@
+"""What holds for every shipped recipe: a new one needs no new test here."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from semisup.assemble import Place, build_method
+from semisup.catalog import DATASETS
+from semisup.engine.updates import Updates
+from semisup.recipe import Recipe, load_recipe, shipped_recipes
+from semisup.runs import run_recipe
+
+RECIPES = shipped_recipes()
+every_recipe = pytest.mark.parametrize("name", RECIPES)
+
+TINY = [
+    "data.train=16",
+    "data.val=3",
+    "data.test=1",
+    "data.size=[48, 64]",
+    "data.crop=[32, 32]",
+    "data.labelled_batch=2",
+    "data.unlabelled_batch=2",
+    "data.workers=0",
+    "model.weights=",
+    "train.steps=2",
+    "eval.hold_out=0",
+    "eval.pictures=1",
+]
+"""Changes that make any recipe of `scenes` a matter of seconds."""
+
+
+def without_weights(recipe: Recipe) -> Recipe:
+    """The recipe from fresh weights: a shipped one may name a file that is not here."""
+    return replace(recipe, model=recipe.model.model_copy(update={"weights": ""}))
+
+
+def test_there_are_recipes() -> None:
+    assert "quickstart" in RECIPES
+    assert len(RECIPES) >= 4
+
+
+@every_recipe
+def test_it_loads_and_says_in_one_line_what_it_is(name: str) -> None:
+    first = RECIPES[name].read_text(encoding="utf-8").splitlines()[0]
+    assert re.match(r"# \S.{20,}", first), "the first line is what `semisup list recipes` shows"
+    assert load_recipe(name).name == name
+
+
+@every_recipe
+def test_it_has_the_same_digest_once_resolved(name: str, tmp_path: Path) -> None:
+    recipe = load_recipe(name)
+    path = tmp_path / "resolved.toml"
+    path.write_text(recipe.to_toml(), encoding="utf-8")
+    again = load_recipe(str(path))
+    assert again.digest() == recipe.digest()
+    assert again.resolved() == recipe.resolved()
+
+
+@every_recipe
+def test_its_names_do_not_clash_with_another(name: str) -> None:
+    """Two recipes that say the same would be one run in two places; quickstart is an alias."""
+    same = [other for other in RECIPES if load_recipe(other).digest() == load_recipe(name).digest()]
+    assert len([other for other in same if other != "quickstart"]) == 1
+
+
+@every_recipe
+def test_its_optimisers_are_those_of_its_players(name: str) -> None:
+    recipe = without_weights(load_recipe(name))
+    with torch.device("meta"):
+        method, _ = build_method(recipe, 5)
+        Updates(method.players(), recipe.optim)
+    assert recipe.optim.keys() == method.players().keys()
+
+
+@every_recipe
+def test_its_crops_suit_its_network(name: str) -> None:
+    """A training step's forward pass, on the meta device: no memory, no arithmetic."""
+    recipe = without_weights(load_recipe(name))
+    crop = (375, 500) if recipe.data.crop == "whole" else recipe.data.crop
+    with torch.device("meta"):
+        method, _ = build_method(recipe, 5)
+        maps = method.segmenter.training_logits(torch.empty(recipe.data.labelled_batch, 3, *crop))
+    assert {logits.shape[-2:] for logits in maps} == {crop}
+
+
+@every_recipe
+def test_its_data_set_has_the_subsets_that_it_names(name: str) -> None:
+    recipe = load_recipe(name)
+    reported = recipe.eval.subset or DATASETS[recipe.data.name].eval_subset
+    trained = recipe.data.subset or DATASETS[recipe.data.name].train_subset
+    assert reported != trained, "it would report on what it was trained on"
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in RECIPES if load_recipe(name).data.name == "scenes"]
+)
+def test_it_takes_two_steps_and_ends_in_a_result(
+    name: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    scenes = tmp_path_factory.getbasetemp() / "scenes"  # made once for all of them
+    scenes.mkdir(exist_ok=True)
+    recipe = load_recipe(name, TINY)
+    done = run_recipe(recipe, Place(scenes, tmp_path), torch.device("cpu"))
+    assert done.fresh
+    assert done.result["recipe"] == name
+    assert done.result["checkpoint"]["step"] == 2
+    assert done.result["protocol"]["images"] == 3
+    assert 0.0 <= done.result["scores"]["selected"]["miou"] <= 1.0
+    assert sum(map(sum, done.result["confusion"])) > 0
+    for file in ("recipe.toml", "run.json", "result.json", "scalars.jsonl", "pictures/sheet.png"):
+        assert (done.folder / file).is_file(), file
+    again = run_recipe(recipe, Place(scenes, tmp_path), torch.device("cpu"))
+    assert not again.fresh
+    assert again.result == done.result

@@ -1,0 +1,173 @@
+"""The surface that scripts lean on: names are a promise, so a change here is a decision."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import click
+import pytest
+import torch
+from click.testing import CliRunner
+
+import semisup
+from semisup.catalog import DATASETS, METHODS, MODELS, create_dataset
+from semisup.cli.main import cli
+from semisup.errors import RecipeError
+
+RECIPE = {"--set", "--device", "--out", "--data-root"}
+
+COMMANDS: dict[str, tuple[list[str], set[str]]] = {
+    "": ([], {"--version"}),
+    "run": (["RECIPE"], RECIPE | {"--seed", "--weights"}),
+    "evaluate": (["RUN"], RECIPE | {"--subset", "--json"}),
+    "predict": (["RUN", "IMAGES"], RECIPE | {"--to", "--overlay", "--soft", "--submission"}),
+    "show": (["RECIPE"], {"--set", "--json"}),
+    "list": (["KIND"], {"--json"}),
+    "data": ([], set()),
+    "data verify": (["NAME"], {"--subset", "--option", "--data-root"}),
+    "data make": (["NAME"], {"--option", "--data-root"}),
+    "data split": (["NAME", "SPEC"], {"--seed", "--subset", "--to", "--option", "--data-root"}),
+    "data show": (["NAME"], {"--subset", "--count", "--to", "--option", "--data-root"}),
+    "monitor": (["RUNS"], {"--port"}),
+    "doctor": ([], {"--data-root", "--json"}),
+    "schema": ([], set()),
+}
+"""Command -> its arguments in order, and its options (all have --help too)."""
+
+
+def walk(command: click.Command, name: str = "") -> Iterator[tuple[str, click.Command]]:
+    yield name, command
+    if isinstance(command, click.Group):
+        for key, inner in command.commands.items():
+            yield from walk(inner, f"{name} {key}".strip())
+
+
+FOUND = dict(walk(cli))
+
+
+def help_of(name: str) -> str:
+    done = CliRunner().invoke(cli, [*name.split(), "--help"], prog_name="semisup")
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_commands() -> None:
+    assert FOUND.keys() == COMMANDS.keys()
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_arguments_and_options(name: str) -> None:
+    arguments = [p.human_readable_name for p in FOUND[name].params if isinstance(p, click.Argument)]
+    options = {opt for p in FOUND[name].params if isinstance(p, click.Option) for opt in p.opts}
+    known_arguments, known_options = COMMANDS[name]
+    assert [argument.upper() for argument in arguments] == known_arguments
+    assert options == known_options
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_help_says_what_it_does_and_shows_an_example(name: str) -> None:
+    text = help_of(name)
+    assert FOUND[name].help
+    if isinstance(FOUND[name], click.Group) and name:
+        return  # its commands have examples
+    examples = re.findall(rf"^ +(semisup {name}.*)$", text, flags=re.MULTILINE)
+    assert examples, f"'semisup {name} --help' shows no example"
+    for example in examples:
+        assert is_understood(example.split(" > ")[0].split()[1:]), example
+
+
+def is_understood(words: list[str]) -> bool:
+    """Whether click takes this command line: every name and option in it exists."""
+    command, context = cli, click.Context(cli, info_name="semisup")
+    while isinstance(command, click.Group):
+        name, inner, words = command.resolve_command(context, words)
+        assert inner is not None
+        command, context = inner, click.Context(inner, info_name=name, parent=context)
+    command.make_context(command.name, list(words))
+    return True
+
+
+@pytest.mark.parametrize("name", [name for name in FOUND if FOUND[name].params])
+def test_every_option_but_a_plain_seed_has_a_help_text(name: str) -> None:
+    for parameter in FOUND[name].params:
+        if isinstance(parameter, click.Option) and parameter.name not in ("seed", "count", "port"):
+            assert parameter.help, f"semisup {name} {parameter.opts[0]} has no help"
+
+
+def test_version() -> None:
+    done = CliRunner().invoke(cli, ["--version"])
+    assert done.output.strip() == f"semisup, version {semisup.__version__}"
+
+
+def test_a_misspelt_command_is_suggested() -> None:
+    done = CliRunner().invoke(cli, ["evalute", "quickstart"])
+    assert done.exit_code == 2
+    assert "No such command 'evalute'. Did you mean 'evaluate'?" in done.output
+
+
+@pytest.mark.parametrize(
+    ("table", "names"),
+    [
+        (MODELS, {"fcn32s", "fcn16s", "fcn8s", "fcn8s_at_once", "unet", "deeplab_v3plus"}),
+        (METHODS, {"supervised", "adversarial"}),
+        (DATASETS, {"scenes", "voc", "camvid", "folder"}),
+    ],
+    ids=["models", "methods", "datasets"],
+)
+def test_names_of_the_catalogue(table: dict[str, type], names: set[str]) -> None:
+    assert set(table) == names
+    assert list(table) == sorted(table)
+    for cls in table.values():
+        assert (cls.__doc__ or "").strip(), f"{cls.__name__}: `semisup list` has nothing to say"
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_models_from_the_top_level_package(name: str) -> None:
+    with torch.device("meta"):
+        model = semisup.create_model(name, num_classes=5)
+        logits = model.eval()(torch.empty(1, 3, 64, 64))
+    assert type(model) is MODELS[name]
+    assert logits.shape == (1, 5, 64, 64)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_methods_from_the_top_level_package(name: str) -> None:
+    with torch.device("meta"):
+        method = semisup.create_method(
+            name, lambda: semisup.create_model("unet", num_classes=5, width=4), 5
+        )
+    assert type(method) is METHODS[name]
+    assert method.predictor() is not None
+
+
+def test_options_from_python() -> None:
+    model = semisup.create_model("unet", num_classes=2, width=4, batch_norm=True)
+    assert any(isinstance(layer, torch.nn.BatchNorm2d) for layer in model.modules())
+    with pytest.raises(RecipeError, match=r"unet: there is no key 'widht'\. Did you mean 'width'"):
+        semisup.create_model("unet", num_classes=2, widht=4)
+    with pytest.raises(RecipeError, match=r"unet: 'width' = '4' \(str\)"):
+        semisup.create_model("unet", num_classes=2, width="4")
+
+
+@pytest.mark.parametrize(
+    ("create", "name", "line"),
+    [
+        ("create_model", "fcn8", "no model is called 'fcn8'. Did you mean 'fcn8s'?"),
+        ("create_method", "advesarial", "no method is called 'advesarial'. Did you mean 'adv"),
+        ("create_dataset", "camvit", "no data set is called 'camvit'. Did you mean 'camvid'?"),
+        ("create_dataset", "qqqq", "no data set is called 'qqqq'. Known: camvid, folder,"),
+    ],
+)
+def test_a_misspelt_name_is_suggested(create: str, name: str, line: str) -> None:
+    arguments = {"create_model": (3,), "create_method": (None, 3), "create_dataset": ()}[create]
+    with pytest.raises(RecipeError, match=re.escape(line)):
+        getattr(semisup, create)(name, *arguments)
+
+
+def test_the_top_level_package_has_what_it_says_and_no_more() -> None:
+    for name in semisup.__all__:
+        assert getattr(semisup, name) is not None
+    assert semisup.create_dataset is create_dataset
+    with pytest.raises(AttributeError, match="no attribute 'create_modle'"):
+        semisup.create_modle  # noqa: B018
