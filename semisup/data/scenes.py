@@ -14,7 +14,7 @@ _SMALLEST_SIDE = 48
 
 
 class Scenes(VocTree):
-    """Textured shapes on clutter: nine classes, each a pair of shape and texture, and background.
+    """Textured shapes on clutter: eight classes, each a pair of shape and texture, and background.
 
     The pictures are made at first use, in seconds, and written as a tree of Pascal VOC under
     `<root>/scenes-<digest of the options>/VOCdevkit/VOC2012`, with void outlines, instances and
@@ -42,10 +42,10 @@ class Scenes(VocTree):
         root: Path | str,
         subset: str = "train",
         *,
-        train: int = 800,
+        train: int = 200,
         val: int = 200,
         test: int = 200,
-        size: tuple[int, int] = (112, 144),
+        size: tuple[int, int] = (96, 128),
         seed: int = 0,
     ) -> None:
         self._options = SceneOptions(train, val, test, size, seed)

@@ -1,8 +1,9 @@
 """Drawing one made picture: textured shapes on clutter, in numpy alone.
 
-A class is a pair of shape and texture. Each shape comes with each texture, colours are drawn
-alike for everything, and there are plain shapes, ringed shapes, stars and crosses that belong to
-the background: neither shape nor texture nor colour alone gives a class away.
+A class is a pair of shape and texture. Each shape comes with each texture, and the background has
+the classes' shapes without a texture and their textures on other shapes. A class prefers a hue,
+as real things do, but the hues of neighbours overlap and the clutter has them all: neither shape
+nor texture nor colour alone gives a class away.
 
 Positions are in pixels, (y, x), the centre of the first pixel at 0; angles in radians.
 """
@@ -22,11 +23,13 @@ from semisup.types import IGNORE
 Labels = NDArray[np.uint8]
 Random = np.random.Generator
 
-_CLASS_SHAPES = ("disc", "square", "triangle")
-_CLASS_TEXTURES = ("striped", "dotted", "checked")
+_CLASS_SHAPES = ("disc", "star")
+_CLASS_TEXTURES = ("striped", "dotted", "checked", "ringed")
+_OTHER_SHAPES = ("triangle", "square", "cross")
 _PAIRS = [(shape, texture) for shape in _CLASS_SHAPES for texture in _CLASS_TEXTURES]
 CLASSES = ("background", *(f"{texture}_{shape}" for shape, texture in _PAIRS))
 
+_HUE_SPREAD = 0.1  # standard deviation; neighbouring classes are 1/8 of the circle apart
 _REFERENCE_SIDE = 112  # sizes in pixels below are for pictures whose short side is this
 _SMALLEST_VISIBLE = 0.4  # share of an object that must stay in sight
 _DIFFICULT_BELOW = 0.55
@@ -97,23 +100,23 @@ def draw_scene(size: tuple[int, int], random: Random) -> Scene:
 
 def _draw_items(scale: float, random: Random) -> list[_Item]:
     """Objects and clutter of one picture, the farthest first."""
-    count = random.integers(1, 5)
+    count = random.integers(2, 5)
     labels = random.integers(1, len(CLASSES), size=count)
     kinds = [(int(label), _PAIRS[label - 1]) for label in labels]
-    kinds += [(0, _draw_distractor(random)) for _ in range(random.integers(0, 4))]
+    kinds += [(0, _draw_distractor(random)) for _ in range(random.integers(0, 2))]
     items = [_draw_item(label, pair, scale, random) for label, pair in kinds]
     return [items[position] for position in random.permutation(len(items))]
 
 
 def _draw_distractor(random: Random) -> tuple[str, str]:
-    """A class's shape with a texture of no class, or a class's texture on another shape."""
-    if random.random() < 0.5:
-        return str(random.choice(_CLASS_SHAPES)), str(random.choice(("plain", "ringed")))
-    return str(random.choice(("star", "cross"))), str(random.choice(_CLASS_TEXTURES))
+    """A class's shape without a texture, or a class's texture on another shape."""
+    if random.random() < 0.6:
+        return str(random.choice(_CLASS_SHAPES)), "plain"
+    return str(random.choice(_OTHER_SHAPES)), str(random.choice(_CLASS_TEXTURES))
 
 
 def _draw_item(label: int, pair: tuple[str, str], scale: float, random: Random) -> _Item:
-    radius = scale * 14.0 * 3.1 ** random.random()
+    radius = scale * 16.0 * 3.0 ** random.random()
     return _Item(
         label,
         *pair,
@@ -123,20 +126,24 @@ def _draw_item(label: int, pair: tuple[str, str], scale: float, random: Random) 
         texture_angle=random.uniform(0.0, 2 * np.pi),
         period=min(scale * random.uniform(6.5, 11.0), 0.75 * radius),
         phase=(random.random(), random.random()),
-        colours=_draw_colours(random),
+        colours=_draw_colours(label, random),
     )
 
 
-def _draw_colours(random: Random) -> Array:
-    """A light and a dark colour in random order (2x3, in [0, 1])."""
-    hue = random.random()
-    turn = random.choice((0.0, 0.08, -0.08, 0.5))
-    light = colorsys.hsv_to_rgb(hue, random.uniform(0.05, 0.45), random.uniform(0.9, 1.0))
-    dark = colorsys.hsv_to_rgb(
-        (hue + turn) % 1.0, random.uniform(0.5, 0.95), random.uniform(0.2, 0.5)
-    )
-    pair = (light, dark) if random.random() < 0.5 else (dark, light)
-    return np.array(pair, np.float32)
+def _draw_colours(label: int, random: Random) -> Array:
+    """A light and a dark colour of about one hue in random order (2x3, in [0, 1])."""
+    if label:
+        hue = (label - 1) / len(_PAIRS) + random.normal(0.0, _HUE_SPREAD)
+    else:
+        hue = random.random()
+    turn = random.choice((0.0, 0.06, -0.06))
+    light = _colour(hue, random.uniform(0.25, 0.6), random.uniform(0.9, 1.0))
+    dark = _colour(hue + turn, random.uniform(0.5, 0.95), random.uniform(0.2, 0.5))
+    return np.stack((light, dark) if random.random() < 0.5 else (dark, light))
+
+
+def _colour(hue: float, saturation: float, value: float) -> Array:
+    return np.array(colorsys.hsv_to_rgb(hue % 1.0, saturation, value), np.float32)
 
 
 def _turned(y: Array, x: Array, angle: float) -> tuple[Array, Array]:
@@ -251,12 +258,8 @@ def _draw_background(size: tuple[int, int], random: Random) -> Array:
 
 
 def _draw_background_colour(hue: float, random: Random) -> Array:
-    colour = colorsys.hsv_to_rgb(
-        (hue + random.uniform(-0.15, 0.15)) % 1.0,
-        random.uniform(0.15, 0.7),
-        random.uniform(0.35, 0.95),
-    )
-    return np.array(colour, np.float32)
+    hue += random.uniform(-0.15, 0.15)
+    return _colour(hue, random.uniform(0.15, 0.7), random.uniform(0.35, 0.95))
 
 
 def _hills(size: tuple[int, int], random: Random) -> Array:
@@ -282,7 +285,7 @@ def _faint_texture(size: tuple[int, int], scale: float, random: Random) -> Array
     y, x = np.broadcast_arrays(*np.ogrid[: size[0], : size[1]])
     y, x = _turned(y.astype(np.float32), x.astype(np.float32), random.uniform(0.0, 2 * np.pi))
     period = scale * random.uniform(4.5, 12.0)
-    kind = str(random.choice((*_CLASS_TEXTURES, "ringed")))
+    kind = str(random.choice(_CLASS_TEXTURES))
     rho = np.hypot(y, x) / period
     share = texture_share(kind, y / period, x / period, rho, period) - np.float32(0.5)
     where = np.clip(4 * (_hills(size, random) - random.uniform(0.35, 0.6)), 0, 1)

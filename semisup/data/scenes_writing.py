@@ -32,7 +32,7 @@ from semisup.errors import DataError
 PALETTE = voc_palette(len(CLASSES))
 TREE = "VOCdevkit/VOC2012"
 
-_VERSION = 2  # raised whenever the same options give other pictures
+_VERSION = 3  # raised whenever the same options give other pictures
 _SUBSETS = ("train", "val", "test")
 _CHUNK = 20  # pictures: large against the cost of a job, small against the whole
 _ABANDONED_AFTER = 3600.0  # seconds; a build takes some ten

@@ -197,7 +197,7 @@ def to_device(
 ) -> Labelled | Unlabelled:
     """Moves a batch to `device`, normalises it and makes the strong view there.
 
-    No step waits for the device. Padding is exactly 0 in both views, which is the mean.
+    Nothing waits for the device. Padding is exactly 0, the mean, in both views.
 
     Args:
         raw: what a stream gave.

@@ -301,6 +301,7 @@ def test_closing_ends_the_workers_while_a_traceback_holds_on_to_them() -> None:
 def test_signals_to_the_group_do_not_reach_the_workers() -> None:
     with stream(workers=2) as source:
         next(source)
+        next(source)  # the second worker's: now both are up
         workers = multiprocessing.active_children()
         for worker in workers:
             assert worker.pid is not None
