@@ -1,0 +1,557 @@
+"""Every command once on tiny data, and what a user sees who makes a mistake."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+from rich.console import Console
+
+import semisup
+from semisup.catalog import DATASETS, METHODS, MODELS
+from semisup.cli import inspect
+from semisup.cli.main import cli
+from semisup.cli.view import LiveView, PlainView
+from semisup.engine.loop import Record
+from semisup.errors import Interrupted
+from semisup.recipe import dump_toml, shipped_recipes
+
+PACKAGE = Path(semisup.__file__).parents[1]
+
+
+def make_folder(root: Path) -> None:
+    """8 training and 2 validation images of two classes."""
+    generator = np.random.default_rng(0)
+    for name in ("images", "masks"):
+        (root / name).mkdir(parents=True)
+    names = {"train": [f"t{n}" for n in range(8)], "val": ["v0", "v1"], "extra": ["v1"]}
+    for subset, ids in names.items():
+        (root / f"{subset}.txt").write_text("".join(f"{name}\n" for name in ids))
+    (root / "classes.txt").write_text("ground\nsky\n")
+    for name in [*names["train"], *names["val"]]:
+        labels = generator.integers(0, 2, (4, 5)).repeat(10, 0).repeat(10, 1).astype(np.uint8)
+        shades = labels[..., None] * 120 + generator.integers(0, 90, (40, 50, 3))
+        Image.fromarray(shades.astype(np.uint8)).save(root / "images" / f"{name}.png")
+        Image.fromarray(labels).save(root / "masks" / f"{name}.png")
+
+
+def write_recipe(path: Path, steps: int = 2) -> None:
+    tables = {
+        "data": {
+            "name": "folder",
+            "split": "1/2",
+            "crop": [32, 32],
+            "labelled_batch": 2,
+            "workers": 0,
+        },
+        "model": {"name": "unet", "width": 2},
+        "method": {"name": "supervised"},
+        "optim": {"segmenter": {"lr": 0.01}},
+        "train": {"steps": steps, "log_every": 1, "checkpoint_every": 1000},
+        "eval": {"pictures": 2},
+    }
+    path.write_text(dump_toml(tables))
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(cli, [str(argument) for argument in arguments], prog_name="semisup")
+
+
+def succeed(*arguments: object) -> str:
+    result = call(*arguments)
+    assert result.exit_code == 0, result.output
+    assert result.exception is None
+    return result.stdout
+
+
+def fail(*arguments: object) -> str:
+    """The one line of a command that fails."""
+    result = call(*arguments)
+    assert result.exit_code == 1, result.output
+    assert isinstance(result.exception, SystemExit)
+    assert "Traceback" not in result.stderr
+    *before, line = result.stderr.splitlines()
+    assert before in ([], ["preparing ..."])
+    assert line.startswith("semisup: ")
+    return line
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """data/, tiny.toml and one finished run of it in runs/."""
+    folder = tmp_path_factory.mktemp("place")
+    make_folder(folder / "data")
+    write_recipe(folder / "tiny.toml")
+    output = succeed(*run_of(folder))
+    (folder / "output").write_text(output)
+    return folder
+
+
+def run_of(place: Path) -> list[object]:
+    return ["run", place / "tiny.toml", "--out", place / "runs", "--data-root", place / "data"]
+
+
+def where(place: Path) -> list[object]:
+    return ["--out", place / "runs", "--data-root", place / "data"]
+
+
+def finished(place: Path) -> Path:
+    return next((place / "runs" / "tiny").iterdir())
+
+
+# The commands
+
+
+def test_run_prints_the_result_with_its_protocol(place: Path) -> None:
+    output = (place / "output").read_text()
+    result = json.loads((finished(place) / "result.json").read_text())
+    assert "tiny: per class" in output
+    assert f"mIoU {result['scores']['selected']['miou']:.4f}" in output
+    assert "Protocol: folder val, 2 images" in output
+    assert "Trained: split 1/2-s0" in output
+    assert f"Run: {finished(place)}" in output
+    assert f"Pictures: {finished(place) / 'pictures' / 'sheet.png'}" in output
+
+
+def test_run_tells_its_progress_on_standard_error(place: Path, tmp_path: Path) -> None:
+    result = call(
+        "run", place / "tiny.toml", "--seed", 5, "--out", tmp_path, "--data-root", place / "data"
+    )
+    assert result.exit_code == 0
+    assert "training ..." in result.stderr
+    assert "step 2/2" in result.stderr
+    assert "loss_segmentation" in result.stderr
+    assert "step 2/2" not in result.stdout
+    assert next((tmp_path / "tiny").iterdir()).name.endswith("-s5")
+
+
+def test_run_of_a_finished_run_says_so_and_prints_it_again(place: Path) -> None:
+    output = succeed(*run_of(place))
+    assert output.startswith(f"This run was finished before: {finished(place)}\n")
+    assert output.endswith((place / "output").read_text())
+
+
+def test_run_starts_from_weights(place: Path, tmp_path: Path) -> None:
+    weights = finished(place) / "predictor.safetensors"
+    output = succeed(
+        "run", place / "tiny.toml", "--weights", weights, "--set", "train.steps=1",
+        "--out", tmp_path, "--data-root", place / "data",
+    )  # fmt: skip
+    assert "pretraining predictor.safetensors (" in output
+
+
+def test_evaluate_by_name_by_folder_and_as_json(place: Path) -> None:
+    by_name = succeed("evaluate", "tiny", *where(place))
+    assert "Protocol: folder val, 2 images" in by_name
+    by_folder = succeed("evaluate", finished(place), "--subset", "extra", *where(place))
+    assert "Protocol: folder extra, 1 images" in by_folder
+    kept = by_folder.strip().splitlines()[-1].removeprefix("Kept in ")
+    as_json = succeed(
+        "evaluate", "tiny", "--subset", "extra", "--json", "--set", "eval.flip=true", *where(place)
+    )
+    result = json.loads(as_json)
+    assert result["protocol"]["flip"]
+    assert not json.loads(Path(kept).read_text())["protocol"]["flip"]
+
+
+def test_predict_writes_label_maps(place: Path, tmp_path: Path) -> None:
+    images = place / "data" / "images"
+    output = succeed(
+        "predict", "tiny", images / "v0.png", images / "t1.png", "--to", tmp_path / "out",
+        "--overlay", "--soft", *where(place),
+    )  # fmt: skip
+    assert output == f"2 label maps in {tmp_path / 'out'}.\n"
+    suffixes = (".npz", ".png", "_overlay.png")
+    expected = sorted(stem + suffix for stem in ("v0", "t1") for suffix in suffixes)
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == expected
+    again = succeed("predict", finished(place), images, "--to", tmp_path / "out", *where(place))
+    assert again == f"8 label maps in {tmp_path / 'out'}, 2 were there already.\n"
+
+
+def test_show_prints_where_each_value_came_from(place: Path) -> None:
+    output = succeed("show", place / "tiny.toml", "--set", "train.seed=7")
+    lines = {line.split(" = ")[0]: line for line in output.splitlines() if " = " in line}
+    assert lines["seed"].split() == ["seed", "=", "7", "#", "--set"]
+    assert lines["steps"].endswith("# tiny.toml")
+    assert lines["ema"].endswith("# default")
+    facts = json.loads(succeed("show", place / "tiny.toml", "--json"))
+    assert facts["recipe"]["train"]["steps"] == 2
+    assert facts["sources"]["train.steps"] == "tiny.toml"
+    assert f"{facts['digest']}-s0" == finished(place).name
+
+
+def test_list_names_everything_that_a_recipe_may_name() -> None:
+    everything = json.loads(succeed("list", "--json"))
+    names = {kind: [row["name"] for row in rows] for kind, rows in everything.items()}
+    assert names == {
+        "models": sorted(MODELS),
+        "methods": sorted(METHODS),
+        "datasets": sorted(DATASETS),
+        "recipes": sorted(shipped_recipes()),
+    }
+    counts = {row["name"]: row["parameters"] for row in everything["models"]}
+    assert all(count > 1_000_000 for count in counts.values())
+    assert json.loads(succeed("list", "methods", "--json")) == everything["methods"]
+    tables = succeed("list")
+    assert all(name in tables for name in (*MODELS, *METHODS, *DATASETS))
+    assert f"{counts['unet']:,}" in tables
+
+
+def test_every_shipped_recipe_can_be_shown() -> None:
+    assert "quickstart" in shipped_recipes()
+    for name in shipped_recipes():
+        assert f"# {name}, digest " in succeed("show", name)
+
+
+def test_data_make_writes_scenes_once(tmp_path: Path) -> None:
+    small = [f"--option={option}" for option in ("train=3", "val=2", "test=1", "size=[48, 48]")]
+    first = succeed("data", "make", "scenes", *small, "--data-root", tmp_path)
+    assert first.startswith("scenes: 3 training images in ")
+    times = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.png")}
+    assert times
+    assert succeed("data", "make", "scenes", *small, "--data-root", tmp_path) == first
+    assert times == {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.png")}
+
+
+def test_data_split_counts_and_writes(place: Path, tmp_path: Path) -> None:
+    path = tmp_path / "split.txt"
+    output = succeed("data", "split", "folder", "1/4", "--to", path, "--data-root", place / "data")
+    facts = dict(line.split(maxsplit=1) for line in output.splitlines()[:4])
+    assert (facts["split"], facts["labelled"], facts["unlabelled"]) == ("1/4-s0", "2", "6")
+    again = succeed("data", "split", "folder", f"file:{path}", "--data-root", place / "data")
+    assert facts["sha256"] in again
+    other = succeed("data", "split", "folder", "1/4", "--seed", 1, "--data-root", place / "data")
+    assert facts["sha256"] not in other
+
+
+def test_data_show_writes_a_sheet(place: Path, tmp_path: Path) -> None:
+    path = tmp_path / "sheet.png"
+    output = succeed(
+        "data", "show", "folder", "--count", 2, "--to", path, "--data-root", place / "data"
+    )
+    assert output == f"Pictures: {path}\n"
+    with Image.open(path) as sheet:
+        assert sheet.height > 2 * 40
+
+
+def test_data_verify_finds_nothing_or_the_bad_file(place: Path, tmp_path: Path) -> None:
+    output = succeed("data", "verify", "folder", "--data-root", place / "data")
+    assert "train" in output
+    assert "val" in output
+    make_folder(tmp_path / "data")
+    bad = tmp_path / "data" / "masks" / "t3.png"
+    bad.write_bytes(bad.read_bytes()[:40])
+    result = call("data", "verify", "folder", "--data-root", tmp_path / "data")
+    assert result.exit_code == 1
+    assert "bad: " in result.stdout
+    assert result.stderr.startswith("semisup: folder: 1 bad files; the first is ")
+    assert "masks/t3.png" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_doctor_says_what_is_here(place: Path) -> None:
+    facts = json.loads(succeed("doctor", "--json", "--data-root", place / "data"))
+    assert facts["versions"]["semisup"] == semisup.__version__
+    assert facts["data"]["folder"] == "train 8, val 2"
+    assert facts["data"]["voc"] == "not found"
+    assert facts["data"].keys() == {"root", *DATASETS}
+    text = succeed("doctor", "--data-root", place / "data")
+    assert "train 8, val 2" in text
+    assert semisup.__version__ in text
+
+
+def test_schema_is_the_schema_of_a_recipe() -> None:
+    schema = json.loads(succeed("schema"))
+    assert schema["properties"].keys() == {
+        "extends",
+        "data",
+        "model",
+        "method",
+        "optim",
+        "train",
+        "eval",
+    }
+
+
+def test_monitor_starts_tensorboard_on_the_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[Sequence[str]] = []
+
+    def start(command: Sequence[str], check: bool) -> subprocess.CompletedProcess[str]:
+        started.append(command)
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(inspect.subprocess, "run", start)
+    output = succeed("monitor", tmp_path, "--port", 7001)
+    assert "http://localhost:7001" in output
+    expected = ["--logdir", str(tmp_path), "--port", "7001"]
+    assert started == [[sys.executable, "-m", "tensorboard.main", *expected]]
+
+
+# Mistakes: one line, exit code 1
+
+
+def test_a_recipe_that_is_not_there() -> None:
+    assert "Did you mean 'quickstart'?" in fail("run", "quickstrat")
+    assert "there is no such file" in fail("run", "none.toml")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("train.step=1", "Did you mean 'steps'?"),
+        ("train.steps=many", "'train.steps' = 'many'"),
+        ("train.steps", "is not of the form table.key=value"),
+        ("model.name=unett", "Did you mean 'unet'?"),
+        ("model.colour=1", "there is no key 'model.colour'"),
+        ("optim.segmentr.lr=1", "Did you mean 'segmenter'?"),
+        ("data.split=9/8", "split '9/8'"),
+        ("train.precision=fp16", "fp16 needs a GPU"),
+    ],
+)
+def test_a_change_that_cannot_be_made(change: str, message: str, place: Path) -> None:
+    if change == "train.precision=fp16":
+        assert message in fail(*run_of(place), "--device", "cpu", "--set", change)
+    else:
+        assert message in fail(*run_of(place), "--set", change)
+
+
+def test_data_that_is_not_there(place: Path, tmp_path: Path) -> None:
+    line = fail("run", place / "tiny.toml", "--data-root", tmp_path, "--out", tmp_path / "runs")
+    assert "--data-root or SEMISUP_DATA" in line
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_device_that_is_not_there(place: Path) -> None:
+    assert "no such device" in fail(*run_of(place), "--device", "tpu")
+
+
+def test_weights_that_are_not_there(place: Path, tmp_path: Path) -> None:
+    arguments = ["--weights", tmp_path / "none.pth", "--out", tmp_path / "runs"]
+    assert "none.pth" in fail(*run_of(place), *arguments)
+
+
+def test_a_place_that_cannot_be_written_to(place: Path) -> None:
+    arguments = ["run", place / "tiny.toml", "--data-root", place / "data"]
+    assert "Choose another --out" in fail(*arguments, "--out", "/proc/runs")
+    arguments = ["predict", "tiny", place / "data" / "images", *where(place)]
+    assert "Choose another --to" in fail(*arguments, "--to", "/proc/predictions")
+    arguments = ["data", "show", "folder", "--data-root", place / "data"]
+    assert "cannot be written" in fail(*arguments, "--to", "/proc/sheet.png")
+
+
+def test_a_run_that_is_not_there_or_not_the_only_one(place: Path, tmp_path: Path) -> None:
+    assert "no finished run 'tiny'" in fail("evaluate", "tiny", "--out", tmp_path)
+    assert "is no run of semisup" in fail("evaluate", tmp_path)
+    for seed in (0, 1):
+        folder = tmp_path / "twice" / f"0123456789-s{seed}"
+        folder.mkdir(parents=True)
+        (folder / "result.json").write_text("{}")
+    line = fail("predict", "twice", place / "tiny.toml", "--out", tmp_path)
+    assert "has 2 runs" in line
+    assert "0123456789-s1" in line
+
+
+def test_other_mistakes(place: Path, tmp_path: Path) -> None:
+    images = place / "data" / "images"
+    assert "no such file or folder" in fail("predict", "tiny", tmp_path / "a.png", *where(place))
+    assert "only eval.* can be set" in fail(
+        "evaluate", "tiny", "--set", "train.steps=1", *where(place)
+    )
+    assert "all 21 classes of voc" in fail(
+        "predict", "tiny", "--submission", "val", "--to", tmp_path, *where(place)
+    )
+    assert "Run a recipe first" in fail("monitor", tmp_path / "none")
+    assert "no data set is called 'vocc'. Did you mean 'voc'?" in fail("data", "verify", "vocc")
+    assert "no subset 'trian'" in fail(
+        "data", "show", "folder", "--subset", "trian", "--data-root", place / "data"
+    )
+    assert "there is no key 'sise'" in fail(
+        "data", "make", "scenes", "--option", "sise=1", "--data-root", tmp_path
+    )
+    assert "predictor.safetensors" in fail(
+        "predict", "tiny", images, "--set", "model.width=4", *where(place)
+    )
+
+
+def test_ctrl_c_outside_of_training(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("semisup.runs.evaluate", interrupt)
+    result = call("evaluate", "tiny", *where(place))
+    assert (result.exit_code, result.stderr) == (130, "semisup: interrupted.\n")
+
+
+def test_a_run_that_is_stopped_exits_with_the_signals_code(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*arguments: Any) -> None:
+        raise Interrupted("stopped by a signal after step 1 of 2; saved.", 143)
+
+    monkeypatch.setattr("semisup.runs.train", stop)
+    result = call("run", place / "tiny.toml", "--out", tmp_path, "--data-root", place / "data")
+    assert result.exit_code == 143
+    assert result.stderr.endswith("semisup: stopped by a signal after step 1 of 2; saved.\n")
+    assert result.stdout == ""
+
+
+# Wrong use: exit code 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run"],
+        ["run", "quickstart", "--seed", "-1"],
+        ["run", "quickstart", "--colour"],
+        ["run", "quickstart", "--out", "{file}"],
+        ["list", "networks"],
+        ["predict", "tiny"],
+        ["predict", "tiny", "a.png", "--submission", "val"],
+        ["data", "make", "voc"],
+        ["monitor", ".", "--port", "70000"],
+    ],
+)
+def test_wrong_use(arguments: list[str], tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    result = call(*(argument.format(file=file) for argument in arguments))
+    assert result.exit_code == 2
+    assert "Error: " in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_an_unknown_command_is_answered_with_the_nearest() -> None:
+    result = call("evalaute")
+    assert result.exit_code == 2
+    assert "No such command 'evalaute'. Did you mean 'evaluate'?" in result.stderr
+
+
+def test_help_and_version() -> None:
+    text = succeed("--help")
+    for name in ("run", "evaluate", "predict", "show", "list", "data", "monitor", "doctor"):
+        assert f"\n  {name} " in text
+        assert succeed(name, "-h").startswith("Usage: semisup ")
+    assert succeed("--version") == f"semisup, version {semisup.__version__}\n"
+
+
+# Real processes
+
+
+def start(*arguments: object, **options: Any) -> subprocess.Popen[str]:
+    environment = os.environ | {"PYTHONPATH": str(PACKAGE), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, *(str(argument) for argument in arguments)]
+    return subprocess.Popen(command, env=environment, text=True, **options)
+
+
+def test_help_imports_nothing_heavy() -> None:
+    with start(
+        "-X", "importtime", "-m", "semisup", "--help",
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        output, imports = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "Usage: semisup" in output
+    names = {line.split("|")[-1].strip().split(".")[0] for line in imports.splitlines()}
+    assert "click" in names
+    heavy = {"torch", "torchvision", "numpy", "scipy", "matplotlib", "pydantic", "rich", "PIL"}
+    assert names & heavy == set()
+
+
+def test_a_reader_that_leaves_is_no_error() -> None:
+    with start(
+        "-m", "semisup", "schema", stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        error = process.stderr.read()
+        process.wait(60)
+    assert (process.returncode, error) == (0, "")
+
+
+def stop_in_training(arguments: list[object], number: int, steps: int) -> int:
+    """Send a signal to a run once it has taken a few steps; gives the exit code."""
+    with start(*arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        seen = 0
+        for line in process.stderr:
+            seen += line.startswith("step ")
+            if seen == steps:
+                process.send_signal(number)
+                break
+        rest = process.stderr.read()
+        assert "semisup: stopped by a signal after step " in rest
+        assert "The same command goes on from there." in rest
+        assert "Traceback" not in rest
+    return process.returncode
+
+
+@pytest.mark.slow
+def test_a_run_survives_ctrl_c_and_sigterm_bit_for_bit(tmp_path: Path) -> None:
+    make_folder(tmp_path / "data")
+    write_recipe(tmp_path / "tiny.toml", steps=150)
+    whole = ["-m", "semisup", *run_of(tmp_path), "--set", "data.workers=1"]
+    whole[whole.index("--out") + 1] = tmp_path / "whole"
+    with start(*whole, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        process.wait(120)
+    assert process.returncode == 0
+    stopped = ["-m", "semisup", *run_of(tmp_path), "--set", "data.workers=1"]
+    assert stop_in_training(stopped, signal.SIGINT, steps=3) == 130
+    assert stop_in_training(stopped, signal.SIGTERM, steps=5) == 143
+    with start(*stopped, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        process.wait(120)
+    assert process.returncode == 0
+    (one,) = (tmp_path / "whole" / "tiny").iterdir()
+    (two,) = (tmp_path / "runs" / "tiny").iterdir()
+    for name in ("predictor.safetensors", "scalars.jsonl"):
+        assert (one / name).read_bytes() == (two / name).read_bytes(), name
+
+
+# Views
+
+
+def test_a_live_view_shows_where_a_run_stands() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, highlight=False, width=100)
+    view = LiveView("tiny", Path("runs/tiny/0-s0"))
+    with view.over(console):
+        view.phase("preparing")
+        view.note("weights: 12 of [12] loaded")
+        view.phase("training")
+        view.logged(Record(50, 200, {"loss_segmentation": 0.123456}, 81.26, 75.2))
+        view.scored({"val/miou": 0.4321})
+        with console.capture() as capture:
+            console.print(view._render())
+    shown = capture.get()
+    for text in ("50/200", "81.3 images/s", "0:01:15 left", "0.1235", "val/miou 0.4321", "0-s0"):
+        assert text in shown
+    written = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "weights: 12 of [12] loaded" in written
+
+
+def test_a_plain_view_writes_one_line_an_event() -> None:
+    console = Console(file=io.StringIO(), width=20)
+    view = PlainView(console)
+    view.phase("training")
+    view.logged(Record(50, 200, {"loss_segmentation": 0.123456, "lr/[x]": 1e-4}, 81.26, 3675.0))
+    view.scored({"val/miou": 0.4321, "val_iou/cat": 0.5})
+    view.note("[note]")
+    assert console.file.getvalue() == (  # type: ignore[attr-defined]
+        "training ...\n"
+        "step 50/200  81.3 images/s  1:01:15 left  loss_segmentation 0.1235  lr/[x] 0.0001\n"
+        "val/miou 0.4321\n"
+        "[note]\n"
+    )

@@ -1,0 +1,214 @@
+"""A data set in memory, a tiny network, and a whole training around them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from semisup.data.base import SegmentationData
+from semisup.data.streams import Stream
+from semisup.data.transforms import WeakView
+from semisup.engine.checkpoint import Checkpoints
+from semisup.engine.loop import Training, make_average
+from semisup.engine.rundir import RunDirectory
+from semisup.engine.selection import Selection
+from semisup.engine.settings import EvalSettings, OptimSettings, TrainSettings
+from semisup.engine.tracker import Tracker
+from semisup.engine.updates import Updates
+from semisup.methods import adversarial
+from semisup.methods.adversarial import Adversarial
+from semisup.methods.base import Method
+from semisup.methods.supervised import Supervised
+from semisup.models.base import Segmenter
+from semisup.models.discriminators import FullyConvolutionalDiscriminator
+from semisup.types import IGNORE
+
+CPU = torch.device("cpu")
+
+
+class Patches(SegmentationData):
+    """Noisy patches of one colour a class, with a void row at the top of each mask.
+
+    Args:
+        sizes: H, W of each image.
+        masks: masks to take in place of the made ones.
+    """
+
+    name = "patches"
+
+    def __init__(
+        self,
+        sizes: list[tuple[int, int]],
+        *,
+        num_classes: int = 3,
+        masks: Mapping[int, Tensor] | None = None,
+        subset: str = "train",
+    ) -> None:
+        self.root, self.subset = Path("memory"), subset
+        self.ids = tuple(f"{subset}{number:02d}" for number in range(len(sizes)))
+        self.classes = tuple("abcdefghijklmnopqrstuvwxyz"[:num_classes])
+        self.palette = tuple((9 * k, 200 - 9 * k, 50) for k in range(num_classes))
+        self._sizes = sizes
+        self._masks = masks or {}
+        self.opened: list[str] = []
+
+    def image_path(self, index: int) -> Path:
+        return self.root / f"{self.ids[index]}.jpg"
+
+    def mask_path(self, index: int) -> Path:
+        return self.root / f"{self.ids[index]}.png"
+
+    def image(self, index: int) -> Tensor:
+        self.opened.append(self.ids[index])
+        noise = torch.randint(0, 60, (3, *self._sizes[index]), generator=self._generator(index, 1))
+        shade = self._classes_of(index) * (190 // max(1, self.num_classes - 1))
+        return (noise + shade).to(torch.uint8)
+
+    def mask(self, index: int) -> Tensor:
+        if index in self._masks:
+            return self._masks[index]
+        labels = self._classes_of(index)
+        labels[0] = IGNORE
+        return labels.to(torch.uint8)
+
+    def _classes_of(self, index: int) -> Tensor:
+        height, width = self._sizes[index]
+        coarse = torch.randint(0, self.num_classes, (3, 3), generator=self._generator(index, 0))
+        rows = torch.arange(height) * 3 // height
+        columns = torch.arange(width) * 3 // width
+        return coarse[rows[:, None], columns]
+
+    def _generator(self, index: int, purpose: int) -> torch.Generator:
+        return torch.Generator().manual_seed(2 * index + purpose)
+
+
+class TinySegmenter(Segmenter):
+    """Two convolutions with batch norm and dropout between; the head learns faster."""
+
+    stride = 1
+
+    def __init__(self, num_classes: int = 3, *, dropout: float = 0.3) -> None:
+        super().__init__(num_classes)
+        self.body = nn.Sequential(
+            nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(), nn.Dropout2d(dropout)
+        )
+        self.head = nn.Conv2d(6, num_classes, 1)
+
+    def encode(self, image: Tensor) -> list[Tensor]:
+        return [self.body(image)]
+
+    def decode(self, features: list[Tensor]) -> Tensor:
+        return self.head(features[0])
+
+
+class Colours(nn.Module):
+    """A predictor without weights: class scores by closeness to `num_classes` shades."""
+
+    def __init__(self, num_classes: int = 3) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+
+    def forward(self, image: Tensor) -> Tensor:
+        shades = torch.linspace(-1.5, 2.0, self.num_classes).view(1, -1, 1, 1)
+        return -((image.mean(1, keepdim=True) - shades) ** 2)
+
+
+def make_method(name: str) -> Method:
+    torch.manual_seed(0)
+    if name == "supervised":
+        return Supervised(TinySegmenter, 3)
+    return Adversarial(TinySegmenter, 3, confidence_threshold=0.4)
+
+
+def make_training(
+    folder: Path,
+    method: str = "supervised",
+    *,
+    steps: int = 7,
+    workers: int = 0,
+    lr: float = 0.05,
+    hold_out: bool = True,
+    fingerprint: str = "recipe",
+    **settings: Any,
+) -> Training:
+    """A training of `method` in `folder`; goes on where one in the same folder was stopped."""
+    directory = RunDirectory(folder)
+    directory.make()
+    data = Patches([(36, 40), (40, 36), (44, 44), (33, 48), (36, 36), (40, 40)])
+    train = TrainSettings(
+        **{"steps": steps, "accumulate": 2, "ema": 0.6, "log_every": 2, "checkpoint_every": 3}
+        | settings
+    )
+    built = make_method(method)
+    optim = {
+        "segmenter": OptimSettings(lr=lr),
+        "discriminator": OptimSettings(kind="adam", lr=1e-3),
+    }
+    updates = Updates(
+        built.players(),
+        {player: optim[player] for player in built.players()},
+        accumulate=train.accumulate,
+        clip=train.clip,
+    )
+    protocol = EvalSettings(hold_out=2)
+    best = directory.checkpoints / "best.pt"
+    selection = Selection(data, data.ids[4:], "held_out", best, protocol, CPU, "float32")
+    parts = {"labelled": data.ids[:2], "unlabelled": data.ids[2:4]}
+
+    def streams(step: int) -> dict[str, Stream]:
+        return {
+            name: Stream(
+                data,
+                parts[name],
+                name=name,
+                seed=0,
+                batch_size=2,
+                view=WeakView(crop=(32, 32), scale=(0.9, 1.2), flip=True),
+                workers=workers,
+                start=step * train.accumulate,
+            )
+            for name in sorted(built.streams)
+        }
+
+    return Training(
+        method=built,
+        updates=updates,
+        streams=streams,
+        settings=train,
+        device=CPU,
+        precision="float32",
+        checkpoints=Checkpoints(directory.checkpoints),
+        tracker=lambda step: Tracker(directory, step),
+        fingerprint=fingerprint,
+        checkup=selection if hold_out else None,
+        checkup_every=2,
+        average=make_average(built) if train.ema else None,
+    )
+
+
+@pytest.fixture
+def patches() -> Callable[..., Patches]:
+    return Patches
+
+
+@pytest.fixture
+def colours() -> Callable[..., Colours]:
+    return Colours
+
+
+@pytest.fixture
+def tiny_segmenter() -> Callable[..., TinySegmenter]:
+    return TinySegmenter
+
+
+@pytest.fixture
+def training(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Training]:
+    narrow = functools.partial(FullyConvolutionalDiscriminator, width=4)
+    monkeypatch.setattr(adversarial, "FullyConvolutionalDiscriminator", narrow)
+    return make_training

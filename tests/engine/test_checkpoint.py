@@ -1,0 +1,129 @@
+"""Checkpoints: whole or not there; damage is found, whatever it hits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from semisup.engine.checkpoint import Checkpoints, load_state, save_state
+from semisup.errors import CheckpointError
+
+STATE: dict[str, Any] = {
+    "tensor": torch.arange(40, dtype=torch.float32),
+    "nested": {"counter": torch.tensor(3), "list": [1, 2.5, None, "text", True]},
+}
+
+
+def test_a_state_goes_round_with_types_and_bits(tmp_path: Path) -> None:
+    save_state(tmp_path / "a.pt", STATE)
+    found = load_state(tmp_path / "a.pt")
+    assert torch.equal(found["tensor"], STATE["tensor"])
+    assert found["tensor"].dtype is torch.float32
+    assert found["nested"]["counter"].dtype is torch.int64
+    assert found["nested"]["list"] == STATE["nested"]["list"]
+    assert [p.name for p in tmp_path.iterdir()] == ["a.pt"]
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"a\.pt: there is no such file"):
+        load_state(tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize("content", [{"weights": torch.zeros(2)}, torch.zeros(2), {"format": 99}])
+def test_a_file_of_another_program_or_format(content: Any, tmp_path: Path) -> None:
+    torch.save(content, tmp_path / "a.pt")
+    with pytest.raises(CheckpointError, match="not written by this version"):
+        load_state(tmp_path / "a.pt")
+
+
+def test_a_file_that_is_cut_short_anywhere(tmp_path: Path) -> None:
+    path = tmp_path / "a.pt"
+    save_state(path, STATE)
+    whole = path.read_bytes()
+    for length in range(0, len(whole), 37):
+        path.write_bytes(whole[:length])
+        with pytest.raises(CheckpointError, match=r"Delete it|not ours"):
+            load_state(path)
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_a_flipped_byte_is_found_or_harmless(tmp_path: Path) -> None:
+    path = tmp_path / "a.pt"
+    save_state(path, STATE)
+    whole = path.read_bytes()
+    found = 0
+    for position in range(0, len(whole), 5):
+        broken = bytearray(whole)
+        broken[position] ^= 0x41
+        path.write_bytes(broken)
+        try:
+            state = load_state(path)
+        except CheckpointError:
+            found += 1
+        else:
+            assert torch.equal(state["tensor"], STATE["tensor"]), position
+            assert state["nested"]["list"] == STATE["nested"]["list"], position
+    assert found > 50
+
+
+def test_a_flipped_bit_in_a_weight_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "a.pt"
+    save_state(path, {"weight": torch.full((3000,), 7.0)})
+    broken = bytearray(path.read_bytes())
+    position = broken.find(torch.full((8,), 7.0).numpy().tobytes())
+    broken[position + 4000] ^= 1
+    path.write_bytes(broken)
+    with pytest.raises(CheckpointError, match=r"is damaged .*checksum"):
+        load_state(path)
+
+
+def test_the_newest_checkpoints_are_kept(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    for step in (5, 10, 100, 99999999):
+        path = checkpoints.save(step, {"value": step})
+        assert path == checkpoints.paths()[-1]
+    assert [p.name for p in checkpoints.paths()] == ["step-00000100.pt", "step-99999999.pt"]
+    latest = checkpoints.latest()
+    assert latest is not None
+    assert (latest["step"], latest["value"]) == (99999999, 99999999)
+
+
+def test_other_files_in_the_folder_are_left_alone(tmp_path: Path) -> None:
+    others = ["best.pt", "step-1.pt", ".step-00000001.pt.7.tmp", "step-00000001.pt.old"]
+    for name in others:
+        (tmp_path / name).write_text("other")
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    assert checkpoints.latest() is None
+    checkpoints.save(1, {})
+    checkpoints.save(2, {})
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([*others, "step-00000002.pt"])
+
+
+def test_a_damaged_newest_one_falls_back_and_two_are_an_error(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    first, second = checkpoints.save(1, {}), checkpoints.save(2, {})
+    second.write_bytes(b"")
+    latest = checkpoints.latest()
+    assert latest is not None
+    assert latest["step"] == 1
+    first.write_bytes(b"PK")
+    with pytest.raises(CheckpointError, match=r"step-00000002\.pt"):
+        checkpoints.latest()
+
+
+def test_the_older_one_goes_only_once_the_next_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    checkpoints.save(1, {})
+
+    def fail(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoints.save(2, {})
+    assert [p.name for p in tmp_path.iterdir()] == ["step-00000001.pt"]

@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+from semisup.engine.rundir import RunDirectory
+from semisup.engine.tracker import Tracker
+from semisup.errors import RunError
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDirectory:
+    directory = RunDirectory(tmp_path / "run")
+    directory.make()
+    return directory
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def events(run: RunDirectory) -> EventAccumulator:
+    found = EventAccumulator(str(run.path), size_guidance={"scalars": 0, "images": 0})
+    return found.Reload()
+
+
+def test_a_line_for_each_record_with_the_clock_apart(run: RunDirectory) -> None:
+    tracker = Tracker(run)
+    tracker.scalars(10, {"loss": 0.1 + 0.2, "lr": 1e-30})
+    tracker.speed(10, {"images_per_second": 12.5})
+    # Flushed at once: whoever looks now sees it.
+    assert run.scalars.read_text() == '{"step": 10, "loss": 0.30000000000000004, "lr": 1e-30}\n'
+    assert run.speed.read_text() == '{"step": 10, "images_per_second": 12.5}\n'
+    tracker.close()
+
+
+def test_a_resumed_run_takes_back_what_it_will_write_again(run: RunDirectory) -> None:
+    first = Tracker(run)
+    for step in range(1, 6):
+        first.scalars(step, {"loss": float(step)})
+        first.speed(step, {"images_per_second": float(step)})
+    first.close()
+    second = Tracker(run, step=3)
+    assert [line["step"] for line in lines(run.scalars)] == [1, 2, 3]
+    assert [line["step"] for line in lines(run.speed)] == [1, 2, 3]
+    second.scalars(4, {"loss": 40.0})
+    second.close()
+    assert [line["loss"] for line in lines(run.scalars)] == [1.0, 2.0, 3.0, 40.0]
+
+
+def test_a_run_that_begins_anew_begins_an_empty_log(run: RunDirectory) -> None:
+    first = Tracker(run)
+    first.scalars(1, {"loss": 1.0})
+    first.close()
+    Tracker(run).close()
+    assert run.scalars.read_text() == ""
+
+
+def test_a_line_that_a_kill_cut_off_is_dropped(run: RunDirectory) -> None:
+    run.scalars.write_text('{"step": 1, "loss": 1.0}\n{"step": 2, "loss": 2.0}\n{"step": 3, "lo')
+    tracker = Tracker(run, step=9)
+    tracker.scalars(10, {"loss": 10.0})
+    tracker.close()
+    assert [line["step"] for line in lines(run.scalars)] == [1, 2, 10]
+
+
+def test_final_scores_take_the_place_of_earlier_ones(run: RunDirectory) -> None:
+    first = Tracker(run)
+    first.scalars(7, {"loss": 0.5})
+    first.final(7, {"score/miou": 0.25})
+    first.close()
+    again = Tracker(run, step=7)
+    again.final(7, {"score/miou": 0.75})
+    again.close()
+    assert lines(run.scalars) == [
+        {"step": 7, "loss": 0.5},
+        {"step": 7, "final": True, "score/miou": 0.75},
+    ]
+
+
+def test_tensorboard_reads_scalars_pictures_and_hyperparameters(run: RunDirectory) -> None:
+    tracker = Tracker(run)
+    tracker.scalars(5, {"loss": 0.5})
+    tracker.scalars(6, {"loss": 0.25})
+    tracker.speed(6, {"images_per_second": 8.0})
+    tracker.final(6, {"score/miou": 0.75})
+    tracker.picture("panel", torch.zeros(3, 6, 8, dtype=torch.uint8), 6)
+    figure = Figure(figsize=(1, 2), dpi=50)
+    figure.subplots().plot([1, 2])
+    tracker.figure("confusion", figure, 6)
+    tracker.hyperparameters(
+        {"train.seed": 1, "data.crop": [8, 8], "eval.flip": True}, {"hparam/miou": 0.75}
+    )
+    tracker.close()
+    found = events(run)
+    assert [(e.step, e.value) for e in found.Scalars("loss")] == [(5, 0.5), (6, 0.25)]
+    assert {"images_per_second", "score/miou"} <= set(found.Tags()["scalars"])
+    assert set(found.Tags()["images"]) == {"panel", "confusion"}
+    panel, confusion = found.Images("panel")[0], found.Images("confusion")[0]
+    assert (panel.step, panel.height, panel.width) == (6, 6, 8)
+    assert (confusion.height, confusion.width) == (100, 50)
+    content = found.summary_metadata["_hparams_/session_start_info"].plugin_data.content
+    for text in (b"train.seed", b"data.crop", b"[8, 8]", b"eval.flip"):
+        assert text in content
+
+
+def test_tensorboard_shows_a_resumed_step_once(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Event files are read in the order of their names, which begin with the second.
+    now = time.time()
+    for start in (0, 2):
+        monkeypatch.setattr(time, "time", lambda start=start: now + start)
+        tracker = Tracker(run, step=start)
+        for step in range(start + 1, 5):
+            tracker.scalars(step, {"loss": float(10 * start + step)})
+        tracker.close()
+    found = events(run)
+    assert [(e.step, e.value) for e in found.Scalars("loss")] == [
+        (1, 1.0),
+        (2, 2.0),
+        (3, 23.0),
+        (4, 24.0),
+    ]
+
+
+def test_a_figure_is_drawn_as_it_is(run: RunDirectory) -> None:
+    figure = Figure(figsize=(1, 1), dpi=20, facecolor=(1.0, 0.0, 0.0))
+    tracker = Tracker(run)
+    tracker.figure("red", figure, 1)
+    tracker.close()
+    encoded = events(run).Images("red")[0].encoded_image_string
+    pixels = np.array(Image.open(io.BytesIO(encoded)))
+    assert pixels.shape == (20, 20, 3)
+    assert (pixels == (255, 0, 0)).all()
+
+
+def test_a_log_that_cannot_be_opened(run: RunDirectory) -> None:
+    run.scalars.mkdir()
+    with pytest.raises(RunError, match=r"scalars\.jsonl: cannot be written .*--out"):
+        Tracker(run)
+
+
+def test_a_disk_that_fills_up(run: RunDirectory) -> None:
+    run.scalars.symlink_to("/dev/full")
+    tracker = Tracker(run)
+    full = r"cannot be written \(No space left on device\)\. Free some space"
+    with pytest.raises(RunError, match=rf"scalars\.jsonl: {full}"):
+        tracker.scalars(1, {"loss": 1.0})
+    tracker.close()  # still full: told once is enough, and the first error must not be covered
+
+
+def test_a_disk_that_fills_up_under_the_event_file(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: Any, **keywords: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    tracker = Tracker(run)
+    monkeypatch.setattr(EventFileWriter, "add_event", full)
+    picture = torch.zeros(3, 6, 8, dtype=torch.uint8)
+    for act in (
+        lambda: tracker.scalars(1, {"loss": 1.0}),
+        lambda: tracker.picture("panel", picture, 1),
+        lambda: tracker.figure("figure", Figure(figsize=(1, 1), dpi=20), 1),
+        lambda: tracker.hyperparameters({"train.seed": 1}, {"hparam/miou": 0.75}),
+    ):
+        with pytest.raises(RunError, match=rf"{run.path}: cannot be written \(No space left"):
+            act()
+    tracker.close()
