@@ -46,6 +46,8 @@ class Adversarial(Method):
         confidence_threshold: T in [0, 1]: pixels that D holds for true with more than this are
             taught. 0 takes all, 1 takes none.
         self_taught_start: share of the run after which the self-taught term acts; in [0, 1].
+        discriminator_width: channels of D's first layer, doubled at each of the next three; 64 in
+            the paper, less for small pictures and small machines.
 
     Logs:
         loss_segmentation: cross entropy on labelled images; falls from about ln K.
@@ -71,6 +73,7 @@ class Adversarial(Method):
         self_taught_weight: float = 0.1,
         confidence_threshold: float = 0.2,
         self_taught_start: float = 0.25,
+        discriminator_width: int = 64,
     ) -> None:
         super().__init__()
         for name, value in (
@@ -93,7 +96,7 @@ class Adversarial(Method):
         self.confidence_threshold = confidence_threshold
         self.self_taught_start = self_taught_start
         self.segmenter = build_segmenter()
-        self.discriminator = FullyConvolutionalDiscriminator(num_classes)
+        self.discriminator = FullyConvolutionalDiscriminator(num_classes, width=discriminator_width)
 
     def players(self) -> dict[str, list[ParameterGroup]]:
         """The two that alternate."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,12 +20,10 @@ from semisup.engine.selection import Selection
 from semisup.engine.settings import EvalSettings, OptimSettings, TrainSettings
 from semisup.engine.tracker import Tracker
 from semisup.engine.updates import Updates
-from semisup.methods import adversarial
 from semisup.methods.adversarial import Adversarial
 from semisup.methods.base import Method
 from semisup.methods.supervised import Supervised
 from semisup.models.base import Segmenter
-from semisup.models.discriminators import FullyConvolutionalDiscriminator
 from semisup.types import IGNORE
 
 CPU = torch.device("cpu")
@@ -209,6 +206,5 @@ def tiny_segmenter() -> Callable[..., TinySegmenter]:
 
 @pytest.fixture
 def training(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Training]:
-    narrow = functools.partial(FullyConvolutionalDiscriminator, width=4)
-    monkeypatch.setattr(adversarial, "FullyConvolutionalDiscriminator", narrow)
+    monkeypatch.setitem(Adversarial.__init__.__kwdefaults__, "discriminator_width", 4)
     return make_training

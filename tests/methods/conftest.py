@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from semisup.catalog import METHODS
 from semisup.engine.settings import OptimSettings
 from semisup.engine.updates import Updates
 from semisup.methods.base import Method
 from semisup.models.base import ParameterGroup, Segmenter
-from semisup.models.discriminators import FullyConvolutionalDiscriminator
 from semisup.types import IGNORE, Batch, Labelled, Unlabelled
 
 CLASSES = 3
@@ -82,8 +82,10 @@ SEGMENTERS: dict[str, Callable[[], Segmenter]] = {
 @pytest.fixture(autouse=True)
 def _narrow_discriminator(monkeypatch: pytest.MonkeyPatch) -> None:
     # 2.8 million weights teach nothing about a contract that 40,000 do not.
-    narrow = {"width": 8}
-    monkeypatch.setattr(FullyConvolutionalDiscriminator.__init__, "__kwdefaults__", narrow)
+    for method in METHODS.values():
+        defaults = method.__init__.__kwdefaults__ or {}
+        if "discriminator_width" in defaults:
+            monkeypatch.setitem(defaults, "discriminator_width", 8)
 
 
 @pytest.fixture
