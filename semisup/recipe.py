@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +26,7 @@ from semisup.engine.settings import (
     TrainSettings,
 )
 from semisup.errors import RecipeError, suggest
+from semisup.tables import dump_toml, flatten, parse_change, read_toml, unflatten
 
 S = TypeVar("S", bound=BaseModel)
 
@@ -276,7 +276,7 @@ def _read_with_parents(path: Path, seen: tuple[Path, ...]) -> tuple[dict[str, An
     if path in seen:
         circle = " -> ".join(p.name for p in (*seen, path))
         raise RecipeError(f"recipe {path}: 'extends' goes round in a circle: {circle}.")
-    own = _read_toml(path)
+    own = read_toml(path)
     parent = own.pop("extends", None)
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
@@ -289,137 +289,3 @@ def _read_with_parents(path: Path, seen: tuple[Path, ...]) -> tuple[dict[str, An
             raise RecipeError(f"recipe {path}: extends {parent}, which is not there.")
         values, sources = _read_with_parents(found, (*seen, path))
     return values | own, sources | dict.fromkeys(own, path.name)
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    """Dotted keys of one file."""
-    try:
-        return flatten(tomllib.loads(path.read_text(encoding="utf-8-sig")))
-    except OSError as error:
-        raise RecipeError(f"recipe {path}: cannot be read ({error.strerror}).") from None
-    except UnicodeDecodeError:
-        raise RecipeError(f"recipe {path}: is not UTF-8 text. Save it as UTF-8.") from None
-    except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"recipe {path}: is not valid TOML: {error}.") from None
-    except RecursionError:
-        raise RecipeError(f"recipe {path}: is nested too deeply.") from None
-
-
-def parse_change(change: str) -> tuple[str, Any]:
-    """`key=value` of --set: the value as TOML, or as text where it is no TOML.
-
-    Raises:
-        RecipeError: there is no `=` or no dotted key.
-    """
-    key, equals, text = change.partition("=")
-    key = key.strip()
-    if not equals or "." not in key:
-        raise RecipeError(
-            f"--set {change}: is not of the form table.key=value, such as data.split=1/4."
-        )
-    try:
-        return key, tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return key, text.strip()
-    except RecursionError:
-        raise RecipeError(f"--set {key}: the value is nested too deeply.") from None
-
-
-def flatten(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested tables -> dotted keys."""
-    flat: dict[str, Any] = {}
-    for key, value in tables.items():
-        if isinstance(value, Mapping) and value:
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
-def unflatten(values: Mapping[str, Any], recipe: str) -> dict[str, Any]:
-    """Dotted keys -> nested tables."""
-    tables: dict[str, Any] = {}
-    for dotted, value in values.items():
-        *parents, last = dotted.split(".")
-        table = tables
-        for parent in parents:
-            table = table.setdefault(parent, {})
-            if not isinstance(table, dict):
-                raise RecipeError(f"recipe {recipe}: '{dotted}': '{parent}' is a value, no table.")
-        table[last] = value
-    return tables
-
-
-def dump_toml(tables: Mapping[str, Any], notes: Mapping[str, str] | None = None) -> str:
-    """Tables of scalars and lists as TOML.
-
-    Args:
-        tables: nested values.
-        notes: dotted key -> comment for the end of its line.
-    """
-    lines: list[str] = []
-    for name, table in tables.items():
-        nested = {k: v for k, v in table.items() if isinstance(v, Mapping)}
-        plain = {k: v for k, v in table.items() if not isinstance(v, Mapping)}
-        if plain:
-            lines += [f"[{name}]", *_toml_lines(name, plain, notes or {}), ""]
-        for key, inner in nested.items():
-            lines += [f"[{name}.{key}]", *_toml_lines(f"{name}.{key}", inner, notes or {}), ""]
-    return "\n".join(lines)
-
-
-def _toml_lines(prefix: str, table: Mapping[str, Any], notes: Mapping[str, str]) -> list[str]:
-    lines = []
-    for key, value in table.items():
-        if value is None:  # TOML has no null: an option that is not set is left out
-            continue
-        line = f"{key} = {json.dumps(value, ensure_ascii=False)}"
-        note = notes.get(f"{prefix}.{key}")
-        lines.append(f"{line:<44}# {note}" if note else line)
-    return lines
-
-
-def recipe_schema() -> dict[str, Any]:
-    """JSON schema of a recipe file, for editors."""
-    tables: dict[str, Any] = {
-        "data": _named_schema(DataSettings, DATASETS),
-        "model": _named_schema(ModelSettings, MODELS),
-        "method": _named_schema(MethodSettings, METHODS),
-        "optim": {
-            "type": "object",
-            "description": "One table for each player of the method.",
-            "additionalProperties": OptimSettings.model_json_schema(),
-        },
-        "train": TrainSettings.model_json_schema(),
-        "eval": EvalSettings.model_json_schema(),
-    }
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "semisup recipe",
-        "type": "object",
-        "additionalProperties": False,
-        "properties": {
-            "extends": {"type": "string", "description": "The one parent recipe."},
-            **tables,
-        },
-    }
-
-
-def _named_schema(settings: type[Settings], catalogue: Mapping[str, type]) -> dict[str, Any]:
-    """Our own keys with, for each name, the options of its class."""
-    own = settings.model_json_schema()
-    variants = []
-    for name, cls in catalogue.items():
-        options = options_schema(cls).model_json_schema()
-        variants.append(
-            {
-                "type": "object",
-                "properties": {
-                    **own["properties"],
-                    **options["properties"],
-                    "name": {"const": name},
-                },
-                "additionalProperties": False,
-            }
-        )
-    return {"anyOf": variants, "description": (settings.__doc__ or "").splitlines()[0]}

@@ -19,7 +19,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("__main__",),
     ("cli",),
     ("studies",),
-    ("runs",),
+    ("runs", "reopen"),
     ("sheets",),
     ("assemble",),
     ("recipe",),
@@ -27,7 +27,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("methods",),
     ("losses", "data", "metrics"),
     ("models", "ops", "types"),
-    ("console", "files"),
+    ("console", "files", "tables"),
     ("errors",),
 )
 """Top to bottom. A part imports parts of rows below its own, never of its own row or above it."""

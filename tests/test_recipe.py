@@ -10,17 +10,11 @@ from typing import Any
 import pytest
 
 from semisup.assemble import build_method
+from semisup.cli.schema import recipe_schema
 from semisup.engine.updates import Updates
 from semisup.errors import RecipeError
-from semisup.recipe import (
-    Recipe,
-    flatten,
-    load_recipe,
-    parse_change,
-    recipe_schema,
-    shipped_recipes,
-    unflatten,
-)
+from semisup.recipe import Recipe, load_recipe, shipped_recipes
+from semisup.tables import flatten, parse_change, unflatten
 
 BASE = """# A small one.
 [data]

@@ -28,7 +28,8 @@ from semisup.engine.inference import Inference
 from semisup.engine.loop import Silent
 from semisup.errors import CheckpointError, DataError, Interrupted, RecipeError, RunError
 from semisup.recipe import Recipe, build_recipe, load_recipe
-from semisup.runs import Finished, evaluate_run, open_run, run_recipe
+from semisup.reopen import evaluate_run, open_run
+from semisup.runs import Finished, run_recipe
 
 CPU = torch.device("cpu")
 

@@ -29,7 +29,7 @@ def data() -> None:
 def open_set(name: str, root: Path, subset: str, settings: tuple[str, ...]) -> SegmentationData:
     """One subset, with options as `key=value`."""
     from semisup.catalog import create_dataset
-    from semisup.recipe import parse_change
+    from semisup.tables import parse_change
 
     values: dict[str, Any] = {}
     for setting in settings:

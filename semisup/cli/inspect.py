@@ -30,7 +30,8 @@ Examples:
 @options.as_json
 def show(recipe: str, changes: tuple[str, ...], as_json: bool) -> None:
     """Print a RECIPE with every default filled in and where each value came from."""
-    from semisup.recipe import dump_toml, load_recipe
+    from semisup.recipe import load_recipe
+    from semisup.tables import dump_toml
 
     loaded = load_recipe(recipe, changes)
     if as_json:
@@ -167,6 +168,6 @@ Example:
 )
 def schema() -> None:
     """Print the JSON schema of a recipe, for editors that complete and check TOML."""
-    from semisup.recipe import recipe_schema
+    from semisup.cli.schema import recipe_schema
 
     click.echo(json.dumps(recipe_schema(), indent=1))

@@ -59,7 +59,7 @@ def predict(
     from semisup.engine.predict import find_images, predict_files, write_submission
     from semisup.engine.runtime import resolve_device
     from semisup.errors import RunError
-    from semisup.runs import open_run, run_data
+    from semisup.reopen import open_run, run_data
 
     where = resolve_device(device)
     opened = open_run(options.find_run(run, out), where, changes)

@@ -95,7 +95,7 @@ def evaluate(
     """
     from semisup.cli.results import print_result
     from semisup.engine.runtime import resolve_device
-    from semisup.runs import evaluate_run
+    from semisup.reopen import evaluate_run
 
     folder = options.find_run(run, out)
     place = options.place(data_root, out)

@@ -19,6 +19,9 @@ Differs from the paper:
    moment for a run of the paper's length.
 2. Crop padding of unlabelled images takes no part in any term; the code counts it.
 3. The halves of D's loss are averaged, as in the code; the paper writes a sum.
+4. Void pixels of the ground truth take S's own answer before they go into D. As all-zero columns,
+   which the code leaves them, they are holes that only real maps have: VOC's outlines would give
+   the truth away, and D would win by looking for them. They are in no loss either way.
 """
 
 from __future__ import annotations
@@ -162,8 +165,9 @@ class Adversarial(Method):
     ) -> dict[str, Tensor]:
         """Teach D that predictions are fake and ground truth is real."""
         valid = labelled.mask != IGNORE
+        truth = torch.where(valid, labelled.mask, predicted.argmax(dim=1))
         fake = self.discriminator(predicted)
-        real = self.discriminator(one_hot(labelled.mask, self.num_classes).to(predicted.dtype))
+        real = self.discriminator(one_hot(truth, self.num_classes).to(predicted.dtype))
         loss = 0.5 * (
             binary_cross_entropy_map(fake, 0.0, valid) + binary_cross_entropy_map(real, 1.0, valid)
         )

@@ -25,7 +25,8 @@ from semisup.cli.main import cli
 from semisup.cli.view import LiveView, PlainView
 from semisup.engine.loop import Record
 from semisup.errors import Interrupted
-from semisup.recipe import dump_toml, shipped_recipes
+from semisup.recipe import shipped_recipes
+from semisup.tables import dump_toml
 
 PACKAGE = Path(semisup.__file__).parents[1]
 

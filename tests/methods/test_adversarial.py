@@ -226,6 +226,22 @@ def test_the_discriminator_learns_to_tell_fake_from_real(
     assert float(scalars["loss_discriminator"]) < 0.3
 
 
+def test_no_hole_in_the_ground_truth_gives_it_away(build: Build, make_batch: MakeBatch) -> None:
+    method, batch = build(), make_batch()
+    void = batch.labelled.mask == IGNORE
+    assert void.any()
+    with torch.no_grad():
+        answer = one_hot(method.segmenter(batch.labelled.image).argmax(dim=1), 3)
+    seen: list[Tensor] = []
+    method.discriminator.register_forward_pre_hook(lambda _, maps: seen.append(maps[0].detach()))
+    method.step(batch, LATE, lambda player, loss: None)
+    real = seen[-1]
+    assert torch.equal(real.sum(dim=1), torch.ones_like(real[:, 0])), "a pixel of no class"
+    columns = void[:, None].expand_as(real)
+    assert torch.equal(real[columns], answer[columns])
+    assert torch.equal(real[~columns], one_hot(batch.labelled.mask, 3)[~columns])
+
+
 def test_the_discriminators_loss_does_not_know_the_segmenter(
     build: Build, make_batch: MakeBatch, gradients: Any
 ) -> None:

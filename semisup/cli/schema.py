@@ -1,0 +1,56 @@
+"""The JSON schema of a recipe, for editors that complete and check TOML."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from semisup.catalog import DATASETS, METHODS, MODELS, options_schema
+from semisup.engine.settings import EvalSettings, OptimSettings, Settings, TrainSettings
+from semisup.recipe import DataSettings, MethodSettings, ModelSettings
+
+
+def recipe_schema() -> dict[str, Any]:
+    """JSON schema of a recipe file, for editors."""
+    tables: dict[str, Any] = {
+        "data": _named_schema(DataSettings, DATASETS),
+        "model": _named_schema(ModelSettings, MODELS),
+        "method": _named_schema(MethodSettings, METHODS),
+        "optim": {
+            "type": "object",
+            "description": "One table for each player of the method.",
+            "additionalProperties": OptimSettings.model_json_schema(),
+        },
+        "train": TrainSettings.model_json_schema(),
+        "eval": EvalSettings.model_json_schema(),
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "semisup recipe",
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            "extends": {"type": "string", "description": "The one parent recipe."},
+            **tables,
+        },
+    }
+
+
+def _named_schema(settings: type[Settings], catalogue: Mapping[str, type]) -> dict[str, Any]:
+    """Our own keys with, for each name, the options of its class."""
+    own = settings.model_json_schema()
+    variants = []
+    for name, cls in catalogue.items():
+        options = options_schema(cls).model_json_schema()
+        variants.append(
+            {
+                "type": "object",
+                "properties": {
+                    **own["properties"],
+                    **options["properties"],
+                    "name": {"const": name},
+                },
+                "additionalProperties": False,
+            }
+        )
+    return {"anyOf": variants, "description": (settings.__doc__ or "").splitlines()[0]}

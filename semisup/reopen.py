@@ -1,0 +1,152 @@
+"""Open what a run has left: to predict, or to score it in another way."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from semisup.assemble import Place, build_method, open_reported
+from semisup.data.base import Colour, SegmentationData
+from semisup.engine.evaluate import evaluate, protocol
+from semisup.engine.inference import Inference
+from semisup.engine.result import read_result, write_result
+from semisup.engine.rundir import RunDirectory
+from semisup.engine.runtime import device_name, git_state, resolve_precision, versions
+from semisup.errors import CheckpointError, RecipeError, RunError
+from semisup.recipe import Recipe, load_recipe
+
+
+@dataclass(frozen=True)
+class OpenRun:
+    """A finished run, ready to predict.
+
+    Attributes:
+        folder: where it lies.
+        recipe: its resolved recipe.
+        predictor: the chosen predictor, on the device.
+        result: content of its result file.
+    """
+
+    folder: Path
+    recipe: Recipe
+    predictor: nn.Module
+    result: dict[str, Any]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """K names."""
+        return tuple(self.result["protocol"]["classes"])
+
+    @property
+    def palette(self) -> tuple[Colour, ...]:
+        """K colours."""
+        return tuple((r, g, b) for r, g, b in self.result["palette"])
+
+    def inference(self, device: torch.device) -> Inference:
+        """The predictor under the run's own protocol."""
+        precision = resolve_precision(self.recipe.train.precision, device)
+        return Inference(self.predictor, self.recipe.eval, device, precision)
+
+
+def open_run(folder: Path, device: torch.device, changes: Sequence[str] = ()) -> OpenRun:
+    """Open a finished run.
+
+    Args:
+        folder: `runs/<recipe>/<hash>-s<seed>`.
+        device: where to put the predictor.
+        changes: `eval.key=value` changes of the protocol.
+
+    Raises:
+        RunError: no run lies there, or it is not finished.
+        CheckpointError: the weights are damaged or of another network.
+    """
+    directory = RunDirectory(folder)
+    result = read_result(directory.result)
+    if result is None:
+        what = "is not finished" if directory.recipe.is_file() else "is no run of semisup"
+        raise RunError(f"{folder}: {what}. Start it with 'semisup run RECIPE' and let it end.")
+    recipe = load_recipe(str(directory.recipe), changes)
+    num_classes = len(result["protocol"]["classes"])
+    unread = recipe.model.model_copy(update={"weights": ""})
+    recipe = replace(recipe, name=result["recipe"])
+    method, _ = build_method(replace(recipe, model=unread), num_classes)
+    predictor = method.predictor()
+    try:
+        predictor.load_state_dict(load_file(directory.predictor))
+    except Exception as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(
+            f"{directory.predictor}: does not fit '{recipe.model.name}' ({reason})."
+        ) from None
+    predictor.to(device).eval()
+    return OpenRun(folder, recipe, predictor, result)
+
+
+def run_data(opened: OpenRun, place: Place, subset: str) -> SegmentationData:
+    """A subset of the data set that a run was trained on."""
+    return open_reported(opened.recipe, place, subset)
+
+
+def evaluate_run(
+    folder: Path,
+    place: Place,
+    device: torch.device,
+    subset: str = "",
+    changes: Sequence[str] = (),
+) -> tuple[dict[str, Any], Path]:
+    """Score a finished run again.
+
+    Args:
+        folder: of the run.
+        place: where the data lie.
+        device: where to compute.
+        subset: which ids; empty: what the recipe reports on.
+        changes: `eval.key=value` changes of the protocol.
+
+    Returns:
+        The result, and the file in the run's folder that keeps it.
+
+    Raises:
+        RecipeError: a change of anything but [eval].
+    """
+    for change in changes:
+        if not change.startswith("eval."):
+            raise RecipeError(
+                f"--set {change}: a finished run can be scored in another way but not changed; "
+                "only eval.* can be set."
+            )
+    opened = open_run(folder, device, changes)
+    reported = open_reported(opened.recipe, place, subset)
+    began = time.perf_counter()
+    scored = evaluate(opened.inference(device), reported)
+    rule = opened.result["checkpoint"]["rule"]
+    block = protocol(
+        opened.recipe.eval,
+        reported,
+        scored.ids,
+        pretraining=opened.result["protocol"]["pretraining"],
+        selection=rule,
+    )
+    result = opened.result | {
+        "scores": {"selected": scored.summary()},
+        "per_class": scored.per_class(),
+        "confusion": scored.confusion.tolist(),
+        "protocol": block,
+        "device": device_name(device),
+        "versions": versions(),
+        "git": git_state(),
+        "time": opened.result["time"] | {"score_seconds": round(time.perf_counter() - began, 1)},
+    }
+    digest = hashlib.sha256(json.dumps(block, sort_keys=True).encode()).hexdigest()[:8]
+    path = folder / f"result-{reported.subset}-{digest}.json"
+    write_result(path, result)
+    return result, path

@@ -1,0 +1,99 @@
+"""Nested tables as TOML and as dotted keys."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from semisup.errors import RecipeError
+
+
+def parse_change(change: str) -> tuple[str, Any]:
+    """`key=value` of --set: the value as TOML, or as text where it is no TOML.
+
+    Raises:
+        RecipeError: there is no `=` or no dotted key.
+    """
+    key, equals, text = change.partition("=")
+    key = key.strip()
+    if not equals or "." not in key:
+        raise RecipeError(
+            f"--set {change}: is not of the form table.key=value, such as data.split=1/4."
+        )
+    try:
+        return key, tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key, text.strip()
+    except RecursionError:
+        raise RecipeError(f"--set {key}: the value is nested too deeply.") from None
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Dotted keys of one file."""
+    try:
+        return flatten(tomllib.loads(path.read_text(encoding="utf-8-sig")))
+    except OSError as error:
+        raise RecipeError(f"recipe {path}: cannot be read ({error.strerror}).") from None
+    except UnicodeDecodeError:
+        raise RecipeError(f"recipe {path}: is not UTF-8 text. Save it as UTF-8.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"recipe {path}: is not valid TOML: {error}.") from None
+    except RecursionError:
+        raise RecipeError(f"recipe {path}: is nested too deeply.") from None
+
+
+def flatten(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested tables -> dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in tables.items():
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def unflatten(values: Mapping[str, Any], recipe: str) -> dict[str, Any]:
+    """Dotted keys -> nested tables."""
+    tables: dict[str, Any] = {}
+    for dotted, value in values.items():
+        *parents, last = dotted.split(".")
+        table = tables
+        for parent in parents:
+            table = table.setdefault(parent, {})
+            if not isinstance(table, dict):
+                raise RecipeError(f"recipe {recipe}: '{dotted}': '{parent}' is a value, no table.")
+        table[last] = value
+    return tables
+
+
+def dump_toml(tables: Mapping[str, Any], notes: Mapping[str, str] | None = None) -> str:
+    """Tables of scalars and lists as TOML.
+
+    Args:
+        tables: nested values.
+        notes: dotted key -> comment for the end of its line.
+    """
+    lines: list[str] = []
+    for name, table in tables.items():
+        nested = {k: v for k, v in table.items() if isinstance(v, Mapping)}
+        plain = {k: v for k, v in table.items() if not isinstance(v, Mapping)}
+        if plain:
+            lines += [f"[{name}]", *_toml_lines(name, plain, notes or {}), ""]
+        for key, inner in nested.items():
+            lines += [f"[{name}.{key}]", *_toml_lines(f"{name}.{key}", inner, notes or {}), ""]
+    return "\n".join(lines)
+
+
+def _toml_lines(prefix: str, table: Mapping[str, Any], notes: Mapping[str, str]) -> list[str]:
+    lines = []
+    for key, value in table.items():
+        if value is None:  # TOML has no null: an option that is not set is left out
+            continue
+        line = f"{key} = {json.dumps(value, ensure_ascii=False)}"
+        note = notes.get(f"{prefix}.{key}")
+        lines.append(f"{line:<44}# {note}" if note else line)
+    return lines
