@@ -19,7 +19,7 @@ from semisup.engine.settings import TrainSettings
 from semisup.engine.signals import StopSignal
 from semisup.engine.tracker import Tracker
 from semisup.engine.updates import Updates
-from semisup.errors import CheckpointError, Interrupted
+from semisup.errors import CheckpointError, Interrupted, RunError
 from semisup.methods.base import Method
 from semisup.ops.ema import ema_decay, ema_update
 from semisup.types import Batch, Labelled, Progress, Unlabelled
@@ -168,6 +168,14 @@ def train(run: Training) -> int:
                         "The same command goes on from there.",
                         stop.exit_code,
                     )
+    except RuntimeError as error:
+        # torch reports it from a signal handler, so from wherever this process happens to be.
+        if "DataLoader worker" not in str(error):
+            raise
+        raise RunError(
+            "a worker process was killed, mostly for want of memory. Use fewer data.workers or "
+            "smaller batches; the same command goes on from the last checkpoint."
+        ) from None
     finally:
         for stream in streams.values():
             stream.close()

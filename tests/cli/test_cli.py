@@ -391,7 +391,7 @@ def test_ctrl_c_outside_of_training(place: Path, monkeypatch: pytest.MonkeyPatch
     def interrupt(*arguments: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("semisup.runs.evaluate", interrupt)
+    monkeypatch.setattr("semisup.reopen.evaluate", interrupt)
     result = call("evaluate", "tiny", *where(place))
     assert (result.exit_code, result.stderr) == (130, "semisup: interrupted.\n")
 
