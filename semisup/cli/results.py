@@ -54,7 +54,11 @@ def _training_line(result: dict[str, Any]) -> str:
 
 def _per_class(result: dict[str, Any]) -> Table:
     rows = result["per_class"]
-    columns = list(next(iter(rows.values())))
+    columns = [
+        column
+        for column in next(iter(rows.values()))
+        if any(row[column] is not None for row in rows.values())
+    ]
     table = Table(title=f"{result['recipe']}: per class", title_justify="left")
     table.add_column("class")
     names = {"iou": "IoU", "boundary_f1": "boundary F1", "boundary_iou": "boundary IoU"}

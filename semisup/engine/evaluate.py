@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -108,7 +108,7 @@ def evaluate(
     counts: list[Tensor] = []
     wanted = inference.settings.boundary if boundary is None else boundary
     edges = BoundaryScores(data.num_classes) if wanted else None
-    for images, masks in track(_batches(data, chosen), description, total=None):
+    for images, masks in _batches(track(_read_ahead(data, chosen), description, len(chosen))):
         labels = label_map(inference(images))
         for label, mask in zip(labels, masks, strict=True):
             confusion = confusion_matrix(label, mask.to(label.device), data.num_classes)
@@ -133,11 +133,11 @@ def evaluate(
     )
 
 
-def _batches(data: SegmentationData, ids: Sequence[str]) -> Iterator[tuple[Tensor, list[Tensor]]]:
+def _batches(pairs: Iterable[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, list[Tensor]]]:
     """Images of equal size that follow one another, together."""
     images: list[Tensor] = []
     masks: list[Tensor] = []
-    for image, mask in _read_ahead(data, ids):
+    for image, mask in pairs:
         pixels = image.shape[-2] * image.shape[-1]
         full = (len(images) + 1) * pixels > _BATCH_PIXELS
         if images and (full or image.shape != images[0].shape):
