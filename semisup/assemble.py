@@ -78,6 +78,12 @@ def split_labels(recipe: Recipe, data: SegmentationData) -> Labels:
     split = make_split(data, recipe.data.split, recipe.data.split_seed)
     if not recipe.eval.hold_out:
         return Labels(split, split, ())
+    if not recipe.eval.every:
+        raise RecipeError(
+            f"eval.hold_out = {recipe.eval.hold_out} keeps images back to choose a checkpoint, but "
+            "eval.every = 0 leaves none to choose from. Set eval.every, such as to a tenth of "
+            "train.steps."
+        )
     training, held_out = hold_out(split, recipe.eval.hold_out, recipe.data.split_seed)
     return Labels(split, training, held_out)
 
@@ -107,12 +113,12 @@ def stream_builder(
         RecipeError: the method wants unlabelled images and the split leaves none.
     """
     settings = recipe.data
-    whole = settings.crop == "whole"
-    if whole and max(settings.labelled_batch, settings.unlabelled_batch) > 1:
-        raise RecipeError(
-            'data.crop = "whole" goes with data.labelled_batch = data.unlabelled_batch = 1: '
-            "images differ in size. Use train.accumulate for larger steps."
-        )
+    for name in sorted(method.streams):
+        if settings.crop == "whole" and getattr(settings, f"{name}_batch") > 1:
+            raise RecipeError(
+                f'data.crop = "whole" goes with data.{name}_batch = 1: images differ in size. '
+                "Use train.accumulate for larger steps."
+            )
     view = WeakView(
         crop=None if settings.crop == "whole" else settings.crop,
         scale=settings.scale,

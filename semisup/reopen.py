@@ -127,7 +127,8 @@ def evaluate_run(
     opened = open_run(folder, device, changes)
     reported = open_reported(opened.recipe, place, subset)
     began = time.perf_counter()
-    scored = evaluate(opened.inference(device), reported)
+    inference = opened.inference(device)
+    scored = evaluate(inference, reported)
     rule = opened.result["checkpoint"]["rule"]
     block = protocol(
         opened.recipe.eval,
@@ -135,6 +136,7 @@ def evaluate_run(
         scored.ids,
         pretraining=opened.result["protocol"]["pretraining"],
         selection=rule,
+        precision=inference.precision,
     )
     result = opened.result | {
         "scores": {"selected": scored.summary()},
@@ -142,6 +144,7 @@ def evaluate_run(
         "confusion": scored.confusion.tolist(),
         "protocol": block,
         "device": device_name(device),
+        "precision": inference.precision,
         "versions": versions(),
         "git": git_state(),
         "time": opened.result["time"] | {"score_seconds": round(time.perf_counter() - began, 1)},

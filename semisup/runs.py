@@ -94,15 +94,27 @@ def run_recipe(
     view.phase("preparing")
     data, reported = open_data(recipe, place), open_reported(recipe, place)
     labels = split_labels(recipe, data)
+    started_from = pretraining(recipe)
+    run, selection, notes = _training(recipe, directory, data, reported, labels, device, view)
     with directory:
-        run, selection, notes = _training(recipe, directory, data, reported, labels, device, view)
         for note in notes:
             view.note(note)
         _record_start(directory, recipe, labels, device, command, notes)
         train(run)
         view.phase("scoring")
-        result = _finish(recipe, directory, run, selection, labels, reported)
+        outcome = _score(recipe, run, selection, labels, reported)
+        _export(directory, outcome, recipe)
+        _track(recipe, run, outcome.selected)
+        result = _result(recipe, run, outcome, labels, reported, started_from)
         write_result(directory.result, result)
+        draw_sheet(
+            directory.pictures / "sheet.png",
+            _inference(recipe, run, outcome.predictor),
+            reported,
+            outcome.selected,
+            run.method,
+            count=recipe.eval.pictures,
+        )
     return Finished(directory.path, result, fresh=True)
 
 
@@ -139,7 +151,7 @@ def _training(
         tracker=lambda step: Tracker(directory, step),
         fingerprint=recipe.digest(),
         checkup=selection,
-        checkup_every=recipe.eval.every or (recipe.train.steps if labels.held_out else 0),
+        checkup_every=recipe.eval.every,
         view=view,
         average=make_average(method) if recipe.train.ema else None,
         draw=lambda batch, predictor, owner: draw_panel(batch, predictor, owner, data.palette),
@@ -158,8 +170,8 @@ def _selection(
 ) -> Selection | None:
     """Choose on held-out images where there are some; else only watch the reported ones."""
     if labels.held_out:
-        best = directory.checkpoints / "best.pt"
-        return Selection(data, labels.held_out, "held_out", best, recipe.eval, device, precision)
+        keep = directory.checkpoints
+        return Selection(data, labels.held_out, "held_out", keep, recipe.eval, device, precision)
     if recipe.eval.every:
         return Selection(
             reported, reported.ids, reported.subset, None, recipe.eval, device, precision
@@ -186,6 +198,9 @@ def _record_start(
         "weights": list(notes),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
+    if directory.facts.is_file():  # a run that goes on keeps the record of how it began
+        first = json.loads(directory.facts.read_text())
+        facts = first | {"resumed": [*first.get("resumed", []), facts]}
     write_text(directory.facts, json.dumps(facts, indent=1) + "\n")
 
 
@@ -202,73 +217,94 @@ def describe_split(labels: Labels) -> dict[str, Any]:
     }
 
 
-def _finish(
+@dataclass(frozen=True)
+class Outcome:
+    """What training gave.
+
+    Attributes:
+        predictor: the chosen one.
+        step: steps after which it was taken.
+        rule: how it was chosen.
+        selected: its evaluation.
+        last: evaluation of the predictor after the last step.
+        seconds: that scoring took.
+    """
+
+    predictor: nn.Module
+    step: int
+    rule: str
+    selected: Evaluation
+    last: Evaluation
+    seconds: float
+
+
+def _score(
     recipe: Recipe,
-    directory: RunDirectory,
     run: Training,
     selection: Selection | None,
     labels: Labels,
     reported: SegmentationData,
-) -> dict[str, Any]:
-    """Score the last and the selected predictor, and write everything but the result file."""
-    last = run.predictor()
-    chosen, step = last, recipe.train.steps
-    rule = "last checkpoint"
+) -> Outcome:
+    """Score the last predictor and, where one was selected before it, that one."""
+    began = time.perf_counter()
+    predictor, step, rule = run.predictor(), recipe.train.steps, "last checkpoint"
+    last = selected = evaluate(_inference(recipe, run, predictor), reported)
     if labels.held_out:
         assert selection is not None
-        chosen = copy.deepcopy(last)
-        chosen.load_state_dict(selection.best())
-        step = selection.best_step
         rule = f"best on {len(labels.held_out)} held-out labelled training images"
-    began = time.perf_counter()
-    scored_last = _score(recipe, run, last, reported)
-    same = step == recipe.train.steps
-    scored = scored_last if same else _score(recipe, run, chosen, reported)
-    seconds = time.perf_counter() - began
-    _export(directory, chosen, recipe, step)
-    sheet = directory.pictures / "sheet.png"
-    draw_sheet(
-        sheet,
-        _inference(recipe, run, chosen),
-        reported,
-        scored,
-        run.method,
-        count=recipe.eval.pictures,
-    )
-    _track(recipe, run, scored)
+        if selection.best_step < step:
+            step = selection.best_step
+            predictor = copy.deepcopy(predictor)
+            predictor.load_state_dict(selection.best())
+            selected = evaluate(_inference(recipe, run, predictor), reported)
+    return Outcome(predictor, step, rule, selected, last, time.perf_counter() - began)
+
+
+def _result(
+    recipe: Recipe,
+    run: Training,
+    outcome: Outcome,
+    labels: Labels,
+    reported: SegmentationData,
+    started_from: str,
+) -> dict[str, Any]:
+    """The content of the result file."""
+    selected = outcome.selected
     return {
         "recipe": recipe.name,
-        "scores": {"selected": scored.summary(), "last": scored_last.summary()},
-        "per_class": scored.per_class(),
-        "confusion": scored.confusion.tolist(),
+        "scores": {"selected": selected.summary(), "last": outcome.last.summary()},
+        "per_class": selected.per_class(),
+        "confusion": selected.confusion.tolist(),
         "protocol": protocol(
             recipe.eval,
             reported,
-            scored.ids,
-            pretraining=pretraining(recipe),
-            selection=rule,
+            selected.ids,
+            pretraining=started_from,
+            selection=outcome.rule,
+            precision=run.precision,
         ),
         "split": describe_split(labels),
         "palette": [list(colour) for colour in reported.palette],
         "seed": recipe.train.seed,
-        "checkpoint": {"rule": rule, "step": step, "steps": recipe.train.steps},
+        "checkpoint": {
+            "rule": outcome.rule,
+            "step": outcome.step,
+            "steps": recipe.train.steps,
+        },
         "recipe_hash": recipe.digest(),
         "git": git_state(),
         "versions": versions(),
         "device": device_name(run.device),
         "precision": run.precision,
-        "time": {"train_seconds": round(run.seconds, 1), "score_seconds": round(seconds, 1)},
+        "time": {
+            "train_seconds": round(run.seconds, 1),
+            "score_seconds": round(outcome.seconds, 1),
+        },
     }
 
 
 def _inference(recipe: Recipe, run: Training, predictor: nn.Module) -> Inference:
     return Inference(predictor, recipe.eval, run.device, run.precision)
-
-
-def _score(
-    recipe: Recipe, run: Training, predictor: nn.Module, reported: SegmentationData
-) -> Evaluation:
-    return evaluate(_inference(recipe, run, predictor), reported)
 
 
 def _track(recipe: Recipe, run: Training, scored: Evaluation) -> None:
@@ -285,7 +321,7 @@ def _track(recipe: Recipe, run: Training, scored: Evaluation) -> None:
     }
     tracker.final(step, values | per_class)
     tracker.figure("confusion", confusion_figure(scored.confusion, scored.classes), step)
-    tracker.hyperparameters(flatten(recipe.resolved()), {"hparam/miou": scored.scores.miou})
+    tracker.hyperparameters(flatten(recipe.resolved()), {"hparam/miou": scored.scores.miou}, step)
     tracker.close()
 
 
@@ -298,10 +334,11 @@ def pretraining(recipe: Recipe) -> str:
         return f"{path.name} ({hashlib.file_digest(file, 'sha256').hexdigest()[:8]})"
 
 
-def _export(directory: RunDirectory, predictor: nn.Module, recipe: Recipe, step: int) -> None:
+def _export(directory: RunDirectory, outcome: Outcome, recipe: Recipe) -> None:
     """The chosen predictor alone, for `predict`, `evaluate` and other programs."""
-    state = {k: v.detach().cpu().contiguous() for k, v in predictor.state_dict().items()}
+    state = outcome.predictor.state_dict()
+    state = {k: v.detach().cpu().contiguous() for k, v in state.items()}
     # One entry: safetensors writes several in an order that changes from process to process.
-    facts = json.dumps({"recipe": recipe.digest(), "step": step})
+    facts = json.dumps({"recipe": recipe.digest(), "step": outcome.step})
     content = save(state, metadata={"semisup": facts})
     write_atomically(directory.predictor, lambda file: file.write(content))

@@ -13,6 +13,7 @@ from semisup.data.transforms import IMAGENET_MEAN, IMAGENET_STD, normalise
 from semisup.engine.evaluate import Evaluation
 from semisup.engine.inference import Inference
 from semisup.engine.pictures import contact_sheet, denormalise, heat, overlay, training_panel
+from semisup.errors import SemisupError
 from semisup.methods.base import Method
 from semisup.metrics.confusion import label_map
 from semisup.types import Batch, Labelled
@@ -34,8 +35,9 @@ def draw_panel(
         mask=labelled.mask[:PANEL_IMAGES],
         ids=labelled.ids[:PANEL_IMAGES],
     )
-    predicted = label_map(predictor(few.image).float())
-    maps = method.pictures(Batch(labelled=few))
+    logits = predictor(few.image).float()
+    predicted = label_map(logits)
+    maps = method.pictures(Batch(labelled=few), logits)
     return training_panel(
         denormalise(few.image, IMAGENET_MEAN, IMAGENET_STD),
         [few.mask.to(torch.uint8).cpu(), predicted.cpu()],
@@ -71,23 +73,26 @@ def draw_sheet(
     method.eval()
     chosen = spread(len(scored.ids), count)
     index = {name: i for i, name in enumerate(data.ids)}
-    rows, captions, columns = [], [], ["image", "ground truth", "prediction"]
+    rows, captions, own = [], [], []
     for position in chosen:
         name = scored.ids[position]
         image, mask = data.image(index[name]), data.mask(index[name])
-        labels = label_map(inference(image[None]))[0].cpu()
-        maps = _own_maps(method, image, mask, name, inference.device)
+        logits = inference.logits(image[None])
+        labels = label_map(logits)[0].cpu()
         rows.append(
             [
                 image.permute(1, 2, 0),
                 overlay(image, mask, data.palette),
                 overlay(image, labels, data.palette),
-                *(heat(values[0, 0]) for values in maps.values()),
             ]
         )
-        columns = ["image", "ground truth", "prediction", *maps]
+        own.append(_own_maps(method, image, mask, name, logits))
         captions.append(f"{name}    mIoU of this image {scored.image_miou(position):.2f}")
+    names = [name for name in own[0] if all(name in maps for maps in own)]
+    for row, maps in zip(rows, own, strict=True):
+        row += [heat(maps[name][0, 0]) for name in names]
     legend = list(zip(data.classes, data.palette, strict=True))
+    columns = ["image", "ground truth", "prediction", *names]
     contact_sheet(path, rows, columns=columns, captions=captions, legend=legend)
 
 
@@ -98,12 +103,17 @@ def spread(length: int, count: int) -> list[int]:
 
 
 def _own_maps(
-    method: Method, image: Tensor, mask: Tensor, name: str, device: torch.device
+    method: Method, image: Tensor, mask: Tensor, name: str, logits: Tensor
 ) -> dict[str, Tensor]:
+    """The method's maps of one image; none where it is too small for them."""
+    device = logits.device
     labelled = Labelled(
         image=normalise(image[None].to(device)), mask=mask[None].to(device).long(), ids=(name,)
     )
-    return method.pictures(Batch(labelled=labelled))
+    try:
+        return method.pictures(Batch(labelled=labelled), logits)
+    except SemisupError:  # a look is no reason to lose a run that is trained and scored
+        return {}
 
 
 def draw_data_sheet(path: Path, data: SegmentationData, count: int) -> None:

@@ -106,6 +106,8 @@ def test_where_a_run_lies_and_what_is_in_it(root: Path, done: tuple[Finished, No
     found = {str(p.relative_to(finished.folder)) for p in finished.folder.rglob("*")}
     events = {name for name in found if name.startswith("events.out.tfevents")}
     assert len(events) == 2  # training and final scores
+    kept = {name for name in found if name.startswith("checkpoints/best-")}
+    assert 1 <= len(kept) <= 3
     assert found - events == {
         "recipe.toml",
         "run.json",
@@ -116,7 +118,7 @@ def test_where_a_run_lies_and_what_is_in_it(root: Path, done: tuple[Finished, No
         "predictor.safetensors",
         "lock",
         "checkpoints",
-        "checkpoints/best.pt",
+        *kept,
         "checkpoints/step-00000004.pt",
         "checkpoints/step-00000006.pt",
         "pictures",
@@ -304,7 +306,7 @@ def test_no_reported_or_held_out_image_is_ever_trained_on(root: Path) -> None:
         root,
         method={"name": "adversarial"},
         optim={"discriminator": {"lr": 1e-4}},
-        eval={"hold_out": 3},
+        eval={"hold_out": 3, "every": 2},
     )
     data = assemble.open_data(recipe, Place(root))
     labels = split_labels(recipe, data)
@@ -364,7 +366,7 @@ def test_the_best_predictor_is_exported_and_reported_and_the_last_beside_it(
     finished = run_recipe(recipe_of(root), Place(root, tmp_path), CPU)
     assert finished.result["checkpoint"]["step"] == 2
     checkpoints = finished.folder / "checkpoints"
-    best = torch.load(checkpoints / "best.pt", weights_only=True)["predictor"]
+    best = torch.load(checkpoints / "best-00000002.pt", weights_only=True)["predictor"]
     last = torch.load(checkpoints / "step-00000006.pt", weights_only=True)["method"]
     opened = open_run(finished.folder, CPU)
     weights = opened.predictor.state_dict()
@@ -382,7 +384,7 @@ def test_a_run_without_selection_reports_its_last_checkpoint(root: Path, tmp_pat
     assert finished.result["scores"]["selected"] == finished.result["scores"]["last"]
     assert finished.result["protocol"]["selection"] == "last checkpoint"
     assert not (finished.folder / "pictures" / "sheet.png").exists()
-    assert not (finished.folder / "checkpoints" / "best.pt").exists()
+    assert not list((finished.folder / "checkpoints").glob("best-*"))
 
 
 def test_an_adversarial_run_with_an_average_goes_through(root: Path, tmp_path: Path) -> None:
@@ -391,7 +393,7 @@ def test_an_adversarial_run_with_an_average_goes_through(root: Path, tmp_path: P
         method={"name": "adversarial"},
         optim={"discriminator": {"kind": "adam", "lr": 1e-4}},
         train={"steps": 2, "ema": 0.9, "accumulate": 2, "clip": 1.0},
-        eval={"every": 0, "pictures": 1},
+        eval={"every": 0, "hold_out": 0, "pictures": 1},
     )
     finished = run_recipe(recipe, Place(root, tmp_path), CPU)
     text = (finished.folder / "scalars.jsonl").read_text()
@@ -475,9 +477,9 @@ def test_an_opened_run_predicts_as_it_did_when_it_was_scored(
     kept: list[Any] = []
     export = runs._export
 
-    def keeping(directory: Any, predictor: Any, recipe: Any, step: int) -> None:
-        kept.append(copy.deepcopy(predictor))
-        export(directory, predictor, recipe, step)
+    def keeping(directory: Any, outcome: runs.Outcome, recipe: Any) -> None:
+        kept.append(copy.deepcopy(outcome.predictor))
+        export(directory, outcome, recipe)
 
     monkeypatch.setattr(runs, "_export", keeping)
     recipe = recipe_of(root)

@@ -181,6 +181,7 @@ def protocol(
     *,
     pretraining: str,
     selection: str,
+    precision: str,
 ) -> dict[str, Any]:
     """Everything that a score depends on beside the weights.
 
@@ -189,6 +190,7 @@ def protocol(
     Args:
         pretraining: what the weights started from, such as a file with its hash, or "none".
         selection: how the checkpoint was chosen.
+        precision: of the forward passes.
     """
     text = "\n".join(sorted(ids))
     sliding = {"window": list(settings.window), "overlap": settings.overlap}
@@ -206,6 +208,7 @@ def protocol(
         "scales": list(settings.scales),
         "flip": settings.flip,
         "crf": None,
+        "precision": precision,
         "pretraining": pretraining,
         "selection": selection,
         **data.facts(),

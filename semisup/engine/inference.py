@@ -58,6 +58,12 @@ class Inference:
         assert total is not None
         return total / len(views)
 
+    def logits(self, images: Tensor) -> Tensor:
+        """As calling it, but with logits in any case: their softmax is the prediction."""
+        scores = self(images)
+        averaged = len(self.settings.scales) > 1 or self.settings.flip
+        return scores.clamp(min=1e-8).log() if averaged else scores
+
     def _view(self, image: Tensor, scale: float, mirror: bool, size: torch.Size) -> Tensor:
         """Logits of one scale and mirror, resized (as scores) to `size`."""
         if scale != 1.0:

@@ -162,25 +162,39 @@ def train(run: Training) -> int:
                 if stopping or _due(done, run.settings.checkpoint_every, steps):
                     _save(run, meter, clock, done)
                     _picture(run, tracker, batch, done)
-                if stopping and done < steps:
+                if stopping:
                     raise Interrupted(
                         f"stopped by a signal after step {done} of {steps}; saved. "
                         "The same command goes on from there.",
                         stop.exit_code,
                     )
     except RuntimeError as error:
-        # torch reports it from a signal handler, so from wherever this process happens to be.
-        if "DataLoader worker" not in str(error):
+        told = _explain(error)
+        if told is None:
             raise
-        raise RunError(
-            "a worker process was killed, mostly for want of memory. Use fewer data.workers or "
-            "smaller batches; the same command goes on from the last checkpoint."
-        ) from None
+        raise told from None
     finally:
         for stream in streams.values():
             stream.close()
         tracker.close()
     return steps - start
+
+
+def _explain(error: RuntimeError) -> RunError | None:
+    """Torch's errors that are the machine's and not ours; None for all others."""
+    text = str(error)
+    # Reported from a signal handler, so from wherever this process happens to be.
+    if "DataLoader worker" in text:
+        return RunError(
+            "a worker process was killed, mostly for want of memory. Use fewer data.workers or "
+            "smaller batches; the same command goes on from the last checkpoint."
+        )
+    if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in text:
+        return RunError(
+            "out of memory. Use a smaller data.labelled_batch, data.unlabelled_batch or data.crop; "
+            "train.accumulate makes up for smaller batches."
+        )
+    return None
 
 
 def _due(done: int, every: int, steps: int) -> bool:
@@ -290,11 +304,18 @@ def _resume(run: Training, meter: Meter) -> int:
             f"{run.checkpoints.folder}: holds checkpoints of another recipe ({state['recipe']}, "
             f"not {run.fingerprint}). Choose another --out."
         )
-    run.method.load_state_dict(state["method"])
-    run.updates.load_state_dict(state["updates"])
+    try:
+        run.method.load_state_dict(state["method"])
+        run.updates.load_state_dict(state["updates"])
+        if run.average is not None:
+            run.average.load_state_dict(state["average"])
+    except (RuntimeError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise CheckpointError(
+            f"{run.checkpoints.folder}: the checkpoint is of another version of the networks or "
+            f"optimisers ({reason}). Choose another --out, or delete the run's folder."
+        ) from None
     meter.load_state_dict(state["meter"])
-    if run.average is not None:
-        run.average.load_state_dict(state["average"])
     if run.checkup is not None:
         run.checkup.load_state_dict(state["checkup"])
     restore_random_state(state["random"], run.device)

@@ -80,21 +80,15 @@ def predict_files(
         if target.is_file():
             continue
         image = read_rgb(path)
-        scores = inference(image[None])
-        labels = label_map(scores)[0].cpu()
+        logits = inference.logits(image[None])
+        labels = label_map(logits)[0].cpu()
         if soft:
-            _write_soft(out / f"{path.stem}.npz", _probabilities(inference, scores), classes)
+            _write_soft(out / f"{path.stem}.npz", logits.softmax(dim=1)[0], classes)
         if with_overlay:
             _write_picture(out / f"{path.stem}_overlay.png", overlay(image, labels, palette))
         write_palette_png(target, labels, palette)  # last: it says that the image is done
         written += 1
     return written
-
-
-def _probabilities(inference: Inference, scores: Tensor) -> Tensor:
-    """KHW, whatever the protocol gave: logits, or probabilities already."""
-    averaged = len(inference.settings.scales) > 1 or inference.settings.flip
-    return (scores if averaged else scores.softmax(dim=1))[0]
 
 
 def _write_picture(path: Path, picture: Tensor) -> None:

@@ -63,10 +63,17 @@ class RunDirectory:
                 f"{self.path}: process {owner} is working on this run. Wait for it, or take "
                 "another --seed or --out."
             ) from None
+        self._remove_torn_files()
         self._lock.truncate(0)
         self._lock.write(str(os.getpid()))
         self._lock.flush()
         return self
+
+    def _remove_torn_files(self) -> None:
+        """What a process that was killed while it wrote has left."""
+        for folder in (self.path, self.checkpoints, self.pictures):
+            for torn in folder.glob(".*.tmp"):
+                torn.unlink(missing_ok=True)
 
     def __exit__(
         self,

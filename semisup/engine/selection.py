@@ -16,6 +16,10 @@ from semisup.engine.evaluate import evaluate
 from semisup.engine.inference import Inference
 from semisup.engine.runtime import Precision
 from semisup.engine.settings import EvalSettings
+from semisup.errors import CheckpointError
+
+KEPT = 3
+"""Best predictors kept: the newest, and those that the kept checkpoints may name."""
 
 
 class Selection:
@@ -25,7 +29,7 @@ class Selection:
         data: the set that `ids` are in.
         ids: which images to score.
         name: prefix of the scalars, such as "held_out".
-        keep: where to keep the best predictor; None where the scores are only to be watched.
+        keep: folder for the best predictors; None where the scores are only to be watched.
         settings: the protocol (without boundary scores, which cost more than they tell here).
         device: where to compute.
         precision: of the forward passes.
@@ -55,16 +59,31 @@ class Selection:
         miou = result.scores.miou
         if self._keep is not None and miou > self.best_miou:
             self.best_step, self.best_miou = step, miou
-            save_state(self._keep, {"step": step, "predictor": predictor.state_dict()})
+            save_state(self._path(self._keep), {"predictor": predictor.state_dict()})
+            # A checkpoint that a killed run goes back to may still name one of those before.
+            for old in sorted(self._keep.glob("best-*.pt"))[:-KEPT]:
+                old.unlink()
         classes = zip(result.classes, result.scores.per_class_iou, strict=True)
         per_class = {f"{self._name}_iou/{name}": iou for name, iou in classes if iou == iou}
         return {f"{self._name}/miou": miou, **per_class}
 
     def best(self) -> dict[str, Tensor]:
-        """State of the best predictor so far."""
+        """State of the best predictor so far.
+
+        Raises:
+            CheckpointError: its file is gone or damaged.
+        """
         assert self._keep is not None
-        state: dict[str, Tensor] = load_state(self._keep)["predictor"]
+        path = self._path(self._keep)
+        if not path.is_file():
+            raise CheckpointError(
+                f"{path}: the best predictor is gone. Delete the run's folder and run again."
+            )
+        state: dict[str, Tensor] = load_state(path)["predictor"]
         return state
+
+    def _path(self, folder: Path) -> Path:
+        return folder / f"best-{self.best_step:08d}.pt"
 
     def state_dict(self) -> dict[str, Any]:
         """Which step was best so far."""

@@ -16,6 +16,7 @@ def _as_tuple(value: Any) -> Any:
 
 
 Share = Annotated[float, Field(ge=0, le=1)]
+Decay = Annotated[float, Field(ge=0, lt=1)]
 Size = Annotated[
     tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]], BeforeValidator(_as_tuple)
 ]
@@ -54,7 +55,7 @@ class OptimSettings(Settings):
     """Momentum of sgd and rmsprop."""
     nesterov: bool = False
     """Nesterov's momentum (sgd)."""
-    betas: Annotated[tuple[Share, Share], BeforeValidator(_as_tuple)] = (0.9, 0.999)
+    betas: Annotated[tuple[Decay, Decay], BeforeValidator(_as_tuple)] = (0.9, 0.999)
     """Decay of the running moments of adam and adamw."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     """L2 penalty (decoupled in adamw)."""

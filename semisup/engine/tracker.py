@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -38,7 +39,7 @@ class Tracker:
             "speed": _reopen(run.speed, step),
         }
         with _told(str(run.path)):
-            self._board = SummaryWriter(str(run.path), purge_step=step + 1 if step else None)
+            self._board = SummaryWriter(str(run.path), purge_step=step + 1 if step else 0)
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Record scalars of a step: the same bits for the same recipe and seed."""
@@ -57,8 +58,10 @@ class Tracker:
     ) -> None:
         file = self._files[name]
         mark = {"final": True} if final else {}
+        # JSON knows no infinity: a norm that overflowed in fp16 is null.
+        finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
         with _told(file.name):
-            file.write(json.dumps({"step": step, **mark, **values}) + "\n")
+            file.write(json.dumps({"step": step, **mark, **finite}, allow_nan=False) + "\n")
             file.flush()
         with _told(self._board.log_dir):
             for key, value in values.items():
@@ -75,8 +78,10 @@ class Tracker:
 
         self.picture(name, render(figure), step)
 
-    def hyperparameters(self, values: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
-        """Record what TensorBoard's HParams tab compares runs by."""
+    def hyperparameters(
+        self, values: Mapping[str, Any], metrics: Mapping[str, float], step: int = 0
+    ) -> None:
+        """Record what TensorBoard's HParams tab compares runs by, and the final `metrics`."""
         plain = {
             k: v if isinstance(v, bool | int | float | str) else str(v) for k, v in values.items()
         }
@@ -84,6 +89,8 @@ class Tracker:
         with _told(self._board.log_dir):
             for summary in hparams(plain, dict(metrics)):  # type: ignore[no-untyped-call]
                 writer.add_summary(summary)
+            for name, value in metrics.items():  # the summary only announces them
+                self._board.add_scalar(name, value, step)
 
     def close(self) -> None:
         """Flush and close all files.

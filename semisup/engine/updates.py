@@ -100,6 +100,9 @@ class Updates:
         scaler.step(optimiser)
         scaler.update()
         optimiser.zero_grad(set_to_none=True)
+        # autocast keeps its casts of the weights until the end of the step: the next forward of
+        # this player would still see the old ones.
+        torch.clear_autocast_cache()
 
     def _limit(self, parameters: list[nn.Parameter]) -> Tensor:
         """Norm of the gradients, clipped if asked for."""
@@ -185,6 +188,13 @@ def _check_tables(players: Mapping[str, Any], optim: Mapping[str, Any]) -> None:
 
 def make_optimiser(optim: OptimSettings, groups: Sequence[ParameterGroup]) -> Optimizer:
     """torch's optimiser for one player; fused where torch has it (not for RMSprop)."""
+    try:
+        return _make_optimiser(optim, groups)
+    except ValueError as error:  # torch's own check of a combination, such as nesterov's
+        raise RecipeError(f"[optim]: {error}.") from None
+
+
+def _make_optimiser(optim: OptimSettings, groups: Sequence[ParameterGroup]) -> Optimizer:
     params: list[dict[str, Any]] = [
         {
             "params": list(group.params),

@@ -178,7 +178,6 @@ class Adversarial(Method):
             "d_fake": masked_mean(fake.detach().sigmoid().squeeze(1), valid),
         }
 
-    def pictures(self, batch: Batch) -> dict[str, Tensor]:
-        """The confidence map of D on the labelled images' predictions."""
-        predicted = self.segmenter(batch.labelled.image).softmax(dim=1)
-        return {"discriminator": torch.sigmoid(self.discriminator(predicted))}
+    def pictures(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
+        """The confidence map of D on the prediction."""
+        return {"discriminator": torch.sigmoid(self.discriminator(logits.softmax(dim=1)))}

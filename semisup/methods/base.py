@@ -59,6 +59,13 @@ class Method(nn.Module, ABC):
         """What is evaluated, exported and used by `predict`: image BCHW -> logits BKHW."""
         return self.segmenter
 
-    def pictures(self, batch: Batch) -> dict[str, Tensor]:
-        """Maps worth a look, for TensorBoard: name -> B1HW in [0, 1]. Called without gradient."""
+    def pictures(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
+        """Maps worth a look beside a prediction: name -> B1HW in [0, 1].
+
+        Called in eval mode and without gradient.
+
+        Args:
+            batch: the images.
+            logits: BKHW, what the predictor says of the labelled ones.
+        """
         return {}

@@ -28,6 +28,8 @@ class FullyConvolutionalDiscriminator(nn.Module):
 
     def __init__(self, num_classes: int, *, width: int = 64) -> None:
         super().__init__()
+        if width < 1:
+            raise ValueError(f"width must be at least 1, not {width}")
         channels = [num_classes, width, 2 * width, 4 * width, 8 * width]
         layers: list[nn.Module] = []
         for before, after in pairwise(channels):

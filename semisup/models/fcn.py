@@ -97,6 +97,8 @@ class FCN(Segmenter):
 
     def __init__(self, num_classes: int, *, in_channels: int = 3, width: int = 4096) -> None:
         super().__init__(num_classes, in_channels=in_channels)
+        if width < 1:
+            raise ValueError(f"width must be at least 1, not {width}")
         self.backbone = VGG16Features(in_channels=in_channels, ceil_mode=True, first_padding=100)
         self.fc6 = nn.Conv2d(FC6_SHAPE[0], width, FC6_SHAPE[1:])
         self.fc7 = nn.Conv2d(width, width, 1)

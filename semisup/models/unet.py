@@ -65,6 +65,8 @@ class UNet(Segmenter):
         batch_norm: bool = False,
     ) -> None:
         super().__init__(num_classes, in_channels=in_channels)
+        if width < 1:
+            raise ValueError(f"width must be at least 1, not {width}")
         if padding not in ("same", "valid"):
             hint = suggest(padding, ("same", "valid"))
             raise RecipeError(f"U-Net has no padding '{padding}'.{hint}")

@@ -154,8 +154,8 @@ def make_training(
         clip=train.clip,
     )
     protocol = EvalSettings(hold_out=2)
-    best = directory.checkpoints / "best.pt"
-    selection = Selection(data, data.ids[4:], "held_out", best, protocol, CPU, "float32")
+    keep = directory.checkpoints
+    selection = Selection(data, data.ids[4:], "held_out", keep, protocol, CPU, "float32")
     parts = {"labelled": data.ids[:2], "unlabelled": data.ids[2:4]}
 
     def streams(step: int) -> dict[str, Stream]:

@@ -312,10 +312,12 @@ def test_bf16_comes_out_as_float32_near_the_same_scores() -> None:
 
 # The protocol
 
+STATED = {"pretraining": "none", "selection": "last", "precision": "bf16"}
+
 
 def test_the_protocol_states_all_that_a_score_depends_on(patches: Make) -> None:
     data = patches(MIXED)
-    block = protocol(EvalSettings(), data, data.ids, pretraining="none", selection="last")
+    block = protocol(EvalSettings(), data, data.ids, **STATED)
     assert block == {
         "data": "patches",
         "subset": "train",
@@ -329,6 +331,7 @@ def test_the_protocol_states_all_that_a_score_depends_on(patches: Make) -> None:
         "scales": [1.0],
         "flip": False,
         "crf": None,
+        "precision": "bf16",
         "pretraining": "none",
         "selection": "last",
     }
@@ -345,7 +348,7 @@ def test_the_protocol_of_a_window_and_of_what_the_data_adds(
     data = patches(MIXED)
     monkeypatch.setattr(data, "facts", lambda: {"classes_kept": ["a"]})
     settings = EvalSettings(mode="slide", window=[32, 48], overlap=0.25, scales=[0.5, 1], flip=True)
-    block = protocol(settings, data, data.ids, pretraining="none", selection="last")
+    block = protocol(settings, data, data.ids, **STATED)
     assert block["window"] == [32, 48]
     assert block["overlap"] == 0.25
     assert block["classes_kept"] == ["a"]
@@ -357,7 +360,9 @@ def test_the_hash_of_the_ids_knows_the_set_but_not_its_order(patches: Make) -> N
     data = patches(MIXED)
 
     def hashed(ids: tuple[str, ...]) -> str:
-        block = protocol(EvalSettings(), data, ids, pretraining="none", selection="last")
+        block = protocol(
+            EvalSettings(), data, ids, pretraining="none", selection="last", precision="bf16"
+        )
         return str(block["ids_sha256"])
 
     assert hashed(data.ids) == hashed(data.ids[::-1])
@@ -387,8 +392,7 @@ def selection(patches: Make, tmp_path: Path) -> Selection:
     labels = torch.zeros(8, 8, dtype=torch.uint8)
     labels[:2] = 1
     data = patches([(8, 8), (8, 8)], masks={0: labels, 1: torch.full_like(labels, 2)})
-    keep = tmp_path / "best.pt"
-    return Selection(data, data.ids[:1], "held_out", keep, EvalSettings(), CPU, "float32")
+    return Selection(data, data.ids[:1], "held_out", tmp_path, EvalSettings(), CPU, "float32")
 
 
 def test_the_best_predictor_is_kept_and_the_first_of_equals(selection: Selection) -> None:
@@ -432,6 +436,6 @@ def test_a_selection_counts_no_boundary_scores(
 
 def test_a_kept_predictor_that_is_gone_is_an_error(selection: Selection, tmp_path: Path) -> None:
     selection(Biased(0, 7.0), step=3)
-    (tmp_path / "best.pt").unlink()
-    with pytest.raises(CheckpointError, match="no such file"):
+    (tmp_path / "best-00000003.pt").unlink()
+    with pytest.raises(CheckpointError, match="the best predictor is gone"):
         selection.best()

@@ -59,7 +59,8 @@ def everything(run: Training) -> dict[str, Any]:
     if run.average is not None:
         state["average"] = run.average.state_dict()
     if run.checkup is not None:
-        state["best"] = torch.load(folder / "best.pt", weights_only=True)
+        best = f"best-{state['checkpoint']['checkup']['best_step']:08d}.pt"
+        state["best"] = torch.load(folder / best, weights_only=True)
     return state
 
 
@@ -157,11 +158,15 @@ def test_a_second_sigterm_does_not_stop_at_once() -> None:
         assert stop.exit_code == 143
 
 
-def test_a_signal_in_the_last_step_lets_the_run_end(training: Build, tmp_path: Path) -> None:
+def test_a_signal_in_the_last_step_stops_before_the_scoring(
+    training: Build, tmp_path: Path
+) -> None:
     run = training(tmp_path, steps=3)
     before_step(run, 2, kill_self(signal.SIGTERM))
-    assert train(run) == 3
+    with pytest.raises(Interrupted, match="after step 3 of 3; saved"):
+        train(run)
     assert run.checkpoints.paths()[-1].name == "step-00000003.pt"
+    assert train(training(tmp_path, steps=3)) == 0
 
 
 def test_a_signal_that_comes_after_the_last_look_at_it_does_not_lose_a_step(

@@ -102,12 +102,14 @@ def test_tensorboard_reads_scalars_pictures_and_hyperparameters(run: RunDirector
     figure.subplots().plot([1, 2])
     tracker.figure("confusion", figure, 6)
     tracker.hyperparameters(
-        {"train.seed": 1, "data.crop": [8, 8], "eval.flip": True}, {"hparam/miou": 0.75}
+        {"train.seed": 1, "data.crop": [8, 8], "eval.flip": True}, {"hparam/miou": 0.75}, 6
     )
     tracker.close()
     found = events(run)
     assert [(e.step, e.value) for e in found.Scalars("loss")] == [(5, 0.5), (6, 0.25)]
     assert {"images_per_second", "score/miou"} <= set(found.Tags()["scalars"])
+    # The HParams tab shows a metric only where a scalar of its name was written.
+    assert [(e.step, e.value) for e in found.Scalars("hparam/miou")] == [(6, 0.75)]
     assert set(found.Tags()["images"]) == {"panel", "confusion"}
     panel, confusion = found.Images("panel")[0], found.Images("confusion")[0]
     assert (panel.step, panel.height, panel.width) == (6, 6, 8)

@@ -403,3 +403,20 @@ def test_the_state_of_the_optimisers_goes_round(kind: Any) -> None:
     steps(single(other, optim), other, 0, 3)
     steps(single(other, optim), other, 3, 6)
     assert not torch.equal(other, whole)
+
+
+def test_a_forward_after_an_update_sees_the_new_weights_under_autocast() -> None:
+    torch.manual_seed(0)
+    network = nn.Linear(4, 4)
+    updates = Updates(
+        {"one": [ParameterGroup(list(network.parameters()))]},
+        {"one": OptimSettings(lr=1.0, momentum=0.0, schedule="constant")},
+    )
+    updates.begin(Progress(0, 1))
+    x = torch.ones(1, 4)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        updates("one", network(x).float().sum())
+        within = network(x)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        fresh = network(x)
+    assert torch.equal(within, fresh)

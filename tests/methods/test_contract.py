@@ -352,8 +352,9 @@ def test_pictures_are_maps_in_0_1_and_change_nothing(
     state, random = copied(method), torch.get_rng_state()
     batch = make_batch()
     # A sheet of a finished run shows one labelled image and has no unlabelled one.
-    labelled_alone = method.pictures(Batch(labelled=batch.labelled))
-    both = method.pictures(batch)
+    logits = method.predictor()(batch.labelled.image)
+    labelled_alone = method.pictures(Batch(labelled=batch.labelled), logits)
+    both = method.pictures(batch, logits)
     assert both.keys() == labelled_alone.keys()
     for picture in [*both.values(), *labelled_alone.values()]:
         assert picture.shape == (2, 1, 32, 32)
