@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from semisup.catalog import DATASETS, METHODS, MODELS, explain, find, options_schema
 from semisup.engine.settings import (
@@ -35,6 +35,23 @@ TABLES = ("data", "model", "method", "optim", "train", "eval")
 _PLACES = ("data.root", "data.workers", "train.seed")
 """Keys that do not change what is trained, or are told apart otherwise (the seed)."""
 
+_CATALOGUES: dict[str, Mapping[str, type]] = {
+    "data": DATASETS,
+    "model": MODELS,
+    "method": METHODS,
+}
+"""Tables that name a class and hold its options."""
+
+
+Stated = dict[str, tuple[Any, str]]
+"""Dotted key -> its value and where that came from."""
+
+
+def _as_text(value: Any) -> Any:
+    """A number as text, so that 0.125 and 1 are shares as "0.125" and "1" are."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return str(value) if number else value
+
 
 class DataSettings(Settings):
     """`[data]`: data set, label split, crops and batches. Options of the data set go here too."""
@@ -45,8 +62,8 @@ class DataSettings(Settings):
     """Folder that holds it; empty: --data-root, then SEMISUP_DATA, then ./data."""
     subset: str = ""
     """Ids to train on; empty: the data set's own ("train")."""
-    split: str = "all"
-    """Who is labelled: all, a share (1/8), a count per class (5/class) or file:PATH."""
+    split: Annotated[str, BeforeValidator(_as_text, json_schema_input_type=str | float)] = "all"
+    """Who is labelled: all, a share (1/8 or 0.125), a count per class (5/class) or file:PATH."""
     split_seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the split; runs of several seeds share one split."""
     crop: Size | Literal["whole"] = (321, 321)
@@ -188,14 +205,51 @@ def load_recipe(
         RecipeError: anything that cannot be used; names the file and the key.
     """
     path = find_recipe(name)
-    values, sources = _read_with_parents(path, seen=())
+    changed: dict[str, Any] = {}
     for change in changes:
         key, value = parse_change(change)
-        values[key], sources[key] = value, "--set"
-    for key, (value, source) in (overrides or {}).items():
-        values[key], sources[key] = value, source
+        changed |= flatten({key: value})
+    stated = overlay(_read_with_parents(path, seen=()), _state(changed, "--set"))
+    stated = overlay(stated, overrides or {})
     label = path.with_suffix("").name if name.endswith(".toml") else name
-    return build_recipe(label, unflatten(values, label), sources)
+    tables = unflatten({key: value for key, (value, _) in stated.items()}, label)
+    return build_recipe(label, tables, {key: source for key, (_, source) in stated.items()})
+
+
+def overlay(
+    inherited: Mapping[str, tuple[Any, str]], layer: Mapping[str, tuple[Any, str]]
+) -> Stated:
+    """One layer of a recipe (a file, or all of --set) over what it inherits.
+
+    The layer's keys win. Where it names another data set, model or method, the options that only
+    the old class has are not inherited, and with another method no optimiser but the segmenter's,
+    which every method has: the other players were the old method's.
+    """
+    kept = dict(inherited)
+    for table, catalogue in _CATALOGUES.items():
+        key = f"{table}.name"
+        if key not in layer or key not in inherited or layer[key][0] == inherited[key][0]:
+            continue
+        old, new = (_options_of(catalogue, stated[key][0]) for stated in (inherited, layer))
+        for option in old - new:
+            kept.pop(f"{table}.{option}", None)
+        if table == "method":
+            kept = {name: value for name, value in kept.items() if not _is_other_player(name)}
+    return kept | dict(layer)
+
+
+def _options_of(catalogue: Mapping[str, type], name: Any) -> set[str]:
+    """Options of a class; none of a name that is not there, which is reported later."""
+    cls = catalogue.get(name) if isinstance(name, str) else None
+    return set(options_schema(cls).model_fields) if cls else set()
+
+
+def _is_other_player(key: str) -> bool:
+    return key.startswith("optim.") and key.split(".")[1] != "segmenter"
+
+
+def _state(values: Mapping[str, Any], source: str) -> Stated:
+    return {key: (value, source) for key, value in values.items()}
 
 
 def build_recipe(
@@ -270,22 +324,21 @@ def _split_options(
     return settings, {key: getattr(checked, key) for key in options.model_fields}
 
 
-def _read_with_parents(path: Path, seen: tuple[Path, ...]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Dotted keys of a recipe over those of its parents, and where each came from."""
+def _read_with_parents(path: Path, seen: tuple[Path, ...]) -> Stated:
+    """What a recipe states over what its parents do."""
     path = path.resolve()
     if path in seen:
         circle = " -> ".join(p.name for p in (*seen, path))
         raise RecipeError(f"recipe {path}: 'extends' goes round in a circle: {circle}.")
     own = read_toml(path)
     parent = own.pop("extends", None)
-    values: dict[str, Any] = {}
-    sources: dict[str, str] = {}
-    if parent is not None:
-        if not isinstance(parent, str):
-            raise RecipeError(f"recipe {path}: 'extends' must be one name, not {parent!r}.")
-        beside = path.parent / parent
-        found = beside if parent.endswith(".toml") else find_recipe(parent)
-        if not found.is_file():
-            raise RecipeError(f"recipe {path}: extends {parent}, which is not there.")
-        values, sources = _read_with_parents(found, (*seen, path))
-    return values | own, sources | dict.fromkeys(own, path.name)
+    stated = _state(own, path.name)
+    if parent is None:
+        return stated
+    if not isinstance(parent, str):
+        raise RecipeError(f"recipe {path}: 'extends' must be one name, not {parent!r}.")
+    beside = path.parent / parent
+    found = beside if parent.endswith(".toml") else find_recipe(parent)
+    if not found.is_file():
+        raise RecipeError(f"recipe {path}: extends {parent}, which is not there.")
+    return overlay(_read_with_parents(found, (*seen, path)), stated)

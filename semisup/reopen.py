@@ -51,6 +51,16 @@ class OpenRun:
         """K colours."""
         return tuple((r, g, b) for r, g, b in self.result["palette"])
 
+    def identity(self) -> dict[str, Any]:
+        """What a prediction of this run depends on beside the image."""
+        return {
+            "recipe": self.recipe.name,
+            "recipe_hash": self.result["recipe_hash"],
+            "seed": self.result["seed"],
+            "step": self.result["checkpoint"]["step"],
+            "eval": self.recipe.eval.model_dump(mode="json"),
+        }
+
     def inference(self, device: torch.device) -> Inference:
         """The predictor under the run's own protocol."""
         precision = resolve_precision(self.recipe.train.precision, device)

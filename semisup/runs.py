@@ -94,8 +94,8 @@ def run_recipe(
     view.phase("preparing")
     data, reported = open_data(recipe, place), open_reported(recipe, place)
     labels = split_labels(recipe, data)
-    started_from = pretraining(recipe)
     run, selection, notes = _training(recipe, directory, data, reported, labels, device, view)
+    started_from = pretraining(recipe)
     with directory:
         for note in notes:
             view.note(note)

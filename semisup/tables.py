@@ -23,12 +23,22 @@ def parse_change(change: str) -> tuple[str, Any]:
         raise RecipeError(
             f"--set {change}: is not of the form table.key=value, such as data.split=1/4."
         )
+    return key, parse_value(text, f"--set {key}")
+
+
+def parse_value(text: str, where: str) -> Any:
+    """A value as TOML, or as text where it is no TOML.
+
+    Args:
+        text: what stands behind the `=`.
+        where: the option of the command line, for the error.
+    """
     try:
-        return key, tomllib.loads(f"value = {text}")["value"]
+        return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        return key, text.strip()
+        return text.strip()
     except RecursionError:
-        raise RecipeError(f"--set {key}: the value is nested too deeply.") from None
+        raise RecipeError(f"{where}: the value is nested too deeply.") from None
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -57,7 +67,7 @@ def flatten(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def unflatten(values: Mapping[str, Any], recipe: str) -> dict[str, Any]:
-    """Dotted keys -> nested tables."""
+    """Dotted keys -> nested tables; an empty table leaves one that is there as it is."""
     tables: dict[str, Any] = {}
     for dotted, value in values.items():
         *parents, last = dotted.split(".")
@@ -66,7 +76,10 @@ def unflatten(values: Mapping[str, Any], recipe: str) -> dict[str, Any]:
             table = table.setdefault(parent, {})
             if not isinstance(table, dict):
                 raise RecipeError(f"recipe {recipe}: '{dotted}': '{parent}' is a value, no table.")
-        table[last] = value
+        if isinstance(value, Mapping) and not value:
+            table.setdefault(last, {})
+        else:
+            table[last] = value
     return tables
 
 

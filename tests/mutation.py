@@ -392,8 +392,8 @@ MUTANTS = [
     Mutant(
         "selected-on-the-reported-set",
         "runs.py",
-        'return Selection(data, labels.held_out, "held_out", best,',
-        'return Selection(reported, reported.ids, "held_out", best,',
+        'return Selection(data, labels.held_out, "held_out", keep,',
+        'return Selection(reported, reported.ids, "held_out", keep,',
         "the checkpoint is chosen on the images that are reported",
         HONEST,
     ),
@@ -476,8 +476,8 @@ MUTANTS = [
     Mutant(
         "child-loses-to-its-parent",
         "recipe.py",
-        "return values | own, sources",
-        "return own | values, sources",
+        "return kept | dict(layer)",
+        "return dict(layer) | kept",
         "what a recipe states is silently ignored",
         ("tests/test_recipe.py",),
     ),

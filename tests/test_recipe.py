@@ -13,7 +13,7 @@ from semisup.assemble import build_method
 from semisup.cli.schema import recipe_schema
 from semisup.engine.updates import Updates
 from semisup.errors import RecipeError
-from semisup.recipe import Recipe, load_recipe, shipped_recipes
+from semisup.recipe import Recipe, load_recipe, overlay, shipped_recipes
 from semisup.tables import flatten, parse_change, unflatten
 
 BASE = """# A small one.
@@ -143,6 +143,88 @@ def test_extends_that_leads_nowhere(write: Write) -> None:
     assert "'extends' must be one name" in refused(write('extends = ["a", "b"]\n'))
 
 
+def test_an_empty_table_changes_nothing(write: Write) -> None:
+    write()
+    child = write('extends = "base.toml"\n[train]\n[model]\n[optim.segmenter]\n', "child.toml")
+    assert load_recipe(child).resolved() == load_recipe(write()).resolved()
+    middle = write('extends = "child.toml"\n[train]\nsteps = 9\n', "grandchild.toml")
+    assert load_recipe(middle).train.steps == 9
+    assert "'optim.other.lr' is missing" in refused(write(BASE + "[optim.other]\n"))
+
+
+# Another class than the parent's
+
+
+ADVERSARIAL = """extends = "base.toml"
+[method]
+name = "adversarial"
+discriminator_width = 16
+[optim.discriminator]
+kind = "adam"
+lr = 2e-5
+"""
+
+
+def test_options_that_only_the_old_class_has_are_not_inherited(write: Write) -> None:
+    write()
+    child = write('extends = "base.toml"\n[model]\nname = "deeplab_v3plus"\n', "child.toml")
+    for recipe in (load_recipe(child), load_recipe(write(), ["model.name=deeplab_v3plus"])):
+        assert recipe.model_options == {
+            "in_channels": 3,
+            "backbone": "mobilenet_v2",
+            "output_stride": 16,
+        }
+        assert "model.width" not in recipe.sources
+        assert recipe.sources.keys() == flatten(recipe.resolved()).keys()
+    data = load_recipe(write(), ["data.name=voc"])
+    assert "train" not in data.data_options
+    assert (data.data.split, data.sources["data.split"]) == ("1/4", "base.toml")
+
+
+def test_with_another_method_go_its_players_but_not_the_segmenter(write: Write) -> None:
+    write()
+    recipe = load_recipe(write(ADVERSARIAL, "child.toml"), ["method.name=supervised"])
+    assert recipe.optim.keys() == {"segmenter"}
+    assert recipe.optim["segmenter"].lr == 1e-3
+    assert recipe.sources["optim.segmenter.lr"] == "base.toml"
+    assert recipe.digest() == load_recipe(write()).digest()
+
+
+def test_what_the_layer_states_itself_is_never_dropped(write: Write) -> None:
+    write()
+    child = write(ADVERSARIAL, "child.toml")
+    line = refused(child, "method.discriminator_width=8", "method.name=supervised")
+    assert "there is no key 'method.discriminator_width'" in line
+    kept = load_recipe(child, ["optim.discriminator.lr=1.0", "method.name=supervised"])
+    assert kept.optim["discriminator"].lr == 1.0
+    assert kept.optim["discriminator"].kind == "sgd"
+    assert kept.sources["optim.discriminator.kind"] == "default"
+
+
+def test_the_same_name_again_and_a_mistake_keep_everything(write: Write) -> None:
+    write()
+    child = write(ADVERSARIAL, "child.toml")
+    again = load_recipe(child, ["method.name=adversarial", "model.name=unet", "data.name=scenes"])
+    assert again.resolved() == load_recipe(child).resolved()
+    # A key of nobody is a mistake of the parent: not dropped in silence.
+    write(BASE.replace("width = 4", "widht = 4"))
+    assert "there is no key 'model.widht'" in refused(child, "model.name=deeplab_v3plus")
+
+
+def test_an_option_that_both_classes_have_is_inherited() -> None:
+    layer = {"model.name": ("fcn16s", "--set")}
+    inherited = {
+        "model.name": ("fcn32s", "a.toml"),
+        "model.in_channels": (4, "a.toml"),
+        "model.weights": ("w.pth", "a.toml"),
+    }
+    before = dict(inherited)
+    assert overlay(inherited, layer) == inherited | layer
+    assert inherited == before
+    backbone = {"model.name": ("deeplab_v3plus", "a.toml"), "model.backbone": ("x", "a.toml")}
+    assert overlay(backbone, layer) == layer
+
+
 # --set
 
 
@@ -159,6 +241,7 @@ def test_extends_that_leads_nowhere(write: Write) -> None:
         ("data.flip=false", "data.flip", False),
         ("data.split=file:a=b.txt", "data.split", "file:a=b.txt"),
         (" data.root =", "data.root", ""),
+        ("data.split=0.125", "data.split", 0.125),
     ],
 )
 def test_a_change_is_read_as_toml_or_else_as_text(change: str, key: str, value: Any) -> None:
@@ -177,6 +260,21 @@ def test_changes_reach_the_recipe_and_the_last_one_wins(write: Write) -> None:
     assert recipe.data.crop == (32, 48)
     assert recipe.data.flip is False
     assert recipe.train.clip == 1.0
+
+
+@pytest.mark.parametrize(
+    ("change", "split"), [("0.125", "0.125"), ("1", "1"), ("1.0", "1.0"), ("1/8", "1/8")]
+)
+def test_a_split_may_be_written_as_a_number(change: str, split: str, write: Write) -> None:
+    assert load_recipe(write(), [f"data.split={change}"]).data.split == split
+
+
+def test_an_inline_table_changes_its_keys_one_by_one(write: Write) -> None:
+    recipe = load_recipe(write(), ["optim.segmenter={lr = 0.5, power = 1.0}"])
+    assert recipe.optim["segmenter"].kind == "adam"
+    keys = ("kind", "lr", "power", "momentum")
+    sources = [recipe.sources[f"optim.segmenter.{key}"] for key in keys]
+    assert sources == ["base.toml", "--set", "--set", "default"]
 
 
 @pytest.mark.parametrize("change", ["train.steps", "steps=3", "=3", ""])
@@ -206,7 +304,9 @@ def test_a_change_of_another_form_is_refused(change: str, write: Write) -> None:
         ("data.crop=[32]", ["data.crop"]),
         ("data.crop=[32, -1]", ["data.crop", "-1"]),
         ("data.flip=1", ["'data.flip' = 1 (int)", "bool"]),
-        ("data.split=4", ["'data.split' = 4 (int)", "string"]),
+        ("data.split=true", ["'data.split' = True (bool)", "string"]),
+        ("data.split=[1]", ["'data.split' = [1] (list)", "string"]),
+        ("data.root=1", ["'data.root' = 1 (int)", "string"]),
         ("data.train=many", ["'data.train' = 'many' (str)"]),
         ("model.width=wide", ["'model.width' = 'wide' (str)"]),
         ("eval.absent=ignored", ["'eval.absent' = 'ignored'"]),
@@ -398,6 +498,18 @@ def test_the_schema_says_types_limits_and_meaning() -> None:
     for table in (tables["train"], tables["eval"], tables["optim"]["additionalProperties"]):
         for key, value in table["properties"].items():
             assert value.get("description"), key
+
+
+def test_the_schema_leaves_any_key_to_the_parent() -> None:
+    def required(schema: Any) -> bool:
+        if isinstance(schema, dict):
+            return "required" in schema or any(map(required, schema.values()))
+        return isinstance(schema, list) and any(map(required, schema))
+
+    assert not required(recipe_schema())
+    for variant in recipe_schema()["properties"]["data"]["anyOf"]:
+        types = {entry["type"] for entry in variant["properties"]["split"]["anyOf"]}
+        assert types == {"string", "number"}
 
 
 def references(schema: Any) -> list[str]:

@@ -14,14 +14,18 @@ import semisup
 from semisup.catalog import DATASETS, METHODS, MODELS, create_dataset
 from semisup.cli.main import cli
 from semisup.errors import RecipeError
+from semisup.recipe import shipped_recipes
 
 RECIPE = {"--set", "--device", "--out", "--data-root"}
 
 COMMANDS: dict[str, tuple[list[str], set[str]]] = {
     "": ([], {"--version"}),
     "run": (["RECIPE"], RECIPE | {"--seed", "--weights"}),
-    "evaluate": (["RUN"], RECIPE | {"--subset", "--json"}),
-    "predict": (["RUN", "IMAGES"], RECIPE | {"--to", "--overlay", "--soft", "--submission"}),
+    "evaluate": (["RUN"], RECIPE | {"--subset", "--seed", "--json"}),
+    "predict": (
+        ["RUN", "IMAGES"],
+        RECIPE | {"--to", "--overlay", "--soft", "--submission", "--competition", "--seed"},
+    ),
     "show": (["RECIPE"], {"--set", "--json"}),
     "list": (["KIND"], {"--json"}),
     "data": ([], set()),
@@ -29,7 +33,7 @@ COMMANDS: dict[str, tuple[list[str], set[str]]] = {
     "data make": (["NAME"], {"--option", "--data-root"}),
     "data split": (["NAME", "SPEC"], {"--seed", "--subset", "--to", "--option", "--data-root"}),
     "data show": (["NAME"], {"--subset", "--count", "--to", "--option", "--data-root"}),
-    "monitor": (["RUNS"], {"--port"}),
+    "monitor": (["RUNS"], {"--port", "--host"}),
     "doctor": ([], {"--data-root", "--json"}),
     "schema": ([], set()),
 }
@@ -69,12 +73,18 @@ def test_arguments_and_options(name: str) -> None:
 def test_help_says_what_it_does_and_shows_an_example(name: str) -> None:
     text = help_of(name)
     assert FOUND[name].help
-    if isinstance(FOUND[name], click.Group) and name:
-        return  # its commands have examples
     examples = re.findall(rf"^ +(semisup {name}.*)$", text, flags=re.MULTILINE)
     assert examples, f"'semisup {name} --help' shows no example"
     for example in examples:
         assert is_understood(example.split(" > ")[0].split()[1:]), example
+
+
+@pytest.mark.parametrize("name", ["run", "evaluate", "predict", "show"])
+def test_help_names_recipes_that_exist(name: str) -> None:
+    named = re.findall(rf"^ +semisup {name} (\S+)", help_of(name), flags=re.MULTILINE)
+    recipes = {word for word in named if not word.startswith("runs/") and ".toml" not in word}
+    assert recipes
+    assert recipes <= shipped_recipes().keys()
 
 
 def is_understood(words: list[str]) -> bool:

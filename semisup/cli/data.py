@@ -21,21 +21,50 @@ dataset_options = click.option(
 )
 
 
-@click.group()
+@click.group(
+    epilog="""\b
+Examples:
+  semisup data make scenes
+  semisup data verify voc --data-root /data
+"""
+)
 def data() -> None:
     """Verify, make, split and look at data sets."""
 
 
 def open_set(name: str, root: Path, subset: str, settings: tuple[str, ...]) -> SegmentationData:
     """One subset, with options as `key=value`."""
-    from semisup.catalog import create_dataset
-    from semisup.tables import parse_change
+    from semisup.catalog import DATASETS, create_dataset, find
+
+    values = parse_options(find(DATASETS, "data set", name), settings)
+    return create_dataset(name, root, subset or None, **values)
+
+
+def parse_options(cls: type, settings: tuple[str, ...]) -> dict[str, Any]:
+    """What --option gives, checked against the options of a data set.
+
+    Raises:
+        RecipeError: no `=`, an unknown key or a value of the wrong type; names the --option.
+    """
+    from pydantic import ValidationError
+
+    from semisup.catalog import explain, options_schema
+    from semisup.errors import RecipeError
+    from semisup.tables import parse_value
 
     values: dict[str, Any] = {}
     for setting in settings:
-        key, value = parse_change(f"option.{setting}")
-        values[key.removeprefix("option.")] = value
-    return create_dataset(name, root, subset or None, **values)
+        key, equals, text = setting.partition("=")
+        key = key.strip()
+        if not equals or not key:
+            raise RecipeError(f"--option {setting}: is not of the form key=value, such as seed=1.")
+        values[key] = parse_value(text, f"--option {key}")
+    schema = options_schema(cls)
+    try:
+        schema.model_validate(values)
+    except ValidationError as error:
+        raise RecipeError(explain(error, schema, "--option ")) from None
+    return values
 
 
 @data.command(

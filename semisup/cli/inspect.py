@@ -8,12 +8,16 @@ import platform
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from semisup.cli import options
+
+if TYPE_CHECKING:
+    from semisup.recipe import Recipe
 
 KINDS = ("models", "methods", "datasets", "recipes")
 
@@ -34,6 +38,7 @@ def show(recipe: str, changes: tuple[str, ...], as_json: bool) -> None:
     from semisup.tables import dump_toml
 
     loaded = load_recipe(recipe, changes)
+    _check_players(loaded)
     if as_json:
         tables: dict[str, Any] = {
             "name": loaded.name,
@@ -45,6 +50,23 @@ def show(recipe: str, changes: tuple[str, ...], as_json: bool) -> None:
         return
     click.echo(f"# {loaded.name}, digest {loaded.digest()}\n")
     click.echo(dump_toml(loaded.resolved(), notes=loaded.sources))
+
+
+def _check_players(recipe: Recipe) -> None:
+    """Refuse [optim.*] tables that are not the method's players.
+
+    Who plays is known once the method is built: here without memory or weights.
+    """
+    import torch
+
+    from semisup.assemble import build_method
+    from semisup.cli.listing import COUNT_CLASSES
+    from semisup.engine.updates import Updates
+
+    fresh = recipe.model.model_copy(update={"weights": ""})
+    with torch.device("meta"):
+        method, _ = build_method(replace(recipe, model=fresh), COUNT_CLASSES)
+        Updates(method.players(), recipe.optim)
 
 
 @click.command(
@@ -79,14 +101,24 @@ Examples:
 )
 @click.argument("runs", type=click.Path(path_type=Path), default=Path("runs"))
 @click.option("--port", type=click.IntRange(0, 65535), default=6006, show_default=True)
-def monitor(runs: Path, port: int) -> None:
+@click.option(
+    "--host",
+    default="localhost",
+    show_default=True,
+    help="Address to serve on; 0.0.0.0 lets other machines look.",
+)
+def monitor(runs: Path, port: int, host: str) -> None:
     """Start TensorBoard on RUNS (default: ./runs) and say where to look."""
     from semisup.errors import RunError
 
     if not runs.is_dir():
-        raise RunError(f"{runs}: there is no such folder. Run a recipe first, or name its --out.")
-    click.echo(f"TensorBoard on {runs}: http://localhost:{port} (stop it with Ctrl-C)")
-    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(runs), "--port", str(port)]
+        raise RunError(
+            f"{runs}: there is no such folder. Run a recipe first, or name the folder given to "
+            "run --out."
+        )
+    click.echo(f"TensorBoard on {runs}: http://{host}:{port} (stop it with Ctrl-C)")
+    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(runs)]
+    command += ["--host", host, "--port", str(port)]
     try:
         code = subprocess.run(command, check=False).returncode
     except KeyboardInterrupt:
@@ -131,12 +163,28 @@ def _machine() -> dict[str, Any]:
         "versions": versions(),
         "system": platform.platform(),
         "device": f"{device} - {device_name(device)}",
+        "cuda": _cuda(),
         "precision": f"{resolve_precision('auto', device)} (train.precision = auto)",
         "cores": os.cpu_count(),
         "threads": f"{torch.get_num_threads()} of torch (set OMP_NUM_THREADS to change)",
         "workers": f"{workers} for each stream (a quarter of the cores, 1 to 8)",
         "disk free": f"{shutil.disk_usage('.').free / gigabyte:.1f} GB here",
     }
+
+
+def _cuda() -> dict[str, str]:
+    """Versions that torch was built with, and every device with its memory."""
+    import torch
+
+    cudnn = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
+    found = {"version": torch.version.cuda or "none", "cudnn": str(cudnn or "none")}
+    gibibyte = 2**30
+    devices = {}
+    for index in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(index)
+        memory = properties.total_memory / gibibyte
+        devices[f"cuda:{index}"] = f"{properties.name}, {memory:.1f} GiB"
+    return found | (devices or {"devices": "none"})
 
 
 def _data_found(data_root: Path) -> dict[str, str]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 COUNT_CLASSES = 21
@@ -67,5 +68,5 @@ def print_entries(kind: str, rows: Sequence[dict[str, Any]]) -> None:
     table.add_column("about")
     for row in rows:
         count = [f"{row['parameters']:,}"] if counted else []
-        table.add_row(row["name"], *count, row["about"])
+        table.add_row(escape(row["name"]), *count, escape(row["about"]))
     Console(highlight=False).print(table)

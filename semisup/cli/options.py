@@ -22,6 +22,37 @@ changes = click.option(
     help="Change a key of the recipe, such as data.split=1/4; may be repeated.",
 )
 
+
+def _only_protocol(
+    context: click.Context, parameter: click.Parameter, changes: tuple[str, ...]
+) -> tuple[str, ...]:
+    """A finished run is what it is; how it is shown images and scored may change."""
+    from semisup.errors import RecipeError
+
+    for change in changes:
+        if not change.startswith("eval."):
+            raise RecipeError(
+                f"--set {change}: a finished run can be scored in another way but not changed; "
+                "only eval.* can be set."
+            )
+    return changes
+
+
+protocol_changes = click.option(
+    "--set",
+    "changes",
+    metavar="KEY=VALUE",
+    multiple=True,
+    callback=_only_protocol,
+    help="Change a key of [eval], such as eval.flip=true; may be repeated.",
+)
+
+seed_of_run = click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    help="Which run of a recipe; default: the one that ended last.",
+)
+
 device = click.option(
     "--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."
 )
@@ -53,25 +84,41 @@ def place(data_root: Path, out: Path = Path("runs")) -> Place:
     return Place(data_root=data_root, out=out)
 
 
-def find_run(name: str, out: Path) -> Path:
-    """The folder of a finished run: a path, or the name of a recipe that has exactly one.
+def find_run(name: str, out: Path, seed: int | None = None) -> Path:
+    """The folder of a finished run: a path, or the run of a recipe that ended last.
+
+    Of several runs, standard error says which one was taken.
+
+    Args:
+        name: a run's folder, or a recipe.
+        out: folder of the runs.
+        seed: only runs of this seed; None: any.
 
     Raises:
-        RunError: there is none, or more than one.
+        RunError: there is none.
     """
     from semisup.errors import RunError
 
-    if os.sep in name and Path(name).is_dir():
+    results = list((out / name).glob("*/result.json"))
+    if Path(name).is_dir() and (os.sep in name or not results):
+        if seed is not None:
+            raise RunError(f"--seed {seed}: {name} is one run already. Name a recipe, or no seed.")
         return Path(name)
-    finished = sorted(path.parent for path in (out / name).glob("*/result.json"))
-    if Path(name).is_dir() and not finished:
-        return Path(name)
-    if not finished:
+    if not results:
         raise RunError(
             f"no finished run '{name}' in {out}. Name a run's folder, or a recipe that was run "
             "there; set --out if the runs lie elsewhere."
         )
-    if len(finished) > 1:
-        folders = ", ".join(str(path) for path in finished)
-        raise RunError(f"recipe '{name}' has {len(finished)} runs. Name one of: {folders}.")
-    return finished[0]
+    folders = [path.parent for path in sorted(results, key=lambda path: path.stat().st_mtime_ns)]
+    if seed is not None:
+        folders = [folder for folder in folders if folder.name.endswith(f"-s{seed}")]
+    if not folders:
+        known = ", ".join(sorted({path.parent.name.rpartition("-s")[2] for path in results}))
+        raise RunError(f"--seed {seed}: recipe '{name}' has finished runs of seeds {known} only.")
+    if len(folders) > 1:
+        click.echo(
+            f"{len(folders)} finished runs of '{name}'; taking the one that ended last: "
+            f"{folders[-1]}",
+            err=True,
+        )
+    return folders[-1]

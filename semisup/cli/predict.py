@@ -14,7 +14,7 @@ from semisup.cli import options
 Examples:
   semisup predict quickstart photo.jpg --to predictions --overlay
   semisup predict runs/quickstart/0123456789-s0 photos/ --to predictions --soft
-  semisup predict voc/supervised --submission test --to submission
+  semisup predict voc/supervised_fcn8s_at_once --submission test --to submission
 """
 )
 @click.argument("run")
@@ -33,7 +33,15 @@ Examples:
     metavar="SUBSET",
     help="Predict a subset of VOC in the layout of its server, instead of IMAGES.",
 )
-@options.changes
+@click.option(
+    "--competition",
+    type=click.Choice(["comp5", "comp6"]),
+    default="comp6",
+    show_default=True,
+    help="Of a --submission: trained on VOC alone (comp5), or on other data too (comp6).",
+)
+@options.seed_of_run
+@options.protocol_changes
 @options.device
 @options.out
 @options.data_root
@@ -44,6 +52,8 @@ def predict(
     overlay: bool,
     soft: bool,
     submission: str | None,
+    competition: str,
+    seed: int | None,
     changes: tuple[str, ...],
     device: str,
     out: Path,
@@ -51,18 +61,18 @@ def predict(
 ) -> None:
     """Label IMAGES (files or folders) with the network of a finished RUN.
 
-    Writes a palette PNG for each image: pixel value = class id. RUN is a run's folder, or a recipe
-    that has exactly one finished run.
+    Writes a palette PNG for each image: pixel value = class id. RUN is a run's folder, or a recipe:
+    then its run that ended last, unless --seed chooses. Only [eval] can be changed.
     """
     if bool(images) == (submission is not None):
         raise click.UsageError("give either IMAGES or --submission SUBSET")
-    from semisup.engine.predict import find_images, predict_files, write_submission
+    from semisup.engine.predict import claim_folder, find_images, predict_files, write_submission
     from semisup.engine.runtime import resolve_device
     from semisup.errors import RunError
     from semisup.reopen import open_run, run_data
 
     where = resolve_device(device)
-    opened = open_run(options.find_run(run, out), where, changes)
+    opened = open_run(options.find_run(run, out, seed), where, changes)
     try:
         to.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -70,9 +80,10 @@ def predict(
     inference = opened.inference(where)
     if submission is not None:
         data = run_data(opened, options.place(data_root), submission)
-        click.echo(f"Submission: {write_submission(inference, data, to)}")
+        click.echo(f"Submission: {write_submission(inference, data, to, competition)}")
         return
     paths = find_images(images)
+    claim_folder(to, opened.identity(), [path.stem for path in paths])
     count = predict_files(
         inference,
         paths,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 
@@ -59,7 +60,7 @@ def _per_class(result: dict[str, Any]) -> Table:
         for column in next(iter(rows.values()))
         if any(row[column] is not None for row in rows.values())
     ]
-    table = Table(title=f"{result['recipe']}: per class", title_justify="left")
+    table = Table(title=escape(f"{result['recipe']}: per class"), title_justify="left")
     table.add_column("class")
     names = {"iou": "IoU", "boundary_f1": "boundary F1", "boundary_iou": "boundary IoU"}
     for column in columns:
@@ -68,5 +69,5 @@ def _per_class(result: dict[str, Any]) -> Table:
     for name, row in rows.items():
         bar = "#" * round(20 * (row["iou"] or 0))
         cells = ["-" if row[c] is None else f"{row[c]:.3f}" for c in columns]
-        table.add_row(name, *cells, f"[green]{bar}[/green]")
+        table.add_row(escape(name), *cells, f"[green]{bar}[/green]")
     return table

@@ -69,12 +69,14 @@ def run(
     epilog="""\b
 Examples:
   semisup evaluate quickstart
+  semisup evaluate quickstart --seed 1
   semisup evaluate runs/quickstart/0123456789-s0 --subset test --set eval.flip=true
 """
 )
 @click.argument("run")
 @click.option("--subset", default="", help="Which ids to score; default: the recipe's own.")
-@options.changes
+@options.seed_of_run
+@options.protocol_changes
 @options.device
 @options.out
 @options.data_root
@@ -82,6 +84,7 @@ Examples:
 def evaluate(
     run: str,
     subset: str,
+    seed: int | None,
     changes: tuple[str, ...],
     device: str,
     out: Path,
@@ -90,14 +93,14 @@ def evaluate(
 ) -> None:
     """Score a finished RUN again, on another subset or by another protocol.
 
-    RUN is a run's folder, or a recipe that has exactly one finished run. Only [eval] can be
-    changed. The result is kept in the run's folder, under a name of its own.
+    RUN is a run's folder, or a recipe: then its run that ended last, unless --seed chooses. Only
+    [eval] can be changed. The result is kept in the run's folder, under a name of its own.
     """
     from semisup.cli.results import print_result
     from semisup.engine.runtime import resolve_device
     from semisup.reopen import evaluate_run
 
-    folder = options.find_run(run, out)
+    folder = options.find_run(run, out, seed)
     place = options.place(data_root, out)
     result, path = evaluate_run(folder, place, resolve_device(device), subset, changes)
     if as_json:

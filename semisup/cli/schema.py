@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import BaseModel
+
 from semisup.catalog import DATASETS, METHODS, MODELS, options_schema
 from semisup.engine.settings import EvalSettings, OptimSettings, Settings, TrainSettings
 from semisup.recipe import DataSettings, MethodSettings, ModelSettings
@@ -19,10 +21,10 @@ def recipe_schema() -> dict[str, Any]:
         "optim": {
             "type": "object",
             "description": "One table for each player of the method.",
-            "additionalProperties": OptimSettings.model_json_schema(),
+            "additionalProperties": _table_schema(OptimSettings),
         },
-        "train": TrainSettings.model_json_schema(),
-        "eval": EvalSettings.model_json_schema(),
+        "train": _table_schema(TrainSettings),
+        "eval": _table_schema(EvalSettings),
     }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -34,6 +36,13 @@ def recipe_schema() -> dict[str, Any]:
             **tables,
         },
     }
+
+
+def _table_schema(settings: type[BaseModel]) -> dict[str, Any]:
+    """Schema of one table. No key is required of a file: its parent may state it."""
+    schema = settings.model_json_schema()
+    schema.pop("required", None)
+    return schema
 
 
 def _named_schema(settings: type[Settings], catalogue: Mapping[str, type]) -> dict[str, Any]:

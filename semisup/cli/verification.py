@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -19,9 +20,9 @@ def print_verification(found: Verification) -> None:
     console = Console(highlight=False)
     table = Table(title="subsets (sizes are height x width)", title_justify="left")
     for column in found.columns():
-        table.add_column(column, justify="left" if column == "subset" else "right")
+        table.add_column(escape(column), justify="left" if column == "subset" else "right")
     for row in found.rows():
-        table.add_row(*row)
+        table.add_row(*map(escape, row))
     console.print(table)
     console.print(_classes(found))
     for problem in found.problems[:SHOWN]:
@@ -34,8 +35,8 @@ def _classes(found: Verification) -> Table:
     table = Table(title="share of the pixels that are not void", title_justify="left")
     table.add_column("class")
     for report in found.subsets:
-        table.add_column(report.subset, justify="right")
+        table.add_column(escape(report.subset), justify="right")
     columns = [dict(report.class_shares()) for report in found.subsets]
     for name in found.subsets[0].classes:
-        table.add_row(name, *(f"{shares[name]:.2%}" for shares in columns))
+        table.add_row(escape(name), *(f"{shares[name]:.2%}" for shares in columns))
     return table

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
@@ -69,7 +70,7 @@ class LiveView:
     """Phase, step, time left, throughput, losses and last score, redrawn in place."""
 
     def __init__(self, recipe: str, folder: Path) -> None:
-        self._title = f"{recipe}   {folder}"
+        self._title = escape(f"{recipe}   {folder}")
         self._bar = Progress(
             TextColumn("[bold]{task.description}"),
             BarColumn(bar_width=None),
@@ -121,7 +122,7 @@ class LiveView:
     def scored(self, scores: Mapping[str, float]) -> None:
         """The predictor was scored while training."""
         name, value = next(iter(scores.items()))
-        self._score = f"{name} {value:.4f}"
+        self._score = escape(f"{name} {value:.4f}")
 
     def note(self, text: str) -> None:
         """Something that a person should know."""
@@ -132,7 +133,7 @@ class LiveView:
         for _ in range(3):
             table.add_column(style="dim")
             table.add_column(justify="right")
-        cells = [(name, f"{value:.4g}") for name, value in self._scalars.items()]
+        cells = [(escape(name), f"{value:.4g}") for name, value in self._scalars.items()]
         for start in range(0, len(cells), 3):
             row = [text for cell in cells[start : start + 3] for text in cell]
             table.add_row(*row)

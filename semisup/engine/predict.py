@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,8 +17,8 @@ from semisup.data.base import Colour, SegmentationData
 from semisup.data.images import read_rgb, write_palette_png
 from semisup.engine.inference import Inference
 from semisup.engine.pictures import overlay
-from semisup.errors import DataError
-from semisup.files import write_atomically
+from semisup.errors import DataError, RunError
+from semisup.files import write_atomically, write_text
 from semisup.metrics.confusion import label_map
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -50,6 +52,34 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
+def claim_folder(out: Path, facts: Mapping[str, Any], stems: Sequence[str]) -> None:
+    """Note in a folder what its label maps are made by; refuse it where that was something else.
+
+    Args:
+        out: folder of the label maps.
+        facts: what they depend on: run, protocol.
+        stems: names of the label maps that will be written.
+
+    Raises:
+        RunError: the folder holds label maps of other facts, or files that would be taken for them.
+    """
+    marker = out / "predictions.json"
+    text = json.dumps(facts, indent=1, sort_keys=True) + "\n"
+    if marker.is_file():
+        if marker.read_text(encoding="utf-8") != text:
+            raise RunError(
+                f"{out}: holds predictions of another run or protocol (see {marker.name}). "
+                "Choose another --to."
+            )
+        return
+    for stem in stems:
+        if (out / f"{stem}.png").exists():
+            raise RunError(
+                f"{out / stem}.png: is there already and no prediction. Choose another --to."
+            )
+    write_text(marker, text)
+
+
 def predict_files(
     inference: Inference,
     paths: Sequence[Path],
@@ -62,8 +92,8 @@ def predict_files(
 ) -> int:
     """Write `<stem>.png` (label map) for each image; returns how many were written.
 
-    An image whose label map is there already is left alone, so that an interrupted call goes on
-    where it was stopped.
+    An image whose files are all there already is left alone, so that an interrupted call goes on
+    where it was stopped; `claim_folder` sees to it that they are of the same run and protocol.
 
     Args:
         inference: the predictor with its protocol.
@@ -77,15 +107,17 @@ def predict_files(
     written = 0
     for path in track(paths, "predicting"):
         target = out / f"{path.stem}.png"
-        if target.is_file():
+        picture, probabilities = out / f"{path.stem}_overlay.png", out / f"{path.stem}.npz"
+        wanted = [target, *[picture] * with_overlay, *[probabilities] * soft]
+        if all(file.is_file() for file in wanted):
             continue
         image = read_rgb(path)
         logits = inference.logits(image[None])
         labels = label_map(logits)[0].cpu()
         if soft:
-            _write_soft(out / f"{path.stem}.npz", logits.softmax(dim=1)[0], classes)
+            _write_soft(probabilities, logits.softmax(dim=1)[0], classes)
         if with_overlay:
-            _write_picture(out / f"{path.stem}_overlay.png", overlay(image, labels, palette))
+            _write_picture(picture, overlay(image, labels, palette))
         write_palette_png(target, labels, palette)  # last: it says that the image is done
         written += 1
     return written

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,10 +22,15 @@ from rich.console import Console
 import semisup
 from semisup.catalog import DATASETS, METHODS, MODELS
 from semisup.cli import inspect
+from semisup.cli.listing import print_entries
 from semisup.cli.main import cli
+from semisup.cli.options import find_run
+from semisup.cli.results import print_result
+from semisup.cli.verification import print_verification
 from semisup.cli.view import LiveView, PlainView
+from semisup.data.verify import Problem, SubsetReport, Verification
 from semisup.engine.loop import Record
-from semisup.errors import Interrupted
+from semisup.errors import Interrupted, RunError
 from semisup.recipe import shipped_recipes
 from semisup.tables import dump_toml
 
@@ -174,10 +180,26 @@ def test_predict_writes_label_maps(place: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     assert output == f"2 label maps in {tmp_path / 'out'}.\n"
     suffixes = (".npz", ".png", "_overlay.png")
-    expected = sorted(stem + suffix for stem in ("v0", "t1") for suffix in suffixes)
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == expected
+    expected = {stem + suffix for stem in ("v0", "t1") for suffix in suffixes}
+    assert {p.name for p in (tmp_path / "out").iterdir()} == expected | {"predictions.json"}
     again = succeed("predict", finished(place), images, "--to", tmp_path / "out", *where(place))
     assert again == f"8 label maps in {tmp_path / 'out'}, 2 were there already.\n"
+
+
+def test_predict_does_not_mix_what_two_protocols_made(place: Path, tmp_path: Path) -> None:
+    image, out = place / "data" / "images" / "v0.png", tmp_path / "out"
+    plain = succeed("predict", "tiny", image, "--to", out, *where(place))
+    assert plain == f"1 label maps in {out}.\n"
+    more = succeed("predict", "tiny", image, "--to", out, "--overlay", *where(place))
+    assert more == f"1 label maps in {out}.\n"
+    assert (out / "v0_overlay.png").is_file()
+    mirrored = ("predict", "tiny", image, "--to", out, "--set", "eval.flip=true", *where(place))
+    assert "holds predictions of another run or protocol" in fail(*mirrored)
+    before = image.read_bytes()
+    assert "is there already and no prediction" in fail(
+        "predict", "tiny", image, "--to", image.parent, *where(place)
+    )
+    assert image.read_bytes() == before
 
 
 def test_show_prints_where_each_value_came_from(place: Path) -> None:
@@ -207,6 +229,23 @@ def test_list_names_everything_that_a_recipe_may_name() -> None:
     tables = succeed("list")
     assert all(name in tables for name in (*MODELS, *METHODS, *DATASETS))
     assert f"{counts['unet']:,}" in tables
+
+
+def test_show_with_another_method_or_model() -> None:
+    facts = json.loads(succeed("show", "quickstart", "--set", "method.name=supervised", "--json"))
+    assert facts["recipe"]["method"] == {"name": "supervised"}
+    assert facts["recipe"]["optim"].keys() == {"segmenter"}
+    output = succeed("show", "quickstart", "--set", "model.name=deeplab_v3plus")
+    assert 'backbone = "mobilenet_v2"' in output
+
+
+def test_show_knows_the_players_of_the_method(place: Path, tmp_path: Path) -> None:
+    line = fail("show", place / "tiny.toml", "--set", "optim.segmentr.lr=1.0")
+    assert "no player 'segmentr'. Did you mean 'segmenter'?" in line
+    line = fail("show", place / "tiny.toml", "--set", "method.name=adversarial")
+    assert "[optim.discriminator] is missing" in line
+    weights = tmp_path / "not_here.pth"  # shown, though it is not read
+    assert str(weights) in succeed("show", "quickstart", "--set", f"model.weights={weights}")
 
 
 def test_every_shipped_recipe_can_be_shown() -> None:
@@ -261,6 +300,26 @@ def test_data_verify_finds_nothing_or_the_bad_file(place: Path, tmp_path: Path) 
     assert result.stderr.count("\n") == 1
 
 
+def test_doctor_lists_every_gpu(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    monkeypatch.setattr("torch.version.cuda", None)
+    monkeypatch.setattr("torch.backends.cudnn.version", lambda: None)
+    assert inspect._cuda() == {"version": "none", "cudnn": "none", "devices": "none"}
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr("torch.version.cuda", "13.0")
+    monkeypatch.setattr("torch.backends.cudnn.version", lambda: 91002)
+    monkeypatch.setattr(
+        "torch.cuda.get_device_properties",
+        lambda index: SimpleNamespace(name=f"Card {index}", total_memory=(index + 1) * 2**33),
+    )
+    assert inspect._cuda() == {
+        "version": "13.0",
+        "cudnn": "91002",
+        "cuda:0": "Card 0, 8.0 GiB",
+        "cuda:1": "Card 1, 16.0 GiB",
+    }
+
+
 def test_doctor_says_what_is_here(place: Path) -> None:
     facts = json.loads(succeed("doctor", "--json", "--data-root", place / "data"))
     assert facts["versions"]["semisup"] == semisup.__version__
@@ -270,6 +329,7 @@ def test_doctor_says_what_is_here(place: Path) -> None:
     text = succeed("doctor", "--data-root", place / "data")
     assert "train 8, val 2" in text
     assert semisup.__version__ in text
+    assert facts["cuda"].keys() >= {"version", "cudnn"}
 
 
 def test_schema_is_the_schema_of_a_recipe() -> None:
@@ -297,8 +357,13 @@ def test_monitor_starts_tensorboard_on_the_runs(
     monkeypatch.setattr(inspect.subprocess, "run", start)
     output = succeed("monitor", tmp_path, "--port", 7001)
     assert "http://localhost:7001" in output
-    expected = ["--logdir", str(tmp_path), "--port", "7001"]
-    assert started == [[sys.executable, "-m", "tensorboard.main", *expected]]
+    output = succeed("monitor", tmp_path, "--host", "0.0.0.0")
+    assert "http://0.0.0.0:6006" in output
+    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(tmp_path)]
+    assert started == [
+        [*command, "--host", "localhost", "--port", "7001"],
+        [*command, "--host", "0.0.0.0", "--port", "6006"],
+    ]
 
 
 # Mistakes: one line, exit code 1
@@ -353,37 +418,83 @@ def test_a_place_that_cannot_be_written_to(place: Path) -> None:
     assert "cannot be written" in fail(*arguments, "--to", "/proc/sheet.png")
 
 
-def test_a_run_that_is_not_there_or_not_the_only_one(place: Path, tmp_path: Path) -> None:
+def test_a_run_that_is_not_there(place: Path, tmp_path: Path) -> None:
     assert "no finished run 'tiny'" in fail("evaluate", "tiny", "--out", tmp_path)
     assert "is no run of semisup" in fail("evaluate", tmp_path)
-    for seed in (0, 1):
-        folder = tmp_path / "twice" / f"0123456789-s{seed}"
-        folder.mkdir(parents=True)
-        (folder / "result.json").write_text("{}")
-    line = fail("predict", "twice", place / "tiny.toml", "--out", tmp_path)
-    assert "has 2 runs" in line
-    assert "0123456789-s1" in line
+    line = fail("evaluate", "tiny", "--seed", 7, *where(place))
+    assert "--seed 7: recipe 'tiny' has finished runs of seeds 0 only." in line
+    assert "is one run already" in fail("evaluate", finished(place), "--seed", 0, *where(place))
+
+
+def test_of_several_runs_the_last_or_the_one_of_a_seed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = tmp_path / "scenes" / "twice"
+    for ended, name in enumerate(("bbb-s1", "ccc-s11", "aaa-s1", "ddd-s0")):
+        (runs / name).mkdir(parents=True)
+        (runs / name / "result.json").write_text("{}")
+        os.utime(runs / name / "result.json", (2000, 1000 + ended))
+    (runs / "eee-s1").mkdir()  # not finished
+    assert find_run("scenes/twice", tmp_path, 11) == runs / "ccc-s11"
+    assert capsys.readouterr().err == ""
+    assert find_run("scenes/twice", tmp_path) == runs / "ddd-s0"
+    note = capsys.readouterr().err
+    assert note.startswith("4 finished runs of 'scenes/twice'; taking the one that ended last: ")
+    assert note.endswith(f"{runs / 'ddd-s0'}\n")
+    assert find_run("scenes/twice", tmp_path, 1) == runs / "aaa-s1"
+    assert capsys.readouterr().err.startswith("2 finished runs ")
+    with pytest.raises(RunError, match=r"--seed 2: .* of seeds 0, 1, 11 only\."):
+        find_run("scenes/twice", tmp_path, 2)
+
+
+def test_only_the_protocol_of_a_finished_run_can_be_changed(place: Path) -> None:
+    images = place / "data" / "images"
+    answers = {
+        fail("evaluate", "tiny", "--set", "model.width=4", *where(place)),
+        fail("predict", "tiny", images, "--set", "model.width=4", *where(place)),
+    }
+    assert len(answers) == 1
+    assert "--set model.width=4: a finished run" in answers.pop()
+
+
+def test_predict_passes_the_competition_on(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Any] = []
+
+    def write(inference: Any, data: Any, out: Path, competition: str) -> Path:
+        given.append((data.subset, competition))
+        return out
+
+    monkeypatch.setattr("semisup.engine.predict.write_submission", write)
+    arguments = ["predict", "tiny", "--submission", "val", "--to", tmp_path, *where(place)]
+    succeed(*arguments)
+    succeed(*arguments, "--seed", 0, "--competition", "comp5")
+    assert given == [("val", "comp6"), ("val", "comp5")]
+
+
+@pytest.mark.parametrize("command", ["verify", "make", "split", "show"])
+def test_a_wrong_option_of_a_data_set_is_named_as_it_was_given(
+    command: str, tmp_path: Path
+) -> None:
+    end = ["--data-root", tmp_path, "--option"]
+    start = ["data", command, "scenes", *(["1/8"] if command == "split" else [])]
+    assert "there is no key '--option sise'. Did you mean 'size'?" in fail(*start, *end, "sise=1")
+    assert "'--option seed' = 'x' (str)" in fail(*start, *end, "seed=x")
+    assert "--option seed: is not of the form key=value" in fail(*start, *end, "seed")
+    nested = "[" * 5000
+    assert "--option seed: the value is nested" in fail(*start, *end, f"seed={nested}")
 
 
 def test_other_mistakes(place: Path, tmp_path: Path) -> None:
-    images = place / "data" / "images"
     assert "no such file or folder" in fail("predict", "tiny", tmp_path / "a.png", *where(place))
-    assert "only eval.* can be set" in fail(
-        "evaluate", "tiny", "--set", "train.steps=1", *where(place)
-    )
     assert "all 21 classes of voc" in fail(
         "predict", "tiny", "--submission", "val", "--to", tmp_path, *where(place)
     )
-    assert "Run a recipe first" in fail("monitor", tmp_path / "none")
+    assert "name the folder given to run --out." in fail("monitor", tmp_path / "none")
     assert "no data set is called 'vocc'. Did you mean 'voc'?" in fail("data", "verify", "vocc")
     assert "no subset 'trian'" in fail(
         "data", "show", "folder", "--subset", "trian", "--data-root", place / "data"
-    )
-    assert "there is no key 'sise'" in fail(
-        "data", "make", "scenes", "--option", "sise=1", "--data-root", tmp_path
-    )
-    assert "predictor.safetensors" in fail(
-        "predict", "tiny", images, "--set", "model.width=4", *where(place)
     )
 
 
@@ -422,6 +533,8 @@ def test_a_run_that_is_stopped_exits_with_the_signals_code(
         ["list", "networks"],
         ["predict", "tiny"],
         ["predict", "tiny", "a.png", "--submission", "val"],
+        ["predict", "tiny", "--submission", "val", "--competition", "comp7"],
+        ["evaluate", "tiny", "--seed", "-1"],
         ["data", "make", "voc"],
         ["monitor", ".", "--port", "70000"],
     ],
@@ -523,6 +636,28 @@ def test_a_run_survives_ctrl_c_and_sigterm_bit_for_bit(tmp_path: Path) -> None:
 
 
 # Views
+
+
+def test_names_and_paths_are_no_markup(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    name = "[red]car[/blue]"
+    result = json.loads((finished(place) / "result.json").read_text())
+    result |= {"recipe": name, "per_class": {name: next(iter(result["per_class"].values()))}}
+    print_result(result, Path(name))
+    assert capsys.readouterr().out.count(name) == 3
+    print_entries("models", [{"name": name, "about": f"about {name}"}])
+    assert capsys.readouterr().out.count(name) == 2
+    report = SubsetReport(name, 1, (4, 4), (4, 4), (name,), (16,), 0, 0)
+    print_verification(Verification((report,), [Problem(Path(name), f"{name}: bad")]))
+    assert capsys.readouterr().out.count(name) == 4
+    console = Console(file=io.StringIO(), width=100)
+    view = LiveView(name, Path("runs"))
+    view.logged(Record(1, 2, {name: 0.5}, 1.0, 1.0))
+    view.scored({name: 0.5})
+    console.print(view._render())
+    assert console.file.getvalue().count(name) == 3  # type: ignore[attr-defined]
 
 
 def test_a_live_view_shows_where_a_run_stands() -> None:
