@@ -13,7 +13,7 @@ from semisup.types import Batch, Progress, Scalars
 
 
 class Supervised(Method):
-    """Cross entropy on labelled images.
+    """Cross entropy on the labelled images: the baseline.
 
     Args:
         build_segmenter: gives the network.

@@ -36,7 +36,7 @@ LOW_LEVEL_WIDTH = 48
 
 
 class DeepLabV3Plus(Segmenter):
-    """DeepLab v3+ with depthwise separable pyramid and decoder.
+    """DeepLab v3+ (Chen et al. 2018) on MobileNetV2, output stride 16 or 8.
 
     `training_logits` is the main map alone: there is no auxiliary head.
 

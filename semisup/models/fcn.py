@@ -156,14 +156,14 @@ class FCN(Segmenter):
 
 
 class FCN32s(FCN):
-    """Scores of fc7 alone, upsampled 32 times; 134,346,581 learnable parameters at 21 classes."""
+    """FCN-32s on VGG16: scores of fc7 alone, upsampled 32 times."""
 
     last_factor = 32
     last_crop = 19
 
 
 class FCN16s(FCN):
-    """Adds the scores of pool4; meant to start from a trained `FCN32s`."""
+    """FCN-16s: adds the scores of pool4; meant to start from a trained `FCN32s`."""
 
     skips = (Skip(pool=4, channels=512, crop=5),)
     last_factor = 16
@@ -171,7 +171,7 @@ class FCN16s(FCN):
 
 
 class FCN8s(FCN):
-    """Adds the scores of pool4 and pool3; meant to start from a trained `FCN16s`."""
+    """FCN-8s: adds the scores of pool4 and pool3; meant to start from a trained `FCN16s`."""
 
     skips = (Skip(pool=4, channels=512, crop=5), Skip(pool=3, channels=256, crop=9))
     last_factor = 8
@@ -179,7 +179,7 @@ class FCN8s(FCN):
 
 
 class FCN8sAtOnce(FCN8s):
-    """`FCN8s` trained in one stage: fixed factors keep the large finer maps from taking over."""
+    """FCN-8s in one stage: fixed factors keep the large finer maps from taking over."""
 
     skips = (
         Skip(pool=4, channels=512, crop=5, scale=0.01),

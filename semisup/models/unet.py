@@ -34,7 +34,7 @@ def legal_size(size: int) -> int:
 
 
 class UNet(Segmenter):
-    """U-Net; 31,030,658 parameters from one channel to two classes.
+    """U-Net (Ronneberger et al. 2015), padded, or with the paper's valid convolutions.
 
     Weights start from N(0, sqrt(2 / N)) with N incoming connections, biases at zero, as in the
     paper.
