@@ -1,9 +1,10 @@
 """How well predicted contours lie on the true ones.
 
 Both scores judge class by class. Pixels whose ground truth is void take no part: they are on no
-boundary, they make no neighbour a boundary, and no prediction on them is read. A contour that the
-annotators hid under a band of void, as those of Pascal VOC's objects, is therefore unknown to the
-boundary F1, which then speaks only of the contours that two classes share without such a band; the
+boundary, they make no neighbour a boundary, and no prediction on them is read. The annotators of
+Pascal VOC hid the contours of all objects under bands of void; for the boundary F1 such a band is
+closed from both sides, so that the contour lies in its middle: void within the tolerance of a
+labelled pixel takes the label of the nearest one, and only what lies deeper stays void. The
 boundary IoU reaches across a band that is narrower than its own width.
 """
 
@@ -66,13 +67,14 @@ class BoundaryScores:
         assert prediction.ndim == 2, prediction.shape
         assert prediction.shape == truth.shape, (prediction.shape, truth.shape)
         true: Labels = truth.cpu().numpy()
-        predicted = np.where(true == IGNORE, np.uint8(IGNORE), prediction.cpu().numpy())
-        self._add_f1(predicted, true)
-        self._add_iou(predicted, true)
-
-    def _add_f1(self, predicted: Labels, true: Labels) -> None:
-        points, true_points = _contour_points(predicted), _contour_points(true)
+        predicted: Labels = prediction.cpu().numpy()
         radius = F1_TOLERANCE * math.hypot(*true.shape)
+        closed = close_void(true, radius)
+        self._add_f1(_without_void(predicted, closed), closed, radius)
+        self._add_iou(_without_void(predicted, true), true)
+
+    def _add_f1(self, predicted: Labels, true: Labels, radius: float) -> None:
+        points, true_points = _contour_points(predicted), _contour_points(true)
         right = self._per_class(points[_near(points, true_points, radius), 2])
         found = self._per_class(true_points[_near(true_points, points, radius), 2])
         in_prediction, in_truth = self._per_class(points[:, 2]), self._per_class(true_points[:, 2])
@@ -125,6 +127,27 @@ class BoundaryScores:
             "boundary_iou": sum(known) / len(known) if known else None,
             "per_class_boundary_iou": per_class_iou,
         }
+
+
+def close_void(labels: Labels, radius: float) -> Labels:
+    """Labels (HW) in which void within `radius` of a labelled pixel has the nearest one's label.
+
+    Args:
+        labels: HW uint8, with `IGNORE`.
+        radius: in pixels, Euclidean.
+    """
+    void = labels == IGNORE
+    if radius < 1 or not void.any() or void.all():
+        return labels
+    distance, (rows, columns) = ndimage.distance_transform_edt(void, return_indices=True)
+    near = void & (distance <= radius)
+    closed = labels.copy()
+    closed[near] = labels[rows[near], columns[near]]
+    return closed
+
+
+def _without_void(predicted: Labels, true: Labels) -> Labels:
+    return np.where(true == IGNORE, np.uint8(IGNORE), predicted)
 
 
 def _ratios(above: NDArray[np.generic], below: NDArray[np.int64]) -> list[float | None]:

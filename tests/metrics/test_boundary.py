@@ -84,10 +84,13 @@ def test_equals_brute_force(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     true = truth.tolist()
     diagonal = math.hypot(*truth.shape)
 
+    closed = torch.from_numpy(boundary.close_void(truth.numpy(), 0.1 * diagonal))
+    seen = torch.where(closed == IGNORE, closed, prediction).tolist()
+
     f1, iou = [], []
     for k in range(3):
-        if contour_by_loop(true, k):
-            a, b = contour_by_loop(read, k), contour_by_loop(true, k)
+        if contour_by_loop(closed.tolist(), k):
+            a, b = contour_by_loop(seen, k), contour_by_loop(closed.tolist(), k)
             f1.append(f1_by_loop(a, b, 0.1 * diagonal))
         inner, true_inner = (inner_by_loop(m, k, round(0.1 * diagonal)) for m in (read, true))
         if inner | true_inner:
@@ -166,16 +169,37 @@ def test_void_takes_no_part() -> None:
     assert score(prediction, truth)["boundary_f1"] == 1.0
 
 
-def test_contour_under_a_band_of_void_is_unknown_to_f1_and_known_to_iou() -> None:
+def test_contour_under_a_band_of_void_lies_in_its_middle() -> None:
     truth = square(200, 60, 60, 80)
     banded = truth.clone()
     banded[58:142, 58:142] = IGNORE
     banded[62:138, 62:138] = 1
-    found = score(truth, banded)
-    assert found["boundary_f1"] is None
+    found = score(truth, banded)  # the tolerance is 2.12 pixels, half the band 2
+    assert found["boundary_f1"] == 1.0
     assert found["boundary_iou"] == 1.0
-    smaller = square(200, 66, 66, 68)
-    assert score(smaller, banded)["boundary_iou"] < 0.8  # type: ignore[operator]
+    smaller = score(square(200, 66, 66, 68), banded)
+    assert smaller["boundary_iou"] < 0.8  # type: ignore[operator]
+    assert smaller["boundary_f1"] < 0.1  # type: ignore[operator]
+
+
+def test_contour_under_a_wide_band_of_void_is_unknown_to_f1() -> None:
+    banded = square(200, 60, 60, 80)
+    banded[55:145, 55:145] = IGNORE
+    banded[65:135, 65:135] = 1
+    assert score(square(200, 60, 60, 80), banded)["boundary_f1"] is None
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_closing_takes_the_nearest_label_and_no_more(seed: int) -> None:
+    truth = random_maps(seed)[1]
+    truth[2:9, 3:11] = IGNORE
+    closed = boundary.close_void(truth.numpy(), 2.0)
+    labelled = [(y, x) for y, x in np.ndindex(*truth.shape) if truth[y, x] != IGNORE]
+    for pixel in np.ndindex(*truth.shape):
+        distances = {p: math.dist(p, pixel) for p in labelled}
+        nearest = min(distances.values())
+        allowed = {int(truth[p]) for p, d in distances.items() if d == nearest}
+        assert int(closed[pixel]) in (allowed if nearest <= 2.0 else {IGNORE})
 
 
 def test_map_of_void_alone_scores_nothing() -> None:
