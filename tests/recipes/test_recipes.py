@@ -64,9 +64,9 @@ def test_it_has_the_same_digest_once_resolved(name: str, tmp_path: Path) -> None
 
 @every_recipe
 def test_its_names_do_not_clash_with_another(name: str) -> None:
-    """Two recipes that say the same would be one run in two places; quickstart is an alias."""
-    same = [other for other in RECIPES if load_recipe(other).digest() == load_recipe(name).digest()]
-    assert len([other for other in same if other != "quickstart"]) == 1
+    """Two recipes that say the same would be one run in two places."""
+    digest = load_recipe(name).digest()
+    assert [other for other in RECIPES if load_recipe(other).digest() == digest] == [name]
 
 
 @every_recipe
