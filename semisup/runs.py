@@ -31,7 +31,7 @@ from semisup.data.splits import write_split
 from semisup.engine.checkpoint import Checkpoints
 from semisup.engine.evaluate import Evaluation, evaluate, protocol
 from semisup.engine.inference import Inference
-from semisup.engine.loop import Silent, Training, View, make_average, train
+from semisup.engine.loop import Training, make_average, train
 from semisup.engine.result import read_result, write_result
 from semisup.engine.rundir import RunDirectory
 from semisup.engine.runtime import (
@@ -45,6 +45,7 @@ from semisup.engine.runtime import (
 from semisup.engine.selection import Selection
 from semisup.engine.tracker import Tracker
 from semisup.engine.updates import Updates
+from semisup.engine.watch import Silent, View
 from semisup.files import write_atomically, write_text
 from semisup.recipe import Recipe
 from semisup.sheets import draw_panel, draw_sheet

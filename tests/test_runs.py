@@ -25,7 +25,7 @@ from semisup.data.splits import make_split
 from semisup.data.streams import Stream
 from semisup.engine.evaluate import evaluate
 from semisup.engine.inference import Inference
-from semisup.engine.loop import Silent
+from semisup.engine.watch import Silent
 from semisup.errors import CheckpointError, DataError, Interrupted, RecipeError, RunError
 from semisup.recipe import Recipe, build_recipe, load_recipe
 from semisup.reopen import evaluate_run, open_run

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
-from semisup.engine.loop import Record, View
+from semisup.engine.watch import Record, View
 
 
 @contextlib.contextmanager
@@ -44,6 +44,9 @@ class PlainView:
     def phase(self, name: str) -> None:
         """A new phase of the run begins."""
         self._print(f"{name} ...")
+
+    def stepped(self, done: int, steps: int) -> None:
+        """A step was taken: no line for that."""
 
     def logged(self, record: Record) -> None:
         """A log point was reached."""
@@ -108,12 +111,14 @@ class LiveView:
             self._live.stop()
             self._live = None
 
+    def stepped(self, done: int, steps: int) -> None:
+        """A step was taken."""
+        self._bar.update(self._task, completed=done, total=steps)
+
     def logged(self, record: Record) -> None:
         """A log point was reached."""
         self._bar.update(
             self._task,
-            completed=record.step,
-            total=record.steps,
             rate=f"{record.images_per_second:.1f} images/s",
             left=f"{_time_left(record.seconds_left)} left",
         )

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -14,66 +12,17 @@ from torch import Tensor, nn
 
 from semisup.data.streams import Stream, to_device
 from semisup.engine.checkpoint import Checkpoints
+from semisup.engine.meter import Clock, Meter
 from semisup.engine.runtime import Precision, autocast, random_state, restore_random_state
 from semisup.engine.settings import TrainSettings
 from semisup.engine.signals import StopSignal
 from semisup.engine.tracker import Tracker
 from semisup.engine.updates import Updates
+from semisup.engine.watch import Silent, View
 from semisup.errors import CheckpointError, Interrupted, RunError
 from semisup.methods.base import Method
 from semisup.ops.ema import ema_decay, ema_update
 from semisup.types import Batch, Labelled, Progress, Unlabelled
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """What a log point tells.
-
-    Attributes:
-        step: steps done.
-        steps: length of the run.
-        scalars: means since the last log point.
-        images_per_second: training images of all streams.
-        seconds_left: estimate.
-    """
-
-    step: int
-    steps: int
-    scalars: Mapping[str, float]
-    images_per_second: float
-    seconds_left: float
-
-
-class View(Protocol):
-    """Where a person watches a run."""
-
-    def phase(self, name: str) -> None:
-        """A new phase of the run begins, such as "training"."""
-
-    def logged(self, record: Record) -> None:
-        """A log point was reached."""
-
-    def scored(self, scores: Mapping[str, float]) -> None:
-        """The predictor was scored while training."""
-
-    def note(self, text: str) -> None:
-        """Something that a person should know."""
-
-
-class Silent:
-    """A view for nobody."""
-
-    def phase(self, name: str) -> None:
-        """Show nothing."""
-
-    def logged(self, record: Record) -> None:
-        """Show nothing."""
-
-    def scored(self, scores: Mapping[str, float]) -> None:
-        """Show nothing."""
-
-    def note(self, text: str) -> None:
-        """Show nothing."""
 
 
 class Checkup(Protocol):
@@ -154,6 +103,7 @@ def train(run: Training) -> int:
                 scalars, batch = _step(run, batches, Progress(step, steps))
                 meter.add(scalars)
                 done = step + 1
+                run.view.stepped(done, steps)
                 if _due(done, run.settings.log_every, steps):
                     _log(run, tracker, meter, clock, done)
                 if run.checkup is not None and _due(done, run.checkup_every, steps):
@@ -327,87 +277,3 @@ def make_average(method: Method) -> nn.Module:
     """A copy of the predictor that follows it as a moving average."""
     average = copy.deepcopy(method.predictor())
     return average.eval().requires_grad_(False)
-
-
-class Meter:
-    """Means of scalars between log points, summed on the device."""
-
-    def __init__(self) -> None:
-        self._sums: dict[str, Tensor] = {}
-        self._count = 0
-
-    def add(self, scalars: Mapping[str, Tensor]) -> None:
-        """Add one step's scalars."""
-        for name, value in scalars.items():
-            known = self._sums.get(name)
-            wide = value.float()
-            self._sums[name] = wide if known is None else known + wide
-        self._count += 1
-
-    def take(self) -> dict[str, float]:
-        """The means so far, and start anew. Synchronises."""
-        means = {name: float(value) / self._count for name, value in self._sums.items()}
-        self._sums, self._count = {}, 0
-        return means
-
-    def state_dict(self) -> dict[str, Any]:
-        """Sums so far."""
-        return {"sums": dict(self._sums), "count": self._count}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue where `state_dict` left off."""
-        self._sums, self._count = dict(state["sums"]), int(state["count"])
-
-
-class Clock:
-    """Throughput and time left. Pauses (evaluations) do not count.
-
-    Args:
-        start: step at which this process began.
-        steps: length of the run.
-        images: training images a step.
-    """
-
-    def __init__(self, start: int, steps: int, images: int) -> None:
-        self._steps = steps
-        self._images = images
-        self._begin = self._last = time.perf_counter()
-        self._lap = self._begin
-        self._start = self._last_step = start
-
-    def record(self, done: int, scalars: Mapping[str, float]) -> Record:
-        """What the time since the last record tells."""
-        now = time.perf_counter()
-        rate = (done - self._last_step) / max(now - self._last, 1e-9)
-        overall = (done - self._start) / max(now - self._begin, 1e-9)
-        self._last, self._last_step = now, done
-        left = (self._steps - done) / overall if overall else math.inf
-        return Record(done, self._steps, scalars, rate * self._images, left)
-
-    def pause(self) -> _Pause:
-        """A `with` block that the clock does not see."""
-        return _Pause(self)
-
-    def skip(self, seconds: float) -> None:
-        """Forget some seconds."""
-        self._begin += seconds
-        self._last += seconds
-        self._lap += seconds
-
-    def lap(self) -> float:
-        """Seconds since the last call, without pauses."""
-        now = time.perf_counter()
-        passed, self._lap = now - self._lap, now
-        return passed
-
-
-class _Pause:
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._from = 0.0
-
-    def __enter__(self) -> None:
-        self._from = time.perf_counter()
-
-    def __exit__(self, *error: object) -> None:
-        self._clock.skip(time.perf_counter() - self._from)

@@ -29,7 +29,7 @@ from semisup.cli.results import print_result
 from semisup.cli.verification import print_verification
 from semisup.cli.view import LiveView, PlainView
 from semisup.data.verify import Problem, SubsetReport, Verification
-from semisup.engine.loop import Record
+from semisup.engine.watch import Record
 from semisup.errors import Interrupted, RunError
 from semisup.recipe import shipped_recipes
 from semisup.tables import dump_toml
@@ -667,12 +667,14 @@ def test_a_live_view_shows_where_a_run_stands() -> None:
         view.phase("preparing")
         view.note("weights: 12 of [12] loaded")
         view.phase("training")
+        view.stepped(50, 200)
         view.logged(Record(50, 200, {"loss_segmentation": 0.123456}, 81.26, 75.2))
+        view.stepped(53, 200)
         view.scored({"val/miou": 0.4321})
         with console.capture() as capture:
             console.print(view._render())
     shown = capture.get()
-    for text in ("50/200", "81.3 images/s", "0:01:15 left", "0.1235", "val/miou 0.4321", "0-s0"):
+    for text in ("53/200", "81.3 images/s", "0:01:15 left", "0.1235", "val/miou 0.4321", "0-s0"):
         assert text in shown
     written = console.file.getvalue()  # type: ignore[attr-defined]
     assert "weights: 12 of [12] loaded" in written
@@ -682,6 +684,7 @@ def test_a_plain_view_writes_one_line_an_event() -> None:
     console = Console(file=io.StringIO(), width=20)
     view = PlainView(console)
     view.phase("training")
+    view.stepped(50, 200)
     view.logged(Record(50, 200, {"loss_segmentation": 0.123456, "lr/[x]": 1e-4}, 81.26, 3675.0))
     view.scored({"val/miou": 0.4321, "val_iou/cat": 0.5})
     view.note("[note]")

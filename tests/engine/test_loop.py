@@ -17,11 +17,13 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from semisup.engine import loop
+from semisup.engine import loop, meter
 from semisup.engine.checkpoint import save_state
-from semisup.engine.loop import Clock, Meter, Record, Silent, Training, train
+from semisup.engine.loop import Training, train
+from semisup.engine.meter import Clock, Meter
 from semisup.engine.rundir import RunDirectory
 from semisup.engine.signals import StopSignal
+from semisup.engine.watch import Record, Silent
 from semisup.errors import CheckpointError, Interrupted, RunError
 from semisup.types import Progress
 
@@ -459,7 +461,7 @@ def test_training_learns(training: Build, tmp_path: Path) -> None:
 
 def test_a_clock_does_not_see_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr(loop.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(meter.time, "perf_counter", lambda: now[0])
     clock = Clock(start=10, steps=40, images=8)
     now[0] += 5
     record = clock.record(20, {})

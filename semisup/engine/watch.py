@@ -1,0 +1,64 @@
+"""What a run tells whoever watches it; the terminal's views implement it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What a log point tells.
+
+    Attributes:
+        step: steps done.
+        steps: length of the run.
+        scalars: means since the last log point.
+        images_per_second: training images of all streams.
+        seconds_left: estimate.
+    """
+
+    step: int
+    steps: int
+    scalars: Mapping[str, float]
+    images_per_second: float
+    seconds_left: float
+
+
+class View(Protocol):
+    """Where a person watches a run."""
+
+    def phase(self, name: str) -> None:
+        """A new phase of the run begins, such as "training"."""
+
+    def stepped(self, done: int, steps: int) -> None:
+        """A step was taken. Nothing of it may be read from the device."""
+
+    def logged(self, record: Record) -> None:
+        """A log point was reached."""
+
+    def scored(self, scores: Mapping[str, float]) -> None:
+        """The predictor was scored while training."""
+
+    def note(self, text: str) -> None:
+        """Something that a person should know."""
+
+
+class Silent:
+    """A view for nobody."""
+
+    def phase(self, name: str) -> None:
+        """Show nothing."""
+
+    def stepped(self, done: int, steps: int) -> None:
+        """Show nothing."""
+
+    def logged(self, record: Record) -> None:
+        """Show nothing."""
+
+    def scored(self, scores: Mapping[str, float]) -> None:
+        """Show nothing."""
+
+    def note(self, text: str) -> None:
+        """Show nothing."""
