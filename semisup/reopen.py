@@ -78,7 +78,14 @@ def open_run(folder: Path, device: torch.device, changes: Sequence[str] = ()) ->
     Raises:
         RunError: no run lies there, or it is not finished.
         CheckpointError: the weights are damaged or of another network.
+        RecipeError: a change of anything but [eval].
     """
+    for change in changes:
+        if not change.startswith("eval."):
+            raise RecipeError(
+                f"--set {change}: a finished run can be scored in another way but not changed; "
+                "only eval.* can be set."
+            )
     directory = RunDirectory(folder)
     result = read_result(directory.result)
     if result is None:
@@ -128,12 +135,6 @@ def evaluate_run(
     Raises:
         RecipeError: a change of anything but [eval].
     """
-    for change in changes:
-        if not change.startswith("eval."):
-            raise RecipeError(
-                f"--set {change}: a finished run can be scored in another way but not changed; "
-                "only eval.* can be set."
-            )
     opened = open_run(folder, device, changes)
     reported = open_reported(opened.recipe, place, subset)
     began = time.perf_counter()

@@ -22,28 +22,11 @@ changes = click.option(
     help="Change a key of the recipe, such as data.split=1/4; may be repeated.",
 )
 
-
-def _only_protocol(
-    context: click.Context, parameter: click.Parameter, changes: tuple[str, ...]
-) -> tuple[str, ...]:
-    """A finished run is what it is; how it is shown images and scored may change."""
-    from semisup.errors import RecipeError
-
-    for change in changes:
-        if not change.startswith("eval."):
-            raise RecipeError(
-                f"--set {change}: a finished run can be scored in another way but not changed; "
-                "only eval.* can be set."
-            )
-    return changes
-
-
 protocol_changes = click.option(
     "--set",
     "changes",
     metavar="KEY=VALUE",
     multiple=True,
-    callback=_only_protocol,
     help="Change a key of [eval], such as eval.flip=true; may be repeated.",
 )
 
