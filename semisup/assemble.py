@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from semisup.catalog import DATASETS, create_dataset, create_method, create_model
 from semisup.data.base import SegmentationData
 from semisup.data.splits import Split, hold_out, make_split
 from semisup.data.streams import Stream
 from semisup.data.transforms import WeakView
+from semisup.engine.runtime import usable_cores
 from semisup.errors import RecipeError
 from semisup.methods.base import Method
 from semisup.models.base import Segmenter
 from semisup.models.weights import load_weights
+from semisup.ops import ranks
 from semisup.recipe import Recipe
 
 
@@ -134,6 +136,8 @@ def stream_builder(
         "seed": recipe.train.seed,
         "view": view,
         "workers": worker_count(settings.workers),
+        "rank": ranks.rank(),
+        "world": ranks.world(),
     }
     kinds: dict[str, Callable[..., Stream]] = {
         "labelled": functools.partial(
@@ -161,11 +165,22 @@ def worker_count(workers: int | str) -> int:
     """Processes that decode, for each stream: a quarter of the cores, 1 to 8, unless stated."""
     if isinstance(workers, int):
         return workers
-    return max(1, min(8, (os.cpu_count() or 1) // 4))
+    return max(1, min(8, usable_cores() // 4))
 
 
 def prepare_networks(method: Method, recipe: Recipe, device: torch.device) -> None:
-    """Move the networks to the device, in the recipe's memory format, compiled if it says so."""
+    """Move the networks to the device, in the recipe's memory format, compiled if it says so.
+
+    Raises:
+        RecipeError: batch norm over several processes is wanted where torch has none.
+    """
+    if recipe.train.sync_batch_norm and ranks.world() > 1:
+        if device.type != "cuda":
+            raise RecipeError(
+                "train.sync_batch_norm needs a GPU: torch's SyncBatchNorm has no form for the CPU. "
+                "Set it to false, or train in one process."
+            )
+        nn.SyncBatchNorm.convert_sync_batchnorm(method)  # type: ignore[no-untyped-call]
     method.to(device)
     if recipe.train.channels_last:
         method.to(memory_format=torch.channels_last)

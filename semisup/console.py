@@ -5,6 +5,7 @@ Both go to standard error: standard output stays clean for results and `--json`.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
@@ -12,18 +13,23 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
+def is_first_process() -> bool:
+    """Whether this process is the only one of its run, or the first of those torchrun started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def track(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
     """Go through `items` and show how far the work has come.
 
     A bar with the time left on a terminal; nothing on a stream that is no terminal, where a bar
-    would fill the log.
+    would fill the log, and nothing from any but the first of the processes of a run.
 
     Args:
         items: what to go through.
         description: what is being done, such as "making scenes".
         total: number of items, where `items` has no length.
     """
-    if not sys.stderr.isatty():
+    if not sys.stderr.isatty() or not is_first_process():
         yield from items
         return
     from rich.console import Console  # slow to import; only where there is a terminal

@@ -12,7 +12,13 @@ from collections.abc import Iterable
 
 
 class SemisupError(Exception):
-    """What went wrong, where, and the remedy, in one line."""
+    """What went wrong, where, and the remedy, in one line.
+
+    Attributes:
+        told: whether another process of the same run says it already.
+    """
+
+    told = False
 
 
 class RecipeError(SemisupError):

@@ -26,13 +26,17 @@ from semisup.engine.settings import (
     TrainSettings,
 )
 from semisup.errors import RecipeError, suggest
-from semisup.tables import dump_toml, flatten, parse_change, read_toml, unflatten
+from semisup.files import is_file
+from semisup.tables import dump_toml, flatten, parse_change, read_toml, shown, unflatten
 
 S = TypeVar("S", bound=BaseModel)
 
+DEEPEST = 20
+"""Recipes over one another."""
+
 TABLES = ("data", "model", "method", "optim", "train", "eval")
 
-_PLACES = ("data.root", "data.workers", "train.seed")
+_PLACES = ("data.root", "data.workers", "data.cache", "train.seed")
 """Keys that do not change what is trained, or are told apart otherwise (the seed)."""
 
 _CATALOGUES: dict[str, Mapping[str, type]] = {
@@ -78,6 +82,8 @@ class DataSettings(Settings):
     """Unlabelled images in a batch, where the method reads them."""
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
     """Processes that decode, for each stream; any number gives the same bits."""
+    cache: Annotated[int, Field(ge=0)] = 0
+    """MiB of memory in which decoded images and masks are kept; 0: none. Gives the same bits."""
 
 
 class ModelSettings(Settings):
@@ -142,7 +148,7 @@ class Recipe:
             ("model.weights", self.model.weights),
             ("data.split", split.removeprefix("file:") if split.startswith("file:") else ""),
         ):
-            if name and Path(name).is_file():
+            if name and is_file(Path(name)):
                 with Path(name).open("rb") as file:
                     flat[key] = hashlib.file_digest(file, "sha256").hexdigest()
         text = json.dumps(flat, sort_keys=True)
@@ -177,13 +183,13 @@ def find_recipe(name: str) -> Path:
     """
     if name.endswith(".toml"):
         path = Path(name)
-        if not path.is_file():
+        if not is_file(path):
             raise RecipeError(f"recipe {name}: there is no such file. Check the path.")
         return path
     known = shipped_recipes()
     if name not in known:
         raise RecipeError(
-            f"no recipe is called '{name}'.{suggest(name, known)} A file must end in .toml."
+            f"no recipe is called {name!r}.{suggest(name, known)} A file must end in .toml."
         )
     return known[name]
 
@@ -311,9 +317,11 @@ def _split_options(
     """One table that holds our own keys and the options of the class that it names."""
     content = tables.get(table, {})
     if not isinstance(content, Mapping) or "name" not in content:
-        raise RecipeError(f"recipe {recipe}: '{table}.name' is missing.")
+        raise RecipeError(
+            f"recipe {recipe}: '{table}.name' is missing.{suggest('', catalogue)}"
+        )
     try:
-        cls: type = find(catalogue, kind, str(content["name"]))
+        cls: type = find(catalogue, kind, shown(str(content["name"])))
     except RecipeError as error:
         raise RecipeError(f"recipe {recipe}: {error}") from None
     options = options_schema(cls)
@@ -330,6 +338,8 @@ def _read_with_parents(path: Path, seen: tuple[Path, ...]) -> Stated:
     if path in seen:
         circle = " -> ".join(p.name for p in (*seen, path))
         raise RecipeError(f"recipe {path}: 'extends' goes round in a circle: {circle}.")
+    if len(seen) == DEEPEST:
+        raise RecipeError(f"recipe {path}: 'extends' is {DEEPEST} recipes deep. Copy what it says.")
     own = read_toml(path)
     parent = own.pop("extends", None)
     stated = _state(own, path.name)
@@ -337,8 +347,10 @@ def _read_with_parents(path: Path, seen: tuple[Path, ...]) -> Stated:
         return stated
     if not isinstance(parent, str):
         raise RecipeError(f"recipe {path}: 'extends' must be one name, not {parent!r}.")
-    beside = path.parent / parent
-    found = beside if parent.endswith(".toml") else find_recipe(parent)
-    if not found.is_file():
-        raise RecipeError(f"recipe {path}: extends {parent}, which is not there.")
+    try:
+        found = path.parent / parent if parent.endswith(".toml") else find_recipe(parent)
+    except RecipeError as error:
+        raise RecipeError(f"recipe {path}: {error}") from None
+    if not is_file(found):
+        raise RecipeError(f"recipe {path}: extends {shown(parent)}, which is not there.")
     return overlay(_read_with_parents(found, (*seen, path)), stated)

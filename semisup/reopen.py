@@ -20,8 +20,15 @@ from semisup.engine.evaluate import evaluate, protocol
 from semisup.engine.inference import Inference
 from semisup.engine.result import read_result, write_result
 from semisup.engine.rundir import RunDirectory
-from semisup.engine.runtime import device_name, git_state, resolve_precision, versions
+from semisup.engine.runtime import (
+    device_name,
+    git_state,
+    resolve_precision,
+    settle_on,
+    versions,
+)
 from semisup.errors import CheckpointError, RecipeError, RunError
+from semisup.ops import ranks
 from semisup.recipe import Recipe, load_recipe
 
 
@@ -135,8 +142,9 @@ def evaluate_run(
     Raises:
         RecipeError: a change of anything but [eval].
     """
+    settle_on(device)
     opened = open_run(folder, device, changes)
-    reported = open_reported(opened.recipe, place, subset)
+    reported = ranks.first_before_others(lambda: open_reported(opened.recipe, place, subset))
     began = time.perf_counter()
     inference = opened.inference(device)
     scored = evaluate(inference, reported)
@@ -162,5 +170,5 @@ def evaluate_run(
     }
     digest = hashlib.sha256(json.dumps(block, sort_keys=True).encode()).hexdigest()[:8]
     path = folder / f"result-{reported.subset}-{digest}.json"
-    write_result(path, result)
+    ranks.from_first(lambda: write_result(path, result))
     return result, path

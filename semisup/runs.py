@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import hashlib
 import json
@@ -36,17 +37,21 @@ from semisup.engine.result import read_result, write_result
 from semisup.engine.rundir import RunDirectory
 from semisup.engine.runtime import (
     Precision,
+    deterministic,
     device_name,
     git_state,
     resolve_precision,
     seed_everything,
+    seed_rank,
+    settle_on,
     versions,
 )
 from semisup.engine.selection import Selection
-from semisup.engine.tracker import Tracker
+from semisup.engine.tracker import Tracker, Untracked
 from semisup.engine.updates import Updates
 from semisup.engine.watch import Silent, View
 from semisup.files import write_atomically, write_text
+from semisup.ops import ranks
 from semisup.recipe import Recipe
 from semisup.sheets import draw_panel, draw_sheet
 from semisup.tables import flatten
@@ -67,6 +72,28 @@ class Finished:
     fresh: bool
 
 
+@dataclass(frozen=True)
+class Job:
+    """What a recipe has become on this machine.
+
+    Attributes:
+        data: the set that is trained on.
+        reported: the set that is reported on.
+    """
+
+    recipe: Recipe
+    directory: RunDirectory
+    data: SegmentationData
+    reported: SegmentationData
+    labels: Labels
+    device: torch.device
+    precision: Precision
+
+    def inference(self, predictor: nn.Module) -> Inference:
+        """`predictor` under the recipe's protocol."""
+        return Inference(predictor, self.recipe.eval, self.device, self.precision)
+
+
 def run_recipe(
     recipe: Recipe,
     place: Place,
@@ -76,6 +103,8 @@ def run_recipe(
     command: Sequence[str] = (),
 ) -> Finished:
     """Train, score and record; goes on where an earlier call was stopped.
+
+    The processes of one run (see `ops.ranks.joined`) all call this; the first alone writes.
 
     Args:
         recipe: what to run.
@@ -89,67 +118,58 @@ def run_recipe(
     """
     view = view or Silent()
     directory = RunDirectory(place.run_folder(recipe))
-    known = read_result(directory.result)
+    known = ranks.from_first(lambda: read_result(directory.result))
     if known is not None:
         return Finished(directory.path, known, fresh=False)
     view.phase("preparing")
-    data, reported = open_data(recipe, place), open_reported(recipe, place)
-    labels = split_labels(recipe, data)
-    run, selection, notes = _training(recipe, directory, data, reported, labels, device, view)
-    started_from = pretraining(recipe)
-    with directory:
+    settle_on(device)
+    job = ranks.first_before_others(lambda: _job(recipe, place, directory, device))
+    with deterministic(recipe.train.deterministic), contextlib.ExitStack() as stack:
+        run, selection, notes = _training(job, view)
+        started_from = pretraining(recipe)  # now: the file may change while the run goes on
+        ranks.from_first(lambda: _start(stack, job, command, notes))
         for note in notes:
             view.note(note)
-        _record_start(directory, recipe, labels, device, command, notes)
         train(run)
         view.phase("scoring")
-        outcome = _score(recipe, run, selection, labels, reported)
-        _export(directory, outcome, recipe)
-        _track(recipe, run, outcome.selected)
-        result = _result(recipe, run, outcome, labels, reported, started_from)
-        write_result(directory.result, result)
-        draw_sheet(
-            directory.pictures / "sheet.png",
-            _inference(recipe, run, outcome.predictor),
-            reported,
-            outcome.selected,
-            run.method,
-            count=recipe.eval.pictures,
-        )
+        outcome = _score(job, run, selection)
+        result = ranks.from_first(lambda: _record_end(job, run, outcome, started_from))
     return Finished(directory.path, result, fresh=True)
 
 
-def _training(
-    recipe: Recipe,
-    directory: RunDirectory,
-    data: SegmentationData,
-    reported: SegmentationData,
-    labels: Labels,
-    device: torch.device,
-    view: View,
-) -> tuple[Training, Selection | None, list[str]]:
-    """All that the loop works on."""
+def _job(recipe: Recipe, place: Place, directory: RunDirectory, device: torch.device) -> Job:
+    data, reported = open_data(recipe, place), open_reported(recipe, place)
+    labels = split_labels(recipe, data)
     precision = resolve_precision(recipe.train.precision, device)
+    return Job(recipe, directory, data, reported, labels, device, precision)
+
+
+def _training(job: Job, view: View) -> tuple[Training, Selection | None, list[str]]:
+    """All that the loop works on."""
+    recipe, directory, data = job.recipe, job.directory, job.data
     seed_everything(recipe.train.seed)
     method, notes = build_method(recipe, data.num_classes)
-    prepare_networks(method, recipe, device)
+    seed_rank(recipe.train.seed)
+    prepare_networks(method, recipe, job.device)
     updates = Updates(
         method.players(),
         recipe.optim,
-        precision=precision,
+        precision=job.precision,
         accumulate=recipe.train.accumulate,
         clip=recipe.train.clip,
     )
-    selection = _selection(recipe, directory, data, reported, labels, device, precision)
+    selection = _selection(job)
     run = Training(
         method=method,
         updates=updates,
-        streams=stream_builder(recipe, data, labels.training, method),
+        streams=stream_builder(recipe, data, job.labels.training, method),
         settings=recipe.train,
-        device=device,
-        precision=precision,
+        device=job.device,
+        precision=job.precision,
         checkpoints=Checkpoints(directory.checkpoints),
-        tracker=lambda step: Tracker(directory, step),
+        tracker=lambda step, checked: (
+            Tracker(directory, step, checked) if ranks.is_first() else Untracked()
+        ),
         fingerprint=recipe.digest(),
         checkup=selection,
         checkup_every=recipe.eval.every,
@@ -160,42 +180,33 @@ def _training(
     return run, selection, notes
 
 
-def _selection(
-    recipe: Recipe,
-    directory: RunDirectory,
-    data: SegmentationData,
-    reported: SegmentationData,
-    labels: Labels,
-    device: torch.device,
-    precision: Precision,
-) -> Selection | None:
+def _selection(job: Job) -> Selection | None:
     """Choose on held-out images where there are some; else only watch the reported ones."""
-    if labels.held_out:
-        keep = directory.checkpoints
-        return Selection(data, labels.held_out, "held_out", keep, recipe.eval, device, precision)
-    if recipe.eval.every:
-        return Selection(
-            reported, reported.ids, reported.subset, None, recipe.eval, device, precision
-        )
+    settings, reported = job.recipe.eval, job.reported
+    on = (settings, job.device, job.precision)
+    if job.labels.held_out:
+        keep = job.directory.checkpoints
+        return Selection(job.data, job.labels.held_out, "held_out", keep, *on)
+    if settings.every:
+        return Selection(reported, reported.ids, reported.subset, None, *on)
     return None
 
 
-def _record_start(
-    directory: RunDirectory,
-    recipe: Recipe,
-    labels: Labels,
-    device: torch.device,
-    command: Sequence[str],
-    notes: Sequence[str],
+def _start(
+    stack: contextlib.ExitStack, job: Job, command: Sequence[str], notes: Sequence[str]
 ) -> None:
+    """Take the folder, until `stack` is closed, and record how the run was started."""
+    directory, recipe = job.directory, job.recipe
+    stack.enter_context(directory)
     write_text(directory.recipe, recipe.to_toml())
-    write_split(directory.split, labels.split)
+    write_split(directory.split, job.labels.split)
     facts = {
         "command": list(command) or sys.argv,
         "git": git_state(),
         "versions": versions(),
-        "device": device_name(device),
-        "split": describe_split(labels),
+        "device": device_name(job.device),
+        "processes": ranks.world(),
+        "split": describe_split(job.labels),
         "weights": list(notes),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
@@ -239,38 +250,43 @@ class Outcome:
     seconds: float
 
 
-def _score(
-    recipe: Recipe,
-    run: Training,
-    selection: Selection | None,
-    labels: Labels,
-    reported: SegmentationData,
-) -> Outcome:
+def _score(job: Job, run: Training, selection: Selection | None) -> Outcome:
     """Score the last predictor and, where one was selected before it, that one."""
     began = time.perf_counter()
-    predictor, step, rule = run.predictor(), recipe.train.steps, "last checkpoint"
-    last = selected = evaluate(_inference(recipe, run, predictor), reported)
-    if labels.held_out:
+    predictor, step, rule = run.predictor(), job.recipe.train.steps, "last checkpoint"
+    last = selected = evaluate(job.inference(predictor), job.reported)
+    if job.labels.held_out:
         assert selection is not None
-        rule = f"best on {len(labels.held_out)} held-out labelled training images"
+        rule = f"best on {len(job.labels.held_out)} held-out labelled training images"
         if selection.best_step < step:
             step = selection.best_step
             predictor = copy.deepcopy(predictor)
-            predictor.load_state_dict(selection.best())
-            selected = evaluate(_inference(recipe, run, predictor), reported)
+            predictor.load_state_dict(ranks.from_first(selection.best))
+            selected = evaluate(job.inference(predictor), job.reported)
     return Outcome(predictor, step, rule, selected, last, time.perf_counter() - began)
 
 
-def _result(
-    recipe: Recipe,
-    run: Training,
-    outcome: Outcome,
-    labels: Labels,
-    reported: SegmentationData,
-    started_from: str,
-) -> dict[str, Any]:
+def _record_end(job: Job, run: Training, outcome: Outcome, started_from: str) -> dict[str, Any]:
+    """Write the predictor, the result, the last scalars and the picture sheet."""
+    directory, recipe = job.directory, job.recipe
+    _export(directory, outcome, recipe)
+    _track(recipe, run, outcome.selected)
+    result = _result(job, run, outcome, started_from)
+    write_result(directory.result, result)
+    draw_sheet(
+        directory.pictures / "sheet.png",
+        job.inference(outcome.predictor),
+        job.reported,
+        outcome.selected,
+        run.method,
+        count=recipe.eval.pictures,
+    )
+    return result
+
+
+def _result(job: Job, run: Training, outcome: Outcome, started_from: str) -> dict[str, Any]:
     """The content of the result file."""
-    selected = outcome.selected
+    recipe, selected = job.recipe, outcome.selected
     return {
         "recipe": recipe.name,
         "scores": {"selected": selected.summary(), "last": outcome.last.summary()},
@@ -278,14 +294,14 @@ def _result(
         "confusion": selected.confusion.tolist(),
         "protocol": protocol(
             recipe.eval,
-            reported,
+            job.reported,
             selected.ids,
             pretraining=started_from,
             selection=outcome.rule,
-            precision=run.precision,
+            precision=job.precision,
         ),
-        "split": describe_split(labels),
-        "palette": [list(colour) for colour in reported.palette],
+        "split": describe_split(job.labels),
+        "palette": [list(colour) for colour in job.reported.palette],
         "seed": recipe.train.seed,
         "checkpoint": {
             "rule": outcome.rule,
@@ -295,8 +311,9 @@ def _result(
         "recipe_hash": recipe.digest(),
         "git": git_state(),
         "versions": versions(),
-        "device": device_name(run.device),
-        "precision": run.precision,
+        "device": device_name(job.device),
+        "processes": ranks.world(),
+        "precision": job.precision,
         "time": {
             "train_seconds": round(run.seconds, 1),
             "score_seconds": round(outcome.seconds, 1),
@@ -304,16 +321,12 @@ def _result(
     }
 
 
-def _inference(recipe: Recipe, run: Training, predictor: nn.Module) -> Inference:
-    return Inference(predictor, recipe.eval, run.device, run.precision)
-
-
 def _track(recipe: Recipe, run: Training, scored: Evaluation) -> None:
     """The final scores for TensorBoard."""
     from semisup.engine.pictures import confusion_figure
 
     step = recipe.train.steps
-    tracker = run.tracker(step)
+    tracker = run.tracker(step, step)
     values = {f"score/{k}": v for k, v in scored.summary().items() if isinstance(v, float)}
     per_class = {
         f"score_iou/{name}": row["iou"]

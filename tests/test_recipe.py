@@ -416,13 +416,16 @@ def digest(name: str, *changes: str) -> str:
     return load_recipe(name, changes).digest()
 
 
-@pytest.mark.parametrize("change", ["train.seed=7", "data.root=/elsewhere", "data.workers=3"])
+@pytest.mark.parametrize(
+    "change", ["train.seed=7", "data.root=/elsewhere", "data.workers=3", "data.cache=9"]
+)
 def test_the_digest_does_not_know_seed_folder_and_workers(change: str, write: Write) -> None:
     assert digest(write(), change) == digest(write())
 
 
 def test_the_digest_knows_every_other_key(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     base = load_recipe(write())
+    places = ("train.seed", "data.root", "data.workers", "data.cache")
     known = {base.digest()}
     resolved = base.resolved()
     for key, value in flatten(resolved).items():
@@ -430,7 +433,7 @@ def test_the_digest_knows_every_other_key(write: Write, monkeypatch: pytest.Monk
         with monkeypatch.context() as patch:
             patch.setattr(Recipe, "resolved", lambda _, tables=changed: tables)
             found = base.digest()
-        assert (found in known) is (key in ("train.seed", "data.root", "data.workers")), key
+        assert (found in known) is (key in places), key
         known.add(found)
     assert len(known) > 40
 

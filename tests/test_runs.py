@@ -148,6 +148,7 @@ def test_the_result_states_all_that_it_depends_on(
         "git",
         "versions",
         "device",
+        "processes",
         "precision",
         "time",
     }

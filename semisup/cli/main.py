@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sys
+import time
+from pathlib import Path
 from typing import Any
 
 import click
@@ -39,7 +43,9 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except SemisupError as error:
-            click.echo(f"semisup: {error}", err=True)
+            if not error.told:
+                click.echo(f"semisup{_which_process()}: {error}", err=True)
+            _tell_torchrun(error)
             sys.exit(error.exit_code if isinstance(error, Interrupted) else 1)
         except KeyboardInterrupt:  # outside of training, where there is nothing to save
             click.echo("semisup: interrupted.", err=True)
@@ -47,6 +53,23 @@ class Commands(click.Group):
         except BrokenPipeError:  # the reader of a pipe, such as head, has left
             sys.stderr.close()
             sys.exit(0)
+
+
+def _which_process() -> str:
+    """Tells apart what several processes of one run say."""
+    return f" (rank {os.environ['RANK']})" if "RANK" in os.environ else ""
+
+
+def _tell_torchrun(error: SemisupError) -> None:
+    """Leave the line where torchrun looks for the reason why a process of its has ended.
+
+    In the form that torchrun's own `record` writes, which has a traceback in place of the line.
+    """
+    path = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    if path:
+        told = {"py_callstack": str(error), "timestamp": str(int(time.time()))}
+        message = {"message": {"message": str(error), "extraInfo": told}}
+        Path(path).write_text(json.dumps(message), encoding="utf-8")
 
 
 @click.group(

@@ -18,6 +18,7 @@ Examples:
   semisup run quickstart
   semisup run quickstart --seed 1 --set data.split=1/4
   semisup run my_recipe.toml --device cuda:0 --data-root /data
+  torchrun --nproc-per-node 2 -m semisup run my_recipe.toml
 """
 )
 @click.argument("recipe")
@@ -43,11 +44,14 @@ def run(
     """Train a RECIPE, score it, and record the result.
 
     RECIPE is the name of a shipped recipe or a .toml file. The same command goes on where an
-    earlier one was stopped, and prints the result of a run that is finished.
+    earlier one was stopped, and prints the result of a run that is finished. Under torchrun several
+    processes share each batch; the first of them prints and writes.
     """
     from semisup.cli.results import print_result
     from semisup.cli.view import make_view
+    from semisup.console import is_first_process
     from semisup.engine.runtime import resolve_device
+    from semisup.ops.ranks import joined
     from semisup.recipe import load_recipe
     from semisup.runs import run_recipe
 
@@ -58,8 +62,11 @@ def run(
         overrides["model.weights"] = (str(weights), "--weights")
     loaded = load_recipe(recipe, changes, overrides=overrides)
     place = options.place(data_root, out)
-    with make_view(loaded.name, place.run_folder(loaded)) as view:
-        done = run_recipe(loaded, place, resolve_device(device), view=view, command=sys.argv)
+    where = resolve_device(device)
+    with make_view(loaded.name, place.run_folder(loaded)) as view, joined(where):
+        done = run_recipe(loaded, place, where, view=view, command=sys.argv)
+    if not is_first_process():
+        return
     if not done.fresh:
         click.echo(f"This run was finished before: {done.folder}")
     print_result(done.result, done.folder)
@@ -71,6 +78,7 @@ Examples:
   semisup evaluate quickstart
   semisup evaluate quickstart --seed 1
   semisup evaluate runs/quickstart/0123456789-s0 --subset test --set eval.flip=true
+  torchrun --nproc-per-node 2 -m semisup evaluate quickstart
 """
 )
 @click.argument("run")
@@ -97,12 +105,18 @@ def evaluate(
     [eval] can be changed. The result is kept in the run's folder, under a name of its own.
     """
     from semisup.cli.results import print_result
+    from semisup.console import is_first_process
     from semisup.engine.runtime import resolve_device
+    from semisup.ops.ranks import joined
     from semisup.reopen import evaluate_run
 
     folder = options.find_run(run, out, seed)
     place = options.place(data_root, out)
-    result, path = evaluate_run(folder, place, resolve_device(device), subset, changes)
+    where = resolve_device(device)
+    with joined(where):
+        result, path = evaluate_run(folder, place, where, subset, changes)
+    if not is_first_process():
+        return
     if as_json:
         click.echo(json.dumps(result, indent=1))
         return

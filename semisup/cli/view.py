@@ -14,12 +14,16 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
-from semisup.engine.watch import Record, View
+from semisup.console import is_first_process
+from semisup.engine.watch import Record, Silent, View
 
 
 @contextlib.contextmanager
 def make_view(recipe: str, folder: Path) -> Iterator[View]:
-    """The view that fits where standard error goes."""
+    """The view that fits where standard error goes; none but in the first process of a run."""
+    if not is_first_process():
+        yield Silent()
+        return
     console = Console(stderr=True, highlight=False)
     if not sys.stderr.isatty():
         yield PlainView(console)

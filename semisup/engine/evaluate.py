@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,12 +26,18 @@ from semisup.metrics.confusion import (
     label_map,
     scores,
 )
+from semisup.ops.ranks import gather, rank, sum_over_ranks, world
 
 BOOTSTRAP_SEED = 0
 BOOTSTRAP_RESAMPLES = 1000
 
 _BATCH_PIXELS = 1 << 18
 """Images of equal size are predicted together up to this many pixels."""
+
+_BLOCK = 16
+"""Images that follow one another and go to one process. Only images of one block are predicted
+together: sums of floats differ with the size of a batch, and a score must not depend on how many
+processes counted it."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +95,7 @@ def evaluate(
     boundary: bool | None = None,
     description: str = "scoring",
 ) -> Evaluation:
-    """Score a predictor; each image counts exactly once.
+    """Score a predictor; each image counts exactly once, however many processes share the work.
 
     Args:
         inference: the predictor with its protocol.
@@ -103,49 +110,90 @@ def evaluate(
     chosen = tuple(data.ids if ids is None else ids)
     if not chosen:
         raise DataError(f"{data.name} {data.subset}: there is no image to score.")
-    total = torch.zeros(data.num_classes, data.num_classes, dtype=torch.int64)
-    total = total.to(inference.device)
-    counts: list[Tensor] = []
     wanted = inference.settings.boundary if boundary is None else boundary
-    edges = BoundaryScores(data.num_classes) if wanted else None
-    for images, masks in _batches(track(_read_ahead(data, chosen), description, len(chosen))):
-        labels = label_map(inference(images))
-        for label, mask in zip(labels, masks, strict=True):
-            confusion = confusion_matrix(label, mask.to(label.device), data.num_classes)
-            total += confusion
-            counts.append(image_counts(confusion))
-            if edges is not None:
-                edges.add(label, mask)
-    if not total.any():
+    tally = _Tally(len(chosen), data.num_classes, inference.device, wanted)
+    share = _share(len(chosen))
+    pairs = _read_ahead(data, [chosen[place] for place in share])
+    pairs = track(pairs, description, len(share))
+    for places, images, masks in _batches(zip(share, pairs, strict=True)):
+        tally.add(places, label_map(inference(images)), masks)
+    tally.join()
+    if not tally.confusion.any():
         raise DataError(f"{data.name} {data.subset}: every pixel is void; there is none to score.")
     absent = inference.settings.absent
-    per_image = torch.stack(counts).cpu()
+    per_image = tally.counts.cpu()
     return Evaluation(
-        scores=scores(total, absent=absent),
+        scores=scores(tally.confusion, absent=absent),
         interval=bootstrap_interval(
             per_image, seed=BOOTSTRAP_SEED, resamples=BOOTSTRAP_RESAMPLES, absent=absent
         ),
-        boundary=edges.result() if edges is not None else {},
-        confusion=total.cpu(),
+        boundary=tally.edges.result() if tally.edges is not None else {},
+        confusion=tally.confusion.cpu(),
         counts=per_image,
         ids=chosen,
         classes=data.classes,
     )
 
 
-def _batches(pairs: Iterable[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, list[Tensor]]]:
-    """Images of equal size that follow one another, together."""
-    images: list[Tensor] = []
-    masks: list[Tensor] = []
-    for image, mask in pairs:
-        pixels = image.shape[-2] * image.shape[-1]
-        full = (len(images) + 1) * pixels > _BATCH_PIXELS
-        if images and (full or image.shape != images[0].shape):
-            yield torch.stack(images), masks
-            images, masks = [], []
-        images.append(image)
-        masks.append(mask)
-    yield torch.stack(images), masks
+class _Tally:
+    """What is counted of the images of one process, and then of all."""
+
+    def __init__(self, images: int, num_classes: int, device: torch.device, edges: bool) -> None:
+        self.confusion = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device)
+        self.counts = torch.zeros(images, num_classes, 3, dtype=torch.int64, device=device)
+        self.edges = BoundaryScores(num_classes) if edges else None
+
+    def add(self, places: Sequence[int], labels: Tensor, masks: Sequence[Tensor]) -> None:
+        """Count some images.
+
+        Args:
+            places: of each image in the set.
+            labels: BHW uint8.
+            masks: B masks, HW uint8.
+        """
+        for place, label, mask in zip(places, labels, masks, strict=True):
+            confusion = confusion_matrix(label, mask.to(label.device), len(self.confusion))
+            self.confusion += confusion
+            self.counts[place] = image_counts(confusion)
+            if self.edges is not None:
+                self.edges.add(label, mask)
+
+    def join(self) -> None:
+        """Take in what the other processes have counted; all of them then hold the same."""
+        self.confusion = sum_over_ranks(self.confusion)
+        self.counts = sum_over_ranks(self.counts)
+        if self.edges is not None and world() > 1:
+            joined = BoundaryScores(len(self.confusion))
+            for part in gather(self.edges):
+                joined.merge(part)
+            self.edges = joined
+
+
+def _share(images: int) -> list[int]:
+    """Which of the images this process scores: every `world`-th block."""
+    return [place for place in range(images) if place // _BLOCK % world() == rank()]
+
+
+def _batches(
+    pairs: Iterable[tuple[int, tuple[Tensor, Tensor]]],
+) -> Iterator[tuple[list[int], Tensor, list[Tensor]]]:
+    """Places, images and masks of images of one size and one block that follow one another."""
+    waiting: list[tuple[int, Tensor, Tensor]] = []
+
+    def batch() -> tuple[list[int], Tensor, list[Tensor]]:
+        places, images, masks = zip(*waiting, strict=True)
+        waiting.clear()
+        return list(places), torch.stack(images), list(masks)
+
+    for place, (image, mask) in pairs:
+        if waiting:
+            before, first, _ = waiting[-1]
+            full = (len(waiting) + 1) * mask.numel() > _BATCH_PIXELS
+            if full or image.shape != first.shape or place // _BLOCK != before // _BLOCK:
+                yield batch()
+        waiting.append((place, image, mask))
+    if waiting:
+        yield batch()
 
 
 def _read_ahead(
@@ -165,13 +213,13 @@ def _read_ahead(
         return image, mask
 
     with ThreadPoolExecutor(max_workers=2) as pool:
-        waiting: list[Future[tuple[Tensor, Tensor]]] = []
+        waiting: deque[Future[tuple[Tensor, Tensor]]] = deque()
         for name in ids:
             waiting.append(pool.submit(read, name))
             if len(waiting) >= depth:
-                yield waiting.pop(0).result()
-        for future in waiting:
-            yield future.result()
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def protocol(

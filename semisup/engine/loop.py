@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -13,15 +14,32 @@ from torch import Tensor, nn
 from semisup.data.streams import Stream, to_device
 from semisup.engine.checkpoint import Checkpoints
 from semisup.engine.meter import Clock, Meter
-from semisup.engine.runtime import Precision, autocast, random_state, restore_random_state
+from semisup.engine.runtime import (
+    Precision,
+    autocast,
+    random_state,
+    restore_random_state,
+    seed_rank,
+)
 from semisup.engine.settings import TrainSettings
-from semisup.engine.signals import StopSignal
+from semisup.engine.signals import GivenUp, StopSignal
 from semisup.engine.tracker import Tracker
+from semisup.engine.troubles import explain
 from semisup.engine.updates import Updates
 from semisup.engine.watch import Silent, View
-from semisup.errors import CheckpointError, Interrupted, RunError
+from semisup.errors import CheckpointError, Interrupted
 from semisup.methods.base import Method
 from semisup.ops.ema import ema_decay, ema_update
+from semisup.ops.ranks import (
+    any_rank,
+    from_first,
+    gather,
+    is_first,
+    rank,
+    share_buffers,
+    wait_for_all,
+    world,
+)
 from semisup.types import Batch, Labelled, Progress, Unlabelled
 
 
@@ -48,6 +66,7 @@ class Training:
 
     Attributes:
         streams: step -> the streams from that step on, by name.
+        tracker: (step, last step that was scored) -> what records from there on.
         checkup: called every `checkup_every` steps; 0 for never.
         average: moving average of the predictor, or None.
         fingerprint: the recipe's digest; a checkpoint of another recipe is refused.
@@ -62,7 +81,7 @@ class Training:
     device: torch.device
     precision: Precision
     checkpoints: Checkpoints
-    tracker: Callable[[int], Tracker]
+    tracker: Callable[[int, int], Tracker]
     fingerprint: str
     checkup: Checkup | None = None
     checkup_every: int = 0
@@ -79,19 +98,22 @@ class Training:
 def train(run: Training) -> int:
     """Train to the last step, from the newest checkpoint if there is one.
 
+    Several processes may train together (see `ops.ranks`): each calls this with the same run.
+
     Returns:
         How many steps this call took.
 
     Raises:
         Interrupted: a signal came; the step was finished and saved.
-        RunError: a loss is not finite.
+        RunError: a loss is not finite, memory is short, a worker was killed.
     """
     meter = Meter()
-    start = _resume(run, meter)
+    start, checked = _resume(run, meter)
     steps = run.settings.steps
-    if start == steps:
+    missed = checked < start and _wants_checkup(run, start)  # stopped while it was scored
+    if start == steps and not missed:
         return 0
-    tracker = run.tracker(start)
+    tracker = run.tracker(start, checked)
     streams = run.streams(start)
     clock = Clock(start, steps, _images_per_step(run, streams))
     batches = {name: iter(stream) for name, stream in streams.items()}
@@ -99,27 +121,16 @@ def train(run: Training) -> int:
     run.method.train()
     try:
         with StopSignal() as stop:
+            session = _Session(run, meter, clock, tracker, stop, checked)
+            if missed:
+                session.settle(start)
             for step in range(start, steps):
                 scalars, batch = _step(run, batches, Progress(step, steps))
                 meter.add(scalars)
-                done = step + 1
-                run.view.stepped(done, steps)
-                if _due(done, run.settings.log_every, steps):
-                    _log(run, tracker, meter, clock, done)
-                if run.checkup is not None and _due(done, run.checkup_every, steps):
-                    _check_up(run, tracker, clock, done)
-                stopping = stop.received is not None  # read once: what stops here is saved
-                if stopping or _due(done, run.settings.checkpoint_every, steps):
-                    _save(run, meter, clock, done)
-                    _picture(run, tracker, batch, done)
-                if stopping:
-                    raise Interrupted(
-                        f"stopped by a signal after step {done} of {steps}; saved. "
-                        "The same command goes on from there.",
-                        stop.exit_code,
-                    )
+                run.view.stepped(step + 1, steps)
+                session.settle(step + 1, batch)
     except RuntimeError as error:
-        told = _explain(error)
+        told = explain(error)
         if told is None:
             raise
         raise told from None
@@ -130,21 +141,10 @@ def train(run: Training) -> int:
     return steps - start
 
 
-def _explain(error: RuntimeError) -> RunError | None:
-    """Torch's errors that are the machine's and not ours; None for all others."""
-    text = str(error)
-    # Reported from a signal handler, so from wherever this process happens to be.
-    if "DataLoader worker" in text:
-        return RunError(
-            "a worker process was killed, mostly for want of memory. Use fewer data.workers or "
-            "smaller batches; the same command goes on from the last checkpoint."
-        )
-    if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in text:
-        return RunError(
-            "out of memory. Use a smaller data.labelled_batch, data.unlabelled_batch or data.crop; "
-            "train.accumulate makes up for smaller batches."
-        )
-    return None
+def _wants_checkup(run: Training, done: int) -> bool:
+    return (
+        run.checkup is not None and done > 0 and _due(done, run.checkup_every, run.settings.steps)
+    )
 
 
 def _due(done: int, every: int, steps: int) -> bool:
@@ -169,6 +169,7 @@ def _step(
             scalars = run.method.step(batch, progress, run.updates)
         for name, value in scalars.items():
             total[name] = value if name not in total else total[name] + value
+    share_buffers(run.method)
     if run.average is not None:
         decay = ema_decay(progress.step, run.settings.ema)
         ema_update(run.average, run.method.predictor(), decay)
@@ -191,64 +192,118 @@ def next_batch(
     return Batch(labelled=labelled, unlabelled=unlabelled)
 
 
-def _log(run: Training, tracker: Tracker, meter: Meter, clock: Clock, done: int) -> None:
-    run.updates.check_finite()
-    scalars = meter.take() | {k: float(v) for k, v in run.updates.reports().items()}
-    tracker.scalars(done, scalars)
-    record = clock.record(done, scalars)
-    tracker.speed(done, {"images_per_second": record.images_per_second})
-    run.view.logged(record)
+@dataclass
+class _Session:
+    """What is written and said between two steps.
 
+    Attributes:
+        checked: after which step the predictor was last scored.
+    """
 
-def _check_up(run: Training, tracker: Tracker, clock: Clock, done: int) -> None:
-    assert run.checkup is not None
-    with clock.pause():
-        run.view.phase("scoring")
-        scores = run.checkup(run.predictor(), done)
+    run: Training
+    meter: Meter
+    clock: Clock
+    tracker: Tracker
+    stop: StopSignal
+    checked: int
+
+    def settle(self, done: int, batch: Batch | None = None) -> None:
+        """Log, score and save what is due after step `done`; stop where a signal asks for it."""
+        run, steps = self.run, self.run.settings.steps
+        if batch is not None and _due(done, run.settings.log_every, steps):
+            self._log(done)
+        stopping = any_rank(self.stop.received is not None)  # read once: what stops here is saved
+        if not stopping and _wants_checkup(run, done):
+            stopping = self._check_up(done)
+        if stopping or _due(done, run.settings.checkpoint_every, steps):
+            self._save(done)
+            if batch is not None and run.draw is not None and is_first():
+                self._picture(run.draw, batch, done)
+        if stopping:
+            raise Interrupted(
+                f"stopped by a signal after step {done} of {steps}; saved. "
+                "The same command goes on from there.",
+                self.stop.exit_code,
+            )
+
+    def _log(self, done: int) -> None:
+        self.run.updates.check_finite()
+        reports = {name: float(value) for name, value in self.run.updates.reports().items()}
+        scalars = self.meter.take() | reports
+        self.tracker.scalars(done, scalars)
+        record = self.clock.record(done, scalars)
+        self.tracker.speed(done, {"images_per_second": record.images_per_second})
+        self.run.view.logged(record)
+
+    def _check_up(self, done: int) -> bool:
+        """Score the predictor; returns whether a signal came meanwhile.
+
+        A signal ends it at once, for it may take minutes and a scheduler grants seconds. It is made
+        up for when the run goes on.
+        """
+        run = self.run
+        assert run.checkup is not None
+        with self.clock.pause():
+            run.view.phase("scoring")
+            try:
+                # Of several processes one could be stopped where another is not.
+                with self.stop.at_once() if world() == 1 else contextlib.nullcontext():
+                    scores = run.checkup(run.predictor(), done)
+            except GivenUp:
+                return True
+            finally:
+                run.method.train()
+            self.checked = done
+            self.tracker.checkup(done, scores)
+            run.view.scored(scores)
+            run.view.phase("training")
+        return any_rank(self.stop.received is not None)
+
+    def _save(self, done: int) -> None:
+        """Write a checkpoint; returns on every rank once it is whole."""
+        run = self.run
+        run.updates.check_finite()
+        run.updates.check_weights(done)
+        run.seconds += self.clock.lap()
+        own = {"random": random_state(run.device), "meter": self.meter.state_dict()}
+        state: dict[str, Any] = {
+            "seconds": run.seconds,
+            "recipe": run.fingerprint,
+            "method": run.method.state_dict(),
+            "updates": run.updates.state_dict(),
+            "ranks": gather(own),
+            "checked": self.checked,
+        }
+        if run.average is not None:
+            state["average"] = run.average.state_dict()
+        if run.checkup is not None:
+            state["checkup"] = run.checkup.state_dict()
+        if is_first():
+            run.checkpoints.save(done, state)
+        wait_for_all()
+
+    def _picture(self, draw: Draw, batch: Batch, done: int) -> None:
+        """A look at the last batch. Eval mode: neither batch statistics nor dropout move."""
+        run = self.run
+        run.method.eval()
+        with torch.no_grad():
+            self.tracker.picture("panel", draw(batch, run.predictor(), run.method), done)
         run.method.train()
-        tracker.scalars(done, scores)
-        run.view.scored(scores)
-        run.view.phase("training")
-
-
-def _picture(run: Training, tracker: Tracker, batch: Batch, done: int) -> None:
-    """A look at the last batch. Eval mode: neither batch statistics nor dropout move."""
-    if run.draw is None:
-        return
-    run.method.eval()
-    with torch.no_grad():
-        tracker.picture("panel", run.draw(batch, run.predictor(), run.method), done)
-    run.method.train()
 
 
 def _images_per_step(run: Training, streams: Mapping[str, Stream]) -> int:
     return run.settings.accumulate * sum(stream.batch_size for stream in streams.values())
 
 
-def _save(run: Training, meter: Meter, clock: Clock, done: int) -> None:
-    run.updates.check_finite()
-    run.updates.check_weights(done)
-    run.seconds += clock.lap()
-    state: dict[str, Any] = {
-        "seconds": run.seconds,
-        "recipe": run.fingerprint,
-        "method": run.method.state_dict(),
-        "updates": run.updates.state_dict(),
-        "random": random_state(run.device),
-        "meter": meter.state_dict(),
-    }
-    if run.average is not None:
-        state["average"] = run.average.state_dict()
-    if run.checkup is not None:
-        state["checkup"] = run.checkup.state_dict()
-    run.checkpoints.save(done, state)
+def _resume(run: Training, meter: Meter) -> tuple[int, int]:
+    """Load the newest checkpoint, if there is one.
 
-
-def _resume(run: Training, meter: Meter) -> int:
-    """Load the newest checkpoint, if there is one; returns the steps done."""
-    state = run.checkpoints.latest()
+    Returns:
+        The steps done, and after which of them the predictor was last scored.
+    """
+    state = from_first(run.checkpoints.latest)
     if state is None:
-        return 0
+        return 0, 0
     if state["recipe"] != run.fingerprint:
         raise CheckpointError(
             f"{run.checkpoints.folder}: holds checkpoints of another recipe ({state['recipe']}, "
@@ -259,18 +314,26 @@ def _resume(run: Training, meter: Meter) -> int:
         run.updates.load_state_dict(state["updates"])
         if run.average is not None:
             run.average.load_state_dict(state["average"])
+        if run.checkup is not None:
+            run.checkup.load_state_dict(state["checkup"])
+        _resume_rank(run, meter, state["ranks"], int(state["step"]))
+        run.seconds = float(state["seconds"])
+        return int(state["step"]), int(state["checked"])
     except (RuntimeError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[-1].strip()
         raise CheckpointError(
             f"{run.checkpoints.folder}: the checkpoint is of another version of the networks or "
             f"optimisers ({reason}). Choose another --out, or delete the run's folder."
         ) from None
-    meter.load_state_dict(state["meter"])
-    if run.checkup is not None:
-        run.checkup.load_state_dict(state["checkup"])
-    restore_random_state(state["random"], run.device)
-    run.seconds = float(state["seconds"])
-    return int(state["step"])
+
+
+def _resume_rank(run: Training, meter: Meter, saved: Sequence[dict[str, Any]], step: int) -> None:
+    """What every rank has of its own; a rank that the run did not have before starts afresh."""
+    meter.load_state_dict(saved[rank() % len(saved)]["meter"])
+    if rank() < len(saved):
+        restore_random_state(saved[rank()]["random"], run.device)
+    else:
+        seed_rank(run.settings.seed, step)
 
 
 def make_average(method: Method) -> nn.Module:

@@ -7,9 +7,11 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from semisup.engine.watch import Record
+from semisup.ops.ranks import mean_over_ranks
 
 
 class Meter:
@@ -28,14 +30,17 @@ class Meter:
         self._count += 1
 
     def take(self) -> dict[str, float]:
-        """The means so far, and start anew. Synchronises."""
-        means = {name: float(value) / self._count for name, value in self._sums.items()}
+        """The means so far, over all ranks, and start anew. Synchronises, once."""
+        if not self._sums:
+            return {}
+        sums = mean_over_ranks(torch.stack(list(self._sums.values())).double()).tolist()
+        means = {name: value / self._count for name, value in zip(self._sums, sums, strict=True)}
         self._sums, self._count = {}, 0
         return means
 
     def state_dict(self) -> dict[str, Any]:
-        """Sums so far."""
-        return {"sums": dict(self._sums), "count": self._count}
+        """Sums so far, of this rank."""
+        return {"sums": {k: v.cpu() for k, v in self._sums.items()}, "count": self._count}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where `state_dict` left off."""

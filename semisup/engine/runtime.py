@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import os
 import platform
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -13,18 +16,19 @@ import numpy
 import torch
 
 from semisup.errors import SemisupError
+from semisup.ops.ranks import is_first, rank
 
 Precision = Literal["float32", "bf16", "fp16"]
 
 
 def resolve_device(name: str = "auto") -> torch.device:
-    """The device called `name`; "auto" takes a GPU if there is one.
+    """The device called `name`; "auto" takes a GPU if there is one, each process its own.
 
     Raises:
         SemisupError: no such device on this machine.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = f"cuda:{_local_rank()}" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -33,8 +37,16 @@ def resolve_device(name: str = "auto") -> torch.device:
         raise SemisupError(f"--device {name}: no such device. Use auto, cpu, cuda or cuda:N.")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         count = torch.cuda.device_count()
-        raise SemisupError(f"--device {name}: torch sees {count} CUDA devices here. Use cpu.")
+        raise SemisupError(
+            f"--device {name}: torch sees {count} CUDA devices here. Use cpu, or as many processes "
+            "as there are devices."
+        )
     return device
+
+
+def _local_rank() -> int:
+    """Number of this process among those on this machine."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
 
 
 def resolve_precision(name: str, device: torch.device) -> Precision:
@@ -59,9 +71,58 @@ def autocast(precision: Precision, device: torch.device) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def deterministic(wanted: bool) -> Iterator[None]:
+    """Use torch's deterministic algorithms, for the length of a `with` block.
+
+    On a CPU torch's algorithms are deterministic for one number of threads in any case.
+    """
+    if not wanted:
+        yield
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
+def usable_cores() -> int:
+    """Cores that this process may use: its affinity and its container's quota, shared by ranks."""
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    with contextlib.suppress(OSError, ValueError):
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+        cores = min(cores, max(1, round(int(quota) / int(period))))
+    return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+
+
+def settle_on(device: torch.device) -> None:
+    """Make `device` torch's own choice, and take no more threads than there are cores for it.
+
+    torch counts the cores of the machine, not those of a container or of one of several processes.
+    OMP_NUM_THREADS, which torchrun sets to 1, comes first.
+    """
+    if device.type == "cuda":  # else parts of torch would open a second context on cuda:0
+        torch.cuda.set_device(device)
+    if "OMP_NUM_THREADS" not in os.environ and torch.get_num_threads() > usable_cores():
+        torch.set_num_threads(usable_cores())
+
+
 def seed_everything(seed: int) -> None:
     """Seed torch's generators: initial weights and dropout. Streams carry their own seeds."""
     torch.manual_seed(seed)
+
+
+def seed_rank(seed: int, step: int = 0) -> None:
+    """Seed what the ranks must not have in common, such as dropout.
+
+    The first rank goes on with the generator that a process alone would have.
+    """
+    if not is_first():
+        digest = hashlib.blake2b(f"{seed}/{rank()}/{step}".encode(), digest_size=8).digest()
+        torch.manual_seed(int.from_bytes(digest, "big") >> 1)
 
 
 def random_state(device: torch.device) -> dict[str, torch.Tensor]:

@@ -17,6 +17,7 @@ from semisup.engine.inference import Inference
 from semisup.engine.runtime import Precision
 from semisup.engine.settings import EvalSettings
 from semisup.errors import CheckpointError
+from semisup.ops.ranks import is_first
 
 KEPT = 3
 """Best predictors kept: the newest, and those that the kept checkpoints may name."""
@@ -58,14 +59,18 @@ class Selection:
         )
         miou = result.scores.miou
         if self._keep is not None and miou > self.best_miou:
+            if is_first():
+                self._save(self._keep, predictor, step)
             self.best_step, self.best_miou = step, miou
-            save_state(self._path(self._keep), {"predictor": predictor.state_dict()})
-            # A checkpoint that a killed run goes back to may still name one of those before.
-            for old in sorted(self._keep.glob("best-*.pt"))[:-KEPT]:
-                old.unlink()
         classes = zip(result.classes, result.scores.per_class_iou, strict=True)
         per_class = {f"{self._name}_iou/{name}": iou for name, iou in classes if iou == iou}
         return {f"{self._name}/miou": miou, **per_class}
+
+    def _save(self, folder: Path, predictor: nn.Module, step: int) -> None:
+        save_state(_best(folder, step), {"predictor": predictor.state_dict()})
+        # A checkpoint that a killed run goes back to may still name one of those before.
+        for old in sorted(folder.glob("best-*.pt"))[:-KEPT]:
+            old.unlink()
 
     def best(self) -> dict[str, Tensor]:
         """State of the best predictor so far.
@@ -74,16 +79,13 @@ class Selection:
             CheckpointError: its file is gone or damaged.
         """
         assert self._keep is not None
-        path = self._path(self._keep)
+        path = _best(self._keep, self.best_step)
         if not path.is_file():
             raise CheckpointError(
                 f"{path}: the best predictor is gone. Delete the run's folder and run again."
             )
         state: dict[str, Tensor] = load_state(path)["predictor"]
         return state
-
-    def _path(self, folder: Path) -> Path:
-        return folder / f"best-{self.best_step:08d}.pt"
 
     def state_dict(self) -> dict[str, Any]:
         """Which step was best so far."""
@@ -92,3 +94,7 @@ class Selection:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where `state_dict` left off."""
         self.best_step, self.best_miou = int(state["best_step"]), float(state["best_miou"])
+
+
+def _best(folder: Path, step: int) -> Path:
+    return folder / f"best-{step:08d}.pt"

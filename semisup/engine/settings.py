@@ -88,6 +88,10 @@ class TrainSettings(Settings):
     """Decay of a moving average of the predictor, which is then what is scored; 0: none."""
     channels_last: bool = True
     """Keep images and weights in the NHWC memory format."""
+    sync_batch_norm: bool = False
+    """Batch norm over the images of all processes of a run instead of each one's own (GPU)."""
+    deterministic: bool = False
+    """The same bits from one GPU run to the next, where torch can; slower. A CPU always does."""
     compile: bool = False
     """Compile the method's networks with torch.compile."""
     log_every: Annotated[int, Field(gt=0)] = 50

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+from collections.abc import Iterator
 from types import FrameType, TracebackType
 from typing import Any
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class GivenUp(Exception):  # noqa: N818 - what was asked for is no error
+    """Work that loses nothing was given up because of a signal."""
 
 
 class StopSignal:
@@ -19,12 +25,27 @@ class StopSignal:
     def __init__(self) -> None:
         self.received: int | None = None
         self._before: dict[int, Any] = {}
+        self._at_once = False
+
+    @contextlib.contextmanager
+    def at_once(self) -> Iterator[None]:
+        """A `with` block that a signal ends at once: its work can be done again.
+
+        Raises:
+            GivenUp: a signal came, before or in the block.
+        """
+        if self.received is not None:
+            raise GivenUp
+        self._at_once = True
+        try:
+            yield
+        finally:
+            self._at_once = False
 
     @property
     def exit_code(self) -> int:
-        """128 + signal: 130 for SIGINT, 143 for SIGTERM."""
-        assert self.received is not None
-        return 128 + self.received
+        """128 + signal: 130 for SIGINT, 143 for SIGTERM, which another process may have had."""
+        return 128 + (self.received or signal.SIGTERM)
 
     def __enter__(self) -> StopSignal:
         for number in _SIGNALS:
@@ -44,3 +65,6 @@ class StopSignal:
         if self.received is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.received = number
+        if self._at_once:
+            self._at_once = False
+            raise GivenUp

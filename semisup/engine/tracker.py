@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -31,37 +32,47 @@ class Tracker:
     Args:
         run: the run's folder.
         step: where the run goes on; whatever was written of later steps is taken back.
+        checked: the last step whose scores stand; None: `step`.
     """
 
-    def __init__(self, run: RunDirectory, step: int = 0) -> None:
+    def __init__(self, run: RunDirectory, step: int = 0, checked: int | None = None) -> None:
+        checked = step if checked is None else checked
         self._files = {
-            "scalars": _reopen(run.scalars, step),
-            "speed": _reopen(run.speed, step),
+            "scalars": _reopen(run.scalars, step, checked),
+            "speed": _reopen(run.speed, step, checked),
         }
-        with _told(str(run.path)):
-            self._board = SummaryWriter(str(run.path), purge_step=step + 1 if step else 0)
+        self._hook = threading.excepthook
+        threading.excepthook = self._of_thread
+        try:
+            with _told(str(run.path)):
+                self._board = SummaryWriter(str(run.path), purge_step=step + 1 if step else 0)
+        except RunError:
+            self._close_files()
+            raise
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Record scalars of a step: the same bits for the same recipe and seed."""
         self._write("scalars", step, values)
 
+    def checkup(self, step: int, values: Mapping[str, float]) -> None:
+        """Record scores of the predictor after `step` steps."""
+        self._write("scalars", step, values, mark="checkup")
+
     def final(self, step: int, values: Mapping[str, float]) -> None:
         """Record the scores of the finished run; they take the place of any recorded before."""
-        self._write("scalars", step, values, final=True)
+        self._write("scalars", step, values, mark="final")
 
     def speed(self, step: int, values: Mapping[str, float]) -> None:
         """Record what the clock measured."""
         self._write("speed", step, values)
 
-    def _write(
-        self, name: str, step: int, values: Mapping[str, float], *, final: bool = False
-    ) -> None:
+    def _write(self, name: str, step: int, values: Mapping[str, float], *, mark: str = "") -> None:
         file = self._files[name]
-        mark = {"final": True} if final else {}
+        kind = {mark: True} if mark else {}
         # JSON knows no infinity: a norm that overflowed in fp16 is null.
         finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
         with _told(file.name):
-            file.write(json.dumps({"step": step, **mark, **finite}, allow_nan=False) + "\n")
+            file.write(json.dumps({"step": step, **kind, **finite}, allow_nan=False) + "\n")
             file.flush()
         with _told(self._board.log_dir):
             for key, value in values.items():
@@ -97,11 +108,40 @@ class Tracker:
 
         A disk that was full before is full again here: that is not told twice.
         """
+        with contextlib.suppress(OSError):
+            self._board.close()
+        self._close_files()
+
+    def _close_files(self) -> None:
         for file in self._files.values():
             with contextlib.suppress(OSError):
                 file.close()
-        with contextlib.suppress(OSError):
-            self._board.close()
+        threading.excepthook = self._hook
+
+    def _of_thread(self, arguments: threading.ExceptHookArgs) -> None:
+        """TensorBoard's thread hands a disk's error to the next call, which tells it in one line.
+
+        Here it would be a page of traceback.
+        """
+        if not isinstance(arguments.exc_value, OSError):
+            self._hook(arguments)
+
+
+class Untracked(Tracker):
+    """Writes nothing: for the processes of a run that leave it to the first."""
+
+    def __init__(self) -> None:
+        self._files = {}
+
+    def _write(
+        self, name: str, step: int, values: Mapping[str, float], *, mark: str = ""
+    ) -> None: ...
+
+    def picture(self, name: str, picture: Tensor, step: int) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
 
 
 @contextlib.contextmanager
@@ -116,13 +156,19 @@ def _told(path: str) -> Iterator[None]:
         ) from None
 
 
-def _reopen(path: Path, step: int) -> IO[str]:
+def _reopen(path: Path, step: int, checked: int) -> IO[str]:
     """Open a log of lines for appending, without what will be written again."""
     if path.is_file():
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        kept = [line for line in lines if _stands(line, step)]
+        lines = path.read_bytes().splitlines(keepends=True)
+        try:
+            kept = [line for line in lines if _stands(line, step, checked)]
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise RunError(
+                f"{path}: holds a line that is no record of a run. Delete the file, and the run "
+                "goes on with a new one."
+            ) from None
         if len(kept) < len(lines):
-            write_text(path, "".join(kept))
+            write_text(path, b"".join(kept).decode())
     try:
         return path.open("a", encoding="utf-8")
     except OSError as error:
@@ -131,8 +177,9 @@ def _reopen(path: Path, step: int) -> IO[str]:
         ) from None
 
 
-def _stands(line: str, step: int) -> bool:
-    if not line.endswith("\n"):  # cut off by a kill
+def _stands(line: bytes, step: int, checked: int) -> bool:
+    if not line.endswith(b"\n"):  # cut off by a kill
         return False
     record = json.loads(line)
-    return record["step"] <= step and not record.get("final", False)
+    last = checked if record.get("checkup", False) else step
+    return record["step"] <= last and not record.get("final", False)

@@ -18,6 +18,7 @@ from semisup.engine.schedules import rate_factor
 from semisup.engine.settings import OptimSettings
 from semisup.errors import RecipeError, RunError, suggest
 from semisup.models.base import ParameterGroup
+from semisup.ops.ranks import Gradients, lowest_over_ranks
 from semisup.types import Progress
 
 
@@ -26,7 +27,8 @@ class Updates:
 
     With `accumulate` = A, `update` is called A times a step for each player; the gradients are
     averaged and the weights move at the last call. A mean over valid pixels is then averaged over
-    A batches rather than taken over all their pixels at once.
+    A batches rather than taken over all their pixels at once. Where several processes train, the
+    gradients are averaged over them too, at the last call only.
 
     Args:
         players: player -> parameter groups, from `Method.players`.
@@ -57,6 +59,7 @@ class Updates:
             player: [p for group in groups for p in group.params]
             for player, groups in players.items()
         }
+        self._gradients = {player: Gradients(held) for player, held in self._parameters.items()}
         self._scalers = {
             player: torch.amp.GradScaler(enabled=precision == "fp16") for player in players
         }
@@ -88,10 +91,11 @@ class Updates:
         parameters = self._parameters[player]
         self._note_finite(player, loss.detach())
         scaler = self._scalers[player]
+        more_follow = self._micro < self._accumulate - 1
         with torch.autocast(loss.device.type, enabled=False):
             scaled = scaler.scale(loss / self._accumulate)
-            scaled.backward(inputs=parameters)  # type: ignore[no-untyped-call]
-        if self._micro < self._accumulate - 1:
+            self._gradients[player].backward(scaled, more_follow=more_follow)
+        if more_follow:
             return
         optimiser = self._optimisers[player]
         if self._clip or self._measure:
@@ -120,14 +124,14 @@ class Updates:
         self._first_bad[player] = now if known is None else torch.minimum(known, now)
 
     def check_finite(self) -> None:
-        """Raise if a loss was not finite. Synchronises: call at log points only.
+        """Raise if a loss was not finite, on any rank. Synchronises: call at log points only.
 
         Raises:
             RunError: names the player and the first bad step.
         """
         never = torch.iinfo(torch.int64).max
         for player, first in self._first_bad.items():
-            step = int(first)
+            step = int(lowest_over_ranks(first))
             if step != never:
                 raise RunError(
                     f"the loss of '{player}' is not finite since step {step}; the last checkpoint "

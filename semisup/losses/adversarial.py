@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from semisup.losses.segmentation import cross_entropy, masked_mean
+from semisup.losses.segmentation import count, cross_entropy, masked_mean
 from semisup.types import IGNORE
 
 
@@ -73,7 +73,7 @@ def self_taught_loss(
     valid = torch.ones_like(trusted) if valid is None else valid
     trusted = trusted & valid
     answer = logits.detach().argmax(1).masked_fill(~trusted, IGNORE)
-    share = trusted.sum() / valid.sum().clamp(min=1)
+    share = trusted.sum() / count(valid)
     return cross_entropy(logits, answer), share
 
 

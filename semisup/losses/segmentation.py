@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from semisup.ops.ranks import sum_over_ranks, world
 from semisup.types import IGNORE
 
 
@@ -24,7 +25,8 @@ def cross_entropy(
     The mean divides by the number of valid pixels, with class weights too: Caffe's rule, by which
     FCN and SegNet were trained. For losses a, b of two pixels with weights 1 and 3 that is
     (a + 3b) / 2, where torch's own weighted mean, which divides by the weights, is (a + 3b) / 4.
-    A batch without a valid pixel gives 0 and gradients of 0. Nothing waits for the device.
+    A batch without a valid pixel gives 0 and gradients of 0. Nothing waits for the device. Where
+    several processes share a batch, the mean of their losses is the loss of the whole batch.
 
     Args:
         logits: BKHW.
@@ -40,8 +42,8 @@ def cross_entropy(
         logits, mask, weight=class_weights, ignore_index=IGNORE, reduction="sum"
     )
     if reduction == "sum":
-        return total
-    return total / (mask != IGNORE).sum().clamp(min=1)
+        return total * world()
+    return total / count(mask != IGNORE)
 
 
 def supervised_loss(
@@ -79,4 +81,21 @@ def masked_mean(values: Tensor, valid: Tensor) -> Tensor:
         0-d.
     """
     assert values.shape == valid.shape, (values.shape, valid.shape)
-    return values.masked_fill(~valid, 0.0).sum() / valid.sum().clamp(min=1)
+    return values.masked_fill(~valid, 0.0).sum() / count(valid)
+
+
+def count(valid: Tensor) -> Tensor:
+    """What a sum over the pixels of this process is divided by for a mean over valid pixels.
+
+    Where several processes share a batch, their gradients are averaged. For that to be the gradient
+    of the mean over the whole batch, whichever process its void pixels fall to, this is the mean of
+    their numbers of valid pixels. All processes must call it.
+
+    Args:
+        valid: bool, any shape.
+
+    Returns:
+        0-d, above 0.
+    """
+    pixels = sum_over_ranks(valid.sum()).clamp(min=1)
+    return pixels if world() == 1 else pixels / world()

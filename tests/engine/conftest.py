@@ -16,14 +16,16 @@ from semisup.data.transforms import WeakView
 from semisup.engine.checkpoint import Checkpoints
 from semisup.engine.loop import Training, make_average
 from semisup.engine.rundir import RunDirectory
+from semisup.engine.runtime import seed_rank
 from semisup.engine.selection import Selection
 from semisup.engine.settings import EvalSettings, OptimSettings, TrainSettings
-from semisup.engine.tracker import Tracker
+from semisup.engine.tracker import Tracker, Untracked
 from semisup.engine.updates import Updates
 from semisup.methods.adversarial import Adversarial
 from semisup.methods.base import Method
 from semisup.methods.supervised import Supervised
 from semisup.models.base import Segmenter
+from semisup.ops import ranks
 from semisup.types import IGNORE
 
 CPU = torch.device("cpu")
@@ -116,11 +118,28 @@ class Colours(nn.Module):
         return -((image.mean(1, keepdim=True) - shades) ** 2)
 
 
-def make_method(name: str) -> Method:
+class PlainSegmenter(Segmenter):
+    """Neither batch norm nor dropout: what it makes of an image depends on that image alone."""
+
+    stride = 1
+
+    def __init__(self, num_classes: int = 3) -> None:
+        super().__init__(num_classes)
+        self.body = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.Tanh())
+        self.head = nn.Conv2d(6, num_classes, 1)
+
+    def encode(self, image: Tensor) -> list[Tensor]:
+        return [self.body(image)]
+
+    def decode(self, features: list[Tensor]) -> Tensor:
+        return self.head(features[0])
+
+
+def make_method(name: str, segmenter: Callable[[], Segmenter] = TinySegmenter) -> Method:
     torch.manual_seed(0)
     if name == "supervised":
-        return Supervised(TinySegmenter, 3)
-    return Adversarial(TinySegmenter, 3, confidence_threshold=0.4)
+        return Supervised(segmenter, 3)
+    return Adversarial(segmenter, 3, confidence_threshold=0.4, discriminator_width=4)
 
 
 def make_training(
@@ -132,9 +151,16 @@ def make_training(
     lr: float = 0.05,
     hold_out: bool = True,
     fingerprint: str = "recipe",
+    batch: int = 2,
+    segmenter: Callable[[], Segmenter] = TinySegmenter,
+    optimiser: OptimSettings | None = None,
     **settings: Any,
 ) -> Training:
-    """A training of `method` in `folder`; goes on where one in the same folder was stopped."""
+    """A training of `method` in `folder`; goes on where one in the same folder was stopped.
+
+    Args:
+        optimiser: of all players; None: sgd at `lr` against adam.
+    """
     directory = RunDirectory(folder)
     directory.make()
     data = Patches([(36, 40), (40, 36), (44, 44), (33, 48), (36, 36), (40, 40)])
@@ -142,10 +168,11 @@ def make_training(
         **{"steps": steps, "accumulate": 2, "ema": 0.6, "log_every": 2, "checkpoint_every": 3}
         | settings
     )
-    built = make_method(method)
+    built = make_method(method, segmenter)
+    seed_rank(train.seed)
     optim = {
-        "segmenter": OptimSettings(lr=lr),
-        "discriminator": OptimSettings(kind="adam", lr=1e-3),
+        "segmenter": optimiser or OptimSettings(lr=lr),
+        "discriminator": optimiser or OptimSettings(kind="adam", lr=1e-3),
     }
     updates = Updates(
         built.players(),
@@ -165,10 +192,12 @@ def make_training(
                 parts[name],
                 name=name,
                 seed=0,
-                batch_size=2,
+                batch_size=batch,
                 view=WeakView(crop=(32, 32), scale=(0.9, 1.2), flip=True),
                 workers=workers,
                 start=step * train.accumulate,
+                rank=ranks.rank(),
+                world=ranks.world(),
             )
             for name in sorted(built.streams)
         }
@@ -181,7 +210,9 @@ def make_training(
         device=CPU,
         precision="float32",
         checkpoints=Checkpoints(directory.checkpoints),
-        tracker=lambda step: Tracker(directory, step),
+        tracker=lambda step, checked: (
+            Tracker(directory, step, checked) if ranks.is_first() else Untracked()
+        ),
         fingerprint=fingerprint,
         checkup=selection if hold_out else None,
         checkup_every=2,
@@ -205,6 +236,5 @@ def tiny_segmenter() -> Callable[..., TinySegmenter]:
 
 
 @pytest.fixture
-def training(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Training]:
-    monkeypatch.setitem(Adversarial.__init__.__kwdefaults__, "discriminator_width", 4)
+def training() -> Callable[..., Training]:
     return make_training

@@ -1,0 +1,83 @@
+"""Torch's errors that are the machine's or the recipe's, told as ours."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+
+import torch
+
+from semisup.errors import RecipeError, RunError, SemisupError
+
+_NO_MEMORY = (
+    "can't allocate memory",  # the system refused it
+    "DefaultCPUAllocator",
+    "Storage size calculation overflowed",  # more bytes than can be counted
+)
+
+_TOO_SMALL = (
+    "Calculated padded input size per channel",  # of a convolution
+    "Output size is too small",  # of a pooling
+    "Padding size should be less than",  # of a reflection
+    "Input and output sizes should be greater than 0",  # of a resizing
+)
+
+_ONE_VALUE = ("Expected more than 1 value per channel", "Expected more than 1 spatial element")
+
+_NOT_DETERMINISTIC = re.compile(r"(\S+) does not have a deterministic implementation")
+
+
+@contextlib.contextmanager
+def explained() -> Iterator[None]:
+    """Tell the errors of a block as `explain` does; those that it does not know pass unchanged."""
+    try:
+        yield
+    except (RuntimeError, ValueError, MemoryError) as error:
+        told = explain(error)
+        if told is None:
+            raise
+        raise told from None
+
+
+def explain(error: RuntimeError | ValueError | MemoryError) -> SemisupError | None:
+    """The line for an error that a user can act on; None for all others.
+
+    Args:
+        error: what torch raised: a RuntimeError mostly, a ValueError of a normalisation; or
+            numpy's MemoryError.
+    """
+    text = str(error)
+    # Reported from a signal handler, so from wherever this process happens to be.
+    if "DataLoader worker" in text:
+        return RunError(
+            "a worker process was killed, mostly for want of memory. Use fewer data.workers or "
+            "smaller batches; the same command goes on from the last checkpoint."
+        )
+    memory = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    if memory or any(part in text for part in _NO_MEMORY):
+        return RunError(
+            "out of memory. Use a smaller data.labelled_batch, data.unlabelled_batch or data.crop "
+            "(train.accumulate makes up for smaller batches), or a smaller model."
+        )
+    if any(part in text for part in _ONE_VALUE):
+        return RecipeError(
+            "a normalisation layer got a single value a channel, which has no spread. Use a "
+            "larger data.labelled_batch and data.unlabelled_batch, or a larger data.crop."
+        )
+    if any(part in text for part in _TOO_SMALL):
+        return RecipeError(
+            f"the images are too small for the network ({_first_sentence(text)}). Use a larger "
+            "data.crop."
+        )
+    operation = _NOT_DETERMINISTIC.search(text)
+    if operation is not None:
+        return RecipeError(
+            f"train.deterministic: torch has no deterministic {operation[1]} on this device. Set "
+            "train.deterministic = false, or take another device or network."
+        )
+    return None
+
+
+def _first_sentence(text: str) -> str:
+    return text.splitlines()[0].split(". ")[0].rstrip(".")

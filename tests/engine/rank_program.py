@@ -1,0 +1,206 @@
+"""What test_several_processes.py runs in each of several processes, and in one alone.
+
+    python -m torch.distributed.run --nproc-per-node 2 rank_program.py FOLDER CHECK...
+
+Each check leaves what it found in `FOLDER/<check>-<world>.pt` (first process) or, where the ranks
+differ, in `FOLDER/<check>-<world>-<rank>.pt`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
+
+from semisup.engine.evaluate import evaluate
+from semisup.engine.inference import Inference
+from semisup.engine.loop import Training, _step, train
+from semisup.engine.settings import EvalSettings, OptimSettings
+from semisup.errors import DataError, Interrupted, RunError
+from semisup.ops import ranks
+from semisup.types import Progress
+
+_spec = importlib.util.spec_from_file_location("fixtures", Path(__file__).with_name("conftest.py"))
+assert _spec is not None
+assert _spec.loader is not None
+fixtures = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(fixtures)
+
+METHODS = ("supervised", "adversarial")
+CPU = torch.device("cpu")
+
+
+def plain(folder: Path, method: str, **options: Any) -> Training:
+    """A training in which no image has a part in what becomes of another."""
+    return fixtures.make_training(
+        folder, method, segmenter=fixtures.PlainSegmenter, hold_out=False, batch=4, **options
+    )
+
+
+def gradients(folder: Path) -> dict[str, Any]:
+    """What one step of plain descent at rate 1 subtracts from every weight: its gradient."""
+    found = {}
+    descent = OptimSettings(lr=1.0, momentum=0.0, schedule="constant")
+    for method in METHODS:
+        for accumulate in (1, 3):
+            place = folder / f"gradients-{ranks.world()}-{method}-{accumulate}"
+            run = plain(place, method, optimiser=descent, accumulate=accumulate, ema=0.0)
+            before = {k: v.clone() for k, v in run.method.state_dict().items()}
+            streams = {name: iter(stream) for name, stream in run.streams(0).items()}
+            scalars, _ = _step(run, streams, Progress(9, 10))
+            for key, value in run.method.state_dict().items():
+                found[f"{method}/{accumulate}/{key}"] = before[key] - value
+            for key, value in scalars.items():
+                found[f"{method}/{accumulate}/scalar/{key}"] = ranks.mean_over_ranks(value)
+    return found
+
+
+def losses(folder: Path) -> dict[str, Any]:
+    """The log of 50 steps, every one of them."""
+    found = {}
+    for method in METHODS:
+        place = folder / f"losses-{ranks.world()}-{method}"
+        train(plain(place, method, steps=50, log_every=1, accumulate=1, checkpoint_every=100))
+        found[method] = (place / "scalars.jsonl").read_text() if ranks.is_first() else ""
+    return found
+
+
+def scores(folder: Path) -> dict[str, Any]:
+    """An evaluation of 41 images of three sizes, and which images this process opened."""
+    sizes = [(24, 30 + 2 * (number // 3 % 3)) for number in range(41)]
+    data = fixtures.Patches(sizes)
+    torch.manual_seed(0)
+    inference = Inference(fixtures.PlainSegmenter(), EvalSettings(), CPU)
+    result = evaluate(inference, data)
+    return {
+        "confusion": result.confusion,
+        "counts": result.counts,
+        "summary": result.summary(),
+        "opened": [sorted(part) for part in ranks.gather(data.opened)],
+    }
+
+
+def messages(folder: Path) -> dict[str, Any]:
+    """How many all-reduces of gradients two steps of three batches each need."""
+    run = plain(folder / f"messages-{ranks.world()}", "adversarial", accumulate=3)
+    sent = 0
+
+    def count(state, bucket):  # type: ignore[no-untyped-def]  # torch reads the annotations
+        nonlocal sent
+        sent += 1
+        return allreduce_hook(state, bucket)
+
+    for gradient in run.updates._gradients.values():
+        gradient._averaging.register_comm_hook(None, count)
+    streams = {name: iter(stream) for name, stream in run.streams(0).items()}
+    for step in range(2):
+        _step(run, streams, Progress(step, 4))
+    return {"sent": sent}
+
+
+def resume(folder: Path) -> dict[str, Any]:
+    """A run with dropout, batch norm and a choice of checkpoint, stopped by a signal to one rank.
+
+    The last rank alone gets the signal, and all of them stop after the same step.
+    """
+    found: dict[str, Any] = {}
+    for name, stops in (("whole", ()), ("stopped", (1, 4))):
+        place = folder / f"resume-{ranks.world()}-{name}"
+        for stop in stops:
+            run = fixtures.make_training(place, "adversarial", batch=4)
+            _before_step(run, stop, _signal_to_last_rank)
+            try:
+                train(run)
+            except Interrupted as error:
+                found[f"{name}-{stop}"] = ranks.gather((str(error), error.exit_code))
+        run = fixtures.make_training(place, "adversarial", batch=4)
+        train(run)
+        found[name] = {
+            "method": run.method.state_dict(),
+            "updates": run.updates.state_dict(),
+            "average": run.average.state_dict(),
+            "checkup": run.checkup.state_dict(),
+            "scalars": (place / "scalars.jsonl").read_text() if ranks.is_first() else "",
+        }
+        found[f"{name}-random"] = ranks.gather(torch.get_rng_state())
+        found[f"{name}-buffers"] = ranks.gather(dict(run.method.named_buffers()))
+    return found
+
+
+def _before_step(run: Training, step: int, act: Callable[[], None]) -> None:
+    take, waiting = run.method.step, [act]
+
+    def stepping(batch: Any, progress: Progress, update: Any) -> Any:
+        if progress.step == step and waiting:
+            waiting.pop()()
+        return take(batch, progress, update)
+
+    run.method.step = stepping  # type: ignore[method-assign]
+
+
+def _signal_to_last_rank() -> None:
+    if ranks.rank() == ranks.world() - 1:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def trouble(folder: Path) -> dict[str, Any]:
+    """What goes wrong in one process is told by all, and does not leave the others waiting."""
+    found: dict[str, Any] = {}
+    run = plain(folder / f"trouble-{ranks.world()}", "adversarial")
+
+    def poison() -> None:
+        if ranks.rank() == ranks.world() - 1:
+            with torch.no_grad():
+                next(run.method.discriminator.parameters()).fill_(torch.nan)
+
+    _before_step(run, 2, poison)
+    try:
+        train(run)
+    except RunError as error:
+        found["bad loss"] = ranks.gather(str(error))
+
+    def fail() -> None:
+        raise DataError("shelf.txt: is empty")
+
+    try:
+        ranks.from_first(fail)
+    except DataError as error:
+        found["from first"] = ranks.gather((str(error), error.told))
+    order = folder / f"order-{ranks.world()}"
+
+    def append() -> int:
+        known = order.read_text() if order.exists() else ""
+        with order.open("a") as file:
+            file.write(f"{ranks.rank()} ")
+        return len(known)
+
+    found["order"] = ranks.gather(ranks.first_before_others(append))
+    network = nn.BatchNorm1d(3)
+    network.running_mean.fill_(float(ranks.rank() + 5))
+    ranks.share_buffers(network)
+    found["buffers"] = ranks.gather(network.running_mean)
+    return found
+
+
+CHECKS = {check.__name__: check for check in (gradients, losses, scores, messages, resume, trouble)}
+
+
+def main(folder: Path, checks: list[str]) -> None:
+    torch.set_num_threads(1)
+    with ranks.joined(CPU):
+        for name in checks:
+            found = CHECKS[name](folder)
+            if ranks.is_first():
+                torch.save(found, folder / f"{name}-{ranks.world()}.pt")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:])

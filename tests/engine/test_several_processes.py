@@ -1,0 +1,161 @@
+"""Several processes train what one would: gradients, losses, scores, stops and errors."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import semisup
+
+PROGRAM = Path(__file__).with_name("rank_program.py")
+Found = Callable[[str, int], dict[str, Any]]
+
+
+def launch(folder: Path, processes: int, *checks: str) -> None:
+    torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
+    start = torchrun if processes > 1 else []
+    done = subprocess.run(
+        [sys.executable, *start, str(PROGRAM), str(folder), *checks],
+        env=os.environ
+        | {"PYTHONPATH": str(Path(semisup.__file__).parents[1]), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
+    """(check, number of processes) -> what they found; each number is launched once."""
+    folder = tmp_path_factory.mktemp("ranks")
+    launch(folder, 1, "gradients", "losses", "scores")
+    launch(folder, 2, "gradients", "losses", "scores", "messages", "resume", "trouble")
+    launch(folder, 4, "gradients", "scores")
+
+    def load(check: str, processes: int) -> dict[str, Any]:
+        state: dict[str, Any] = torch.load(folder / f"{check}-{processes}.pt", weights_only=True)
+        return state
+
+    return load
+
+
+@pytest.mark.parametrize("processes", [2, 4])
+def test_gradients_are_those_of_one_process_at_the_same_global_batch(
+    processes: int, found: Found
+) -> None:
+    alone, together = found("gradients", 1), found("gradients", processes)
+    assert alone.keys() == together.keys()
+    moved = 0
+    for key, expected in alone.items():
+        torch.testing.assert_close(together[key], expected, rtol=1e-5, atol=1e-5, msg=key)
+        moved += bool(expected.abs().max() > 1e-3)
+    assert moved > 30  # so there was something to compare
+
+
+def test_the_losses_of_50_steps_are_those_of_one_process(found: Found) -> None:
+    alone, together = found("losses", 1), found("losses", 2)
+    for method in ("supervised", "adversarial"):
+        pairs = [
+            [json.loads(line) for line in run[method].splitlines()] for run in (alone, together)
+        ]
+        assert len(pairs[0]) == len(pairs[1]) == 50
+        for one, other in zip(*pairs, strict=True):
+            assert one.keys() == other.keys()
+            assert one == pytest.approx(other, abs=1e-4, rel=1e-4)
+
+
+@pytest.mark.parametrize("processes", [2, 4])
+def test_every_image_is_scored_once_and_the_scores_are_equal(processes: int, found: Found) -> None:
+    alone, together = found("scores", 1), found("scores", processes)
+    assert len(together["opened"]) == processes
+    opened = [name for part in together["opened"] for name in part]
+    assert sorted(opened) == alone["opened"][0]
+    assert len(set(opened)) == len(opened) == 41
+    assert torch.equal(together["confusion"], alone["confusion"])
+    assert torch.equal(together["counts"], alone["counts"])
+    one, other = alone["summary"], together["summary"]
+    assert one.pop("miou_interval_95") == other.pop("miou_interval_95")
+    assert 0.05 < one["miou"] < 0.9  # so a pixel counted twice would show
+    assert other == pytest.approx(one, abs=1e-12)
+
+
+def test_accumulated_batches_send_nothing_before_the_last(found: Found) -> None:
+    assert found("messages", 2)["sent"] == 2 * 2  # two steps of two players, one bucket each
+
+
+def test_a_signal_to_one_rank_stops_all_and_they_end_as_if_never_stopped(found: Found) -> None:
+    state = found("resume", 2)
+    for stop in (1, 4):
+        first, second = state[f"stopped-{stop}"]
+        assert (
+            first
+            == second
+            == (
+                f"stopped by a signal after step {stop + 1} of 7; saved. "
+                "The same command goes on from there.",
+                143,
+            )
+        )
+    assert_same(state["whole"], state["stopped"])
+    assert_same(state["whole-random"], state["stopped-random"])
+    assert state["whole"]["scalars"].count("\n") > 4
+
+
+def test_ranks_have_dropout_of_their_own_and_running_statistics_in_common(found: Found) -> None:
+    state = found("resume", 2)
+    one, other = state["whole-random"]
+    assert not torch.equal(one, other)
+    first, second = state["whole-buffers"]
+    assert any("running_mean" in name for name in first)
+    assert_same(first, second)
+
+
+def assert_same(one: Any, other: Any) -> None:
+    """Equal to the last bit."""
+    assert type(one) is type(other)
+    if isinstance(one, Tensor):
+        assert torch.equal(one, other)
+    elif isinstance(one, dict):
+        assert one.keys() == other.keys()
+        for key in one:
+            assert_same(one[key], other[key])
+    elif isinstance(one, list | tuple):
+        assert len(one) == len(other)
+        for left, right in zip(one, other, strict=True):
+            assert_same(left, right)
+    else:
+        assert one == other
+
+
+def test_a_loss_that_is_not_finite_on_one_rank_ends_all_with_its_player_and_step(
+    found: Found,
+) -> None:
+    told = found("trouble", 2)["bad loss"]
+    assert told[0] == told[1]
+    assert "the loss of 'segmenter' is not finite since step 2" in told[0]
+
+
+def test_an_error_of_the_first_is_told_once(found: Found) -> None:
+    assert found("trouble", 2)["from first"] == [
+        ("shelf.txt: is empty", False),
+        ("shelf.txt: is empty", True),
+    ]
+
+
+def test_the_first_goes_first(found: Found) -> None:
+    assert found("trouble", 2)["order"] == [0, 2]
+
+
+def test_buffers_are_those_of_the_first(found: Found) -> None:
+    assert [part.tolist() for part in found("trouble", 2)["buffers"]] == [[5.0] * 3] * 2
