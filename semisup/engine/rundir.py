@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
+import weakref
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, Any
 
 from semisup.errors import RunError
 
@@ -45,6 +47,25 @@ class RunDirectory:
                 f"{self.path}: cannot be made ({error.strerror}). Choose another --out."
             ) from None
 
+    def read_facts(self) -> dict[str, Any] | None:
+        """How the run was begun; None for a run that begins.
+
+        Raises:
+            RunError: the record is damaged.
+        """
+        try:
+            facts = json.loads(self.facts.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, RecursionError):
+            facts = None
+        if not isinstance(facts, dict) or not isinstance(facts.get("resumed", []), list):
+            raise RunError(
+                f"{self.facts}: cannot be read. Delete it, and the run goes on without the record "
+                "of how it was begun."
+            )
+        return facts
+
     def __enter__(self) -> RunDirectory:
         self.make()
         try:
@@ -63,6 +84,7 @@ class RunDirectory:
                 f"{self.path}: process {owner} is working on this run. Wait for it, or take "
                 "another --seed or --out."
             ) from None
+        _close_in_children(self._lock)
         self._remove_torn_files()
         self._lock.truncate(0)
         self._lock.write(str(os.getpid()))
@@ -84,3 +106,19 @@ class RunDirectory:
         assert self._lock is not None
         self._lock.close()  # gives the lock back
         self._lock = None
+
+
+def _close_in_children(lock: IO[str]) -> None:
+    """Keep forked processes from holding the lock.
+
+    It lasts until the last process that has the file open is gone, and the workers of a process
+    that was killed live on for some seconds.
+    """
+    held = weakref.ref(lock)
+
+    def close() -> None:
+        file = held()
+        if file is not None:
+            file.close()
+
+    os.register_at_fork(after_in_child=close)

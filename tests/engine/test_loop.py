@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import pickle
@@ -22,7 +23,8 @@ from semisup.engine.checkpoint import save_state
 from semisup.engine.loop import Training, train
 from semisup.engine.meter import Clock, Meter
 from semisup.engine.rundir import RunDirectory
-from semisup.engine.signals import StopSignal
+from semisup.engine.selection import Selection
+from semisup.engine.signals import GivenUp, StopSignal
 from semisup.engine.watch import Record, Silent
 from semisup.errors import CheckpointError, Interrupted, RunError
 from semisup.types import Progress
@@ -195,6 +197,84 @@ def test_a_signal_that_comes_after_the_last_look_at_it_does_not_lose_a_step(
     assert run.checkpoints.paths()[-1].name == f"step-{step:08d}.pt"
 
 
+def during_checkup(run: Training, step: int, act: Callable[[], object]) -> None:
+    """Have `act` called in the middle of the scoring after `step`, once."""
+    assert isinstance(run.checkup, Selection)
+    inner, waiting = run.checkup._data.image, [act]
+
+    def opening(index: int) -> Tensor:
+        if scored == [step] and waiting:
+            waiting.pop()()
+        return inner(index)
+
+    scored: list[int] = []
+    take = run.checkup
+
+    class Watched:
+        def __call__(self, predictor: Any, done: int) -> Mapping[str, float]:
+            scored[:] = [done]
+            return take(predictor, done)
+
+        state_dict = take.state_dict
+        load_state_dict = take.load_state_dict
+
+    run.checkup._data.image = opening  # type: ignore[method-assign]
+    run.checkup = Watched()
+
+
+@pytest.mark.parametrize("step", [2, 6, 7])  # 6 is saved anyway, 7 is the last
+def test_a_signal_ends_an_evaluation_at_once_and_it_is_made_up_for(
+    step: int, training: Build, tmp_path: Path
+) -> None:
+    whole = training(tmp_path / "whole")
+    train(whole)
+    run = training(tmp_path / "stopped")
+    during_checkup(run, step, kill_self(signal.SIGTERM))
+    with pytest.raises(Interrupted, match=f"after step {step} of 7; saved"):
+        train(run)
+    lines = (tmp_path / "stopped" / "scalars.jsonl").read_text().splitlines()
+    assert not any(
+        json.loads(line).get("checkup") and json.loads(line)["step"] == step for line in lines
+    )
+    again = training(tmp_path / "stopped")
+    assert train(again) == 7 - step
+    assert_same(everything(whole), everything(again))
+    assert train(training(tmp_path / "stopped")) == 0
+
+
+def test_a_kill_after_an_evaluation_was_made_up_for_does_not_record_it_twice(
+    training: Build, tmp_path: Path
+) -> None:
+    whole = training(tmp_path / "whole")
+    train(whole)
+    stopped = training(tmp_path / "stopped")
+    during_checkup(stopped, 4, kill_self(signal.SIGTERM))
+    with pytest.raises(Interrupted):
+        train(stopped)
+
+    class Dies(Silent):
+        def scored(self, scores: Mapping[str, float]) -> None:
+            raise MemoryError
+
+    killed = training(tmp_path / "stopped")
+    killed.view = Dies()
+    with pytest.raises(MemoryError):
+        train(killed)
+    again = training(tmp_path / "stopped")
+    train(again)
+    assert_same(everything(whole), everything(again))
+
+
+def test_a_signal_while_scoring_is_given_up_for_is_raised_there() -> None:
+    with StopSignal() as stop:
+        with pytest.raises(GivenUp), stop.at_once():
+            kill_self(signal.SIGTERM)()
+        assert stop.received == signal.SIGTERM
+        kill_self(signal.SIGTERM)()  # no longer at once
+        with pytest.raises(GivenUp), stop.at_once():
+            pass
+
+
 def test_a_finished_run_is_not_trained_again(training: Build, tmp_path: Path) -> None:
     train(training(tmp_path))
     files = sorted((p, p.stat().st_mtime_ns) for p in tmp_path.rglob("*") if p.is_file())
@@ -256,6 +336,32 @@ def test_a_checkpoint_with_code_in_it_is_refused_and_not_executed(
     with pytest.raises(CheckpointError, match="nothing in it was executed"):
         train(run)
     assert not mark.exists()
+
+
+def test_a_worker_that_outlives_its_process_does_not_keep_the_run_locked(tmp_path: Path) -> None:
+    program = (
+        "import os, sys, time; from pathlib import Path\n"
+        "from semisup.engine.rundir import RunDirectory\n"
+        "directory = RunDirectory(Path(sys.argv[1])).__enter__()\n"
+        "child = os.fork()\n"
+        "print(child, flush=True) if child else None\n"
+        "time.sleep(60)"
+    )
+    root = Path(loop.__file__).parents[2]
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path / "run")],
+        stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(root)},
+    ) as main:
+        assert main.stdout is not None
+        worker = int(main.stdout.readline())
+        main.kill()
+        main.wait(10)
+        try:
+            with RunDirectory(tmp_path / "run"):
+                os.kill(worker, 0)  # it lives
+        finally:
+            os.kill(worker, signal.SIGKILL)
 
 
 def test_a_second_process_on_one_run_is_told_who_works_on_it(tmp_path: Path) -> None:
