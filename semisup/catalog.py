@@ -161,7 +161,10 @@ def explain(
     """
     parts = []
     for entry in error.errors():
-        key = prefix + ".".join(str(part) for part in entry["loc"])
+        # Behind the key stands which of several types was tried, and a place in a list.
+        name, *inner = entry["loc"]
+        places = [str(part) for part in inner if isinstance(part, int)]
+        key = prefix + ".".join([str(name), *places])
         if entry["type"] == "extra_forbidden":
             names = [*schema.model_fields, *known]
             parts.append(f"there is no key '{key}'.{suggest(str(entry['loc'][-1]), names)}")

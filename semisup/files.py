@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
 from semisup.errors import RunError
+
+_FOLDER = 0x10
+"""Attribute of a folder in a zip archive."""
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -33,7 +37,7 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
             raise
         raise RunError(
             f"{path}: cannot be written ({cause.strerror or cause}). Free some space or choose "
-            "another --out."
+            "another folder."
         ) from error
     finally:
         with contextlib.suppress(OSError):
@@ -43,6 +47,41 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
 def write_text(path: Path, text: str) -> None:
     """`write_atomically` of UTF-8 text."""
     write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def exists(path: Path) -> bool:
+    """As `Path.exists`, but False for a path that no system has or that one may not look at."""
+    try:
+        return path.exists()
+    except OSError:  # a name of 300 letters, a folder of somebody else
+        return False
+
+
+def is_file(path: Path) -> bool:
+    """As `Path.is_file`, but False for a path that no system has or that one may not look at."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def check_sums(path: Path) -> None:
+    """Find the damage to what torch.save wrote that torch reads without a word.
+
+    Raises:
+        zipfile.BadZipFile: a checksum does not fit, or a record is not stored as torch does.
+    """
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        record = archive.testzip()
+        entries = archive.infolist()
+    if record is not None:
+        raise zipfile.BadZipFile(f"checksum of {record} does not fit")
+    for entry in entries:
+        # Torch skips a record marked as a folder: its tensor is whatever the memory held.
+        if entry.external_attr & _FOLDER or entry.compress_type != zipfile.ZIP_STORED:
+            raise zipfile.BadZipFile(f"{entry.filename} is not stored as torch does")
 
 
 def _disk_error(error: BaseException | None) -> OSError | None:

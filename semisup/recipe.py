@@ -317,9 +317,7 @@ def _split_options(
     """One table that holds our own keys and the options of the class that it names."""
     content = tables.get(table, {})
     if not isinstance(content, Mapping) or "name" not in content:
-        raise RecipeError(
-            f"recipe {recipe}: '{table}.name' is missing.{suggest('', catalogue)}"
-        )
+        raise RecipeError(f"recipe {recipe}: '{table}.name' is missing.{suggest('', catalogue)}")
     try:
         cls: type = find(catalogue, kind, shown(str(content["name"])))
     except RecipeError as error:

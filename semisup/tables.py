@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,20 +11,25 @@ from typing import Any
 
 from semisup.errors import RecipeError
 
+LARGEST = 100_000
+"""Bytes of a recipe: a shipped one has a thousand, and Python's parser takes minutes for 1 MB."""
+
 
 def parse_change(change: str) -> tuple[str, Any]:
     """`key=value` of --set: the value as TOML, or as text where it is no TOML.
 
     Raises:
-        RecipeError: there is no `=` or no dotted key.
+        RecipeError: there is no `=` or no dotted key, or it is not UTF-8.
     """
+    if not change.isascii() and change != change.encode(errors="ignore").decode():
+        raise RecipeError(f"--set {shown(change)}: is not UTF-8 text.")
     key, equals, text = change.partition("=")
     key = key.strip()
-    if not equals or "." not in key:
+    if not equals or "." not in key or not all(key.split(".")):
         raise RecipeError(
-            f"--set {change}: is not of the form table.key=value, such as data.split=1/4."
+            f"--set {shown(change)}: is not of the form table.key=value, such as data.split=1/4."
         )
-    return key, parse_value(text, f"--set {key}")
+    return key, parse_value(text, f"--set {shown(key)}")
 
 
 def parse_value(text: str, where: str) -> Any:
@@ -34,25 +40,57 @@ def parse_value(text: str, where: str) -> Any:
         where: the option of the command line, for the error.
     """
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        value = tomllib.loads(f"value = {text}")["value"]
+        _check_integers(value)
+        return value
+    except ValueError:  # TOMLDecodeError, or an integer of thousands of digits
         return text.strip()
     except RecursionError:
         raise RecipeError(f"{where}: the value is nested too deeply.") from None
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Dotted keys of one file."""
+    """Dotted keys of one file.
+
+    Raises:
+        RecipeError: it cannot be read, is too large, no TOML or nested too deeply.
+    """
     try:
-        return flatten(tomllib.loads(path.read_text(encoding="utf-8-sig")))
+        size = path.stat().st_size
+        if size > LARGEST:
+            raise RecipeError(
+                f"recipe {path}: has {size:,} bytes, and a recipe at most {LARGEST:,}. Check the "
+                "path."
+            )
+        tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        _check_integers(tables)
+        return flatten(tables)
     except OSError as error:
         raise RecipeError(f"recipe {path}: cannot be read ({error.strerror}).") from None
     except UnicodeDecodeError:
         raise RecipeError(f"recipe {path}: is not UTF-8 text. Save it as UTF-8.") from None
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # TOMLDecodeError, or an integer of thousands of digits
         raise RecipeError(f"recipe {path}: is not valid TOML: {error}.") from None
     except RecursionError:
-        raise RecipeError(f"recipe {path}: is nested too deeply.") from None
+        raise RecipeError(f"recipe {path}: is nested too deeply. Write it flat.") from None
+
+
+def _check_integers(value: Any) -> None:
+    """TOML's integers have 64 bits; Python's parser takes any, and Python writes not all of them.
+
+    Raises:
+        ValueError: one has more.
+    """
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ValueError("it holds an integer of more than 64 bits")
+    if isinstance(value, Mapping | list):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            _check_integers(item)
+
+
+def shown(text: str) -> str:
+    """`text` in one line, whatever characters it has."""
+    return repr(text)[1:-1]
 
 
 def flatten(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -67,9 +105,17 @@ def flatten(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def unflatten(values: Mapping[str, Any], recipe: str) -> dict[str, Any]:
-    """Dotted keys -> nested tables; an empty table leaves one that is there as it is."""
+    """Dotted keys -> nested tables; an empty table leaves one that is there as it is.
+
+    Raises:
+        RecipeError: a key that needs quotes, or one below a value.
+    """
     tables: dict[str, Any] = {}
     for dotted, value in values.items():
+        if not re.fullmatch(r"[A-Za-z0-9_.-]*", dotted):
+            raise RecipeError(
+                f"recipe {recipe}: the key {dotted!r} holds more than letters, digits, '_' and '-'."
+            )
         *parents, last = dotted.split(".")
         table = tables
         for parent in parents:
@@ -106,7 +152,8 @@ def _toml_lines(prefix: str, table: Mapping[str, Any], notes: Mapping[str, str])
     for key, value in table.items():
         if value is None:  # TOML has no null: an option that is not set is left out
             continue
-        line = f"{key} = {json.dumps(value, ensure_ascii=False)}"
+        text = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # TOML forbids it
+        line = f"{key} = {text}"
         note = notes.get(f"{prefix}.{key}")
         lines.append(f"{line:<44}# {note}" if note else line)
     return lines

@@ -13,6 +13,11 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="run the tests marked slow too")
     parser.addoption("--gpu", action="store_true", help="run the tests marked gpu too")
+    parser.addoption(
+        "--write-table",
+        action="store_true",
+        help="write the table of docs/reliability.md from what the cases of bad input say",
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -531,3 +531,43 @@ def test_the_schema_refers_to_nothing_that_is_not_in_it() -> None:
         for key in reference.removeprefix("#/").split("/"):
             assert key in place, reference
             place = place[key]
+
+
+# Text that would break the line, or the recipe that a run keeps
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        BASE.replace('"unet"', '"u\\net"'),
+        BASE.replace("steps = 5", '"st\\neps" = 5'),
+        BASE.replace("[train]", '["tr\\u2028ain"]'),
+        BASE.replace("[data]", 'extends = "a\\nb"\n[data]'),
+        BASE.replace("[data]", 'extends = "a\\nb.toml"\n[data]'),
+        BASE.replace("steps = 5", f"steps = 0x{'f' * 5000}"),
+        BASE.replace("steps = 5", "steps = 9223372036854775808"),
+        BASE.replace("width = 4", f"width = [[{'9' * 30}]]"),
+    ],
+)
+def test_what_stands_in_a_recipe_never_breaks_the_line(text: str, write: Write) -> None:
+    line = refused(write(text))
+    assert line.splitlines() == [line]
+    assert "recipe " in line
+    assert "base" in line
+
+
+@pytest.mark.parametrize("change", ["a\nb", "a\n.b=1", "train.\u2028=1", "train.steps\n.a=1"])
+def test_what_stands_behind_set_never_breaks_the_line(change: str, write: Write) -> None:
+    line = refused(write(), change)
+    assert line.splitlines() == [line]
+
+
+def test_a_change_that_is_not_utf8_is_refused(write: Write) -> None:
+    line = refused(write(), b"data.root=/\xff".decode("utf-8", "surrogateescape"))
+    assert line == "--set data.root=/\\udcff: is not UTF-8 text."
+
+
+def test_a_control_character_survives_in_the_recipe_of_a_run(write: Write) -> None:
+    text = "a\x7fb\tc"
+    recipe = load_recipe(write(), [f"data.root={text}"])
+    assert load_recipe(write(recipe.to_toml(), "again.toml")).data.root == recipe.data.root == text

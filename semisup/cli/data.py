@@ -91,7 +91,8 @@ def verify(name: str, subsets: tuple[str, ...], settings: tuple[str, ...], data_
     print_verification(found)
     if found.problems:
         file, reason = found.problems[0]
-        raise DataError(f"{name}: {len(found.problems)} bad files; the first is {file}: {reason}")
+        where = "" if str(file) in reason else f"{file}: "
+        raise DataError(f"{name}: {len(found.problems)} bad files, such as: {where}{reason}")
 
 
 @data.command(

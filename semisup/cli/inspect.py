@@ -110,8 +110,9 @@ Examples:
 def monitor(runs: Path, port: int, host: str) -> None:
     """Start TensorBoard on RUNS (default: ./runs) and say where to look."""
     from semisup.errors import RunError
+    from semisup.files import exists
 
-    if not runs.is_dir():
+    if not exists(runs) or not runs.is_dir():
         raise RunError(
             f"{runs}: there is no such folder. Run a recipe first, or name the folder given to "
             "run --out."

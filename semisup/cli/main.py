@@ -44,7 +44,8 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except SemisupError as error:
             if not error.told:
-                click.echo(f"semisup{_which_process()}: {error}", err=True)
+                line = " ".join(str(error).splitlines())  # a file's name may have two
+                click.echo(f"semisup{_which_process()}: {line}", err=True)
             _tell_torchrun(error)
             sys.exit(error.exit_code if isinstance(error, Interrupted) else 1)
         except KeyboardInterrupt:  # outside of training, where there is nothing to save

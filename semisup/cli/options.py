@@ -81,9 +81,10 @@ def find_run(name: str, out: Path, seed: int | None = None) -> Path:
         RunError: there is none.
     """
     from semisup.errors import RunError
+    from semisup.files import exists
 
-    results = list((out / name).glob("*/result.json"))
-    if Path(name).is_dir() and (os.sep in name or not results):
+    results = list((out / name).glob("*/result.json")) if exists(out / name) else []
+    if exists(Path(name)) and Path(name).is_dir() and (os.sep in name or not results):
         if seed is not None:
             raise RunError(f"--seed {seed}: {name} is one run already. Name a recipe, or no seed.")
         return Path(name)

@@ -68,6 +68,7 @@ def predict(
         raise click.UsageError("give either IMAGES or --submission SUBSET")
     from semisup.engine.predict import claim_folder, find_images, predict_files, write_submission
     from semisup.engine.runtime import resolve_device
+    from semisup.engine.troubles import explained
     from semisup.errors import RunError
     from semisup.reopen import open_run, run_data
 
@@ -80,18 +81,21 @@ def predict(
     inference = opened.inference(where)
     if submission is not None:
         data = run_data(opened, options.place(data_root), submission)
-        click.echo(f"Submission: {write_submission(inference, data, to, competition)}")
+        with explained():
+            folder = write_submission(inference, data, to, competition)
+        click.echo(f"Submission: {folder}")
         return
-    paths = find_images(images)
+    paths = find_images(images, with_overlay=overlay)
     claim_folder(to, opened.identity(), [path.stem for path in paths])
-    count = predict_files(
-        inference,
-        paths,
-        to,
-        opened.classes,
-        opened.palette,
-        with_overlay=overlay,
-        soft=soft,
-    )
+    with explained():
+        count = predict_files(
+            inference,
+            paths,
+            to,
+            opened.classes,
+            opened.palette,
+            with_overlay=overlay,
+            soft=soft,
+        )
     skipped = f", {len(paths) - count} were there already" if count < len(paths) else ""
     click.echo(f"{count} label maps in {to}{skipped}.")

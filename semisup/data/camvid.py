@@ -124,10 +124,10 @@ def _find(root: Path | str) -> tuple[Path, str]:
 
 def _pair(line: str, path: Path) -> tuple[Path, Path]:
     """Image and mask of a line, in the folder of the list `path`."""
-    words = [PurePosixPath(word) for word in line.split()]
-    if len(words) != 2 or any(len(word.parts) < 2 for word in words):
-        raise DataError(f"{path} has the line '{line}'; a line is 'folder/image folder/label'")
-    image, mask = (path.parent.joinpath(*word.parts[-2:]) for word in words)
+    ends = [PurePosixPath(word).parts[-2:] for word in line.split()]
+    if len(ends) != 2 or any(len(end) < 2 or {"/", "//", ".."} & {*end} for end in ends):
+        raise DataError(f"{path} has the line {line!r}; a line is 'folder/image folder/label'")
+    image, mask = (path.parent.joinpath(*end) for end in ends)
     return image, mask
 
 

@@ -91,7 +91,11 @@ class Folder(SegmentationData):
 
 def _images_by_stem(folder: Path) -> dict[str, Path]:
     files: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        raise DataError(f"{folder} cannot be listed ({error.strerror}); make it a folder") from None
+    for path in entries:
         if path.suffix.lower() not in _SUFFIXES or path.name.startswith("."):
             continue
         if path.stem in files:
@@ -123,7 +127,7 @@ def _class(line: str, colour: Colour, path: Path) -> tuple[str, Colour]:
     numbers = words[-3:]
     if len(words) < 4 or not all(word.isdecimal() for word in numbers):
         return line, colour
-    red, green, blue = (int(word) for word in numbers)
-    if max(red, green, blue) > 255:
+    if max(map(len, numbers)) > 3 or max(map(int, numbers)) > 255:
         raise DataError(f"{path} has the colour {' '.join(numbers)}; a channel is 0..255")
+    red, green, blue = map(int, numbers)
     return " ".join(words[:-3]), (red, green, blue)

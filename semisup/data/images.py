@@ -11,6 +11,7 @@ well; between 89 and 178 million Pillow's warning is left to pass as a warning.
 from __future__ import annotations
 
 import struct
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -37,13 +38,13 @@ def read_rgb(path: Path) -> Tensor:
         DataError: no such file, no JPEG or PNG, damaged or cut short, 16 bits a channel, or
             with transparent pixels.
     """
-    picture = _load(path, ("JPEG", "PNG"))
-    if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        if picture.getchannel("A").getextrema() != (255, 255):
-            raise DataError(f"{path} has transparent pixels; flatten it onto a background")
-    pixels = np.array(picture.convert("RGB"))
-    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+    try:
+        picture = _as_rgb(_load(path, ("JPEG", "PNG")))
+    except ValueError as error:  # a palette with more alphas than colours
+        raise DataError(f"{path} cannot be decoded ({error}); fetch it again") from error
+    if picture is None:
+        raise DataError(f"{path} has transparent pixels; flatten it onto a background")
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()
 
 
 def read_labels(path: Path) -> Tensor:
@@ -93,13 +94,27 @@ def _spread(index: int) -> int:
     return sum(((index >> (3 * place)) & 1) << (7 - place) for place in range(3))
 
 
+def _as_rgb(picture: Image.Image) -> Image.Image | None:
+    """None where a pixel is transparent. Copied only if need be: the largest takes 0.7 GB."""
+    if picture.has_transparency_data:
+        picture = picture if picture.mode == "RGBA" else picture.convert("RGBA")
+        if picture.getchannel("A").getextrema() != (255, 255):
+            return None
+    return picture if picture.mode == "RGB" else picture.convert("RGB")
+
+
 def _load(path: Path, formats: tuple[str, ...]) -> Image.Image:
     """The decoded picture in `path`, of 1 or 8 bits a channel."""
     wanted = " or ".join(formats)
     try:
-        with Image.open(path, formats=formats) as picture:
-            stored = str(picture.tile[0][3])  # such as "RGB", "RGB;16B", "L;4" or ("RGB", "")
-            picture.load()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # about notes in the file, not its pixels
+            with Image.open(path, formats=formats) as picture:
+                # Such as "RGB", "RGB;16B", "L;4" or ("RGB", ""). Without pixels, load raises.
+                stored = str(picture.tile[0][3]) if picture.tile else ""
+                picture.load()
+    except IsADirectoryError as error:
+        raise DataError(f"{path} is a folder; put the picture in its place") from error
     except FileNotFoundError as error:
         raise DataError(f"{path} is missing; check the list or fetch the data set again") from error
     except _BOMB as error:
@@ -107,9 +122,15 @@ def _load(path: Path, formats: tuple[str, ...]) -> Image.Image:
     except UnidentifiedImageError as error:
         raise DataError(f"{path} is no {wanted} file; convert it or fetch it again") from error
     except _UNREADABLE as error:
+        if isinstance(error, OSError) and error.errno is not None:  # the system's, not Pillow's
+            raise DataError(
+                f"{path} cannot be read ({error.strerror}); check its folder"
+            ) from error
         raise DataError(f"{path} cannot be decoded ({error}); fetch it again") from error
     if ";16" in stored:
         raise DataError(f"{path} has 16 bits a channel; save it with 8 bits")
+    if picture.mode == "P" and picture.palette is None:
+        raise DataError(f"{path} has no palette for its colours; fetch it again")
     if stored in ("L;2", "L;4") and formats == ("PNG",):
         raise DataError(f"{path} is grey with {stored[-1]} bits; save label ids as 8-bit grey PNG")
     return picture

@@ -9,7 +9,11 @@ from pathlib import Path, PurePosixPath
 from torch import Tensor
 
 from semisup.errors import DataError, suggest
+from semisup.files import exists
 from semisup.types import IGNORE
+
+_LONGEST = 250
+"""Bytes of an id: a file system takes 255 for the name of a file."""
 
 
 def find_folder(
@@ -22,7 +26,7 @@ def find_folder(
     """
     folders = [Path(root).expanduser() / place for place in places]
     for folder in folders:
-        if all((folder / name).exists() for name in holds):
+        if all(exists(folder / name) for name in holds):
             return folder
     looked = ", ".join(str(folder) for folder in folders)
     raise DataError(
@@ -42,7 +46,9 @@ def read_lines(path: Path) -> list[str]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise DataError(f"cannot read the list {path}: {error.strerror}") from error
+        raise DataError(
+            f"cannot read the list {path} ({error.strerror}); make it a text file"
+        ) from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is no UTF-8 text; save it as UTF-8") from error
     return [line.strip() for line in text.splitlines() if line.strip()]
@@ -103,6 +109,13 @@ def check_labels(labels: Tensor, num_classes: int, path: Path) -> Tensor:
 
 
 def _id(line: str, path: Path) -> str:
+    name = _shared_stem(line, path)
+    if len(name.encode()) > _LONGEST or "\0" in name:
+        raise DataError(f"{path} has the line {line[:20]!r}..., which names no file; correct it")
+    return name
+
+
+def _shared_stem(line: str, path: Path) -> str:
     words = line.split()
     if len(words) == 1 and "/" not in line:
         return line

@@ -82,8 +82,8 @@ def ensure_scenes(root: Path, options: SceneOptions, *, processes: int | None = 
         DataError: the disk is full or `root` cannot be written to.
     """
     folder = root / f"scenes-{options.digest}"
-    if not folder.is_dir():
-        with _disk_errors(folder):
+    with _disk_errors(folder):
+        if not folder.is_dir():
             root.mkdir(parents=True, exist_ok=True)
             _remove_abandoned(folder)
             part = Path(tempfile.mkdtemp(prefix=_prefix(folder), dir=root))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import difflib
 import hashlib
 import math
-import os
 import re
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
@@ -21,13 +20,17 @@ import torch
 
 from semisup.console import track
 from semisup.data.base import SegmentationData
-from semisup.errors import DataError, RecipeError, RunError
+from semisup.errors import DataError, RecipeError
+from semisup.files import write_text
 from semisup.types import IGNORE
 
 KINDS = ("mask", "none")
 """How an image may be labelled: with its full mask, or not at all."""
 
 _REMEDY = 'write "all", a share such as "1/8", "5/class" or "file:PATH"'
+
+_FOLDERS = 32
+"""Parts of a path in a list that are looked at, from its end."""
 
 Presence = Mapping[str, frozenset[int]]
 """Image id -> the label ids that its mask holds."""
@@ -151,18 +154,8 @@ def write_split(path: Path, split: Split) -> None:
     Raises:
         RunError: it cannot be written.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(f"# name: {split.name}\n# sha256: {split.sha256}\n")
-            file.writelines(split._lines())
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise RunError(
-            f"{path}: cannot write the split ({error.strerror}); choose a folder that is there "
-            "and may be written to"
-        ) from error
+    head = f"# name: {split.name}\n# sha256: {split.sha256}\n"
+    write_text(path, head + "".join(split._lines()))
 
 
 def _split(data: SegmentationData, name: str, kinds: Mapping[str, str]) -> Split:
@@ -197,9 +190,12 @@ def _shuffled(ids: Iterable[str], seed: int, purpose: str) -> list[str]:
 
 def _share(spec: str) -> Fraction:
     try:
-        share = Fraction(spec)
+        # Spelt out: of an exponent of a billion `Fraction` would write down all the digits.
+        share = Fraction(spec) if re.fullmatch(r"[\d./+-]{1,40}", spec) else None
     except (ValueError, ZeroDivisionError):
-        raise RecipeError(f"split '{spec}' cannot be understood: {_REMEDY}") from None
+        share = None
+    if share is None:
+        raise RecipeError(f"split '{spec}' cannot be understood: {_REMEDY}")
     if not 0 < share <= 1:
         raise RecipeError(f"split '{spec}' is no share above 0 and up to 1: {_REMEDY}")
     return share
@@ -230,7 +226,8 @@ def _choose_by_class(
     waiting = {label: iter(keys) for label, keys in candidates.items()}
     chosen: set[str] = set()
     have: Counter[int] = Counter()
-    for target in range(1, count + 1):
+    most = max(map(len, candidates.values()), default=0)
+    for target in range(1, min(count, most) + 1):
         for label in rare_first:
             while have[label] < min(target, len(candidates[label])):
                 key = next(key for key in waiting[label] if key not in chosen)
@@ -275,7 +272,7 @@ def _read_list(path: Path) -> list[tuple[int, str]]:
         ) from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: is no UTF-8 text; give a list of image ids") from error
-    lines = ((number, line.strip()) for number, line in enumerate(text.split("\n"), start=1))
+    lines = ((number, line.strip()) for number, line in enumerate(text.splitlines(), start=1))
     return [(number, line) for number, line in lines if line and not line.startswith("#")]
 
 
@@ -297,7 +294,7 @@ def _readings(entry: str) -> Iterator[str]:
     """What an id could be in a line of paths: with ever fewer folders, with and without suffix."""
     for text in (entry, entry.split()[0]):
         parts = PurePosixPath(text).parts
-        for start in range(len(parts)):
+        for start in range(max(0, len(parts) - _FOLDERS), len(parts)):
             tail = PurePosixPath(*parts[start:])
             yield str(tail)
             yield str(tail.parent / tail.stem)

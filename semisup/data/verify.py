@@ -131,6 +131,18 @@ def verify(datasets: Sequence[SegmentationData]) -> Verification:
     return Verification(tuple(reports), [*dict.fromkeys(problems), *_shared_ids(datasets)])
 
 
+def check_apart(data: SegmentationData, reported: SegmentationData) -> None:
+    """Refuse to train on `data` what is reported on in `reported`, as `verify` would.
+
+    One subset twice, and unions such as "trainval", are taken for what somebody wants.
+
+    Raises:
+        DataError: an image is in both.
+    """
+    for problem in _shared_ids((data, reported)):
+        raise DataError(f"{data.name}: {problem.reason}, or choose another eval.subset")
+
+
 def _pair(data: SegmentationData, index: int) -> _Pair:
     return _Pair(data.image_path(index), data.mask_path(index))
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from semisup.data.voc_mat import read_field
 from semisup.errors import DataError
 
 
@@ -54,7 +55,7 @@ def read_boxes(path: Path) -> list[Box]:
         return [_box(entry) for entry in tree.getroot().findall("object")]
     except OSError as error:
         raise DataError(f"cannot read the boxes {path}: {error.strerror}") from error
-    except (ElementTree.ParseError, ValueError) as error:
+    except (ElementTree.ParseError, ValueError, LookupError, OverflowError) as error:
         raise DataError(f"{path} is no VOC annotation ({error}); fetch it again") from error
 
 
@@ -64,19 +65,15 @@ def read_sbd_mask(path: Path) -> Tensor:
     Raises:
         DataError: the file is missing, damaged, or no class mask of SBD.
     """
-    from scipy.io import loadmat  # slow to import, and most users have the masks as PNG
-    from scipy.io.matlab import MatReadError
-
     try:
-        content = loadmat(path, variable_names=["GTcls"])
-        labels = np.asarray(content["GTcls"]["Segmentation"].item())
+        labels = read_field(path.read_bytes(), "GTcls", "Segmentation")
     except FileNotFoundError as error:
         raise DataError(f"{path} is missing; fetch SBD again") from error
-    except (OSError, ValueError, TypeError, NotImplementedError, MatReadError, zlib.error) as error:
-        raise DataError(f"{path} is no readable .mat file ({error}); fetch SBD again") from error
-    except (KeyError, IndexError) as error:
+    except KeyError as error:
         raise DataError(f"{path} holds no GTcls.Segmentation; use SBD's cls folder") from error
-    if labels.ndim != 2 or labels.dtype != np.uint8:
+    except (OSError, ValueError, zlib.error) as error:
+        raise DataError(f"{path} is no readable .mat file ({error}); fetch SBD again") from error
+    if labels.ndim != 2 or labels.dtype != np.uint8 or not labels.size:
         raise DataError(f"{path}: GTcls.Segmentation is no uint8 map; fetch SBD again")
     return torch.from_numpy(np.array(labels, order="C"))
 
@@ -88,10 +85,10 @@ def _box(entry: ElementTree.Element) -> Box:
     sides = ("xmin", "ymin", "xmax", "ymax")
     texts = [entry.findtext(f"bndbox/{side}") for side in sides]
     if None in texts:
-        raise ValueError(f"{name} has no whole bndbox")
+        raise ValueError(f"{name!r} has no whole bndbox")
     xmin, ymin, xmax, ymax = (round(float(text or "")) for text in texts)
     if xmin > xmax or ymin > ymax:
-        raise ValueError(f"{name} has a box of no size")
+        raise ValueError(f"{name!r} has a box of no size")
     flags = (_flag(entry, flag) for flag in ("difficult", "truncated"))
     return Box(name, xmin, ymin, xmax, ymax, *flags)
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pickle
 import re
-import zipfile
+import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from semisup.errors import CheckpointError
-from semisup.files import write_atomically
+from semisup.files import check_sums, write_atomically
 
 FORMAT = 1
 """Raised when the meaning of a checkpoint's content changes."""
@@ -29,14 +29,16 @@ def load_state(path: Path) -> dict[str, Any]:
         CheckpointError: missing, damaged, of another program, or of another format.
     """
     try:
-        _check_sums(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        check_sums(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's about pickles that are not ours
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(f"checkpoint {path}: there is no such file.") from None
     except pickle.UnpicklingError:
         raise CheckpointError(
             f"checkpoint {path}: holds more than tensors and plain values, so it is not ours; "
-            "nothing in it was executed."
+            "nothing in it was executed. Delete it."
         ) from None
     except Exception as error:  # damage shows in nearly every way there is
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -44,21 +46,16 @@ def load_state(path: Path) -> dict[str, Any]:
             f"checkpoint {path}: is damaged ({reason}). Delete it; the one before is used then."
         ) from None
     if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise CheckpointError(f"checkpoint {path}: was not written by this version of semisup.")
+        raise CheckpointError(
+            f"checkpoint {path}: was not written by this version of semisup. Delete it, or choose "
+            "another --out."
+        )
     return state
 
 
-def _check_sums(path: Path) -> None:
-    """torch writes a checksum of every record and compares none of them when it reads."""
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            record = archive.testzip()
-        if record is not None:
-            raise zipfile.BadZipFile(f"checksum of {record} does not fit")
-
-
 class Checkpoints:
-    """The checkpoints of one run: `step-<8 digits>.pt`, the newest `keep` of them.
+    """The checkpoints of one run: `step-<8 digits or more>.pt`, the newest `keep` of them
+    (0: all of them).
 
     The previous one is deleted only once the next is whole.
     """
@@ -71,14 +68,15 @@ class Checkpoints:
         """Write the checkpoint taken after `step` steps, then drop the oldest."""
         path = self.folder / f"step-{step:08d}.pt"
         save_state(path, {"step": step, **state})
-        for old in self.paths()[: -self.keep]:
+        for old in self.paths()[: -self.keep] if self.keep else []:
             old.unlink()
         return path
 
     def paths(self) -> list[Path]:
         """All checkpoints, oldest first."""
-        name = re.compile(r"step-\d{8}\.pt")
-        return sorted(p for p in self.folder.glob("step-*.pt") if name.fullmatch(p.name))
+        name = re.compile(r"step-\d{8,}\.pt")
+        found = [p for p in self.folder.glob("step-*.pt") if name.fullmatch(p.name)]
+        return sorted(found, key=lambda path: int(path.stem.removeprefix("step-")))
 
     def latest(self) -> dict[str, Any] | None:
         """The newest checkpoint that is whole; None for a run that has none.

@@ -18,38 +18,49 @@ from semisup.data.images import read_rgb, write_palette_png
 from semisup.engine.inference import Inference
 from semisup.engine.pictures import overlay
 from semisup.errors import DataError, RunError
-from semisup.files import write_atomically, write_text
+from semisup.files import exists, write_atomically, write_text
 from semisup.metrics.confusion import label_map
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
-def find_images(paths: Sequence[Path]) -> list[Path]:
+def find_images(paths: Sequence[Path], *, with_overlay: bool = False) -> list[Path]:
     """The files named, and the images in the folders named (not below them), sorted.
 
+    Args:
+        paths: files and folders.
+        with_overlay: whether `<stem>_overlay.png` will be written too.
+
     Raises:
-        DataError: a path is not there, a folder holds no image, or two images share a stem.
+        DataError: a path is not there, a folder holds no image, or one prediction would be written
+            over another.
     """
     found: list[Path] = []
     for path in paths:
+        if not exists(path):
+            raise DataError(f"{path}: there is no such file or folder. Check the path.")
         if path.is_dir():
             inside = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
             if not inside:
                 raise DataError(f"{path}: holds no image ({', '.join(IMAGE_SUFFIXES)}).")
             found += inside
-        elif path.is_file():
-            found.append(path)
         else:
-            raise DataError(f"{path}: there is no such file or folder.")
+            found.append(path)
     stems: dict[str, Path] = {}
     for path in found:
-        other = stems.setdefault(path.stem, path)
-        if other != path:
-            raise DataError(
-                f"{path}: would be written over the prediction of {other}. "
-                "Predict them into two folders."
-            )
+        _check_free(path, stems.setdefault(path.stem, path))
+    for path in found if with_overlay else ():
+        _check_free(path, stems.get(path.stem.removesuffix("_overlay"), path))
     return found
+
+
+def _check_free(path: Path, other: Path) -> None:
+    """Raise if what is predicted for `path` goes where that of `other`, another image, goes."""
+    if other != path:
+        raise DataError(
+            f"{path}: would be written over the prediction of {other}. "
+            "Predict them into two folders."
+        )
 
 
 def claim_folder(out: Path, facts: Mapping[str, Any], stems: Sequence[str]) -> None:
@@ -66,7 +77,7 @@ def claim_folder(out: Path, facts: Mapping[str, Any], stems: Sequence[str]) -> N
     marker = out / "predictions.json"
     text = json.dumps(facts, indent=1, sort_keys=True) + "\n"
     if marker.is_file():
-        if marker.read_text(encoding="utf-8") != text:
+        if marker.read_bytes() != text.encode():
             raise RunError(
                 f"{out}: holds predictions of another run or protocol (see {marker.name}). "
                 "Choose another --to."

@@ -162,7 +162,7 @@ def _reopen(path: Path, step: int, checked: int) -> IO[str]:
         lines = path.read_bytes().splitlines(keepends=True)
         try:
             kept = [line for line in lines if _stands(line, step, checked)]
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise RunError(
                 f"{path}: holds a line that is no record of a run. Delete the file, and the run "
                 "goes on with a new one."
@@ -180,6 +180,6 @@ def _reopen(path: Path, step: int, checked: int) -> IO[str]:
 def _stands(line: bytes, step: int, checked: int) -> bool:
     if not line.endswith(b"\n"):  # cut off by a kill
         return False
-    record = json.loads(line)
+    record = json.loads(line.decode())
     last = checked if record.get("checkup", False) else step
     return record["step"] <= last and not record.get("final", False)

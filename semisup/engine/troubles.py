@@ -58,7 +58,8 @@ def explain(error: RuntimeError | ValueError | MemoryError) -> SemisupError | No
     if memory or any(part in text for part in _NO_MEMORY):
         return RunError(
             "out of memory. Use a smaller data.labelled_batch, data.unlabelled_batch or data.crop "
-            "(train.accumulate makes up for smaller batches), or a smaller model."
+            "(train.accumulate makes up for smaller batches) or a smaller model; to score or "
+            'predict large images, eval.mode = "slide".'
         )
     if any(part in text for part in _ONE_VALUE):
         return RecipeError(

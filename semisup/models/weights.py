@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from semisup.errors import CheckpointError
+from semisup.files import check_sums, is_file
 from semisup.models.base import Segmenter
 
 WRAPPERS = ("state_dict", "model")
@@ -64,14 +66,15 @@ class WeightsReport:
 def read_weights(path: str | Path) -> dict[str, Tensor]:
     """The tensors of a .safetensors, .pth or .pt file by key, on the CPU, as they were stored.
 
-    A state dict that lies under "state_dict" or "model" is taken out; what is no tensor is left.
+    A state dict that lies under "state_dict" or "model" is taken out; what is no dense tensor of
+    real numbers is left.
 
     Raises:
         CheckpointError: the file is missing, damaged, of another kind, holds more than data, or
             holds no state dict.
     """
     path = Path(path)
-    if not path.is_file():
+    if not is_file(path):
         raise CheckpointError(f"{path}: no such file of weights; give the path of a local file")
     reader = READERS.get(path.suffix)
     if reader is None:
@@ -84,7 +87,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
     named = content.items() if isinstance(content, Mapping) else ()
-    state = {str(key): value for key, value in named if isinstance(value, Tensor)}
+    state = {str(key): value for key, value in named if _is_plain(value)}
     if not state:
         raise CheckpointError(
             f"{path}: holds no state dict (tensors by name, at the top or under"
@@ -101,7 +104,7 @@ def load_weights(module: nn.Module, path: str | Path) -> WeightsReport:
     keys of the files it knows (`Segmenter.adapt_weights`).
 
     Raises:
-        CheckpointError: as `read_weights`, or nothing in the file fits.
+        CheckpointError: as `read_weights`, or nothing in the file fits or it is not finite.
     """
     state = read_weights(path)
     if isinstance(module, Segmenter):
@@ -111,10 +114,15 @@ def load_weights(module: nn.Module, path: str | Path) -> WeightsReport:
     loaded = tuple(key for key in shared if own[key].shape == state[key].shape)
     if not any(map(_matters, loaded)):
         raise CheckpointError(
-            f"{path}: nothing in it fits this network (it holds '{next(iter(state))}',"
+            f"{path}: nothing in it fits this network (it holds {next(iter(state))!r},"
             f" {_shape(next(iter(state.values())).shape)}; the network has '{next(iter(own))}',"
             f" {_shape(next(iter(own.values())).shape)}); give weights of the same architecture"
         )
+    for key in loaded:
+        if not torch.isfinite(state[key]).all():
+            raise CheckpointError(
+                f"{path}: '{key}' holds values that are not finite; get the file again"
+            )
     with torch.no_grad():
         for key in loaded:
             own[key].copy_(state[key])
@@ -144,7 +152,10 @@ def _read_safetensors(path: Path) -> object:
 
 def _read_pickle(path: Path) -> object:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        check_sums(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's about unusual pickles and tensors
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path}: refused, as it is damaged or holds Python objects beside its tensors, which"
@@ -165,6 +176,16 @@ def _damaged(path: Path, error: Exception) -> CheckpointError:
     return CheckpointError(f"{path}: cannot be read ({reason}); get the file again")
 
 
+def _is_plain(value: object) -> bool:
+    """Whether it can be copied into a parameter: not sparse, quantised, complex or without data."""
+    return (
+        isinstance(value, Tensor)
+        and value.layout is torch.strided
+        and value.device.type == "cpu"
+        and not (value.is_nested or value.is_quantized or value.is_complex())
+    )
+
+
 def _matters(key: str) -> bool:
     # Counters of batches: older files lack them, and a norm with a fixed momentum ignores them.
     return not key.endswith("num_batches_tracked")
@@ -178,4 +199,5 @@ def _some(what: str, keys: Sequence[str]) -> list[str]:
     if not keys:
         return []
     more = ", ..." if len(keys) > SHOWN else ""
-    return [f"{len(keys)} {what} ({', '.join(keys[:SHOWN])}{more})"]
+    named = ", ".join(repr(key)[1:-1] for key in keys[:SHOWN])  # a key of a file may hold anything
+    return [f"{len(keys)} {what} ({named}{more})"]

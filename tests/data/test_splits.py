@@ -208,11 +208,22 @@ def test_a_written_split_reads_back_the_same(tmp_path: Path, spec: str) -> None:
 def test_writing_replaces_whole_files_or_fails_in_one_line(tmp_path: Path) -> None:
     split = make_split(numbered(4), "1/2", seed=0)
     (tmp_path / "folder").mkdir()
-    with pytest.raises(RunError, match=r"folder: cannot write the split"):
+    with pytest.raises(
+        RunError, match=r"folder: cannot be written \(.+\)\. Free some space or choose"
+    ):
         write_split(tmp_path / "folder", split)
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
-    with pytest.raises(RunError, match=r"no/split.txt: cannot write"):
+    with pytest.raises(RunError, match=r"no/split.txt: cannot be written"):
         write_split(tmp_path / "no" / "split.txt", split)
+
+
+def test_numbers_without_end_are_no_endless_work() -> None:
+    data = numbered(8)
+    for spec in ("1e-999999999", "1e999999999", "1/" + "9" * 50, "0." + "0" * 99 + "1"):
+        with pytest.raises(RecipeError, match="cannot be understood"):
+            make_split(data, spec, seed=0)
+    everyone = make_split(data, "999999999999/class", seed=0)
+    assert everyone.labelled == make_split(data, "8/class", seed=0).labelled == tuple(data.ids)
 
 
 def test_held_out_images_leave_the_split(tmp_path: Path) -> None:
@@ -302,3 +313,17 @@ def test_a_published_list_is_read(shared_data: Path) -> None:
         split = make_split(data, f"file:{folder / name / 'labeled.txt'}", seed=0)
         assert len(split.labelled) == size
         assert len(split.unlabelled) == 10582 - size
+
+
+def test_a_line_of_a_list_ends_where_text_says_so(tmp_path: Path) -> None:
+    data = numbered(8)
+    path = tmp_path / "list.txt"
+    path.write_text(f"{data.ids[0]}\u2028{data.ids[1]}", encoding="utf-8")
+    assert make_split(data, f"file:{path}", seed=0).labelled == tuple(data.ids[:2])
+
+
+def test_a_path_of_a_list_may_be_of_any_length(tmp_path: Path) -> None:
+    data = numbered(8)
+    path = tmp_path / "list.txt"
+    path.write_text("a/" * 100_000 + f"{data.ids[0]}.jpg")
+    assert make_split(data, f"file:{path}", seed=0).labelled == tuple(data.ids[:1])

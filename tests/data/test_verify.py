@@ -9,8 +9,9 @@ import pytest
 
 from semisup.data.camvid import CamVid
 from semisup.data.folder import Folder
-from semisup.data.verify import Verification, verify
+from semisup.data.verify import Verification, check_apart, verify
 from semisup.data.voc import Voc
+from semisup.errors import DataError
 
 Picture = Callable[..., Path]
 
@@ -116,3 +117,13 @@ def test_real_voc_passes(shared_data: Path) -> None:
     assert [report.images for report in found.subsets] == [100, 100]
     assert all(max(report.largest or ()) == 500 for report in found.subsets)
     assert 0.01 < found.subsets[0].void_share < 0.1
+
+
+def test_training_on_what_is_reported_is_refused(folder_root: Path) -> None:
+    train = Folder(folder_root, "train")
+    check_apart(train, Folder(folder_root, "val"))
+    check_apart(train, train)
+    check_apart(Folder(folder_root, "all"), Folder(folder_root, "val"))
+    (folder_root / "val.txt").write_text("three\ntwo\n")
+    with pytest.raises(DataError, match=r"folder: 'two' is in both train and val.*eval\.subset"):
+        check_apart(train, Folder(folder_root, "val"))

@@ -260,10 +260,12 @@ def test_boxes_are_one_based_inclusive_without_parts(voc_root: Path) -> None:
     ("old", "new", "reason"),
     [
         ("</annotation>", "", "no element found"),
-        ("<xmax>8</xmax>", "", "dog has no whole bndbox"),
+        ("<xmax>8</xmax>", "", "'dog' has no whole bndbox"),
         ("<xmax>8</xmax>", "<xmax>eight</xmax>", "could not convert"),
-        ("<xmax>8</xmax>", "<xmax>0</xmax>", "dog has a box of no size"),
+        ("<xmax>8</xmax>", "<xmax>0</xmax>", "'dog' has a box of no size"),
         ("<name>dog</name>", "", "an object without a name"),
+        ("<xmax>8</xmax>", "<xmax>1e999</xmax>", "cannot convert float infinity"),
+        ("<name>dog</name><pose>", "<name>d\ng</name><pose/><z>", "mismatched tag"),
     ],
 )
 def test_damaged_xml_is_named(voc_root: Path, old: str, new: str, reason: str) -> None:
@@ -271,6 +273,18 @@ def test_damaged_xml_is_named(voc_root: Path, old: str, new: str, reason: str) -
     path.write_text(path.read_text().replace(old, new))
     with pytest.raises(DataError, match=rf"2007_000001\.xml is no VOC annotation \({reason}"):
         Voc(voc_root).boxes(0)
+
+
+def test_an_encoding_that_is_none_and_a_name_of_two_lines(voc_root: Path) -> None:
+    path = voc(voc_root) / "Annotations" / "2007_000001.xml"
+    whole = path.read_text()
+    path.write_text(f'<?xml version="1.0" encoding="utf-9"?>{whole}')
+    with pytest.raises(DataError, match="is no VOC annotation"):
+        Voc(voc_root).boxes(0)
+    path.write_text(whole.replace("dog", "do\ng").replace("<xmax>8</xmax>", ""))
+    with pytest.raises(DataError) as caught:
+        Voc(voc_root).boxes(0)
+    assert "\n" not in str(caught.value)
 
 
 def test_missing_xml_is_named(voc_root: Path) -> None:

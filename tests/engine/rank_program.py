@@ -22,7 +22,7 @@ from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_
 
 from semisup.engine.evaluate import evaluate
 from semisup.engine.inference import Inference
-from semisup.engine.loop import Training, _step, train
+from semisup.engine.loop import Training, _step, ready, train
 from semisup.engine.settings import EvalSettings, OptimSettings
 from semisup.errors import DataError, Interrupted, RunError
 from semisup.ops import ranks
@@ -54,7 +54,7 @@ def gradients(folder: Path) -> dict[str, Any]:
             place = folder / f"gradients-{ranks.world()}-{method}-{accumulate}"
             run = plain(place, method, optimiser=descent, accumulate=accumulate, ema=0.0)
             before = {k: v.clone() for k, v in run.method.state_dict().items()}
-            streams = {name: iter(stream) for name, stream in run.streams(0).items()}
+            streams = ready(run, run.streams(0))
             scalars, _ = _step(run, streams, Progress(9, 10))
             for key, value in run.method.state_dict().items():
                 found[f"{method}/{accumulate}/{key}"] = before[key] - value
@@ -100,7 +100,7 @@ def messages(folder: Path) -> dict[str, Any]:
 
     for gradient in run.updates._gradients.values():
         gradient._averaging.register_comm_hook(None, count)
-    streams = {name: iter(stream) for name, stream in run.streams(0).items()}
+    streams = ready(run, run.streams(0))
     for step in range(2):
         _step(run, streams, Progress(step, 4))
     return {"sent": sent}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -127,3 +128,42 @@ def test_the_older_one_goes_only_once_the_next_is_whole(
     with pytest.raises(KeyboardInterrupt):
         checkpoints.save(2, {})
     assert [p.name for p in tmp_path.iterdir()] == ["step-00000001.pt"]
+
+
+def test_steps_of_more_than_eight_digits_are_the_newest(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    for step in (99_999_998, 99_999_999, 100_000_000):
+        checkpoints.save(step, {})
+    assert [p.name for p in checkpoints.paths()] == ["step-99999999.pt", "step-100000000.pt"]
+    latest = checkpoints.latest()
+    assert latest is not None
+    assert latest["step"] == 100_000_000
+
+
+def test_a_record_marked_as_a_folder_is_found(tmp_path: Path) -> None:
+    # One bit: torch would leave the record out, and the tensor is whatever the memory held.
+    path = tmp_path / "a.pt"
+    save_state(path, STATE)
+    content = bytearray(path.read_bytes())
+    record = content.rindex(b"PK\x01\x02", 0, content.rindex(b"/data/0"))
+    content[record + 38] |= 0x10
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"data/0 is not stored as torch does"):
+        load_state(path)
+
+
+def test_a_packed_archive_is_not_ours(tmp_path: Path) -> None:
+    path = tmp_path / "a.pt"
+    save_state(path, STATE)
+    with zipfile.ZipFile(path) as whole:
+        parts = {name: whole.read(name) for name in whole.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name, content in parts.items():
+            packed.writestr(name, content)
+    with pytest.raises(CheckpointError, match="is not stored as torch does"):
+        load_state(path)
+
+
+def test_torch_gives_no_warning_of_its_own(tmp_path: Path) -> None:
+    torch.save({"format": 1}, tmp_path / "a.pt", pickle_protocol=3)
+    assert load_state(tmp_path / "a.pt") == {"format": 1}

@@ -18,7 +18,7 @@ from semisup.engine.checkpoint import save_state
 from semisup.engine.result import read_result, write_result
 from semisup.engine.rundir import RunDirectory
 from semisup.errors import RunError
-from semisup.files import write_atomically, write_text
+from semisup.files import exists, is_file, write_atomically, write_text
 
 
 @contextlib.contextmanager
@@ -151,7 +151,19 @@ def test_the_lock_is_held_inside_and_given_back_even_after_an_error(tmp_path: Pa
     assert (tmp_path / "pictures").is_dir()
 
 
-RESULT: dict[str, Any] = {"scores": {"selected": {"miou": 0.5}}, "protocol": {"data": "scenes"}}
+RESULT: dict[str, Any] = {
+    "recipe": "quickstart",
+    "recipe_hash": "0123456789",
+    "scores": {"selected": {"miou": 0.5}},
+    "per_class": {},
+    "protocol": {"data": "scenes", "classes": ["ground"]},
+    "palette": [[0, 0, 0]],
+    "split": {"name": "all"},
+    "seed": 0,
+    "checkpoint": {"step": 2},
+    "device": "cpu",
+    "time": {},
+}
 
 
 def test_a_result_goes_round_and_is_strict_json(tmp_path: Path) -> None:
@@ -170,3 +182,46 @@ def test_a_damaged_result_is_an_error_with_a_remedy(text: str, tmp_path: Path) -
     path.write_bytes(text.encode("latin-1"))
     with pytest.raises(RunError, match=r"result\.json: .*Delete it and run again"):
         read_result(path)
+
+
+@pytest.mark.parametrize("part", RESULT)
+def test_a_result_without_one_of_its_parts_is_damaged(part: str, tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    for spoiled in ({k: v for k, v in RESULT.items() if k != part}, RESULT | {part: None}):
+        path.write_text(json.dumps(spoiled))
+        with pytest.raises(RunError, match=r"result\.json: is no result file"):
+            read_result(path)
+
+
+def test_a_result_that_is_a_folder_or_below_a_file_is_no_result(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert read_result(tmp_path / "file" / "result.json") is None
+    with pytest.raises(RunError, match=r"cannot be read \(Is a directory\)\. Check --out"):
+        read_result(tmp_path)
+
+
+def test_a_path_that_no_system_has_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("")
+    assert is_file(tmp_path / "a")
+    assert exists(tmp_path)
+    assert not is_file(tmp_path)
+    for name in ("b", "c" * 300, "a/b"):
+        assert not is_file(tmp_path / name)
+        assert not exists(tmp_path / name)
+
+
+def test_how_a_run_was_begun_is_read_or_refused(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    assert run.read_facts() is None
+    run.facts.write_text('{"started": "now"}')
+    assert run.read_facts() == {"started": "now"}
+    for text in ("", "{", "[]", '{"resumed": 1}', "[" * 100_000, "\xff"):
+        run.facts.write_bytes(text.encode("latin-1"))
+        with pytest.raises(RunError, match=r"run\.json: cannot be read\. Delete it"):
+            run.read_facts()
+
+
+def test_a_result_that_is_nested_without_end_is_damaged(tmp_path: Path) -> None:
+    (tmp_path / "result.json").write_text("[" * 100_000)
+    with pytest.raises(RunError, match=r"result\.json: cannot be read"):
+        read_result(tmp_path / "result.json")

@@ -181,3 +181,11 @@ def test_other_classes_than_the_servers_are_refused(
     with pytest.raises(DataError, match=rf"all 21 classes of voc, not the {num_classes} of {name}"):
         write_submission(infer(), data, tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_overlay_is_not_written_over_another_images_labels(tmp_path: Path) -> None:
+    paths = [save_picture(tmp_path / f"{name}.png") for name in ("a", "a_overlay", "b")]
+    assert find_images(paths) == paths
+    with pytest.raises(DataError, match=r"a_overlay\.png: would be written over .*a\.png"):
+        find_images(paths, with_overlay=True)
+    assert find_images(paths[1:], with_overlay=True) == paths[1:]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -155,3 +156,64 @@ def test_outside_of_a_checkout_there_is_no_state(
     monkeypatch.setenv("PATH", "")
     (tmp_path / ".git").mkdir()
     assert git_state() is None
+
+
+def test_deterministic_algorithms_are_asked_for_and_given_back() -> None:
+    assert not torch.are_deterministic_algorithms_enabled()
+    with runtime.deterministic(True):
+        assert torch.are_deterministic_algorithms_enabled()
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    assert not torch.are_deterministic_algorithms_enabled()
+    with runtime.deterministic(False):
+        assert not torch.are_deterministic_algorithms_enabled()
+
+
+@pytest.mark.parametrize(
+    ("affinity", "quota", "ranks", "cores"),
+    [
+        (64, "max 100000", "1", 64),
+        (64, "200000 100000", "1", 2),
+        (64, "50000 100000", "1", 1),
+        (16, "max 100000", "4", 4),
+        (2, "max 100000", "4", 1),
+        (8, None, "1", 8),
+    ],
+)
+def test_the_cores_of_a_process_are_those_it_may_use(
+    affinity: int, quota: str | None, ranks: str, cores: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(path: Path, encoding: str) -> str:
+        if quota is None:
+            raise FileNotFoundError
+        return quota
+
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(affinity)), raising=False)
+    monkeypatch.setattr(Path, "read_text", read)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", ranks)
+    assert runtime.usable_cores() == cores
+
+
+@pytest.mark.parametrize(("stated", "threads"), [(None, 1), ("3", 2)])
+def test_torch_takes_no_more_threads_than_cores_unless_told(
+    stated: str | None, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = torch.get_num_threads()
+    monkeypatch.setattr(runtime, "usable_cores", lambda: 1)
+    if stated is None:
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    else:
+        monkeypatch.setenv("OMP_NUM_THREADS", stated)
+    try:
+        torch.set_num_threads(2)
+        runtime.settle_on(CPU)
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_the_first_rank_keeps_its_generator() -> None:
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    runtime.seed_rank(3)
+    assert torch.equal(torch.get_rng_state(), before)

@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import os
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -183,3 +184,41 @@ def test_a_disk_that_fills_up_under_the_event_file(
         with pytest.raises(RunError, match=rf"{run.path}: cannot be written \(No space left"):
             act()
     tracker.close()
+
+
+@pytest.mark.parametrize("line", ["step,loss", "[1]", '{"loss": 1}', "\xff", "[" * 100_000])
+def test_a_log_of_another_program_is_refused(line: str, run: RunDirectory) -> None:
+    run.scalars.write_bytes(f'{{"step": 1}}\n{line}\n'.encode("latin-1"))
+    before = run.scalars.read_bytes()
+    with pytest.raises(RunError, match=r"scalars\.jsonl: holds a line that is no record"):
+        Tracker(run, 1)
+    assert run.scalars.read_bytes() == before
+
+
+def test_tensorboards_thread_is_quiet_about_a_full_disk(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told: list[type[BaseException]] = []
+    monkeypatch.setattr(threading, "excepthook", lambda given: told.append(given.exc_type))
+    before = threading.excepthook
+
+    def fail(error: Exception) -> None:
+        raise error
+
+    tracker = Tracker(run)
+    for error in (OSError(errno.ENOSPC, "full"), ValueError("a bug")):
+        thread = threading.Thread(target=fail, args=[error])
+        thread.start()
+        thread.join()
+    assert told == [ValueError]
+    assert capsys.readouterr().err == ""
+    tracker.close()
+    assert threading.excepthook is before
+
+
+def test_a_log_that_is_no_utf8_is_refused(run: RunDirectory) -> None:
+    # json.loads of bytes takes half a surrogate pair, and UTF-16 as well.
+    for line in (b'{"step": 1, "a": "\xed\xb2\x80"}\n', '{"step": 1}\n'.encode("utf-16")):
+        run.scalars.write_bytes(line + b'{"step": 9}\n')
+        with pytest.raises(RunError, match=r"scalars\.jsonl: holds a line that is no record"):
+            Tracker(run, 1)

@@ -211,6 +211,24 @@ def test_vgg16_fits_completely(shared_weights: Path) -> None:
     assert torch.equal(backbone.features[0].weight, stored["features.0.weight"].float())
 
 
+def test_a_flipped_bit_is_found(tmp_path: Path) -> None:
+    path = save(tmp_path / "w.pth", STATE)
+    content = bytearray(path.read_bytes())
+    content[content.index(STATE["0.weight"].numpy().tobytes())] ^= 1
+    path.write_bytes(content)
+    assert "checksum of " in refusal(path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite(tmp_path: Path, value: float) -> None:
+    network = nn.Sequential(nn.Linear(2, 1))
+    before = network[0].weight.clone()
+    path = save(tmp_path / "w.safetensors", STATE | {"0.bias": torch.tensor([value])})
+    with pytest.raises(CheckpointError, match=r"'0\.bias' holds values that are not finite"):
+        load_weights(network, path)
+    assert torch.equal(network[0].weight, before)
+
+
 def test_vgg16_fills_the_convolutions_of_fcn(shared_weights: Path) -> None:
     report = load_weights(FCN8s(21, width=8), shared_weights / "vgg16_features.safetensors")
     assert len(report.loaded) == 26
@@ -241,3 +259,27 @@ def test_colour_weights_in_a_network_of_other_channels(shared_weights: Path, cha
     )
     assert list(mobilenet.misfits) == ["backbone.features.0.0.weight"]
     assert len(mobilenet.loaded) == 305
+
+
+def test_what_cannot_be_copied_into_a_parameter_is_left(tmp_path: Path) -> None:
+    unusual = {
+        "0.weight": torch.ones(1, 2),
+        "0.bias": torch.ones(1).to_sparse(),
+        "1.weight": torch.ones(3, 1, dtype=torch.complex64),
+        "1.bias": torch.empty(3, device="meta"),
+    }
+    network = nn.Sequential(nn.Linear(2, 1), nn.Linear(1, 3))
+    path = tmp_path / "w.pth"
+    torch.save(unusual, path, pickle_protocol=3)
+    report = load_weights(network, path)  # and no warning, which would be an error
+    assert report.loaded == ("0.weight",)
+    assert report.missing == ("0.bias", "1.weight", "1.bias")
+
+
+def test_a_key_of_two_lines_makes_no_line_of_two(tmp_path: Path) -> None:
+    path = save(tmp_path / "w.pth", STATE | {"a\nb": torch.ones(1)})
+    assert "(a\\nb)" in str(load_weights(nn.Sequential(nn.Linear(2, 1)), path))
+    path = save(tmp_path / "w.pth", {"a\nb": torch.ones(1)})
+    with pytest.raises(CheckpointError, match="nothing in it fits") as caught:
+        load_weights(nn.Sequential(nn.Linear(2, 1)), path)
+    assert "\n" not in str(caught.value)

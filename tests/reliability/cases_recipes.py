@@ -1,0 +1,252 @@
+"""Recipes, and the changes that --set makes to them."""
+
+from __future__ import annotations
+
+from cases import refused
+from places import Place
+
+
+def added(place: Place, text: str) -> list[object]:
+    """`show` of the recipe with `text` behind it."""
+    place.recipe.write_text(place.recipe.read_text() + text)
+    return ["show", place.recipe]
+
+
+def written(place: Place, content: str | bytes) -> list[object]:
+    """`run` of a recipe with `content`."""
+    place.recipe.write_bytes(content.encode() if isinstance(content, str) else content)
+    return place.train()
+
+
+@refused("recipe that is not there", "recipe none.toml: there is no such file", "Check the path")
+def no_recipe(place: Place) -> list[object]:
+    return ["run", "none.toml"]
+
+
+@refused("recipe name with a slip", "no recipe is called 'quickstrat'", "'quickstart'?")
+def slip_in_the_name(place: Place) -> list[object]:
+    return ["run", "quickstrat"]
+
+
+@refused("recipe name of 300 letters", "aaa.toml: there is no such file", "Check the path")
+def long_name(place: Place) -> list[object]:
+    return ["run", "a" * 300 + ".toml"]
+
+
+@refused("folder named like a recipe", "folder.toml: there is no such file", "Check the path")
+def folder_as_recipe(place: Place) -> list[object]:
+    (place.root / "folder.toml").mkdir()
+    return ["run", "folder.toml"]
+
+
+@refused("empty recipe", "recipe tiny: 'data.name' is missing", "Known: camvid, folder")
+def empty_recipe(place: Place) -> list[object]:
+    return written(place, "")
+
+
+@refused("recipe that is no TOML", "tiny.toml: is not valid TOML", "line 1")
+def no_toml(place: Place) -> list[object]:
+    return written(place, "data: name: folder\n")
+
+
+@refused("key twice", "tiny.toml: is not valid TOML", "line 3")
+def key_twice(place: Place) -> list[object]:
+    return written(place, '[data]\nname = "folder"\nname = "voc"\n')
+
+
+@refused("recipe that is not UTF-8", "tiny.toml: is not UTF-8 text", "Save it as UTF-8")
+def recipe_in_latin_1(place: Place) -> list[object]:
+    return written(place, b'[data]\nname = "stra\xdfe"\n')
+
+
+@refused("recipe that is a picture", "tiny.toml: is not UTF-8 text", "Save it as UTF-8")
+def picture_as_recipe(place: Place) -> list[object]:
+    return written(place, place.image().read_bytes())
+
+
+@refused("90 kB of nested lists", "tiny.toml: is nested too deeply", "Write it flat")
+def nested_lists(place: Place) -> list[object]:
+    return written(place, "x = " + "[" * 45_000 + "]" * 45_000)
+
+
+@refused("40 kB of nested tables", "tiny.toml: is nested too deeply", "Write it flat")
+def nested_tables(place: Place) -> list[object]:
+    return written(place, "[" + ".".join("a" * 20_000) + "]\nx = 1\n")
+
+
+@refused("1 MB of nesting", "tiny.toml: has 1,000,004 bytes", "Check the path")
+def megabyte_of_nesting(place: Place) -> list[object]:
+    return written(place, "x = " + "[" * 500_000 + "]" * 500_000)
+
+
+@refused("integer of 10,000 digits", "tiny.toml: is not valid TOML")
+def endless_integer(place: Place) -> list[object]:
+    return written(place, "[train]\nsteps = " + "9" * 10_000 + "\n")
+
+
+@refused("unknown table", "there is no table [trian]", "Did you mean 'train'?")
+def unknown_table(place: Place) -> list[object]:
+    return added(place, "\n[trian]\nsteps = 1\n")
+
+
+@refused("table that is a value", "recipe tiny: [train] must be a table, not 1")
+def table_is_a_value(place: Place) -> list[object]:
+    return written(place, 'train = 1\n[data]\nname = "folder"\n')
+
+
+@refused("extends in a circle", "'extends' goes round in a circle: tiny.toml -> b.toml -> tiny")
+def circle(place: Place) -> list[object]:
+    place.write("b.toml", 'extends = "tiny.toml"\n')
+    return written(place, 'extends = "b.toml"\n')
+
+
+@refused("extends what is not there", "tiny.toml: extends none.toml, which is not there")
+def no_parent(place: Place) -> list[object]:
+    return written(place, 'extends = "none.toml"\n')
+
+
+@refused("extends two", "'extends' must be one name, not ['a.toml', 'b.toml']")
+def two_parents(place: Place) -> list[object]:
+    return written(place, 'extends = ["a.toml", "b.toml"]\n')
+
+
+@refused("chain of 2,000 parents", "'extends' is 20 recipes deep", "Copy what it says")
+def chain(place: Place) -> list[object]:
+    for number in range(2000):
+        place.write(f"{number}.toml", f'extends = "{number + 1}.toml"\n')
+    return ["show", place.root / "0.toml"]
+
+
+@refused("unknown key", "there is no key 'train.step'", "Did you mean 'steps'?")
+def unknown_key(place: Place) -> list[object]:
+    return place.train("train.step=1")
+
+
+@refused("text for a number", "'train.steps' = 'many' (str)", "valid integer")
+def text_for_a_number(place: Place) -> list[object]:
+    return place.train("train.steps=many")
+
+
+@refused("truth value for a number", "'data.labelled_batch' = True (bool)", "valid integer")
+def truth_for_a_number(place: Place) -> list[object]:
+    return place.train("data.labelled_batch=true")
+
+
+@refused("date for a number", "'train.steps' = datetime.date(2024, 1, 1) (date)", "valid integer")
+def date_for_a_number(place: Place) -> list[object]:
+    return place.train("train.steps=2024-01-01")
+
+
+@refused("NaN", "'optim.segmenter.lr' = nan (float)", "finite number")
+def not_a_number(place: Place) -> list[object]:
+    return place.train("optim.segmenter.lr=nan")
+
+
+@refused("infinity", "'optim.segmenter.lr' = inf (float)", "finite number")
+def infinity(place: Place) -> list[object]:
+    return place.train("optim.segmenter.lr=inf")
+
+
+@refused("negative steps", "'train.steps' = -5 (int)", "greater than 0")
+def negative_steps(place: Place) -> list[object]:
+    return place.train("train.steps=-5")
+
+
+@refused("negative rate", "'optim.segmenter.lr' = -0.1 (float)", "greater than 0")
+def negative_rate(place: Place) -> list[object]:
+    return place.train("optim.segmenter.lr=-0.1")
+
+
+@refused("crop of no size", "'data.crop.0' = 0 (int)", "greater than 0")
+def crop_of_nothing(place: Place) -> list[object]:
+    return place.train("data.crop=[0, 32]")
+
+
+@refused("crop with one side", "'data.crop.1' is missing", "'data.crop' = [32] (list)")
+def crop_with_one_side(place: Place) -> list[object]:
+    return place.train("data.crop=[32]")
+
+
+@refused("batch of none", "'data.labelled_batch' = 0 (int)", "greater than 0")
+def batch_of_none(place: Place) -> list[object]:
+    return place.train("data.labelled_batch=0")
+
+
+@refused("seed of 100 bits", "'train.seed' = ", "1267650600228229401496703205376")
+def seed_too_large(place: Place) -> list[object]:
+    return place.train(f"train.seed={2**100}")
+
+
+@refused("scale from large to small", "scale (2.0, 0.5)", "smallest and the largest", "in order")
+def scale_backwards(place: Place) -> list[object]:
+    return place.train("data.scale=[2.0, 0.5]")
+
+
+@refused("unknown data set", "no data set is called 'foldr'", "Did you mean 'folder'?")
+def unknown_data_set(place: Place) -> list[object]:
+    return place.train("data.name=foldr")
+
+
+@refused("unknown model", "no model is called 'unett'", "Did you mean 'unet'?")
+def unknown_model(place: Place) -> list[object]:
+    return place.train("model.name=unett")
+
+
+@refused("unknown method", "no method is called 'supervized'", "Did you mean 'supervised'?")
+def unknown_method(place: Place) -> list[object]:
+    return place.train("method.name=supervized")
+
+
+@refused("unknown option of a model", "there is no key 'model.widht'", "Did you mean 'width'?")
+def unknown_option(place: Place) -> list[object]:
+    return place.train("model.widht=2")
+
+
+@refused("option of a model out of range", "model unet: width must be at least 1, not 0")
+def option_out_of_range(place: Place) -> list[object]:
+    return place.train("model.width=0")
+
+
+@refused("player that the method has not", "no player 'segmentr'", "Did you mean 'segmenter'?")
+def unknown_player(place: Place) -> list[object]:
+    return place.train("optim.segmentr.lr=1.0")
+
+
+@refused("player without a table", "[optim.discriminator] is missing", "Add the table")
+def missing_player(place: Place) -> list[object]:
+    return place.train("method.name=adversarial")
+
+
+@refused("nesterov without momentum", "[optim]", "Nesterov momentum requires a momentum")
+def nesterov_without_momentum(place: Place) -> list[object]:
+    return place.train("optim.segmenter.nesterov=true", "optim.segmenter.momentum=0.0")
+
+
+@refused("reported subset that is not there", "no subset 'tets'", "Known: all, train, val.")
+def unknown_reported_subset(place: Place) -> list[object]:
+    return place.train("eval.subset=tets")
+
+
+@refused("half precision on a CPU", "train.precision = fp16 needs a GPU", "Use auto")
+def half_precision(place: Place) -> list[object]:
+    return place.train("train.precision=fp16", extra=["--device", "cpu"])
+
+
+@refused("change without a value", "--set train.steps: is not of the form", "data.split=1/4")
+def change_without_a_value(place: Place) -> list[object]:
+    return place.train("train.steps")
+
+
+@refused("change without a table", "--set steps=1: is not of the form", "data.split=1/4")
+def change_without_a_table(place: Place) -> list[object]:
+    return place.train("steps=1")
+
+
+@refused("change of a key below a value", "'train.steps.x': 'steps' is a value, no table")
+def change_below_a_value(place: Place) -> list[object]:
+    return place.train("train.steps.x=1")
+
+
+@refused("change with an empty key", "--set train.=1: is not of the form", "data.split=1/4")
+def change_with_an_empty_key(place: Place) -> list[object]:
+    return place.train("train.=1")

@@ -1,0 +1,268 @@
+"""Run folders and checkpoints that something happened to."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from cases import read, refused
+from cases_weights import Payload, not_run
+from click.testing import Result
+from places import Call, Place, cut
+from safetensors.torch import save_file
+
+from semisup.engine.checkpoint import save_state
+
+
+def checkpoint(run: Path, step: int) -> Path:
+    return run / "checkpoints" / f"step-{step:08d}.pt"
+
+
+def evaluate(place: Place, run: Path) -> list[object]:
+    return ["evaluate", run, *place.where()]
+
+
+def edit_result(place: Place, **changes: Any) -> list[object]:
+    """`evaluate` of a finished run in whose result some keys are others."""
+    path = place.finished_run() / "result.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    return evaluate(place, path.parent)
+
+
+def goes_on(place: Place) -> Call:
+    """`run`, and that it ended as the finished run did, to the same bits."""
+
+    def then(_: Result) -> None:
+        (run,) = (place.runs / "tiny").iterdir()
+        for name in ("predictor.safetensors", "scalars.jsonl"):
+            assert (run / name).read_bytes() == (place.finished.run / name).read_bytes(), name
+
+    return Call(place.train(), then)
+
+
+@refused("run that is not there", "no finished run 'tiny' in", "set --out")
+def no_run(place: Place) -> list[object]:
+    return ["evaluate", "tiny", *place.where()]
+
+
+@refused("folder that is no run", "data: is no run of semisup", "semisup run RECIPE")
+def folder_is_no_run(place: Place) -> list[object]:
+    return evaluate(place, place.data)
+
+
+@refused("run that is not finished", "is not finished", "let it end")
+def not_finished(place: Place) -> list[object]:
+    return evaluate(place, place.stopped_run())
+
+
+@refused("run that another process works on", "process 4711 is working on this run", "another")
+def in_use(place: Place) -> Call:
+    lock = (place.stopped_run() / "lock").open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    lock.write("4711")
+    lock.flush()
+    return Call(place.train(), lambda _: lock.close())
+
+
+@refused("run name of 300 letters", "no finished run 'aaa", "set --out")
+def long_run_name(place: Place) -> list[object]:
+    return ["evaluate", "a" * 300, *place.where()]
+
+
+@refused("seed that no run had", "--seed 7: recipe 'tiny' has finished runs of seeds 0 only")
+def no_run_of_the_seed(place: Place) -> list[object]:
+    place.finished_run()
+    return ["evaluate", "tiny", "--seed", "7", *place.where()]
+
+
+@refused("change of a finished run", "--set model.width=4: a finished run", "only eval.*")
+def change_of_a_finished_run(place: Place) -> list[object]:
+    return [*evaluate(place, place.finished_run()), "--set", "model.width=4"]
+
+
+@refused("result.json cut short", "result.json: cannot be read", "Delete it and run again")
+def truncated_result(place: Place) -> list[object]:
+    return evaluate(place, cut(place.finished_run() / "result.json").parent)
+
+
+@refused("result.json cut short, met by run", "result.json: cannot be read", "Delete it")
+def truncated_result_met_by_run(place: Place) -> list[object]:
+    cut(place.finished_run() / "result.json")
+    return place.train()
+
+
+@refused("result.json of another program", "result.json: is no result file of semisup", "Delete")
+def foreign_result(place: Place) -> list[object]:
+    (place.finished_run() / "result.json").write_text("[1, 2]")
+    return evaluate(place, place.finished_run())
+
+
+@refused("result.json with an empty protocol", "result.json: is no result file", "Delete it")
+def result_without_a_protocol(place: Place) -> list[object]:
+    return edit_result(place, protocol={})
+
+
+@refused("result.json with a number for its scores", "result.json: is no result file", "Delete")
+def result_with_a_number(place: Place) -> list[object]:
+    edit_result(place, scores=3)
+    return place.train()
+
+
+@refused("result.json nested 100,000 times", "result.json: cannot be read", "Delete it")
+def nested_result(place: Place) -> list[object]:
+    (place.finished_run() / "result.json").write_text("[" * 100_000)
+    return evaluate(place, place.finished_run())
+
+
+@refused("recipe.toml of a run spoiled", "recipe.toml: is not valid TOML")
+def spoiled_recipe_of_a_run(place: Place) -> list[object]:
+    (place.finished_run() / "recipe.toml").write_text("[data\n")
+    return evaluate(place, place.finished_run())
+
+
+@refused("recipe.toml of a run gone", "recipe.toml: there is no such file", "Check the path")
+def recipe_of_a_run_gone(place: Place) -> list[object]:
+    (place.finished_run() / "recipe.toml").unlink()
+    return evaluate(place, place.finished_run())
+
+
+@refused("predictor cut short", "predictor.safetensors: does not fit 'unet'", "run again")
+def truncated_predictor(place: Place) -> list[object]:
+    return evaluate(place, cut(place.finished_run() / "predictor.safetensors").parent)
+
+
+@refused("predictor gone", "predictor.safetensors: does not fit 'unet'", "run again")
+def no_predictor(place: Place) -> list[object]:
+    (place.finished_run() / "predictor.safetensors").unlink()
+    return evaluate(place, place.finished_run())
+
+
+@refused("predictor of another network", "predictor.safetensors: does not fit 'unet'", "run again")
+def foreign_predictor(place: Place) -> list[object]:
+    run = place.finished_run()
+    save_file({"conv1.weight": torch.zeros(64, 3, 7, 7)}, run / "predictor.safetensors")
+    return evaluate(place, run)
+
+
+@read("newest checkpoint cut short", "the one before is taken: the same bits in the end")
+def newest_checkpoint_damaged(place: Place) -> Call:
+    cut(checkpoint(place.stopped_run(), 2))
+    return goes_on(place)
+
+
+@read("newest checkpoint with a flipped bit", "the one before is taken: the same bits")
+def newest_checkpoint_flipped(place: Place) -> Call:
+    path = checkpoint(place.stopped_run(), 2)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 4
+    path.write_bytes(content)
+    return goes_on(place)
+
+
+@read("newest checkpoint that runs a command", "nothing of it is run; the one before is taken")
+def newest_checkpoint_malicious(place: Place) -> Call:
+    path = checkpoint(place.stopped_run(), 2)
+    torch.save({"format": 1, "step": 2, "method": Payload(place.root / "trace")}, path)
+    call = goes_on(place)
+
+    def then(result: Result) -> None:
+        call.then(result)
+        assert not (place.root / "trace").exists()
+
+    return Call(call.arguments, then)
+
+
+@refused("all checkpoints cut short", "step-00000002.pt: is damaged", "Delete")
+def all_checkpoints_damaged(place: Place) -> list[object]:
+    for step in (1, 2):
+        cut(checkpoint(place.stopped_run(), step))
+    return place.train()
+
+
+@refused("only checkpoint runs a command", "step-00000002.pt: holds more than", "was executed")
+def malicious_checkpoint(place: Place) -> Call:
+    run = place.stopped_run()
+    checkpoint(run, 1).unlink()
+    torch.save(Payload(place.root / "trace"), checkpoint(run, 2))
+    return not_run(place, place.train())
+
+
+@refused("checkpoint of another program", "was not written by this version of semisup", "Delete")
+def foreign_checkpoint(place: Place) -> list[object]:
+    run = place.stopped_run()
+    for step in (1, 2):
+        torch.save({"epoch": step, "state_dict": {"a": torch.zeros(3)}}, checkpoint(run, step))
+    return place.train()
+
+
+@refused("checkpoint without its parts", "holds checkpoints of another recipe", "Delete them")
+def checkpoint_without_parts(place: Place) -> list[object]:
+    run = place.stopped_run()
+    checkpoint(run, 1).unlink()
+    save_state(checkpoint(run, 2), {"step": 2})
+    return place.train()
+
+
+@refused("checkpoint of another recipe", "holds checkpoints of another recipe", "another --out")
+def checkpoint_of_another_recipe(place: Place) -> list[object]:
+    run = place.stopped_run()
+    state = torch.load(checkpoint(run, 2), weights_only=True) | {"recipe": "0123456789"}
+    torch.save(state, checkpoint(run, 2))
+    return place.train()
+
+
+@refused("checkpoint of another network", "of another version of the networks", "delete the run")
+def checkpoint_of_another_network(place: Place) -> list[object]:
+    run = place.stopped_run()
+    state = torch.load(checkpoint(run, 2), weights_only=True)
+    state["method"] = {"conv1.weight": torch.zeros(64, 3, 7, 7)}
+    torch.save(state, checkpoint(run, 2))
+    return place.train()
+
+
+@refused(
+    "scalars.jsonl of another program", "scalars.jsonl: holds a line that is no record", "Delete"
+)
+def spoiled_scalars(place: Place) -> list[object]:
+    (place.stopped_run() / "scalars.jsonl").write_text("step,loss\n1,0.5\n")
+    return place.train()
+
+
+@read("scalars.jsonl cut short", "taken back to the checkpoint: the same bits in the end")
+def truncated_scalars(place: Place) -> Call:
+    run = place.stopped_run()
+    checkpoint(run, 2).unlink()
+    cut(run / "scalars.jsonl", 0.9)
+    return goes_on(place)
+
+
+@refused("run.json cut short", "run.json: cannot be read", "Delete it")
+def spoiled_facts(place: Place) -> list[object]:
+    cut(place.stopped_run() / "run.json")
+    return place.train()
+
+
+@refused("file where the folder of checkpoints should be", "cannot be made", "another --out")
+def file_as_folder(place: Place) -> list[object]:
+    run = place.stopped_run()
+    shutil.rmtree(run / "checkpoints")
+    (run / "checkpoints").write_text("")
+    return place.train()
+
+
+@read("what a killed process left half written", "removed, and the run goes on: the same bits")
+def torn_files(place: Place) -> Call:
+    run = place.stopped_run()
+    torn = run / "checkpoints" / ".step-00000003.pt.99.tmp"
+    torn.write_bytes(b"PK half")
+    call = goes_on(place)
+
+    def then(result: Result) -> None:
+        call.then(result)
+        assert not torn.exists()
+
+    return Call(call.arguments, then)

@@ -1,0 +1,123 @@
+"""Runs that cannot go on: losses, memory, workers."""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import os
+import re
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from cases import read, refused
+from click.testing import Result
+from places import Call, Place
+
+import semisup.data.folder
+from semisup.engine.checkpoint import Checkpoints
+
+
+def before_the_bad_step(place: Place, *changes: str) -> Call:
+    """`run`, and that its last checkpoint is whole, finite and from before what is named."""
+
+    def then(result: Result) -> None:
+        (run,) = (place.runs / "tiny").iterdir()
+        kept = Checkpoints(run / "checkpoints").latest()
+        bad = re.search(r"(since|after) step (\d+)", result.stderr)
+        assert bad is not None
+        if kept is None:
+            return
+        assert kept["step"] <= int(bad[2])
+        assert all(torch.isfinite(value).all() for value in kept["method"].values())
+
+    return Call(place.train("train.checkpoint_every=2", "train.steps=20", *changes), then)
+
+
+@refused("loss that becomes NaN", "loss of 'segmenter' is not finite since step", "optim.segmen")
+def loss_is_nan(place: Place) -> Call:
+    losses = place.root / "count"
+    from semisup.methods import supervised
+
+    wanted = supervised.supervised_loss
+
+    def spoiled(*arguments: Any) -> torch.Tensor:
+        losses.write_text((losses.read_text() if losses.exists() else "") + ".")
+        loss = wanted(*arguments)
+        return loss * math.nan if losses.stat().st_size > 5 else loss
+
+    place.patch.setattr(supervised, "supervised_loss", spoiled)
+    call = before_the_bad_step(place)
+
+    def then(result: Result) -> None:
+        assert "since step 5;" in result.stderr
+        call.then(result)
+        (run,) = (place.runs / "tiny").iterdir()
+        kept = Checkpoints(run / "checkpoints").latest()
+        assert kept is not None
+        assert kept["step"] == 4
+
+    return Call([*call.arguments, "--set", "train.log_every=20"], then)
+
+
+@refused("rate that drives the loss to infinity", "'segmenter'", "not finite", "Lower optim")
+def loss_is_infinite(place: Place) -> Call:
+    return before_the_bad_step(place, "optim.segmenter.lr=1e30")
+
+
+@refused("batch norm with one value a channel", "data.labelled_batch", "data.crop")
+def one_sample(place: Place) -> list[object]:
+    return place.train("model.batch_norm=true", "data.crop=[16, 16]", "data.labelled_batch=1")
+
+
+@refused("crop that the method cannot halve five times", "at least 32 x 32", "larger crops")
+def crop_too_small(place: Place) -> list[object]:
+    return place.train(
+        "method.name=adversarial", "optim.discriminator.lr=0.001", "data.crop=[16, 16]"
+    )
+
+
+@read("batch larger than the labelled images", "trained on: images come again in a batch")
+def batch_larger_than_the_images(place: Place) -> Call:
+    def then(result: Result) -> None:
+        assert "2 labelled" in result.stdout
+
+    return Call(place.train("data.labelled_batch=5"), then)
+
+
+@refused("whole images in batches", 'data.crop = "whole" goes with data.labelled_batch = 1')
+def whole_images_in_batches(place: Place) -> list[object]:
+    return place.train('data.crop="whole"')
+
+
+@refused("worker killed by the system", "worker process", "was killed", "fewer ", "workers")
+def worker_killed(place: Place) -> list[object]:
+    if multiprocessing.get_start_method() != "fork":
+        pytest.skip("a worker that is not forked does not see the patch")
+    wanted = semisup.data.folder.read_rgb
+
+    def die(path: Path) -> torch.Tensor:
+        if multiprocessing.parent_process() is not None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return wanted(path)
+
+    place.patch.setattr(semisup.data.folder, "read_rgb", die)
+    return place.train("data.workers=1")
+
+
+@refused("no memory for a step", "out of memory", "data.labelled_batch", "train.accumulate")
+def out_of_memory(place: Place) -> list[object]:
+    from semisup.methods import supervised
+
+    def greedy(*arguments: Any) -> torch.Tensor:
+        return torch.empty(1 << 50)
+
+    place.patch.setattr(supervised, "supervised_loss", greedy)
+    return place.train()
+
+
+@refused("network too wide for the memory", "out of memory", "model")
+def network_too_wide(place: Place) -> list[object]:
+    return place.train("model.width=1000000000000")
