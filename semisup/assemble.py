@@ -13,6 +13,7 @@ from torch import nn
 
 from semisup.catalog import DATASETS, create_dataset, create_method, create_model
 from semisup.data.base import SegmentationData
+from semisup.data.cache import CachedData
 from semisup.data.splits import Split, hold_out, make_split
 from semisup.data.streams import Stream
 from semisup.data.transforms import WeakView
@@ -107,7 +108,7 @@ def build_method(recipe: Recipe, num_classes: int) -> tuple[Method, list[str]]:
 
 
 def stream_builder(
-    recipe: Recipe, data: SegmentationData, split: Split, method: Method
+    recipe: Recipe, data: SegmentationData, split: Split, method: Method, device: torch.device
 ) -> Callable[[int], dict[str, Stream]]:
     """Step -> the streams that the method reads, from that step on.
 
@@ -132,10 +133,11 @@ def stream_builder(
             f"'{recipe.method.name}' reads. Take a smaller share, such as 1/8, or supervised."
         )
     common: dict[str, Any] = {
-        "data": data,
+        "data": CachedData(data, settings.cache) if settings.cache else data,
         "seed": recipe.train.seed,
         "view": view,
         "workers": worker_count(settings.workers),
+        "pin": device.type == "cuda",
         "rank": ranks.rank(),
         "world": ranks.world(),
     }

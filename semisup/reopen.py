@@ -27,6 +27,7 @@ from semisup.engine.runtime import (
     settle_on,
     versions,
 )
+from semisup.engine.troubles import explained
 from semisup.errors import CheckpointError, RecipeError, RunError
 from semisup.ops import ranks
 from semisup.recipe import Recipe, load_recipe
@@ -107,9 +108,10 @@ def open_run(folder: Path, device: torch.device, changes: Sequence[str] = ()) ->
     try:
         predictor.load_state_dict(load_file(directory.predictor))
     except Exception as error:
-        reason = str(error).splitlines()[0]
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise CheckpointError(
-            f"{directory.predictor}: does not fit '{recipe.model.name}' ({reason})."
+            f"{directory.predictor}: does not fit '{recipe.model.name}' ({reason}). Delete "
+            f"{directory.result.name} beside it and run again: it is made from the last checkpoint."
         ) from None
     predictor.to(device).eval()
     return OpenRun(folder, recipe, predictor, result)
@@ -147,7 +149,8 @@ def evaluate_run(
     reported = ranks.first_before_others(lambda: open_reported(opened.recipe, place, subset))
     began = time.perf_counter()
     inference = opened.inference(device)
-    scored = evaluate(inference, reported)
+    with explained():
+        scored = evaluate(inference, reported)
     rule = opened.result["checkpoint"]["rule"]
     block = protocol(
         opened.recipe.eval,

@@ -29,6 +29,7 @@ from semisup.assemble import (
 )
 from semisup.data.base import SegmentationData
 from semisup.data.splits import write_split
+from semisup.data.verify import check_apart
 from semisup.engine.checkpoint import Checkpoints
 from semisup.engine.evaluate import Evaluation, evaluate, protocol
 from semisup.engine.inference import Inference
@@ -48,6 +49,7 @@ from semisup.engine.runtime import (
 )
 from semisup.engine.selection import Selection
 from semisup.engine.tracker import Tracker, Untracked
+from semisup.engine.troubles import explained
 from semisup.engine.updates import Updates
 from semisup.engine.watch import Silent, View
 from semisup.files import write_atomically, write_text
@@ -124,7 +126,7 @@ def run_recipe(
     view.phase("preparing")
     settle_on(device)
     job = ranks.first_before_others(lambda: _job(recipe, place, directory, device))
-    with deterministic(recipe.train.deterministic), contextlib.ExitStack() as stack:
+    with explained(), deterministic(recipe.train.deterministic), contextlib.ExitStack() as stack:
         run, selection, notes = _training(job, view)
         started_from = pretraining(recipe)  # now: the file may change while the run goes on
         ranks.from_first(lambda: _start(stack, job, command, notes))
@@ -139,6 +141,7 @@ def run_recipe(
 
 def _job(recipe: Recipe, place: Place, directory: RunDirectory, device: torch.device) -> Job:
     data, reported = open_data(recipe, place), open_reported(recipe, place)
+    check_apart(data, reported)
     labels = split_labels(recipe, data)
     precision = resolve_precision(recipe.train.precision, device)
     return Job(recipe, directory, data, reported, labels, device, precision)
@@ -162,11 +165,11 @@ def _training(job: Job, view: View) -> tuple[Training, Selection | None, list[st
     run = Training(
         method=method,
         updates=updates,
-        streams=stream_builder(recipe, data, job.labels.training, method),
+        streams=stream_builder(recipe, data, job.labels.training, method, job.device),
         settings=recipe.train,
         device=job.device,
         precision=job.precision,
-        checkpoints=Checkpoints(directory.checkpoints),
+        checkpoints=Checkpoints(directory.checkpoints, keep=recipe.train.keep),
         tracker=lambda step, checked: (
             Tracker(directory, step, checked) if ranks.is_first() else Untracked()
         ),
@@ -210,8 +213,8 @@ def _start(
         "weights": list(notes),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
-    if directory.facts.is_file():  # a run that goes on keeps the record of how it began
-        first = json.loads(directory.facts.read_text())
+    first = directory.read_facts()
+    if first is not None:  # a run that goes on keeps the record of how it began
         facts = first | {"resumed": [*first.get("resumed", []), facts]}
     write_text(directory.facts, json.dumps(facts, indent=1) + "\n")
 
@@ -326,17 +329,17 @@ def _track(recipe: Recipe, run: Training, scored: Evaluation) -> None:
     from semisup.engine.pictures import confusion_figure
 
     step = recipe.train.steps
-    tracker = run.tracker(step, step)
     values = {f"score/{k}": v for k, v in scored.summary().items() if isinstance(v, float)}
     per_class = {
         f"score_iou/{name}": row["iou"]
         for name, row in scored.per_class().items()
         if row["iou"] is not None
     }
-    tracker.final(step, values | per_class)
-    tracker.figure("confusion", confusion_figure(scored.confusion, scored.classes), step)
-    tracker.hyperparameters(flatten(recipe.resolved()), {"hparam/miou": scored.scores.miou}, step)
-    tracker.close()
+    metrics = {"hparam/miou": scored.scores.miou}
+    with contextlib.closing(run.tracker(step, step)) as tracker:
+        tracker.final(step, values | per_class)
+        tracker.figure("confusion", confusion_figure(scored.confusion, scored.classes), step)
+        tracker.hyperparameters(flatten(recipe.resolved()), metrics, step)
 
 
 def pretraining(recipe: Recipe) -> str:

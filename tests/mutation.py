@@ -41,6 +41,7 @@ RESUME = (
     "::test_a_run_that_is_interrupted_anywhere_ends_bit_for_bit_as_one_that_is_not",
 )
 HONEST = ("tests/recipes/test_honest_run.py",)
+RANKS = ("tests/engine/test_several_processes.py",)
 
 
 @dataclass(frozen=True)
@@ -214,7 +215,7 @@ MUTANTS = [
     Mutant(
         "mean-over-void",
         "losses/segmentation.py",
-        "return total / (mask != IGNORE).sum().clamp(min=1)",
+        "return total / count(mask != IGNORE)",
         "return total / mask.numel()",
         "the loss of a crop depends on how much of it is padding",
         ("tests/losses/test_segmentation.py",),
@@ -222,17 +223,17 @@ MUTANTS = [
     Mutant(
         "nan-without-a-valid-pixel",
         "losses/segmentation.py",
-        "return total / (mask != IGNORE).sum().clamp(min=1)",
-        "return total / (mask != IGNORE).sum()",
+        "pixels = sum_over_ranks(valid.sum()).clamp(min=1)",
+        "pixels = sum_over_ranks(valid.sum())",
         "one crop of void alone ends the run",
         CONTRACT,
     ),
     # Updates
     Mutant(
         "leak-between-players",
-        "engine/updates.py",
-        "scaled.backward(inputs=parameters)",
-        "scaled.backward()",
+        "ops/ranks.py",
+        "loss.backward(inputs=self._parameters)",
+        "loss.backward()",
         "gradients of the segmenter's loss pile up in the discriminator",
         CONTRACT,
         quick=True,
@@ -290,8 +291,8 @@ MUTANTS = [
     Mutant(
         "random-state-not-resumed",
         "engine/loop.py",
-        '    restore_random_state(state["random"], run.device)\n',
-        "",
+        '        restore_random_state(saved[rank()]["random"], run.device)\n',
+        "        pass\n",
         "a resumed run draws another dropout",
         RESUME,
     ),
@@ -341,10 +342,51 @@ MUTANTS = [
     Mutant(
         "stays-in-eval-mode",
         "engine/loop.py",
-        "        run.method.train()\n        tracker.scalars(done, scores)",
-        "        tracker.scalars(done, scores)",
+        "            finally:\n                run.method.train()\n            self.checked",
+        "            finally:\n                pass\n            self.checked",
         "after the first score, batch norm and dropout stand still",
         HONEST,
+    ),
+    # Several processes
+    Mutant(
+        "mean-over-its-own-pixels",
+        "losses/segmentation.py",
+        "pixels = sum_over_ranks(valid.sum()).clamp(min=1)",
+        "pixels = valid.sum().clamp(min=1) * world()",
+        "void pixels of one process weigh on the others: another loss for another number of GPUs",
+        RANKS,
+    ),
+    Mutant(
+        "gradients-of-one-rank",
+        "ops/ranks.py",
+        "self._backward(self._averaging(loss))",
+        "self._backward(loss)",
+        "every GPU trains a network of its own, and all but the first are thrown away",
+        RANKS,
+    ),
+    Mutant(
+        "every-rank-scores-all",
+        "engine/evaluate.py",
+        "if place // _BLOCK % world() == rank()]",
+        "if place // _BLOCK % world() <= rank()]",
+        "images are counted as often as there are GPUs that padded their share with them",
+        RANKS,
+    ),
+    Mutant(
+        "same-dropout-on-every-rank",
+        "engine/runtime.py",
+        "    if not is_first():\n        digest",
+        "    if False:\n        digest",
+        "the ranks drop the same units: less noise than one process has",
+        RANKS,
+    ),
+    Mutant(
+        "statistics-of-each-rank",
+        "ops/ranks.py",
+        "        dist.broadcast(flat, src=FIRST)\n",
+        "",
+        "the ranks score different networks, and a resumed run is another one",
+        RANKS,
     ),
     # Scores
     Mutant(
@@ -392,7 +434,7 @@ MUTANTS = [
     Mutant(
         "selected-on-the-reported-set",
         "runs.py",
-        'return Selection(data, labels.held_out, "held_out", keep,',
+        'return Selection(job.data, job.labels.held_out, "held_out", keep,',
         'return Selection(reported, reported.ids, "held_out", keep,',
         "the checkpoint is chosen on the images that are reported",
         HONEST,
@@ -400,8 +442,8 @@ MUTANTS = [
     Mutant(
         "held-out-images-are-trained-on",
         "runs.py",
-        "streams=stream_builder(recipe, data, labels.training, method)",
-        "streams=stream_builder(recipe, data, labels.split, method)",
+        "streams=stream_builder(recipe, data, job.labels.training, method, job.device)",
+        "streams=stream_builder(recipe, data, job.labels.split, method, job.device)",
         "the checkpoint is chosen on images that it was trained on",
         HONEST,
     ),
@@ -468,8 +510,8 @@ MUTANTS = [
     Mutant(
         "digest-forgets-the-split",
         "recipe.py",
-        '_PLACES = ("data.root", "data.workers", "train.seed")',
-        '_PLACES = ("data.root", "data.workers", "train.seed", "data.split_seed")',
+        '_PLACES = ("data.root", "data.workers", "data.cache", "train.seed")',
+        '_PLACES = ("data.root", "data.workers", "data.cache", "train.seed", "data.split_seed")',
         "two experiments share one folder, and the second takes the result of the first",
         ("tests/test_recipe.py",),
     ),

@@ -10,12 +10,12 @@ import hashlib
 import os
 import signal
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from semisup.data.base import SegmentationData
 from semisup.data.transforms import (
@@ -26,7 +26,7 @@ from semisup.data.transforms import (
     apply_strong,
     draw_strong,
     per_channel,
-    standardise,
+    standardise_,
 )
 from semisup.errors import DataError, RecipeError, RunError, SemisupError
 from semisup.types import Labelled, Unlabelled
@@ -53,14 +53,10 @@ class RawBatch:
     ids: tuple[str, ...]
 
     def pin_memory(self) -> RawBatch:
-        """The same in page-locked memory; the loader calls it where there is CUDA."""
-        return RawBatch(
-            images=self.images.pin_memory(),
-            masks=None if self.masks is None else self.masks.pin_memory(),
-            valid=self.valid.pin_memory(),
-            strong=None if self.strong is None else self.strong.pin_memory(),
-            ids=self.ids,
-        )
+        """The same in page-locked memory; the loader of a stream with `pin` calls it."""
+        parts = {name: getattr(self, name) for name in ("images", "masks", "valid", "strong")}
+        pinned = {name: part.pin_memory() for name, part in parts.items() if part is not None}
+        return replace(self, **pinned)
 
 
 class Stream:
@@ -83,6 +79,7 @@ class Stream:
         view: the weak view.
         strong: whether to draw the parameters of a strong view too.
         workers: number of processes that decode; 0 does it in this one.
+        pin: deliver page-locked memory, from which CUDA copies while it works; for CUDA only.
         start: number of batches that were taken before, to resume.
         rank: number of this process.
         world: number of processes.
@@ -106,6 +103,7 @@ class Stream:
         view: WeakView,
         strong: bool = False,
         workers: int = 0,
+        pin: bool = False,
         start: int = 0,
         rank: int = 0,
         world: int = 1,
@@ -125,6 +123,7 @@ class Stream:
         self.batch_size = batch_size
         self._share = (rank, world)
         self._workers = workers
+        self._pin = pin
         self._batches: Iterator[RawBatch | SemisupError] | None = None
 
     def __iter__(self) -> Iterator[RawBatch]:
@@ -179,7 +178,7 @@ class Stream:
             batch_sampler=_Positions(self.batch_size, self.position, *self._share),
             num_workers=self._workers,
             collate_fn=_collate,
-            pin_memory=torch.cuda.is_available(),
+            pin_memory=self._pin,
             worker_init_fn=_start_worker,
             # Its own generator: the loader would draw from the global one, and then a resumed
             # run would not draw the same dropout as one that was never stopped.
@@ -209,12 +208,12 @@ def to_device(
     Returns:
         `Labelled` if the batch has masks, else `Unlabelled`.
     """
-    unit = raw.images.to(device, non_blocking=True).float() / 255
+    unit = raw.images.to(device, non_blocking=True).float().div_(255)
     valid = raw.valid.to(device, non_blocking=True)
     padding = ~valid[:, None]
 
-    def finish(picture: Tensor) -> Tensor:
-        padded = standardise(picture, mean, std).masked_fill(padding, 0.0)
+    def finish(picture: Tensor) -> Tensor:  # overwrites it
+        padded = standardise_(picture, mean, std).masked_fill_(padding, 0.0)
         return padded.contiguous(memory_format=memory_format)
 
     if raw.masks is not None:
@@ -323,10 +322,11 @@ def _collate(samples: Sequence[_Sample | SemisupError]) -> RawBatch | SemisupErr
     masks = [sample.view.mask for sample in good if sample.view.mask is not None]
     strong = [sample.strong for sample in good if sample.strong is not None]
     return RawBatch(
-        images=torch.stack([sample.view.image for sample in good]),
-        masks=torch.stack(masks) if masks else None,
-        valid=torch.stack([sample.view.valid for sample in good]),
-        strong=torch.stack(strong) if strong else None,
+        # In a worker, this stacks into the memory that the batch travels in; torch.stack would not.
+        images=default_collate([sample.view.image for sample in good]),
+        masks=default_collate(masks) if masks else None,
+        valid=default_collate([sample.view.valid for sample in good]),
+        strong=default_collate(strong) if strong else None,
         ids=tuple(sample.id for sample in good),
     )
 

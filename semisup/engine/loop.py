@@ -11,7 +11,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from semisup.data.streams import Stream, to_device
+from semisup.data.prefetch import Prefetch, Ready
+from semisup.data.streams import Stream
 from semisup.engine.checkpoint import Checkpoints
 from semisup.engine.meter import Clock, Meter
 from semisup.engine.runtime import (
@@ -24,7 +25,7 @@ from semisup.engine.runtime import (
 from semisup.engine.settings import TrainSettings
 from semisup.engine.signals import GivenUp, StopSignal
 from semisup.engine.tracker import Tracker
-from semisup.engine.troubles import explain
+from semisup.engine.troubles import explained
 from semisup.engine.updates import Updates
 from semisup.engine.watch import Silent, View
 from semisup.errors import CheckpointError, Interrupted
@@ -116,11 +117,11 @@ def train(run: Training) -> int:
     tracker = run.tracker(start, checked)
     streams = run.streams(start)
     clock = Clock(start, steps, _images_per_step(run, streams))
-    batches = {name: iter(stream) for name, stream in streams.items()}
+    batches = ready(run, streams)
     run.view.phase("training")
     run.method.train()
     try:
-        with StopSignal() as stop:
+        with explained(), StopSignal() as stop:
             session = _Session(run, meter, clock, tracker, stop, checked)
             if missed:
                 session.settle(start)
@@ -129,11 +130,6 @@ def train(run: Training) -> int:
                 meter.add(scalars)
                 run.view.stepped(step + 1, steps)
                 session.settle(step + 1, batch)
-    except RuntimeError as error:
-        told = explain(error)
-        if told is None:
-            raise
-        raise told from None
     finally:
         for stream in streams.values():
             stream.close()
@@ -152,7 +148,7 @@ def _due(done: int, every: int, steps: int) -> bool:
 
 
 def _step(
-    run: Training, batches: dict[str, Iterator[Any]], progress: Progress
+    run: Training, batches: Mapping[str, Iterator[Ready]], progress: Progress
 ) -> tuple[dict[str, Tensor], Batch]:
     """One optimiser step of every player, over `accumulate` batches.
 
@@ -163,7 +159,7 @@ def _step(
     measure = _due(progress.step + 1, run.settings.log_every, progress.steps)
     total: dict[str, Tensor] = {}
     for micro in range(parts):
-        batch = next_batch(batches, run.device, run.settings.channels_last)
+        batch = next_batch(batches)
         run.updates.begin(progress, micro, measure=measure)
         with autocast(run.precision, run.device):
             scalars = run.method.step(batch, progress, run.updates)
@@ -176,15 +172,19 @@ def _step(
     return {name: value / parts for name, value in total.items()}, batch
 
 
-def next_batch(
-    batches: dict[str, Iterator[Any]], device: torch.device, channels_last: bool
-) -> Batch:
-    """The next batch of every stream, normalised, on the device."""
-    memory = torch.channels_last if channels_last else torch.contiguous_format
+def ready(run: Training, streams: Mapping[str, Stream]) -> dict[str, Iterator[Ready]]:
+    """The streams' batches, normalised, on the device."""
+    memory = torch.channels_last if run.settings.channels_last else torch.contiguous_format
+    return {
+        name: Prefetch(stream, run.device, memory_format=memory) for name, stream in streams.items()
+    }
+
+
+def next_batch(batches: Mapping[str, Iterator[Ready]]) -> Batch:
+    """The next batch of every stream."""
     labelled: Labelled | None = None
     unlabelled: Unlabelled | None = None
-    for stream in batches.values():
-        images = to_device(next(stream), device, memory_format=memory)
+    for images in map(next, batches.values()):
         if isinstance(images, Labelled):
             labelled = images
         else:
@@ -304,10 +304,10 @@ def _resume(run: Training, meter: Meter) -> tuple[int, int]:
     state = from_first(run.checkpoints.latest)
     if state is None:
         return 0, 0
-    if state["recipe"] != run.fingerprint:
+    if state.get("recipe") != run.fingerprint:
         raise CheckpointError(
-            f"{run.checkpoints.folder}: holds checkpoints of another recipe ({state['recipe']}, "
-            f"not {run.fingerprint}). Choose another --out."
+            f"{run.checkpoints.folder}: holds checkpoints of another recipe "
+            f"({state.get('recipe')}, not {run.fingerprint}). Delete them, or choose another --out."
         )
     try:
         run.method.load_state_dict(state["method"])

@@ -76,7 +76,7 @@ class TrainSettings(Settings):
 
     steps: Annotated[int, Field(gt=0)]
     """Optimiser steps of each player."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Seed of initial weights, order, augmentation and dropout."""
     precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
     """auto: bf16 on a GPU that has it, float32 elsewhere."""
@@ -98,6 +98,8 @@ class TrainSettings(Settings):
     """Steps between two lines of the log; the only host-device synchronisation."""
     checkpoint_every: Annotated[int, Field(gt=0)] = 500
     """Steps between two checkpoints."""
+    keep: Annotated[int, Field(ge=0)] = 2
+    """Newest checkpoints that are kept; 0: all."""
 
 
 class EvalSettings(Settings):

@@ -160,3 +160,10 @@ def test_real_train_histogram(shared_data: Path) -> None:
     assert counts[255] == TRAIN_VOID
     assert counts.sum() == 367 * 360 * 480
     assert images_with[:11].tolist() == IMAGES_WITH
+
+
+@pytest.mark.parametrize("line", ["/a1.png trainannot/a1.png", "train/a1.png ../a1.png"])
+def test_a_list_leads_nowhere_but_to_its_own_folder(segnet_root: Path, line: str) -> None:
+    (segnet_root / "CamVid" / "train.txt").write_text(line)
+    with pytest.raises(DataError, match=r"train\.txt has the line"):
+        CamVid(segnet_root)

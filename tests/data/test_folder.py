@@ -97,3 +97,9 @@ def test_a_label_without_name_is_refused(
     save_mask(folder_root / "masks" / "two.png", 2)
     with pytest.raises(DataError, match=r"two\.png holds label 2, but the classes are 0\.\.1"):
         Folder(folder_root).mask(0)
+
+
+def test_a_colour_of_five_thousand_digits_is_refused(folder_root: Path) -> None:
+    (folder_root / "classes.txt").write_text(f"background\nroad 1 2 {'9' * 5000}\n")
+    with pytest.raises(DataError, match=r"classes\.txt has the colour .*a channel is 0\.\.255"):
+        Folder(folder_root)

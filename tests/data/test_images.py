@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import stat
+import struct
 import warnings
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -241,3 +243,37 @@ def test_writing_replaces_whole_files_and_leaves_nothing_else(tmp_path: Path) ->
     assert path.stat().st_mode & stat.S_IRUSR
     with pytest.raises(RunError, match="cannot be written"):
         write_palette_png(tmp_path / "none" / "a.png", torch.zeros(1, 1, dtype=torch.uint8), [])
+
+
+def test_a_png_without_pixels_is_refused(tmp_path: Path) -> None:
+    content = save(tmp_path / "a.png", solid("L", 3)).read_bytes()
+    place = content.index(b"IDAT") - 4
+    (tmp_path / "a.png").write_bytes(content[:place] + content[-12:])
+    for read in (read_rgb, read_labels):
+        with pytest.raises(DataError, match=r"a\.png cannot be decoded"):
+            read(tmp_path / "a.png")
+
+
+def test_a_palette_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    content = save(tmp_path / "a.png", solid("P", 0)).read_bytes()
+    palette, pixels = content.index(b"PLTE") - 4, content.index(b"IDAT") - 4
+    (tmp_path / "a.png").write_bytes(content[:palette] + content[pixels:])
+    for read in (read_rgb, read_labels):
+        with pytest.raises(DataError, match=r"a\.png has no palette"):
+            read(tmp_path / "a.png")
+    alphas = struct.pack(">I", 300) + b"tRNS" + bytes(300)
+    chunk = alphas + struct.pack(">I", zlib.crc32(alphas[4:]))
+    place = content.index(b"IDAT") - 4
+    (tmp_path / "a.png").write_bytes(content[:place] + chunk + content[place:])
+    with pytest.raises(DataError, match=r"a\.png cannot be decoded \(palette index"):
+        read_rgb(tmp_path / "a.png")
+
+
+def test_damaged_notes_of_a_sound_picture_are_passed_over(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = save(tmp_path / "a.jpg", solid("RGB", RED), exif=exif, quality=95)
+    content = path.read_bytes()
+    entries = content.index(b"Exif") + 14
+    path.write_bytes(content[:entries] + b"\xff\xff" + content[entries + 2 :])
+    assert pixel(path) == pytest.approx(RED, abs=3)  # and no warning, which would be an error

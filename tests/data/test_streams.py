@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
 import os
 import pickle
@@ -15,6 +16,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from semisup.data import streams
 from semisup.data.base import SegmentationData
 from semisup.data.streams import RawBatch, Stream, to_device
 from semisup.data.transforms import IMAGENET_MEAN, IMAGENET_STD, WeakView, apply_strong, normalise
@@ -139,18 +141,32 @@ def test_a_closed_stream_can_be_read_on() -> None:
     assert source.position == 6
 
 
-@pytest.mark.parametrize("world", [1, 2, 3, 6])
+@pytest.mark.parametrize("world", [1, 2, 3, 4, 12])
 def test_ranks_share_the_same_global_batches(world: int) -> None:
-    whole = take(5, stream(batch_size=6, strong=True))
-    shares = [
-        take(5, stream(batch_size=6, strong=True, rank=rank, world=world)) for rank in range(world)
-    ]
+    options = {"batch_size": 12, "strong": True}
+    whole = take(5, stream(**options))
+    shares = [take(5, stream(rank=rank, world=world, **options)) for rank in range(world)]
     for number, batch in enumerate(whole):
         ranks = [share[number] for share in shares]
         assert batch.ids == tuple(key for rank in ranks for key in rank.ids)
         joined = zip(*(parts(rank) for rank in ranks), strict=True)
         for expected, pieces in zip(parts(batch), joined, strict=True):
             assert torch.equal(torch.cat(pieces), expected)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_bits_are_those_of_the_scores_on_record(workers: int) -> None:
+    # Whatever changes them changes every score that was measured before. Without resampling, whose
+    # rounding is the processor's; test_transforms.py has that.
+    digest = hashlib.blake2b(digest_size=8)
+    for name in ("labelled", "unlabelled"):
+        view = WeakView((12, 10), flip=True)
+        for batch in take(9, stream(name=name, strong=True, view=view, workers=workers)):
+            for part in parts(batch):
+                text = f"{part.dtype} {tuple(part.shape)} {part.stride()}"
+                digest.update(text.encode() + part.numpy().tobytes())
+            digest.update(repr(batch.ids).encode())
+    assert digest.hexdigest() == "5f21304846a1be1f"
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 4, 11, 25])
@@ -331,6 +347,31 @@ def test_workers_use_one_thread() -> None:
     assert (batch.images == 1).all()
 
 
+@pytest.mark.parametrize("pin", [False, True])
+def test_pages_are_locked_if_asked_for_not_if_there_is_a_gpu(
+    pin: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def loader(*_: object, pin_memory: bool, **__: object) -> list[str]:
+        asked.append(pin_memory)
+        return ["a batch"]
+
+    monkeypatch.setattr(streams, "DataLoader", loader)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: not pin)
+    next(stream(pin=pin))
+    assert asked == [pin]
+
+
+@pytest.mark.parametrize("name", ["labelled", "unlabelled"])
+def test_all_of_a_batch_is_pinned(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = take(1, stream(name=name, strong=name == "unlabelled"))[0]
+    monkeypatch.setattr(Tensor, "pin_memory", Tensor.clone)  # needs CUDA otherwise
+    pinned = raw.pin_memory()
+    assert same([pinned], [raw])
+    assert not {t.data_ptr() for t in parts(pinned)} & {t.data_ptr() for t in parts(raw)}
+
+
 def test_errors_and_batches_can_cross_processes() -> None:
     batch = take(1, stream(strong=True))[0]
     assert same([pickle.loads(pickle.dumps(batch))], [batch])
@@ -341,6 +382,23 @@ def test_errors_and_batches_can_cross_processes() -> None:
 
 CPU = torch.device("cpu")
 SMALL = WeakView((14, 14), (0.5, 1.0))  # smaller than the crop: much padding, at right and bottom
+
+
+@pytest.mark.parametrize("strong", [False, True])
+def test_the_floats_are_those_of_the_plain_formula(strong: bool) -> None:
+    raw = take(1, stream(name="unlabelled", strong=strong, view=SMALL))[0]
+    kept = pickle.loads(pickle.dumps(raw))
+    batch = to_device(raw, CPU)
+    assert same([raw], [kept]), "what the stream gave was overwritten"
+    assert isinstance(batch, Unlabelled)
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
+    unit, padding = raw.images.float() / 255, ~raw.valid[:, None]
+    assert torch.equal(batch.image, ((unit - mean) / std).masked_fill(padding, 0))
+    if strong:
+        assert raw.strong is not None
+        assert batch.strong is not None
+        changed = apply_strong(torch.where(padding, mean, unit), raw.strong, raw.valid)
+        assert torch.equal(batch.strong, ((changed - mean) / std).masked_fill(padding, 0))
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
@@ -418,8 +476,9 @@ def test_padding_does_not_darken_the_border_of_a_blurred_picture() -> None:
 @pytest.mark.gpu
 def test_the_device_gives_what_the_cpu_gives() -> None:
     cuda = torch.device("cuda")
-    raw = take(1, stream(name="unlabelled", strong=True, workers=1))[0]
-    assert raw.images.is_pinned()
+    raw = take(1, stream(name="unlabelled", strong=True, workers=1, pin=True))[0]
+    assert all(part.is_pinned() for part in parts(raw))
+    assert not take(1, stream())[0].images.is_pinned()
     there, here = to_device(raw, cuda), to_device(raw, CPU)
     assert isinstance(there, Unlabelled)
     assert isinstance(here, Unlabelled)

@@ -114,6 +114,62 @@ def test_scaling_by_three_keeps_the_centres() -> None:
     assert torch.equal(view.image[0, :, 1:-1], expected[:, 1:-1])
 
 
+def plain_view(image: Tensor, mask: Tensor, view: WeakView, draws: list[float]) -> View:
+    """What `WeakView` promises, in its simplest form."""
+    assert view.crop is not None
+    factor = view.scale[0] + draws[0] * (view.scale[1] - view.scale[0])
+    windows, sizes = [], []
+    for size, crop, position in zip(image.shape[1:], view.crop, draws[1:3], strict=True):
+        if size * factor <= crop:
+            windows.append(slice(None))
+            sizes.append(max(1, round(size * factor)))
+        else:
+            length = min(size, max(1, round(crop / factor)))
+            start = int(position * (size - length + 1))
+            windows.append(slice(start, start + length))
+            sizes.append(crop)
+    rows, columns = windows
+    exact = v2.InterpolationMode.NEAREST_EXACT
+    seen = v2.functional.resize(image[:, rows, columns].contiguous(), sizes, antialias=True)
+    labels = v2.functional.resize(mask[None, rows, columns].contiguous(), sizes, exact)[0]
+    padding = (0, view.crop[1] - sizes[1], 0, view.crop[0] - sizes[0])
+    valid = F.pad(torch.ones(sizes, dtype=torch.bool), padding)
+    parts = F.pad(seen, padding), F.pad(labels, padding, value=IGNORE), valid
+    if view.flip and draws[3] < 0.5:
+        parts = tuple(part.flip(-1) for part in parts)  # type: ignore[assignment]
+    return View(*parts)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_the_bits_are_those_of_the_plain_view(channels_last: bool) -> None:
+    draw = random.Random(3)
+    for trial in range(150):
+        image, mask = noise(draw.randint(2, 60), draw.randint(2, 60), trial)
+        low = draw.uniform(0.3, 1.5)  # 1-pixel results apart, which torch gets wrong
+        view = WeakView((draw.randint(2, 50), draw.randint(2, 50)), (low, 2 * low), flip=True)
+        if round(2 * low * image.shape[2]) < 4 or round(low * image.shape[2]) < 2:
+            continue
+        given = image.permute(1, 2, 0).contiguous().permute(2, 0, 1) if channels_last else image
+        found = view(given, mask, generator(trial))
+        draws = torch.rand(4, generator=generator(trial)).tolist()
+        expected = plain_view(image, mask, view, draws)
+        assert found.mask is not None
+        assert expected.mask is not None
+        assert torch.equal(found.image, expected.image)
+        assert torch.equal(found.mask, expected.mask)
+        assert torch.equal(found.valid, expected.valid)
+
+
+def test_a_view_leaves_the_picture_alone() -> None:
+    for size in (1, 9, 30):
+        image, mask = noise(size, size)
+        before = image.clone()
+        for view in (WeakView(), WeakView((9, 9), flip=True), WeakView((20, 20), (0.5, 2.0))):
+            view(image, mask, generator(1))
+            assert torch.equal(image, before)
+            assert torch.equal(mask, before[0])
+
+
 def test_any_size_gives_the_crop() -> None:
     draw = random.Random(1)
     for trial in range(300):
@@ -130,11 +186,16 @@ def test_any_size_gives_the_crop() -> None:
 
 @pytest.mark.parametrize(
     ("height", "width", "scale"),
-    [(2, 1, 0.5), (4, 4, 0.25), (6, 2, 0.5), (1, 1, 0.1), (3, 1, 1 / 3), (6, 3, 0.4)],
+    [(2, 1, 0.5), (4, 4, 0.25), (6, 2, 0.5), (1, 1, 0.1), (3, 1, 1 / 3), (6, 3, 0.4), (9, 1, 0.8)],
 )
-def test_a_result_one_pixel_wide_is_right(height: int, width: int, scale: float) -> None:
-    # The uint8 kernel of torch 2.15 raises or returns rubbish for these.
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_a_result_one_pixel_wide_is_right(
+    height: int, width: int, scale: float, channels_last: bool
+) -> None:
+    # The kernels of torch 2.15 raise or return rubbish for these.
     image, _ = noise(height, width)
+    if channels_last:
+        image = image.permute(1, 2, 0).contiguous().permute(2, 0, 1)
     seen = WeakView(None, (scale, scale))(image, None, generator(0)).image
     assert seen.shape[2] == 1
     expected = F.interpolate(image[None].float(), seen.shape[1:], mode="bilinear", antialias=True)
@@ -311,7 +372,9 @@ def test_normalise_is_that_of_torchvision() -> None:
     expected = v2.functional.normalize(
         v2.functional.to_dtype(image, torch.float32, scale=True), IMAGENET_MEAN, IMAGENET_STD
     )
+    before = image.clone()
     assert torch.allclose(normalise(image), expected, atol=1e-6)
+    assert torch.equal(image, before)
     assert torch.allclose(normalise(image[0]), expected[0], atol=1e-6)
     one = normalise(image[:, :1], mean=(0.5,), std=(0.25,))
     assert torch.allclose(one, (image[:, :1].float() / 255 - 0.5) * 4, atol=1e-6)

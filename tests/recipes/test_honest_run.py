@@ -10,8 +10,9 @@ import torch
 
 from semisup import runs
 from semisup.assemble import Place
+from semisup.data import prefetch
 from semisup.data.base import SegmentationData
-from semisup.engine import loop, selection
+from semisup.engine import selection
 from semisup.methods.adversarial import Adversarial
 from semisup.recipe import load_recipe
 from semisup.runs import Finished
@@ -63,7 +64,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Seen, Finished]:
 
 def watch(seen: Seen, patch: pytest.MonkeyPatch) -> None:
     """Look over the shoulder of each step, and at the places where images come in."""
-    to_device, step = loop.to_device, Adversarial.step
+    to_device, step = prefetch.to_device, Adversarial.step
 
     def moving(raw: Any, *arguments: Any, **options: Any) -> Any:
         seen.trained["none" if raw.masks is None else "mask"].update(raw.ids)
@@ -82,7 +83,7 @@ def watch(seen: Seen, patch: pytest.MonkeyPatch) -> None:
 
     patch.setattr(selection, "evaluate", noting(seen.selected, selection.evaluate))
     patch.setattr(runs, "evaluate", noting(seen.reported, runs.evaluate))
-    patch.setattr(loop, "to_device", moving)
+    patch.setattr(prefetch, "to_device", moving)
     patch.setattr(Adversarial, "step", stepping)
 
 
