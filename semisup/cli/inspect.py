@@ -155,10 +155,20 @@ def _machine() -> dict[str, Any]:
     import torch
 
     from semisup.assemble import worker_count
-    from semisup.engine.runtime import device_name, resolve_device, resolve_precision, versions
+    from semisup.engine.runtime import (
+        device_name,
+        resolve_device,
+        resolve_precision,
+        settle_on,
+        usable_cores,
+        versions,
+    )
 
     device = resolve_device("auto")
-    workers = worker_count("auto")
+    settle_on(device)
+    threads = torch.get_num_threads()
+    stated = os.environ.get("OMP_NUM_THREADS")
+    why = f"OMP_NUM_THREADS = {stated}" if stated else "torch's choice, at most the usable cores"
     gigabyte = 1e9
     return {
         "versions": versions(),
@@ -166,9 +176,10 @@ def _machine() -> dict[str, Any]:
         "device": f"{device} - {device_name(device)}",
         "cuda": _cuda(),
         "precision": f"{resolve_precision('auto', device)} (train.precision = auto)",
-        "cores": os.cpu_count(),
-        "threads": f"{torch.get_num_threads()} of torch (set OMP_NUM_THREADS to change)",
-        "workers": f"{workers} for each stream (a quarter of the cores, 1 to 8)",
+        "cores": f"{usable_cores()} usable of {os.cpu_count()} (affinity, container's quota)",
+        "threads": f"{threads} for torch ({why}; set OMP_NUM_THREADS to change)",
+        "workers": f"{worker_count('auto')} for each stream (data.workers = auto: a quarter of the "
+        "usable cores, 1 to 8, so that decoding leaves the rest to training)",
         "disk free": f"{shutil.disk_usage('.').free / gigabyte:.1f} GB here",
     }
 

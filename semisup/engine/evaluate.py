@@ -109,7 +109,9 @@ def evaluate(
     """
     chosen = tuple(data.ids if ids is None else ids)
     if not chosen:
-        raise DataError(f"{data.name} {data.subset}: there is no image to score.")
+        raise DataError(
+            f"{data.name} {data.subset}: there is no image to score. Choose another subset."
+        )
     wanted = inference.settings.boundary if boundary is None else boundary
     tally = _Tally(len(chosen), data.num_classes, inference.device, wanted)
     share = _share(len(chosen))
@@ -119,7 +121,7 @@ def evaluate(
         tally.add(places, label_map(inference(images)), masks)
     tally.join()
     if not tally.confusion.any():
-        raise DataError(f"{data.name} {data.subset}: every pixel is void; there is none to score.")
+        raise DataError(f"{data.name} {data.subset}: every pixel is void. Correct the masks.")
     absent = inference.settings.absent
     per_image = tally.counts.cpu()
     return Evaluation(

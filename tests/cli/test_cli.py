@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -330,6 +331,9 @@ def test_doctor_says_what_is_here(place: Path) -> None:
     assert "train 8, val 2" in text
     assert semisup.__version__ in text
     assert facts["cuda"].keys() >= {"version", "cudnn"}
+    assert re.match(r"\d+ usable of \d+", facts["cores"])
+    assert re.match(r"\d+ for torch \(.*OMP_NUM_THREADS", facts["threads"])
+    assert re.match(r"[1-8] for each stream .*a quarter of the usable cores", facts["workers"])
 
 
 def test_schema_is_the_schema_of_a_recipe() -> None:
