@@ -168,7 +168,8 @@ class Stream:
             self.close()
             raise RunError(
                 f"a worker process of the {self.name} stream was killed, mostly for want of "
-                "(shared) memory: use fewer workers or smaller batches"
+                "memory. Use fewer data.workers or smaller batches; the same command goes on from "
+                "the last checkpoint."
             ) from error
 
     def _loader(self) -> DataLoader[RawBatch | SemisupError]:

@@ -1,0 +1,237 @@
+"""Speed of the labelled VOC stream against torchvision's reference segmentation transforms.
+
+    python benchmarks/data.py                            # made pictures of VOC's size, 500 x 375
+    python benchmarks/data.py --data-root DIR            # the VOC 2012 in DIR
+    python benchmarks/data.py --base 520 --crop 480      # torchvision's published setting
+
+Every way delivers the same thing on the CPU: batches of normalised float crops (BCHW) with int64
+masks, from the same JPEG and PNG files, with as many worker processes. A round starts the workers,
+takes `--batches` batches from an endless stream and ends the workers; all of it is timed.
+
+torchvision, PIL: what references/segmentation/train.py does by default (`presets.
+SegmentationPresetTrain`, backend "pil"), written out from public functions because the wheel does
+not hold that folder. PIL pictures; short side resized to 0.5 to 2 times `--base`; flip with a
+chance of 0.5; pad; random crop; tensor; float; normalise; all of it in the workers, then torch's
+default collate, which is faster than the script's own.
+
+torchvision, v2: the same preset with `use_v2` and backend "tv_tensor".
+
+semisup: `Stream` of `WeakView` (scale 0.5 to 2, crop, flip) as uint8, then `to_device`.
+semisup, cached: the same from `CachedData`; the cache is empty when a round begins, so one round
+holds the first epoch too.
+
+So that all do the same work, `--base` is the median short side of the files unless it is given:
+then torchvision's 0.5 to 2 times the base are, as ours, 0.5 to 2 times the picture.
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+import tempfile
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from ratios import arguments, interleave, machine, show
+from torch import Tensor
+from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
+from torchvision import tv_tensors
+from torchvision.transforms import RandomCrop, v2
+from torchvision.transforms.v2 import functional as F
+
+from semisup.data.cache import CachedData
+from semisup.data.images import full_palette, voc_palette
+from semisup.data.scenes_drawing import draw_scene
+from semisup.data.streams import Stream, to_device
+from semisup.data.transforms import IMAGENET_MEAN, IMAGENET_STD, WeakView
+from semisup.data.voc import Voc
+from semisup.types import IGNORE, Labelled
+
+SCALE = (0.5, 2.0)
+MADE_SIZE = (375, 500)
+BASE = "torchvision, PIL"
+
+Pair = tuple[Any, Any]
+
+
+class PilPreset:
+    """The reference's default: everything on PIL pictures, the tensor last."""
+
+    def __init__(self, base: int, crop: int) -> None:
+        self._sides = int(SCALE[0] * base), int(SCALE[1] * base)
+        self._crop = crop
+
+    def __call__(self, image: Image.Image, mask: Image.Image) -> Pair:
+        side = random.randint(*self._sides)
+        image = F.resize(image, [side], antialias=True)
+        mask = F.resize(mask, [side], interpolation=v2.InterpolationMode.NEAREST)
+        if random.random() < 0.5:
+            image, mask = F.hflip(image), F.hflip(mask)
+        image, mask = self._pad(image, 0), self._pad(mask, IGNORE)
+        window = RandomCrop.get_params(image, (self._crop, self._crop))
+        image, mask = F.crop(image, *window), F.crop(mask, *window)
+        pixels = F.to_dtype(F.pil_to_tensor(image), torch.float32, scale=True)
+        labels = torch.as_tensor(np.array(mask), dtype=torch.int64)
+        return F.normalize(pixels, IMAGENET_MEAN, IMAGENET_STD), labels
+
+    def _pad(self, picture: Image.Image, fill: int) -> Image.Image:
+        right, down = (max(0, self._crop - side) for side in picture.size)
+        return F.pad(picture, [0, 0, right, down], fill=fill) if right or down else picture
+
+
+class TensorPreset:
+    """The reference with `use_v2` and tensors in place of PIL pictures."""
+
+    def __init__(self, base: int, crop: int) -> None:
+        fill = {tv_tensors.Mask: IGNORE, "others": 0}
+        types = {tv_tensors.Image: torch.float32, tv_tensors.Mask: torch.int64, "others": None}
+        self._change = v2.Compose(
+            [
+                v2.RandomResize(int(SCALE[0] * base), int(SCALE[1] * base)),
+                v2.RandomHorizontalFlip(0.5),
+                v2.RandomCrop(crop, pad_if_needed=True, fill=fill),
+                v2.ToDtype(types, scale=True),
+                v2.Normalize(IMAGENET_MEAN, IMAGENET_STD),
+                v2.ToPureTensor(),
+            ]
+        )
+
+    def __call__(self, image: Image.Image, mask: Image.Image) -> Pair:
+        return self._change(F.to_image(image), tv_tensors.Mask(np.array(mask)))  # type: ignore[no-any-return]
+
+
+class Pairs(Dataset[Pair]):
+    """Reads as torchvision's VOCSegmentation does."""
+
+    def __init__(self, data: Voc, preset: Callable[[Image.Image, Image.Image], Pair]) -> None:
+        self._paths = [(data.image_path(i), data.mask_path(i)) for i in range(len(data))]
+        self._preset = preset
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, index: int) -> Pair:
+        image, mask = self._paths[index]
+        return self._preset(Image.open(image).convert("RGB"), Image.open(mask))
+
+
+class Endless(Sampler[int]):
+    """One permutation after the other, as a stream has it."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def __iter__(self) -> Iterator[int]:
+        while True:
+            yield from torch.randperm(self._count).tolist()
+
+
+def contestants(data: Voc, args: Namespace, workers: int) -> dict[str, Callable[[], object]]:
+    size, count, base = args.crop, args.batches, args.base or median_side(data)
+
+    def torchvision(preset: type[PilPreset] | type[TensorPreset]) -> None:
+        pairs = Pairs(data, preset(base, size))
+        sampler = BatchSampler(Endless(len(data)), args.batch, drop_last=True)
+        loader = DataLoader(pairs, batch_sampler=sampler, num_workers=workers)
+        batches = iter(loader)
+        for image, mask in islice(batches, count):
+            check(image, mask, args)
+
+    def semisup(source: Voc | CachedData) -> None:
+        view = WeakView((size, size), SCALE, flip=True)
+        with Stream(
+            *(source, data.ids),
+            name="labelled", seed=0, batch_size=args.batch, view=view, workers=workers,
+        ) as stream:  # fmt: skip
+            for raw in islice(stream, count):
+                batch = to_device(raw, torch.device("cpu"))
+                assert isinstance(batch, Labelled)
+                check(batch.image, batch.mask, args)
+
+    return {
+        BASE: lambda: torchvision(PilPreset),
+        "torchvision, v2": lambda: torchvision(TensorPreset),
+        "semisup": lambda: semisup(data),
+        "semisup, cached": lambda: semisup(CachedData(data, args.cache)),
+    }
+
+
+def check(image: Tensor, mask: Tensor, args: Namespace) -> None:
+    """That all deliver the same kind of thing."""
+    assert image.shape == (args.batch, 3, args.crop, args.crop)
+    assert image.dtype == torch.float32
+    assert image.is_contiguous()
+    assert mask.shape == (args.batch, args.crop, args.crop)
+    assert mask.dtype == torch.int64
+
+
+def median_side(data: Voc) -> int:
+    """Of the short sides of the pictures."""
+    sizes = []
+    for index in range(len(data)):
+        with Image.open(data.image_path(index)) as picture:
+            sizes.append(min(picture.size))
+    return round(statistics.median(sizes))
+
+
+def make_voc(root: Path, count: int) -> None:
+    """A VOC tree of made pictures of VOC's usual size, as JPEG of quality 95."""
+    folder = root / "VOCdevkit" / "VOC2012"
+    for part in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
+        (folder / part).mkdir(parents=True)
+    names = [f"2007_{number:06d}" for number in range(count)]
+    for number, name in enumerate(names):
+        scene = draw_scene(MADE_SIZE, np.random.default_rng(number))
+        Image.fromarray(scene.picture).save(folder / "JPEGImages" / f"{name}.jpg", quality=95)
+        mask = Image.fromarray(scene.mask)
+        mask.putpalette(full_palette(voc_palette()))
+        mask.save(folder / "SegmentationClass" / f"{name}.png")
+    (folder / "ImageSets/Segmentation/train.txt").write_text("\n".join(names) + "\n")
+
+
+def measure(data: Voc, where: str, args: Namespace) -> None:
+    base = args.base or median_side(data)
+    for workers in args.workers:
+        timings = interleave(contestants(data, args, workers), args.rounds)
+        title = (
+            f"{where}: {len(data)} images, {workers} workers, {args.batches} batches of "
+            f"{args.batch}, crop {args.crop}, base {base}"
+        )
+        show(title, timings, base=BASE, work=args.batch * args.batches, unit="images")
+
+
+def parser() -> ArgumentParser:
+    options = arguments(__doc__.splitlines()[0], rounds=7)
+    options.add_argument("--data-root", type=Path, help="folder that holds VOC 2012")
+    options.add_argument("--subset", default="train", help="list of ids (%(default)s)")
+    options.add_argument("--made", action="store_true", help="made pictures too, with --data-root")
+    options.add_argument("--images", type=int, default=64, help="made pictures (%(default)s)")
+    options.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2], help="(%(default)s)")
+    options.add_argument("--batch", type=int, default=8, help="images in a batch (%(default)s)")
+    options.add_argument("--batches", type=int, default=48, help="in a round (%(default)s)")
+    options.add_argument("--crop", type=int, default=321, help="side in pixels (%(default)s)")
+    options.add_argument("--base", type=int, help="torchvision's base size in pixels")
+    options.add_argument("--cache", type=int, default=512, help="MiB (%(default)s)")
+    return options
+
+
+def main() -> None:
+    args = parser().parse_args()
+    torch.set_num_threads(args.threads)
+    print(machine())
+    if args.data_root is not None:
+        measure(Voc(args.data_root, args.subset), str(args.data_root), args)
+    if args.made or args.data_root is None:
+        with tempfile.TemporaryDirectory() as folder:
+            make_voc(Path(folder), args.images)
+            measure(Voc(folder), "made pictures", args)
+
+
+if __name__ == "__main__":
+    main()
