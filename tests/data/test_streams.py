@@ -271,7 +271,7 @@ def test_a_bug_is_no_user_error() -> None:
 
 
 def test_a_killed_worker_is_one_line() -> None:
-    with pytest.raises(RunError, match="use fewer workers") as error:
+    with pytest.raises(RunError, match=r"Use fewer data\.workers") as error:
         take(1, stream(Deadly(), workers=1))
     assert "\n" not in str(error.value)
 
