@@ -19,13 +19,7 @@ from semisup.engine.settings import EvalSettings
 from semisup.errors import DataError
 from semisup.metrics.bootstrap import bootstrap_interval
 from semisup.metrics.boundary import BoundaryScores
-from semisup.metrics.confusion import (
-    Scores,
-    confusion_matrix,
-    image_counts,
-    label_map,
-    scores,
-)
+from semisup.metrics.confusion import Confusion, Scores, label_map, scores
 from semisup.ops.ranks import gather, rank, sum_over_ranks, world
 
 BOOTSTRAP_SEED = 0
@@ -113,62 +107,33 @@ def evaluate(
             f"{data.name} {data.subset}: there is no image to score. Choose another subset."
         )
     wanted = inference.settings.boundary if boundary is None else boundary
-    tally = _Tally(len(chosen), data.num_classes, inference.device, wanted)
     share = _share(len(chosen))
-    pairs = _read_ahead(data, [chosen[place] for place in share])
-    pairs = track(pairs, description, len(share))
-    for places, images, masks in _batches(zip(share, pairs, strict=True)):
-        tally.add(places, label_map(inference(images)), masks)
-    tally.join()
-    if not tally.confusion.any():
+    counted = Confusion(data.num_classes, inference.device)
+    edges = BoundaryScores(data.num_classes) if wanted else None
+    pairs = track(_read_ahead(data, [chosen[i] for i in share]), description, len(share))
+    for images, masks in _batches(zip(share, pairs, strict=True)):
+        labels = label_map(inference(images))
+        counted.add(labels, masks)
+        if edges is not None:
+            for label, mask in zip(labels, masks, strict=True):
+                edges.add(label, mask)
+    index = {name: i for i, name in enumerate(data.ids)}
+    counted.check(lambda i: data.mask_path(index[chosen[share[i]]]))
+    matrix, per_image = _join(counted, share, len(chosen))
+    if not matrix.any():
         raise DataError(f"{data.name} {data.subset}: every pixel is void. Correct the masks.")
     absent = inference.settings.absent
-    per_image = tally.counts.cpu()
     return Evaluation(
-        scores=scores(tally.confusion, absent=absent),
+        scores=scores(matrix, absent=absent),
         interval=bootstrap_interval(
             per_image, seed=BOOTSTRAP_SEED, resamples=BOOTSTRAP_RESAMPLES, absent=absent
         ),
-        boundary=tally.edges.result() if tally.edges is not None else {},
-        confusion=tally.confusion.cpu(),
+        boundary=_join_edges(edges).result() if edges is not None else {},
+        confusion=matrix,
         counts=per_image,
         ids=chosen,
         classes=data.classes,
     )
-
-
-class _Tally:
-    """What is counted of the images of one process, and then of all."""
-
-    def __init__(self, images: int, num_classes: int, device: torch.device, edges: bool) -> None:
-        self.confusion = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device)
-        self.counts = torch.zeros(images, num_classes, 3, dtype=torch.int64, device=device)
-        self.edges = BoundaryScores(num_classes) if edges else None
-
-    def add(self, places: Sequence[int], labels: Tensor, masks: Sequence[Tensor]) -> None:
-        """Count some images.
-
-        Args:
-            places: of each image in the set.
-            labels: BHW uint8.
-            masks: B masks, HW uint8.
-        """
-        for place, label, mask in zip(places, labels, masks, strict=True):
-            confusion = confusion_matrix(label, mask.to(label.device), len(self.confusion))
-            self.confusion += confusion
-            self.counts[place] = image_counts(confusion)
-            if self.edges is not None:
-                self.edges.add(label, mask)
-
-    def join(self) -> None:
-        """Take in what the other processes have counted; all of them then hold the same."""
-        self.confusion = sum_over_ranks(self.confusion)
-        self.counts = sum_over_ranks(self.counts)
-        if self.edges is not None and world() > 1:
-            joined = BoundaryScores(len(self.confusion))
-            for part in gather(self.edges):
-                joined.merge(part)
-            self.edges = joined
 
 
 def _share(images: int) -> list[int]:
@@ -176,16 +141,34 @@ def _share(images: int) -> list[int]:
     return [place for place in range(images) if place // _BLOCK % world() == rank()]
 
 
+def _join(counted: Confusion, share: Sequence[int], images: int) -> tuple[Tensor, Tensor]:
+    """The confusion matrix and the counts (NK3) of all images, from what each process counted."""
+    counts = counted.counts.new_zeros(images, counted.num_classes, 3)
+    counts[share] = counted.counts
+    return sum_over_ranks(counted.matrix).cpu(), sum_over_ranks(counts).cpu()
+
+
+def _join_edges(own: BoundaryScores) -> BoundaryScores:
+    joined = BoundaryScores(own.num_classes)
+    for part in gather(own):
+        joined.merge(part)
+    return joined
+
+
 def _batches(
     pairs: Iterable[tuple[int, tuple[Tensor, Tensor]]],
-) -> Iterator[tuple[list[int], Tensor, list[Tensor]]]:
-    """Places, images and masks of images of one size and one block that follow one another."""
+) -> Iterator[tuple[Tensor, list[Tensor]]]:
+    """Images and masks of one size and one block that follow one another, together.
+
+    Args:
+        pairs: place of an image in the set; image and mask.
+    """
     waiting: list[tuple[int, Tensor, Tensor]] = []
 
-    def batch() -> tuple[list[int], Tensor, list[Tensor]]:
-        places, images, masks = zip(*waiting, strict=True)
+    def batch() -> tuple[Tensor, list[Tensor]]:
+        _, images, masks = zip(*waiting, strict=True)
         waiting.clear()
-        return list(places), torch.stack(images), list(masks)
+        return torch.stack(images), list(masks)
 
     for place, (image, mask) in pairs:
         if waiting:

@@ -11,6 +11,11 @@ boundary IoU reaches across a band that is narrower than its own width.
 from __future__ import annotations
 
 import math
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +34,10 @@ IOU_WIDTH = 0.02
 """Share of the image diagonal that an inner boundary region is wide (Cheng et al.)."""
 
 
+_THREADS = 2
+_MOST_WAITING = 16
+
+
 class BoundaryScores:
     """Boundary F1 and boundary IoU of a set, one image at a time.
 
@@ -44,71 +53,49 @@ class BoundaryScores:
     or of the outside of the image. Intersection and union of the true and the predicted regions
     are summed over the set for each class; the mean is over classes whose union is not empty.
 
+    Images are judged on two threads of their own, beside whatever the caller does meanwhile: scipy
+    and numpy leave the interpreter free. The result does not depend on the order in which images
+    are added or merged, not even in its last bit. An object can be pickled, to be merged into that
+    of another process.
+
     Args:
         num_classes: K.
     """
 
     def __init__(self, num_classes: int) -> None:
         self.num_classes = num_classes
-        self.images = 0
-        self.f1_sum = 0.0
-        self.class_images = np.zeros(num_classes, dtype=np.int64)
-        self.class_f1_sum = np.zeros(num_classes)
-        self.intersection = np.zeros(num_classes, dtype=np.int64)
-        self.union = np.zeros(num_classes, dtype=np.int64)
+        self._images: list[_ImageBoundaries] = []
+        self._waiting: deque[Future[_ImageBoundaries]] = deque()
+        self._pool: ThreadPoolExecutor | None = None  # its threads end when it is let go
 
     def add(self, prediction: Tensor, truth: Tensor) -> None:
-        """Count one image.
+        """Count one image. Its maps are read later: they must not be changed after the call.
 
         Args:
-            prediction: HW uint8, labels 0..K-1.
+            prediction: HW uint8, labels 0..K-1; may still be under way on its device.
             truth: HW uint8, labels 0..K-1 and `IGNORE`.
         """
         assert prediction.ndim == 2, prediction.shape
         assert prediction.shape == truth.shape, (prediction.shape, truth.shape)
-        true: Labels = truth.cpu().numpy()
-        predicted: Labels = prediction.cpu().numpy()
-        radius = F1_TOLERANCE * math.hypot(*true.shape)
-        closed = close_void(true, radius)
-        self._add_f1(_without_void(predicted, closed), closed, radius)
-        self._add_iou(_without_void(predicted, true), true)
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(_THREADS)
+        self._waiting.append(self._pool.submit(_judge, prediction, truth, self.num_classes))
+        self._take(_MOST_WAITING)
 
-    def _add_f1(self, predicted: Labels, true: Labels, radius: float) -> None:
-        points, true_points = _contour_points(predicted), _contour_points(true)
-        right = self._per_class(points[_near(points, true_points, radius), 2])
-        found = self._per_class(true_points[_near(true_points, points, radius), 2])
-        in_prediction, in_truth = self._per_class(points[:, 2]), self._per_class(true_points[:, 2])
-        present = np.flatnonzero(in_truth)
-        if not present.size:
-            return
-        precision = right[present] / np.maximum(in_prediction[present], 1)
-        recall = found[present] / in_truth[present]
-        both = precision + recall
-        f1 = 2.0 * precision * recall / np.where(both > 0, both, 1.0)
-        self.images += 1
-        self.f1_sum += float(f1.mean())
-        self.class_images[present] += 1
-        self.class_f1_sum[present] += f1
-
-    def _add_iou(self, predicted: Labels, true: Labels) -> None:
-        width = max(1, round(IOU_WIDTH * math.hypot(*true.shape)))
-        inner, true_inner = _inner_regions(predicted, width), _inner_regions(true, width)
-        shared = self._per_class(true[inner & true_inner & (predicted == true)])
-        self.intersection += shared
-        self.union += self._per_class(predicted[inner]) + self._per_class(true[true_inner]) - shared
-
-    def _per_class(self, labels: NDArray[np.generic]) -> NDArray[np.int64]:
-        return np.bincount(labels, minlength=self.num_classes).astype(np.int64)
+    def _take(self, most_waiting: int = 0) -> None:
+        """Take in judged images, and wait until no more than `most_waiting` are under way."""
+        while len(self._waiting) > most_waiting:
+            self._images.append(self._waiting.popleft().result())
 
     def merge(self, other: BoundaryScores) -> None:
         """Take in what `other` has counted on other images."""
         assert self.num_classes == other.num_classes, (self.num_classes, other.num_classes)
-        self.images += other.images
-        self.f1_sum += other.f1_sum
-        self.class_images += other.class_images
-        self.class_f1_sum += other.class_f1_sum
-        self.intersection += other.intersection
-        self.union += other.union
+        other._take()
+        self._images += other._images
+
+    def __getstate__(self) -> dict[str, Any]:
+        self._take()
+        return self.__dict__ | {"_pool": None}
 
     def result(self) -> dict[str, float | list[float | None] | None]:
         """The scores so far, for JSON: shares in [0, 1], None where nothing defines one.
@@ -118,15 +105,80 @@ class BoundaryScores:
             the images whose truth has a boundary of it; `boundary_iou`: mean over classes;
             `per_class_boundary_iou`.
         """
-        per_class_f1 = _ratios(self.class_f1_sum, self.class_images)
-        per_class_iou = _ratios(self.intersection, self.union)
-        known = [iou for iou in per_class_iou if iou is not None]
+        self._take()
+        f1 = [image.f1 for image in self._images]
+        of_class = [[float(row[k]) for row in f1] for k in range(self.num_classes)]
+        zeros = np.zeros(self.num_classes, dtype=np.int64)
+        intersection = sum((image.intersection for image in self._images), zeros)
+        union = sum((image.union for image in self._images), zeros)
+        pairs = zip(intersection.tolist(), union.tolist(), strict=True)
+        per_class_iou = [both / either if either else None for both, either in pairs]
         return {
-            "boundary_f1": self.f1_sum / self.images if self.images else None,
-            "per_class_boundary_f1": per_class_f1,
-            "boundary_iou": sum(known) / len(known) if known else None,
+            "boundary_f1": _mean([_mean(row.tolist()) for row in f1]),
+            "per_class_boundary_f1": [_mean(values) for values in of_class],
+            "boundary_iou": _mean(per_class_iou),
             "per_class_boundary_iou": per_class_iou,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class _ImageBoundaries:
+    """What is known of one image.
+
+    Attributes:
+        f1: K float64; NaN for a class without a boundary in the truth.
+        intersection: K int64, pixels in both inner boundary regions.
+        union: K int64, pixels in either.
+    """
+
+    f1: NDArray[np.float64]
+    intersection: NDArray[np.int64]
+    union: NDArray[np.int64]
+
+
+def _judge(prediction: Tensor, truth: Tensor, num_classes: int) -> _ImageBoundaries:
+    true: Labels = truth.cpu().numpy()
+    predicted: Labels = prediction.cpu().numpy()
+    radius = F1_TOLERANCE * math.hypot(*true.shape)
+    closed = close_void(true, radius)
+    f1 = _class_f1(_without_void(predicted, closed), closed, radius, num_classes)
+    return _ImageBoundaries(f1, *_inner_overlap(_without_void(predicted, true), true, num_classes))
+
+
+def _class_f1(
+    predicted: Labels, true: Labels, radius: float, num_classes: int
+) -> NDArray[np.float64]:
+    points, true_points = _contour_points(predicted), _contour_points(true)
+    right = _per_class(points[_near(points, true_points, radius), 2], num_classes)
+    found = _per_class(true_points[_near(true_points, points, radius), 2], num_classes)
+    in_prediction = _per_class(points[:, 2], num_classes)
+    in_truth = _per_class(true_points[:, 2], num_classes)
+    precision = right / np.maximum(in_prediction, 1)
+    recall = found / np.maximum(in_truth, 1)
+    both = precision + recall
+    f1 = 2.0 * precision * recall / np.where(both > 0, both, 1.0)
+    return np.where(in_truth > 0, f1, np.nan)
+
+
+def _inner_overlap(
+    predicted: Labels, true: Labels, num_classes: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Intersection and union of the inner boundary regions of each class."""
+    width = max(1, round(IOU_WIDTH * math.hypot(*true.shape)))
+    inner, true_inner = _inner_regions(predicted, width), _inner_regions(true, width)
+    shared = _per_class(true[inner & true_inner & (predicted == true)], num_classes)
+    in_prediction = _per_class(predicted[inner], num_classes)
+    return shared, in_prediction + _per_class(true[true_inner], num_classes) - shared
+
+
+def _per_class(labels: NDArray[np.generic], num_classes: int) -> NDArray[np.int64]:
+    return np.bincount(labels, minlength=num_classes).astype(np.int64)
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """Mean of those that are there and no NaN; None where there is none."""
+    known = [value for value in values if value is not None and not math.isnan(value)]
+    return math.fsum(known) / len(known) if known else None  # fsum: the same in any order
 
 
 def close_void(labels: Labels, radius: float) -> Labels:
@@ -139,20 +191,28 @@ def close_void(labels: Labels, radius: float) -> Labels:
     void = labels == IGNORE
     if radius < 1 or not void.any() or void.all():
         return labels
-    distance, (rows, columns) = ndimage.distance_transform_edt(void, return_indices=True)
-    near = void & (distance <= radius)
+    # What lies further from any void than the radius cannot be the nearest within it.
+    box = _surroundings(void, math.ceil(radius))
+    rows, columns = ndimage.distance_transform_edt(
+        void[box], return_distances=False, return_indices=True
+    )
+    y, x = np.nonzero(void[box])
+    nearest_y, nearest_x = rows[y, x], columns[y, x]
+    near = np.sqrt((nearest_y - y) ** 2 + (nearest_x - x) ** 2) <= radius
     closed = labels.copy()
-    closed[near] = labels[rows[near], columns[near]]
+    closed[box][y[near], x[near]] = labels[box][nearest_y[near], nearest_x[near]]
     return closed
+
+
+def _surroundings(where: NDArray[np.bool_], margin: int) -> tuple[slice, slice]:
+    """The smallest box around all that is true in `where`, and `margin` pixels more."""
+    rows, columns = np.flatnonzero(where.any(1)), np.flatnonzero(where.any(0))
+    top, left = max(0, rows[0] - margin), max(0, columns[0] - margin)
+    return slice(top, rows[-1] + margin + 1), slice(left, columns[-1] + margin + 1)
 
 
 def _without_void(predicted: Labels, true: Labels) -> Labels:
     return np.where(true == IGNORE, np.uint8(IGNORE), predicted)
-
-
-def _ratios(above: NDArray[np.generic], below: NDArray[np.int64]) -> list[float | None]:
-    pairs = zip(above.tolist(), below.tolist(), strict=True)
-    return [a / b if b else None for a, b in pairs]
 
 
 def _contour_points(labels: Labels) -> NDArray[np.int64]:

@@ -19,6 +19,7 @@ import argparse
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import random
 import shutil
@@ -217,8 +218,8 @@ def outcome(out: Path) -> dict[str, str]:
         for name in ("predictor.safetensors", "scalars.jsonl", "split.txt", "pictures/sheet.png")
     }
     result = json.loads((folder / "result.json").read_text())
-    for clock in ("time",):
-        del result[clock]
+    for other in ("time", "git"):  # the clock, and whoever works on the code meanwhile
+        del result[other]
     found["result.json"] = _digest(json.dumps(result, sort_keys=True).encode())
     state = torch.load(max((folder / "checkpoints").glob("step-*.pt")), weights_only=True)
     del state["seconds"]
@@ -248,6 +249,7 @@ def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
 def _last_values(folder: Path) -> dict[str, tuple[int, float]]:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+    logging.getLogger("tensorboard").setLevel(logging.ERROR)  # it tells of every restart
     board = EventAccumulator(str(folder))
     board.Reload()
     last = {tag: board.Scalars(tag)[-1] for tag in board.Tags()["scalars"]}
@@ -318,8 +320,7 @@ def scoring_and_prediction(shop: Shop, run: Path, kills: int) -> None:
 
 def _without_clock(result: Path) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(result.read_text())
-    del content["time"]
-    return content
+    return {key: value for key, value in content.items() if key not in ("time", "git")}
 
 
 def _pictures(out: Path) -> dict[str, str]:

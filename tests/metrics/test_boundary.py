@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import pickle
+import threading
 
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 from torch import Tensor
 
 from semisup.metrics import boundary
@@ -202,6 +205,24 @@ def test_closing_takes_the_nearest_label_and_no_more(seed: int) -> None:
         assert int(closed[pixel]) in (allowed if nearest <= 2.0 else {IGNORE})
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_closing_in_a_box_around_the_void_equals_closing_the_whole_map(seed: int) -> None:
+    # Many pixels have several nearest ones: the choice among them must not depend on the box.
+    generator = np.random.default_rng(seed)
+    height, width = generator.integers(1, 30, 2)
+    labels = generator.integers(0, 4, (height, width)).astype(np.uint8)
+    y, x = generator.integers(0, height), generator.integers(0, width)
+    labels[y : y + 9, x : x + 9] = IGNORE
+    labels[generator.random(labels.shape) < 0.02] = IGNORE
+    void = labels == IGNORE
+    assert void.any()
+    assert not void.all()
+    distance, (rows, columns) = ndimage.distance_transform_edt(void, return_indices=True)
+    for radius in (1.0, 2.5, 4.6875):
+        expected = np.where(distance <= radius, labels[rows, columns], labels)
+        assert np.array_equal(boundary.close_void(labels, radius), expected)
+
+
 def test_map_of_void_alone_scores_nothing() -> None:
     void = torch.full((20, 30), IGNORE, dtype=torch.uint8)
     assert score(torch.zeros_like(void), void) == {
@@ -221,25 +242,80 @@ def test_f1_averages_over_images_and_iou_over_the_set() -> None:
     single = score(shifted, truth)
     assert both.result()["boundary_f1"] == pytest.approx((1.0 + single["boundary_f1"]) / 2)  # type: ignore[operator]
     # Sums over the set: the mean of the images' IoUs is another number.
-    alone = BoundaryScores(2)
-    alone.add(shifted, truth)
-    perfect = BoundaryScores(2)
-    perfect.add(truth, truth)
-    inside = alone.intersection + perfect.intersection
-    expected = inside / (alone.union + perfect.union)
+    alone, perfect = inner_overlap(shifted, truth), inner_overlap(truth, truth)
+    expected = (alone[0] + perfect[0]) / (alone[1] + perfect[1])
     assert both.result()["boundary_iou"] == pytest.approx(expected.mean())
 
 
-def test_merge_equals_one_pass() -> None:
-    maps = [random_maps(seed) for seed in range(4)]
-    whole, first, second = (BoundaryScores(3) for _ in range(3))
-    for i, (prediction, truth) in enumerate(maps):
+def inner_overlap(prediction: Tensor, truth: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    found = boundary._judge(prediction, truth, 2)
+    return found.intersection, found.union
+
+
+def test_parts_of_other_processes_in_any_order_equal_one_pass_to_the_last_bit() -> None:
+    maps = [random_maps(seed) for seed in range(9)]
+    whole = BoundaryScores(3)
+    parts = [BoundaryScores(3) for _ in range(3)]
+    for number, (prediction, truth) in enumerate(maps):
         whole.add(prediction, truth)
-        (first if i < 2 else second).add(prediction, truth)
-    first.merge(second)
-    assert first.images == whole.images == 4
-    for name, value in whole.result().items():
-        assert first.result()[name] == pytest.approx(value), name
+        parts[number % 3].add(prediction, truth)
+    expected = whole.result()
+    for order in ((0, 1, 2), (2, 0, 1)):
+        joined = BoundaryScores(3)
+        for number in order:
+            joined.merge(pickle.loads(pickle.dumps(parts[number])))
+        assert joined.result() == expected
+        joined.merge(parts[0])
+        assert joined.result() != expected  # so an image does count
+
+
+def test_more_images_than_may_wait_are_all_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(boundary, "_MOST_WAITING", 2)
+    judged: list[int] = []
+    judge = boundary._judge
+
+    def counting(prediction: Tensor, truth: Tensor, num_classes: int) -> object:
+        judged.append(num_classes)
+        return judge(prediction, truth, num_classes)
+
+    monkeypatch.setattr(boundary, "_judge", counting)
+    scores = BoundaryScores(3)
+    for number in range(20):
+        scores.add(*random_maps(number % 4))
+        assert len(scores._waiting) <= 2
+    scores.result()
+    assert scores.result() == scores.result()
+    assert len(judged) == len(scores._images) == 20
+
+
+def test_images_are_judged_beside_the_callers_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[str] = []
+    judge = boundary._judge
+    go_on = threading.Event()
+
+    def waiting(prediction: Tensor, truth: Tensor, num_classes: int) -> object:
+        assert go_on.wait(10)
+        threads.append(threading.current_thread().name)
+        return judge(prediction, truth, num_classes)
+
+    monkeypatch.setattr(boundary, "_judge", waiting)
+    scores = BoundaryScores(3)
+    scores.add(*random_maps(0))
+    assert threads == []  # add has returned, though the image is not judged
+    go_on.set()
+    assert scores.result()["boundary_f1"] is not None
+    assert threads != [threading.current_thread().name]
+
+
+def test_an_error_on_the_way_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(prediction: Tensor, truth: Tensor, num_classes: int) -> object:
+        raise MemoryError
+
+    monkeypatch.setattr(boundary, "_judge", fail)
+    scores = BoundaryScores(3)
+    scores.add(*random_maps(0))
+    with pytest.raises(MemoryError):
+        scores.result()
 
 
 def test_result_is_json_and_inputs_stay_as_they_were() -> None:
