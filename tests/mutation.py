@@ -315,7 +315,7 @@ MUTANTS = [
     Mutant(
         "checkpoint-of-another-recipe",
         "engine/loop.py",
-        'if state["recipe"] != run.fingerprint:',
+        'if state.get("recipe") != run.fingerprint:',
         "if False:",
         "a run goes on from weights of another experiment",
         ("tests/engine/test_loop.py::test_a_checkpoint_of_another_recipe_is_refused",),

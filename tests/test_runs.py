@@ -20,13 +20,20 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from semisup import assemble, runs
-from semisup.assemble import Place, split_labels, stream_builder
+from semisup.assemble import (
+    Place,
+    build_method,
+    prepare_networks,
+    split_labels,
+    stream_builder,
+)
 from semisup.data.splits import make_split
 from semisup.data.streams import Stream
 from semisup.engine.evaluate import evaluate
 from semisup.engine.inference import Inference
 from semisup.engine.watch import Silent
 from semisup.errors import CheckpointError, DataError, Interrupted, RecipeError, RunError
+from semisup.ops import ranks
 from semisup.recipe import Recipe, build_recipe, load_recipe
 from semisup.reopen import evaluate_run, open_run
 from semisup.runs import Finished, run_recipe
@@ -580,3 +587,14 @@ def test_a_cache_changes_no_bit(root: Path, tmp_path: Path) -> None:
             ]
         )
     assert found[0] == found[1]
+
+
+def test_batch_norm_over_processes_needs_gpus(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = recipe_of(root, train={"sync_batch_norm": True})
+    method, _ = build_method(recipe, 3)
+    prepare_networks(method, recipe, CPU)  # alone there is nothing to share
+    monkeypatch.setattr(ranks, "world", lambda: 2)
+    with pytest.raises(RecipeError, match=r"train\.sync_batch_norm needs a GPU.*Set it to false"):
+        prepare_networks(method, recipe, CPU)

@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -698,3 +699,39 @@ def test_a_plain_view_writes_one_line_an_event() -> None:
         "val/miou 0.4321\n"
         "[note]\n"
     )
+
+
+def test_one_of_several_processes_says_which_it_is_and_tells_torchrun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = tmp_path / "error.json"
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(told))
+    result = call("run", tmp_path / "none.toml")
+    assert result.exit_code == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("semisup (rank 1): ")
+    message = json.loads(told.read_text())["message"]  # the form that torchrun reads
+    assert message["message"] == message["extraInfo"]["py_callstack"]
+    assert line.endswith(message["message"])
+    assert abs(int(message["extraInfo"]["timestamp"]) - time.time()) < 60
+
+
+def test_an_error_that_the_first_process_tells_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        error = RunError("the disk is full.")
+        error.told = True
+        raise error
+
+    monkeypatch.setattr("semisup.recipe.load_recipe", fails)
+    result = call("run", "quickstart")
+    assert (result.exit_code, result.stderr) == (1, "")
+
+
+def test_a_process_beside_the_first_prints_no_result(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    assert succeed(*run_of(place)) == ""

@@ -92,6 +92,13 @@ def test_the_newest_checkpoints_are_kept(tmp_path: Path) -> None:
     assert (latest["step"], latest["value"]) == (99999999, 99999999)
 
 
+def test_all_are_kept_where_that_is_asked_for(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, keep=0)
+    for step in (1, 2, 3):
+        checkpoints.save(step, {})
+    assert len(checkpoints.paths()) == 3
+
+
 def test_other_files_in_the_folder_are_left_alone(tmp_path: Path) -> None:
     others = ["best.pt", "step-1.pt", ".step-00000001.pt.7.tmp", "step-00000001.pt.old"]
     for name in others:
