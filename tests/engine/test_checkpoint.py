@@ -174,3 +174,12 @@ def test_a_packed_archive_is_not_ours(tmp_path: Path) -> None:
 def test_torch_gives_no_warning_of_its_own(tmp_path: Path) -> None:
     torch.save({"format": 1}, tmp_path / "a.pt", pickle_protocol=3)
     assert load_state(tmp_path / "a.pt") == {"format": 1}
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_call_that_takes_any_memory_is_not_made(zipped: bool, tmp_path: Path) -> None:
+    path = tmp_path / "a.pt"
+    content = {"format": 1, "a": bytearray(b"some")}
+    torch.save(content, path, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(CheckpointError, match="holds more than tensors and plain values"):
+        load_state(path)

@@ -1,0 +1,194 @@
+"""Lists, recipes and results to damage, and the small data sets that they lie in."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from scipy.io import savemat
+
+from semisup.recipe import load_recipe, shipped_recipes
+
+IDS = ("2007_000001", "2007_000002", "b_2", "a-1")
+SPACED = "street view"
+"""An id that lists of splits may hold and lists of ids may not."""
+VOC_LIST = "VOCdevkit/VOC2012/ImageSets/Segmentation/train.txt"
+
+BASE = """[data]
+name = "scenes"
+split = "1/4"
+crop = [64, 48]
+[model]
+name = "unet"
+width = 4
+[method]
+name = "supervised"
+[optim.segmenter]
+kind = "adam"
+lr = 1e-3
+[train]
+steps = 5
+"""
+CHILD = 'extends = "parent.toml"\n[train]\nsteps = 6\n'
+
+
+def make_voc(folder: Path) -> None:
+    """Four train images in VOC's layout, with their list."""
+    voc = folder / "VOCdevkit" / "VOC2012"
+    for name in IDS:
+        _picture(voc / "JPEGImages" / f"{name}.jpg")
+        _mask(voc / "SegmentationClass" / f"{name}.png")
+    _text(folder / VOC_LIST, "".join(f"{name}\n" for name in IDS))
+
+
+def make_folder(folder: Path) -> None:
+    """Five images in the layout of the folder data set, four of them listed."""
+    for name in (*IDS, SPACED):
+        _picture(folder / "images" / f"{name}.jpg")
+        _mask(folder / "masks" / f"{name}.png")
+    _text(folder / "train.txt", "".join(f"{name}\n" for name in IDS))
+    _text(folder / "classes.txt", "background\ntall building 128 0 64\n")
+
+
+def make_camvid(folder: Path) -> None:
+    """SegNet's layout with two frames a subset."""
+    for part in ("train", "val", "test"):
+        for name in ("a1", "a2"):
+            _picture(folder / part / f"{name}.png")
+            _mask(folder / f"{part}annot" / f"{name}.png")
+        _text(folder / f"{part}.txt", camvid_seeds()[0].decode().replace("train", part))
+
+
+def make_recipes(folder: Path) -> None:
+    """A base, a parent and its child."""
+    _text(folder / "base.toml", BASE)
+    _text(folder / "parent.toml", BASE)
+    _text(folder / "child.toml", CHILD)
+
+
+def list_seeds() -> list[bytes]:
+    """Lists of ids and of paths."""
+    paths = "".join(f"JPEGImages/{name}.jpg SegmentationClass/{name}.png\n" for name in IDS[:2])
+    return ["".join(f"{name}\n" for name in IDS).encode(), paths.encode(), b"a-1"]
+
+
+def split_seeds() -> list[bytes]:
+    """Lists with and without kinds, with paths, with comments."""
+    whole = "".join(f"{name} {'mask' if name[0] == '2' else 'none'}\n" for name in IDS)
+    noted = f"# name: 1/2\n# sha256: 0\n{whole}{SPACED} mask\n"
+    return [*list_seeds(), noted.encode(), b"data/img/a-1.jpg\n", SPACED.encode()]
+
+
+def class_seeds() -> list[bytes]:
+    """Class names with and without colours."""
+    many = "".join(f"class {number}\n" for number in range(255))
+    return [b"background\ntall building 128 0 64\n", b"\xef\xbb\xbfroad\r\nsky\r\n", many.encode()]
+
+
+def camvid_seeds() -> list[bytes]:
+    """SegNet's lists as they were published, and shorter."""
+    lines = [
+        f"/SegNet/CamVid/train/{n}.png /SegNet/CamVid/trainannot/{n}.png" for n in ("a1", "a2")
+    ]
+    return ["\n".join(lines).encode(), b"train/a1.png trainannot/a1.png\n"]
+
+
+def box_seeds() -> list[bytes]:
+    """Annotations of VOC, one with a declaration and an entity."""
+    box = "<bndbox><xmax>8</xmax><xmin>1</xmin><ymax>4.6</ymax><ymin>2</ymin></bndbox>"
+    dog = f"<object><name>dog</name><truncated>1</truncated><difficult>0</difficult>{box}</object>"
+    plain = f"<annotation><filename>a.jpg</filename>{dog}{dog}</annotation>"
+    entity = '<?xml version="1.0" encoding="utf-8"?><!DOCTYPE a [<!ENTITY x "dog">]>'
+    return [plain.encode(), (entity + plain.replace(">dog<", ">&x;<")).encode()]
+
+
+def sbd_seeds() -> list[bytes]:
+    """SBD's .mat, packed as it is published and unpacked."""
+    labels = np.arange(20, dtype=np.uint8).reshape(4, 5)
+    boundaries = np.empty((3, 1), dtype=object)
+    boundaries[:, 0] = [labels] * 3
+    fields = {"Boundaries": boundaries, "Segmentation": labels, "CategoriesPresent": labels[:1]}
+    seeds = []
+    for packed in (True, False):
+        file = io.BytesIO()
+        savemat(file, {"GTcls": fields}, do_compression=packed)
+        seeds.append(file.getvalue())
+    return seeds
+
+
+def recipe_seeds() -> list[bytes]:
+    """Every shipped recipe, as it lies there and resolved; a small one."""
+    files = [path.read_bytes() for path in shipped_recipes().values()]
+    resolved = [load_recipe(name).to_toml().encode() for name in shipped_recipes()]
+    return [BASE.encode(), *files, *resolved]
+
+
+def change_seeds() -> list[bytes]:
+    """What stands behind --set."""
+    changes = (
+        *("data.split=1/8", "data.crop=[64, 64]", "train.steps=10", "optim.segmenter.lr=1e-2"),
+        *("model.width=8", "eval.every=2", "data.name=voc", "train.ema=0.9"),
+        *(
+            'model.weights="a.pth"',
+            "data.root=/data",
+            "eval.scales=[0.5, 1.0]",
+            "method.name=supervised",
+        ),
+        *("data.split=file:list.txt", "train.seed=7", "train.steps=0x10", "data.flip=false"),
+    )
+    return [change.encode() for change in changes]
+
+
+def result_seeds() -> list[bytes]:
+    """A result file."""
+    scores = {"miou": 0.5, "miou_interval_95": [0.4, 0.6], "boundary_f1": None}
+    result = {
+        "recipe": "base",
+        "recipe_hash": "0123456789",
+        "scores": {"selected": scores, "last": scores},
+        "per_class": {"dog": {"iou": None}},
+        "confusion": [[1, 2], [3, 4]],
+        "protocol": {"classes": ["a", "b"], "subset": "val"},
+        "palette": [[0, 0, 0], [128, 0, 0]],
+        "split": {"name": "1/4-s0", "labelled": 10},
+        "seed": 0,
+        "checkpoint": {"rule": "last checkpoint", "step": 5, "steps": 5},
+        "device": "cpu",
+        "time": {"train_seconds": 1.5},
+    }
+    return [json.dumps(result, indent=1).encode(), json.dumps(result).encode()]
+
+
+def facts_seeds() -> list[bytes]:
+    """How a run began, and one that went on."""
+    facts = {"command": ["semisup", "run"], "git": None, "versions": {"torch": "2"}, "weights": []}
+    return [
+        json.dumps(facts, indent=1).encode(),
+        json.dumps({**facts, "resumed": [facts]}).encode(),
+    ]
+
+
+def scalar_seeds() -> list[bytes]:
+    """A log of lines, and one that was cut off."""
+    lines = [{"step": step, "loss": 1.5 / step} for step in (1, 2, 3)]
+    lines += [{"step": 2, "checkup": True, "held_out/miou": 0.5}, {"step": 3, "final": True}]
+    log = "".join(json.dumps(line) + "\n" for line in lines).encode()
+    return [log, log[:-4]]
+
+
+def _picture(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (8, 6), (90, 120, 30)).save(path)
+
+
+def _mask(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L", (8, 6), 1).save(path)
+
+
+def _text(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
