@@ -4,9 +4,9 @@
     python benchmarks/data.py --data-root DIR            # the VOC 2012 in DIR
     python benchmarks/data.py --base 520 --crop 480      # torchvision's published setting
 
-Every way delivers the same thing on the CPU: batches of normalised float crops (BCHW) with int64
-masks, from the same JPEG and PNG files, with as many worker processes. A round starts the workers,
-takes `--batches` batches from an endless stream and ends the workers; all of it is timed.
+Every way but one delivers the same thing on the CPU: batches of normalised float crops (BCHW) with
+int64 masks, from the same JPEG and PNG files, with as many worker processes. A round starts the
+workers, takes `--batches` batches from an endless stream and ends them; all of it is timed.
 
 torchvision, PIL: what references/segmentation/train.py does by default (`presets.
 SegmentationPresetTrain`, backend "pil"), written out from public functions because the wheel does
@@ -16,7 +16,9 @@ default collate, which is faster than the script's own.
 
 torchvision, v2: the same preset with `use_v2` and backend "tv_tensor".
 
-semisup: `Stream` of `WeakView` (scale 0.5 to 2, crop, flip) as uint8, then `to_device`.
+semisup, stream: `Stream` of `WeakView` (scale 0.5 to 2, crop, flip), uint8 in the main process:
+all that the CPU has to do in a run on a GPU, which normalises for itself.
+semisup: the same, then `to_device`, which normalises in the main process.
 semisup, cached: the same from `CachedData`; the cache is empty when a round begins, so one round
 holds the first epoch too.
 
@@ -143,13 +145,16 @@ def contestants(data: Voc, args: Namespace, workers: int) -> dict[str, Callable[
         for image, mask in islice(batches, count):
             check(image, mask, args)
 
-    def semisup(source: Voc | CachedData) -> None:
+    def semisup(source: Voc | CachedData, *, normalised: bool = True) -> None:
         view = WeakView((size, size), SCALE, flip=True)
         with Stream(
             *(source, data.ids),
             name="labelled", seed=0, batch_size=args.batch, view=view, workers=workers,
         ) as stream:  # fmt: skip
             for raw in islice(stream, count):
+                if not normalised:
+                    assert raw.images.shape == (args.batch, 3, size, size)
+                    continue
                 batch = to_device(raw, torch.device("cpu"))
                 assert isinstance(batch, Labelled)
                 check(batch.image, batch.mask, args)
@@ -157,6 +162,7 @@ def contestants(data: Voc, args: Namespace, workers: int) -> dict[str, Callable[
     return {
         BASE: lambda: torchvision(PilPreset),
         "torchvision, v2": lambda: torchvision(TensorPreset),
+        "semisup, stream": lambda: semisup(data, normalised=False),
         "semisup": lambda: semisup(data),
         "semisup, cached": lambda: semisup(CachedData(data, args.cache)),
     }

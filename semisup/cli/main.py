@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,9 @@ def cli() -> None:
 
     Pick a recipe, run it, watch it, and get a result that can be trusted and compared.
     """
+    # Pillow's about notes beside the pixels, such as broken EXIF, of which photographs are full.
+    # Here and not where they are read: filters of warnings are not for threads.
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 for command in (run, evaluate, predict, show, list_names, data, monitor, doctor, schema):

@@ -11,7 +11,6 @@ well; between 89 and 178 million Pillow's warning is left to pass as a warning.
 from __future__ import annotations
 
 import struct
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -37,6 +36,9 @@ def read_rgb(path: Path) -> Tensor:
     Raises:
         DataError: no such file, no JPEG or PNG, damaged or cut short, 16 bits a channel, or
             with transparent pixels.
+
+    Warns:
+        UserWarning: Pillow's, about notes beside the pixels.
     """
     try:
         picture = _as_rgb(_load(path, ("JPEG", "PNG")))
@@ -108,12 +110,10 @@ def _load(path: Path, formats: tuple[str, ...]) -> Image.Image:
     """The decoded picture in `path`, of 1 or 8 bits a channel."""
     wanted = " or ".join(formats)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # about notes in the file, not its pixels
-            with Image.open(path, formats=formats) as picture:
-                # Such as "RGB", "RGB;16B", "L;4" or ("RGB", ""). Without pixels, load raises.
-                stored = str(picture.tile[0][3]) if picture.tile else ""
-                picture.load()
+        with Image.open(path, formats=formats) as picture:
+            # Such as "RGB", "RGB;16B", "L;4" or ("RGB", ""). Without pixels, load raises.
+            stored = str(picture.tile[0][3]) if picture.tile else ""
+            picture.load()
     except IsADirectoryError as error:
         raise DataError(f"{path} is a folder; put the picture in its place") from error
     except FileNotFoundError as error:

@@ -52,6 +52,7 @@ def try_input(reader: Reader, content: bytes, folder: Path) -> Outcome:
     try:
         with warnings.catch_warnings(record=True) as caught, _limit(SECONDS):
             warnings.simplefilter("always")
+            warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # as the cli
             outcome = _read(reader, folder, path)
     except TooSlow as error:
         return _failure(error)
