@@ -1,7 +1,7 @@
 """Kill runs at random moments, let them go on, and compare them bit by bit with one left alone.
 
     python tests/faults/kills.py                  # 40 kills, about 8 minutes on two cores
-    python tests/faults/kills.py --kills 4        # the short form
+    python tests/faults/kills.py --short          # 4 kills, without the rest
     python tests/faults/kills.py --kills 500 --seed 7 --keep /tmp/kills
 
 Real processes, real SIGKILL: at a random time after the start, at a random step, while a checkpoint
@@ -10,7 +10,8 @@ end. Compared are the last checkpoint, the exported predictor, scalars.jsonl, Te
 values, the picture sheet and the result (but for the clock and the number of resumes).
 
 Besides: 0, 1 and 3 workers, `evaluate` and `predict` killed and called again, and two processes
-under torchrun of which one is killed. Exits with 1 where anything differs.
+under torchrun of which one is killed, without and with a restart. Exits with 1 where anything
+differs.
 """
 
 from __future__ import annotations
@@ -98,8 +99,9 @@ class Shop:
             self.failures.append(what)
             print(f"  DIFFERS: {what}", flush=True)
 
-    def command(self, *arguments: object, processes: int = 1) -> list[str]:
+    def command(self, *arguments: object, processes: int, restarts: int) -> list[str]:
         torchrun = ["-m", "torch.distributed.run", f"--nproc-per-node={processes}"]
+        torchrun += [f"--max-restarts={restarts}"]
         start = torchrun if processes > 1 else []
         return [sys.executable, *start, "-m", "semisup", *map(str, arguments)]
 
@@ -110,14 +112,16 @@ class Shop:
 
 
 @contextlib.contextmanager
-def started(shop: Shop, *arguments: object, processes: int = 1) -> Iterator[subprocess.Popen[str]]:
+def started(
+    shop: Shop, *arguments: object, processes: int = 1, restarts: int = 0
+) -> Iterator[subprocess.Popen[str]]:
     """A command under way; what it says goes to a file that its `log` attribute names."""
     paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
     with (
         (shop.folder / "log.txt").open("w") as log,
         subprocess.Popen(
-            shop.command(*arguments, processes=processes),
+            shop.command(*arguments, processes=processes, restarts=restarts),
             stdout=log,
             stderr=log,
             text=True,
@@ -328,10 +332,27 @@ def _pictures(out: Path) -> dict[str, str]:
 
 
 def several_processes(shop: Shop, method: str) -> None:
-    """One of two is killed: the run ends soon, says why, and goes on to the same end."""
-    whole, out = shop.folder / "ranks-whole", shop.folder / "ranks-killed"
+    """One of two is killed: the run ends soon and says why, or torchrun starts it again."""
+    whole = shop.folder / "ranks-whole"
     finish(shop, *shop.run_of(method, whole), processes=2)
-    with started(shop, *shop.run_of(method, out), processes=2) as process:
+    out = shop.folder / "ranks-killed"
+    code, took = one_of_two_killed(shop, method, out)
+    said = (shop.folder / "log.txt").read_text()
+    shop.check(code != 0 and took < 30, f"torchrun ended with {code} after {took:.0f} s")
+    shop.check("another process of this run has ended" in said, f"no reason: {said[-400:]}")
+    finish(shop, *shop.run_of(method, out), processes=2)
+    compare(shop, outcome(whole), outcome(out), "two processes, one killed")
+    print(f"  two processes, one killed: ended after {took:.1f} s, went on", flush=True)
+    out = shop.folder / "ranks-restarted"
+    code, _ = one_of_two_killed(shop, method, out, restarts=1)
+    shop.check(code == 0, f"torchrun did not restart: it ended with {code}")
+    compare(shop, outcome(whole), outcome(out), "two processes, one killed, restarted")
+    print("  two processes, one killed: torchrun started both again", flush=True)
+
+
+def one_of_two_killed(shop: Shop, method: str, out: Path, restarts: int = 0) -> tuple[int, float]:
+    """Start two processes, kill one of them; returns torchrun's exit code, and after how long."""
+    with started(shop, *shop.run_of(method, out), processes=2, restarts=restarts) as process:
         moment, end = at_step(shop.chance), time.monotonic() + PATIENCE
         while not moment(out):
             assert process.poll() is None, (shop.folder / "log.txt").read_text()[-800:]
@@ -340,13 +361,7 @@ def several_processes(shop: Shop, method: str) -> None:
         os.kill(shop.chance.choice(_children(process.pid)), signal.SIGKILL)
         killed = time.monotonic()
         code = process.wait(PATIENCE)
-        took = time.monotonic() - killed
-    said = (shop.folder / "log.txt").read_text()
-    shop.check(code != 0 and took < 30, f"torchrun ended with {code} after {took:.0f} s")
-    shop.check("another process of this run has ended" in said, f"no reason: {said[-400:]}")
-    finish(shop, *shop.run_of(method, out), processes=2)
-    compare(shop, outcome(whole), outcome(out), "two processes, one killed")
-    print(f"  two processes, one killed: ended after {took:.1f} s, went on", flush=True)
+    return code, time.monotonic() - killed
 
 
 def _children(parent: int) -> list[int]:
@@ -357,11 +372,13 @@ def _children(parent: int) -> list[int]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=40, help="over all methods (%(default)s)")
+    parser.add_argument("--short", action="store_true", help="4 kills, no workers, no ranks")
     parser.add_argument("--seed", type=int, default=0, help="of the moments (%(default)s)")
     parser.add_argument("--methods", default="supervised,adversarial", help="(%(default)s)")
     parser.add_argument("--keep", type=Path, help="folder for the runs, kept at the end")
     options = parser.parse_args()
     methods = options.methods.split(",")
+    kills = 4 if options.short else options.kills
     with tempfile.TemporaryDirectory() as temporary:
         folder = (options.keep or Path(temporary)).resolve()
         folder.mkdir(parents=True, exist_ok=True)
@@ -371,14 +388,13 @@ def main() -> int:
             whole = folder / f"{method}-whole"
             finish(shop, *shop.run_of(method, whole))
             expected = outcome(whole)
-            share = options.kills * (place + 1) // len(methods) - options.kills * place // len(
-                methods
-            )
+            share = kills * (place + 1) // len(methods) - kills * place // len(methods)
             killed_runs(shop, method, share, expected)
-            if options.kills >= 10 or method == methods[-1]:
+            if not options.short:
                 workers(shop, method, expected)
-        scoring_and_prediction(shop, whole, max(1, options.kills // 10))
-        several_processes(shop, methods[-1])
+        if not options.short:
+            scoring_and_prediction(shop, whole, max(1, kills // 10))
+            several_processes(shop, methods[-1])
     print(f"{len(shop.failures)} differences" if shop.failures else "all equal, to the last bit")
     return bool(shop.failures)
 
