@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed import PrefixStore, rendezvous  # type: ignore[attr-defined]  # public
 from torch.nn.parallel import DistributedDataParallel
 
 from semisup.errors import RunError, SemisupError
@@ -43,10 +44,7 @@ def joined(device: torch.device) -> Iterator[None]:
         yield
         return
     try:
-        if device.type == "cuda":  # tensors on the host, such as a stop signal, go through gloo
-            dist.init_process_group("cpu:gloo,cuda:nccl", device_id=device)
-        else:
-            dist.init_process_group("gloo")
+        _join(device)
     except (ValueError, RuntimeError) as error:
         raise RunError(
             f"the processes of this run cannot reach one another ({_line(error)}). Start them with "
@@ -64,6 +62,21 @@ def joined(device: torch.device) -> Iterator[None]:
             "goes on from the last checkpoint."
         ) from None
     dist.destroy_process_group()
+
+
+def _join(device: torch.device) -> None:
+    store, number, count = next(rendezvous("env://"))
+    # torchrun's default rendezvous keeps its store when it starts the processes again, and with it
+    # the addresses of the dead ones: each attempt needs names of its own.
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    dist.init_process_group(
+        # Tensors on the host, such as a stop signal, go through gloo.
+        "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",
+        store=PrefixStore(f"attempt-{attempt}", store),
+        rank=number,
+        world_size=count,
+        device_id=device if device.type == "cuda" else None,
+    )
 
 
 def _line(error: Exception) -> str:

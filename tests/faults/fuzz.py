@@ -45,8 +45,10 @@ FAILURES = ROOT / "fuzz-failures"
 MEMORY = Path("/dev/shm")
 """Where there is one, inputs are written there: a disk is slow, and may stall for minutes."""
 
-GRACE = 20.0
-"""Seconds beyond the limit after which a process that does not come back is ended."""
+GRACE = 110.0
+"""Seconds beyond the limit after which a process that does not come back is ended. The limit is of
+processor time and kept by the process itself; on a busy machine 20 seconds of grace were not enough.
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
