@@ -47,7 +47,7 @@ MEMORY = Path("/dev/shm")
 
 GRACE = 110.0
 """Seconds beyond the limit after which a process that does not come back is ended. The limit is of
-processor time and kept by the process itself; on a busy machine 20 seconds of grace were not enough.
+processor time and kept by the process itself; on a busy machine 20 seconds were not enough.
 """
 
 
