@@ -117,11 +117,7 @@ def stream_builder(
     """
     settings = recipe.data
     for name in sorted(method.streams):
-        if settings.crop == "whole" and getattr(settings, f"{name}_batch") > 1:
-            raise RecipeError(
-                f'data.crop = "whole" goes with data.{name}_batch = 1: images differ in size. '
-                "Use train.accumulate for larger steps."
-            )
+        _check_batch(f"data.{name}_batch", getattr(settings, f"{name}_batch"), settings.crop)
     view = WeakView(
         crop=None if settings.crop == "whole" else settings.crop,
         scale=settings.scale,
@@ -161,6 +157,21 @@ def stream_builder(
     wanted = sorted(method.streams)
     accumulate = recipe.train.accumulate
     return lambda step: {name: kinds[name](start=step * accumulate) for name in wanted}
+
+
+def _check_batch(key: str, size: int, crop: tuple[int, int] | str) -> None:
+    """Refuse a batch that its images or the processes of the run do not fit into."""
+    processes = ranks.world()
+    if size % processes:
+        raise RecipeError(
+            f"{key} = {size} cannot be shared by {processes} processes. Set it to a multiple of "
+            f"{processes}."
+        )
+    if crop == "whole" and size > processes:
+        raise RecipeError(
+            f'data.crop = "whole" goes with {key} = {processes}: images differ in size, and each '
+            "process takes one. Use train.accumulate for larger steps."
+        )
 
 
 def worker_count(workers: int | str) -> int:

@@ -45,8 +45,11 @@ class Interrupted(RunError):  # noqa: N818 - a stop that was asked for is no err
     """
 
     def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(message)
+        super().__init__(message, exit_code)  # both, or it could not travel between processes
         self.exit_code = exit_code
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

@@ -275,7 +275,6 @@ def _record_end(job: Job, run: Training, outcome: Outcome, started_from: str) ->
     _export(directory, outcome, recipe)
     _track(recipe, run, outcome.selected)
     result = _result(job, run, outcome, started_from)
-    write_result(directory.result, result)
     draw_sheet(
         directory.pictures / "sheet.png",
         job.inference(outcome.predictor),
@@ -284,6 +283,7 @@ def _record_end(job: Job, run: Training, outcome: Outcome, started_from: str) ->
         run.method,
         count=recipe.eval.pictures,
     )
+    write_result(directory.result, result)  # last: it says that all is there
     return result
 
 
@@ -315,7 +315,7 @@ def _result(job: Job, run: Training, outcome: Outcome, started_from: str) -> dic
         "git": git_state(),
         "versions": versions(),
         "device": device_name(job.device),
-        "processes": ranks.world(),
+        "processes": run.processes,
         "precision": job.precision,
         "time": {
             "train_seconds": round(run.seconds, 1),

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from semisup.data.prefetch import Prefetch, Ready
 from semisup.data.streams import Stream
 from semisup.engine.checkpoint import Checkpoints
-from semisup.engine.meter import Clock, Meter
+from semisup.engine.meter import Clock, Meter, mean_state
 from semisup.engine.runtime import (
     Precision,
     autocast,
@@ -72,7 +72,8 @@ class Training:
         average: moving average of the predictor, or None.
         fingerprint: the recipe's digest; a checkpoint of another recipe is refused.
         draw: makes the panel for TensorBoard at each checkpoint; None for no pictures.
-        seconds: training time so far, over all processes that worked on the run.
+        seconds: training time so far, over all calls that worked on the run.
+        processes: how many processes trained it; several numbers where it went on with others.
     """
 
     method: Method
@@ -90,6 +91,7 @@ class Training:
     average: nn.Module | None = None
     draw: Draw | None = None
     seconds: float = 0.0
+    processes: list[int] = field(default_factory=list)
 
     def predictor(self) -> nn.Module:
         """What is scored: the moving average where there is one."""
@@ -114,6 +116,8 @@ def train(run: Training) -> int:
     missed = checked < start and _wants_checkup(run, start)  # stopped while it was scored
     if start == steps and not missed:
         return 0
+    if world() not in run.processes:
+        run.processes.append(world())
     tracker = run.tracker(start, checked)
     streams = run.streams(start)
     clock = Clock(start, steps, _images_per_step(run, streams))
@@ -264,10 +268,12 @@ class _Session:
         run = self.run
         run.updates.check_finite()
         run.updates.check_weights(done)
+        self.tracker.flush()  # a checkpoint must not be newer than the log, whatever fails
         run.seconds += self.clock.lap()
         own = {"random": random_state(run.device), "meter": self.meter.state_dict()}
         state: dict[str, Any] = {
             "seconds": run.seconds,
+            "processes": list(run.processes),
             "recipe": run.fingerprint,
             "method": run.method.state_dict(),
             "updates": run.updates.state_dict(),
@@ -318,6 +324,7 @@ def _resume(run: Training, meter: Meter) -> tuple[int, int]:
             run.checkup.load_state_dict(state["checkup"])
         _resume_rank(run, meter, state["ranks"], int(state["step"]))
         run.seconds = float(state["seconds"])
+        run.processes = list(state["processes"])
         return int(state["step"]), int(state["checked"])
     except (RuntimeError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[-1].strip()
@@ -329,7 +336,8 @@ def _resume(run: Training, meter: Meter) -> tuple[int, int]:
 
 def _resume_rank(run: Training, meter: Meter, saved: Sequence[dict[str, Any]], step: int) -> None:
     """What every rank has of its own; a rank that the run did not have before starts afresh."""
-    meter.load_state_dict(saved[rank() % len(saved)]["meter"])
+    sums = [own["meter"] for own in saved]
+    meter.load_state_dict(sums[rank()] if len(saved) == world() else mean_state(sums))
     if rank() < len(saved):
         restore_random_state(saved[rank()]["random"], run.device)
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -45,6 +45,13 @@ class Meter:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where `state_dict` left off."""
         self._sums, self._count = dict(state["sums"]), int(state["count"])
+
+
+def mean_state(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """One state for the states of several ranks, with the same means over all of them."""
+    names = states[0]["sums"]
+    sums = {name: sum(state["sums"][name] for state in states) / len(states) for name in names}
+    return {"sums": sums, "count": states[0]["count"]}
 
 
 class Clock:

@@ -22,13 +22,17 @@ Precision = Literal["float32", "bf16", "fp16"]
 
 
 def resolve_device(name: str = "auto") -> torch.device:
-    """The device called `name`; "auto" takes a GPU if there is one, each process its own.
+    """The device called `name`; "auto" takes a GPU if there is one.
+
+    "auto" and "cuda" give each process of a run a GPU of its own.
 
     Raises:
         SemisupError: no such device on this machine.
     """
     if name == "auto":
-        name = f"cuda:{_local_rank()}" if torch.cuda.is_available() else "cpu"
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda":
+        name = f"cuda:{_local_rank()}"
     try:
         device = torch.device(name)
     except RuntimeError:

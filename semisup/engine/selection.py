@@ -19,9 +19,6 @@ from semisup.engine.settings import EvalSettings
 from semisup.errors import CheckpointError
 from semisup.ops.ranks import is_first
 
-KEPT = 3
-"""Best predictors kept: the newest, and those that the kept checkpoints may name."""
-
 
 class Selection:
     """Scores the predictor while it trains and, on held-out images, keeps the best one.
@@ -30,7 +27,8 @@ class Selection:
         data: the set that `ids` are in.
         ids: which images to score.
         name: prefix of the scalars, such as "held_out".
-        keep: folder for the best predictors; None where the scores are only to be watched.
+        keep: folder of the checkpoints, where the best predictors are kept too; None where the
+            scores are only to be watched.
         settings: the protocol (without boundary scores, which cost more than they tell here).
         device: where to compute.
         precision: of the forward passes.
@@ -68,9 +66,11 @@ class Selection:
 
     def _save(self, folder: Path, predictor: nn.Module, step: int) -> None:
         save_state(_best(folder, step), {"predictor": predictor.state_dict()})
-        # A checkpoint that a killed run goes back to may still name one of those before.
-        for old in sorted(folder.glob("best-*.pt"))[:-KEPT]:
-            old.unlink()
+        found = _steps(folder, "best")
+        # Each checkpoint that the run may go back to names the last one before it.
+        named = {max((b for b in found if b <= c), default=step) for c in _steps(folder, "step")}
+        for old in set(found) - named - {step}:
+            _best(folder, old).unlink()
 
     def best(self) -> dict[str, Tensor]:
         """State of the best predictor so far.
@@ -94,7 +94,17 @@ class Selection:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where `state_dict` left off."""
         self.best_step, self.best_miou = int(state["best_step"]), float(state["best_miou"])
+        if self._keep is not None and is_first():
+            for later in _steps(self._keep, "best"):
+                if later > self.best_step:  # of steps that will be taken again
+                    _best(self._keep, later).unlink()
 
 
 def _best(folder: Path, step: int) -> Path:
     return folder / f"best-{step:08d}.pt"
+
+
+def _steps(folder: Path, kind: str) -> list[int]:
+    """Of the files `<kind>-<step>.pt`."""
+    numbers = [path.stem.removeprefix(f"{kind}-") for path in folder.glob(f"{kind}-*.pt")]
+    return sorted(int(number) for number in numbers if number.isdigit())

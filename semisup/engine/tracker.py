@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -103,6 +104,12 @@ class Tracker:
             for name, value in metrics.items():  # the summary only announces them
                 self._board.add_scalar(name, value, step)
 
+    def flush(self) -> None:
+        """Bring the logs to the disk."""
+        for file in self._files.values():
+            with _told(file.name):
+                os.fsync(file.fileno())
+
     def close(self) -> None:
         """Flush and close all files.
 
@@ -138,6 +145,11 @@ class Untracked(Tracker):
     ) -> None: ...
 
     def picture(self, name: str, picture: Tensor, step: int) -> None:
+        """Nothing."""
+
+    def hyperparameters(
+        self, values: Mapping[str, Any], metrics: Mapping[str, float], step: int = 0
+    ) -> None:
         """Nothing."""
 
     def close(self) -> None:

@@ -38,9 +38,10 @@ def cross_entropy(
     Returns:
         0-d.
     """
+    # Summed here: torch has no deterministic form of its own sum over maps on a GPU.
     total = F.cross_entropy(
-        logits, mask, weight=class_weights, ignore_index=IGNORE, reduction="sum"
-    )
+        logits, mask, weight=class_weights, ignore_index=IGNORE, reduction="none"
+    ).sum()
     if reduction == "sum":
         return total * world()
     return total / count(mask != IGNORE)

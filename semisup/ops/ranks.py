@@ -55,11 +55,13 @@ def joined(device: torch.device) -> Iterator[None]:
     except SemisupError:
         raise  # the others may be gone: no farewell
     except RuntimeError as error:
-        if not _is_lost_connection(error):
+        if not _is_of_connection(error):
             raise
+        lost = any(word in str(error).lower() for word in _LOST)
+        what = "another process of this run has ended" if lost else "the processes cannot go on"
         raise RunError(
-            "another process of this run has ended, see what it or torchrun says; the same command "
-            "goes on from the last checkpoint."
+            f"{what} ({_line(error)}), see what the others or torchrun say; the same command goes "
+            "on from the last checkpoint."
         ) from None
     dist.destroy_process_group()
 
@@ -83,12 +85,13 @@ def _line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def _is_lost_connection(error: RuntimeError) -> bool:
-    """Whether a collective failed because a process at the other end is gone."""
-    if isinstance(error, dist.DistError):
-        return True
+_LOST = ("connection closed", "connection reset", "broken pipe", "remote process exited")
+
+
+def _is_of_connection(error: RuntimeError) -> bool:
+    """Whether a collective failed, and not what was computed."""
     text = str(error).lower()
-    return any(word in text for word in ("gloo", "nccl", "connection closed", "connection reset"))
+    return isinstance(error, dist.DistError) or "gloo" in text or any(w in text for w in _LOST)
 
 
 def world() -> int:

@@ -151,6 +151,53 @@ def _signal_to_last_rank() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
+def scoring(folder: Path) -> dict[str, Any]:
+    """What the ranks say where the last one gets a signal while all of them score."""
+    run = fixtures.make_training(folder / f"scoring-{ranks.world()}", "supervised", batch=4)
+    checkup = run.checkup
+
+    class Signalled:
+        state_dict, load_state_dict = checkup.state_dict, checkup.load_state_dict
+
+        def __call__(self, predictor: nn.Module, step: int) -> Any:
+            _signal_to_last_rank()
+            return checkup(predictor, step)
+
+    run.checkup = Signalled()
+    try:
+        train(run)
+    except Interrupted as error:
+        return {"told": ranks.gather(str(error))}
+    return {}
+
+
+def unused(folder: Path) -> dict[str, Any]:
+    """Gradients where the loss of one rank leaves out a part that that of the other reaches."""
+    parts = [nn.Parameter(torch.ones(2)) for _ in range(3)]
+    gradients = ranks.Gradients(parts)
+    for _ in range(2):
+        loss = parts[0].sum() * (ranks.rank() + 1)
+        if ranks.is_first():
+            loss = loss + 4 * parts[1].sum()
+        gradients.backward(loss)
+    return {"gradients": ranks.gather([part.grad for part in parts])}
+
+
+def fewer(folder: Path) -> dict[str, Any]:
+    """A run whose weights stand still, begun by two processes; the next one goes on alone."""
+    settings = {"steps": 6, "log_every": 6, "checkpoint_every": 3, "lr": 1e-12, "ema": 0.0}
+    run = plain(folder / "fewer", "supervised", **settings)
+    if ranks.world() > 1:
+        _before_step(run, 2, _signal_to_last_rank)
+    try:
+        train(run)
+    except Interrupted:
+        return {}
+    train(plain(folder / "alone", "supervised", **settings))
+    lines = {name: (folder / name / "scalars.jsonl").read_text() for name in ("fewer", "alone")}
+    return {"processes": run.processes, **lines}
+
+
 def trouble(folder: Path) -> dict[str, Any]:
     """What goes wrong in one process is told by all, and does not leave the others waiting."""
     found: dict[str, Any] = {}
@@ -190,7 +237,13 @@ def trouble(folder: Path) -> dict[str, Any]:
     return found
 
 
-CHECKS = {check.__name__: check for check in (gradients, losses, scores, messages, resume, trouble)}
+CHECKS = {
+    check.__name__: check
+    for check in (
+        *(gradients, losses, scores, messages, resume),
+        *(scoring, unused, fewer, trouble),
+    )
+}
 
 
 def main(folder: Path, checks: list[str]) -> None:

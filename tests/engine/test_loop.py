@@ -343,8 +343,7 @@ def test_a_worker_that_outlives_its_process_does_not_keep_the_run_locked(tmp_pat
         "import os, sys, time; from pathlib import Path\n"
         "from semisup.engine.rundir import RunDirectory\n"
         "directory = RunDirectory(Path(sys.argv[1])).__enter__()\n"
-        "child = os.fork()\n"
-        "print(child, flush=True) if child else None\n"
+        "if os.fork() == 0: print(os.getpid(), flush=True)\n"
         "time.sleep(60)"
     )
     root = Path(loop.__file__).parents[2]

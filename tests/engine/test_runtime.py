@@ -43,12 +43,12 @@ def test_auto_takes_a_gpu_if_there_is_one(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_named_device_is_taken_if_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert resolve_device("cpu") == CPU
-    assert resolve_device("cuda") == GPU
+    assert resolve_device("cuda") == torch.device("cuda", 0)
     assert resolve_device("cuda:1") == torch.device("cuda", 1)
     with pytest.raises(SemisupError, match=r"--device cuda:2: torch sees 2 CUDA devices here"):
         resolve_device("cuda:2")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    with pytest.raises(SemisupError, match=r"--device cuda: torch sees 0 .* Use cpu"):
+    with pytest.raises(SemisupError, match=r"--device cuda:0: torch sees 0 .* Use cpu"):
         resolve_device("cuda")
 
 

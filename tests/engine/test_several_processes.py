@@ -39,8 +39,9 @@ def launch(folder: Path, processes: int, *checks: str) -> None:
 def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
     """(check, number of processes) -> what they found; each number is launched once."""
     folder = tmp_path_factory.mktemp("ranks")
-    launch(folder, 1, "gradients", "losses", "scores")
-    launch(folder, 2, "gradients", "losses", "scores", "messages", "resume", "trouble")
+    two = ("gradients", "losses", "scores", "messages", "resume")
+    launch(folder, 2, *two, "scoring", "unused", "fewer", "trouble")
+    launch(folder, 1, "gradients", "losses", "scores", "fewer")
     launch(folder, 4, "gradients", "scores")
 
     def load(check: str, processes: int) -> dict[str, Any]:
@@ -136,6 +137,29 @@ def assert_same(one: Any, other: Any) -> None:
             assert_same(left, right)
     else:
         assert one == other
+
+
+def test_a_signal_to_one_rank_that_scores_stops_all_after_the_score(found: Found) -> None:
+    first, second = found("scoring", 2)["told"]
+    assert first == second
+    assert "stopped by a signal after step 2 of 7; saved." in first
+
+
+def test_a_part_that_one_rank_alone_reaches_is_averaged_and_one_that_none_reaches_is_left(
+    found: Found,
+) -> None:
+    for one, two, none in found("unused", 2)["gradients"]:
+        assert one.tolist() == [3.0, 3.0]  # (1 + 2) / 2, twice
+        assert two.tolist() == [4.0, 4.0]  # (4 + 0) / 2, twice
+        assert none is None
+
+
+def test_a_run_goes_on_with_fewer_processes_and_logs_what_all_have_seen(found: Found) -> None:
+    state = found("fewer", 1)
+    assert state["processes"] == [2, 1]
+    one, other = json.loads(state["fewer"]), json.loads(state["alone"])
+    assert one["step"] == 6
+    assert one == pytest.approx(other, rel=1e-5)
 
 
 def test_a_loss_that_is_not_finite_on_one_rank_ends_all_with_its_player_and_step(
