@@ -271,6 +271,21 @@ class Turns(Silent):
         torch.manual_seed(turn)  # of dropout
 
 
+WAITING = (
+    *("_local_scalar_dense", "nonzero", "bincount", "masked_select", "unique", "aten.equal"),
+    "repeat_interleave.Tensor",
+)
+"""Operations whose answer, or its size, is read back from the device; so is that of a mask."""
+
+
+def waits(operation: Any, arguments: Any) -> bool:
+    """Whether the host would wait for a GPU here."""
+    name = str(operation)
+    if name.startswith(("aten.index.Tensor", "aten.index_put")):
+        return any(i is not None and i.dtype == torch.bool for i in arguments[1])
+    return any(part in name for part in WAITING)
+
+
 class Watch(TorchDispatchMode):
     """On a CPU counts operations, and those that read a value back; on a GPU the latter raise."""
 
@@ -296,7 +311,7 @@ class Watch(TorchDispatchMode):
         self, operation: Any, types: Any, arguments: Any = (), keywords: Any = None
     ) -> Any:
         self.operations += not operation.is_view
-        if any(name in str(operation) for name in ("_local_scalar_dense", "nonzero")):
+        if waits(operation, arguments):
             self.waiting.append(str(operation))
         return operation(*arguments, **keywords or {})
 

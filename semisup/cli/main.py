@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import sys
@@ -55,6 +57,13 @@ class Commands(click.Group):
         except BrokenPipeError:  # the reader of a pipe, such as head, has left
             sys.stderr.close()
             sys.exit(0)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            click.echo("semisup: standard output cannot be written (no space left).", err=True)
+            with contextlib.suppress(OSError):
+                sys.stdout.close()  # or Python would try again, and fail aloud
+            sys.exit(1)
 
 
 def _which_process() -> str:
@@ -71,7 +80,8 @@ def _tell_torchrun(error: SemisupError) -> None:
     if path:
         told = {"py_callstack": str(error), "timestamp": str(int(time.time()))}
         message = {"message": {"message": str(error), "extraInfo": told}}
-        Path(path).write_text(json.dumps(message), encoding="utf-8")
+        with contextlib.suppress(OSError):  # the line stands on standard error too
+            Path(path).write_text(json.dumps(message), encoding="utf-8")
 
 
 @click.group(
@@ -87,7 +97,8 @@ def cli() -> None:
     """
     # Pillow's about notes beside the pixels, such as broken EXIF, of which photographs are full.
     # Here and not where they are read: filters of warnings are not for threads.
-    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+    for kind in (UserWarning, RuntimeWarning):  # the latter of pictures above 89 million pixels
+        warnings.filterwarnings("ignore", category=kind, module=r"PIL\.")
 
 
 for command in (run, evaluate, predict, show, list_names, data, monitor, doctor, schema):

@@ -61,7 +61,12 @@ class CachedData(SegmentationData):
                 f"{data.name}: give it {_table_bytes(entries) // _MEBIBYTE + 1} MiB or more, or 0 "
                 "for none"
             )
-        self._arena = _Arena(size, entries)
+        try:
+            self._arena = _Arena(size, entries)
+        except (OSError, OverflowError) as error:
+            raise RecipeError(
+                f"a cache of {mebibytes} MiB cannot be had ({error}); give it less, or 0 for none"
+            ) from None
 
     def image_path(self, index: int) -> Path:
         """As the data set has it."""
@@ -113,8 +118,10 @@ class _Arena:
 
     def __init__(self, size: int, entries: int, descriptor: int | None = None) -> None:
         self._size, self._entries = size, entries
-        self._descriptor = _open_memory(size) if descriptor is None else descriptor
+        self._descriptor = _open_memory() if descriptor is None else descriptor
         weakref.finalize(self, os.close, self._descriptor)
+        if descriptor is None:
+            os.ftruncate(self._descriptor, size)
         self._memory = mmap.mmap(self._descriptor, size)
         self._table = memoryview(self._memory)[: _table_bytes(entries)].cast("q")
         if descriptor is None:
@@ -182,7 +189,7 @@ def _table_bytes(entries: int) -> int:
     return _WORD_BYTES * (1 + _WORDS * entries)
 
 
-def _open_memory(size: int) -> int:
+def _open_memory() -> int:
     """Descriptor of an empty file without a name, in memory where the system has such files."""
     if sys.platform == "linux":
         # Unlike /dev/shm, which containers often limit to 64 MiB, bounded by the memory alone.
@@ -190,5 +197,4 @@ def _open_memory(size: int) -> int:
     else:
         with tempfile.TemporaryFile() as file:
             descriptor = os.dup(file.fileno())
-    os.ftruncate(descriptor, size)
     return descriptor

@@ -98,6 +98,8 @@ def _images_by_stem(folder: Path) -> dict[str, Path]:
     for path in entries:
         if path.suffix.lower() not in _SUFFIXES or path.name.startswith("."):
             continue
+        if not _is_text(path.stem):
+            raise DataError(f"{path.name!a} in {folder} is not named in UTF-8; rename it")
         if path.stem in files:
             raise DataError(
                 f"{files[path.stem]} and {path.name} have the same id; rename one of the two"
@@ -106,6 +108,15 @@ def _images_by_stem(folder: Path) -> dict[str, Path]:
             raise DataError(f"{path} is a broken link to {path.readlink()}; mend or remove it")
         files[path.stem] = path
     return files
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name can be written into a list; Python reads any bytes of a file system."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _read_classes(path: Path) -> tuple[tuple[str, ...], tuple[Colour, ...]]:

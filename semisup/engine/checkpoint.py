@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from semisup.errors import CheckpointError
+from semisup.errors import CheckpointError, RunError
 from semisup.files import check_sums, write_atomically
 
 FORMAT = 1
@@ -27,6 +27,7 @@ def load_state(path: Path) -> dict[str, Any]:
 
     Raises:
         CheckpointError: missing, damaged, of another program, or of another format.
+        RunError: it may not be read.
     """
     try:
         check_sums(path)
@@ -40,6 +41,8 @@ def load_state(path: Path) -> dict[str, Any]:
             f"checkpoint {path}: holds more than tensors and plain values, so it is not ours; "
             "nothing in it was executed. Delete it."
         ) from None
+    except PermissionError as error:  # a good file: no other is to be taken in its place
+        raise RunError(f"{path}: cannot be read ({error.strerror}). Check its rights.") from None
     except Exception as error:  # damage shows in nearly every way there is
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(

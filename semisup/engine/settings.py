@@ -95,7 +95,7 @@ class TrainSettings(Settings):
     compile: bool = False
     """Compile the method's networks with torch.compile."""
     log_every: Annotated[int, Field(gt=0)] = 50
-    """Steps between two lines of the log; the only host-device synchronisation."""
+    """Steps between two lines of the log, at which the host waits for the device."""
     checkpoint_every: Annotated[int, Field(gt=0)] = 500
     """Steps between two checkpoints."""
     keep: Annotated[int, Field(ge=0)] = 2

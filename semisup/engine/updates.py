@@ -134,7 +134,7 @@ class Updates:
             step = int(lowest_over_ranks(first))
             if step != never:
                 raise RunError(
-                    f"the loss of '{player}' is not finite since step {step}; the last checkpoint "
+                    f"the loss of '{player}' is not finite since step {step}; any checkpoint "
                     f"is from before it. Lower optim.{player}.lr or set train.clip."
                 )
 
@@ -147,7 +147,7 @@ class Updates:
         for player, parameters in self._parameters.items():
             if not torch.isfinite(nn.utils.get_total_norm(p.detach() for p in parameters)):
                 raise RunError(
-                    f"the weights of '{player}' are not finite after step {step}; the last "
+                    f"the weights of '{player}' are not finite after step {step}; any "
                     f"checkpoint is from before it. Lower optim.{player}.lr or set train.clip."
                 )
 

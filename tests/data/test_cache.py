@@ -358,3 +358,11 @@ def test_it_gives_back_what_it_took(data: Watched) -> None:
 def test_a_cache_without_room_for_its_table(data: Watched, mebibytes: int) -> None:
     with pytest.raises(RecipeError, match=r"12 images of voc: give it 1 MiB or more, or 0 for no"):
         CachedData(data, mebibytes)
+
+
+@pytest.mark.parametrize("mebibytes", [10**11, 10**17])
+def test_a_cache_of_more_than_there_is_is_refused(mebibytes: int, data: Watched) -> None:
+    with pytest.raises(
+        RecipeError, match=rf"a cache of {mebibytes} MiB cannot be had .* give it less"
+    ):
+        CachedData(data, mebibytes)

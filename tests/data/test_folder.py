@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -103,3 +104,12 @@ def test_a_colour_of_five_thousand_digits_is_refused(folder_root: Path) -> None:
     (folder_root / "classes.txt").write_text(f"background\nroad 1 2 {'9' * 5000}\n")
     with pytest.raises(DataError, match=r"classes\.txt has the colour .*a channel is 0\.\.255"):
         Folder(folder_root)
+
+
+def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    for part in ("images", "masks"):
+        (tmp_path / part).mkdir()
+    (tmp_path / "classes.txt").write_text("background\nleaf\n")
+    (tmp_path / "images" / os.fsdecode(b"\xff\xfe.png")).touch()
+    with pytest.raises(DataError, match=r"udcfe\.png' in .* is not named in UTF-8"):
+        Folder(tmp_path, "all")

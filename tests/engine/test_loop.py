@@ -426,6 +426,21 @@ def test_weights_that_are_not_finite_are_not_saved(training: Build, tmp_path: Pa
     assert run.checkpoints.paths() == []
 
 
+WAITING = (
+    *("_local_scalar_dense", "nonzero", "bincount", "masked_select", "unique", "aten.equal"),
+    "repeat_interleave.Tensor",
+)
+"""Operations whose answer, or its size, is read back from the device; so is that of a mask."""
+
+
+def waits(operation: Any, arguments: Any) -> bool:
+    """Whether the host would wait for a GPU here."""
+    name = str(operation)
+    if name.startswith(("aten.index.Tensor", "aten.index_put")):
+        return any(i is not None and i.dtype == torch.bool for i in arguments[1])
+    return any(part in name for part in WAITING)
+
+
 class Synchronisations(TorchDispatchMode):
     """Counts the operations that make the host wait for the device."""
 
@@ -436,7 +451,7 @@ class Synchronisations(TorchDispatchMode):
     def __torch_dispatch__(
         self, operation: Any, types: Any, arguments: Any = (), keywords: Any = None
     ) -> Any:
-        if any(name in str(operation) for name in ("_local_scalar_dense", "nonzero")):
+        if waits(operation, arguments):
             self.seen.append(str(operation))
         return operation(*arguments, **keywords or {})
 

@@ -28,16 +28,15 @@ def before_the_bad_step(place: Place, *changes: str) -> Call:
         kept = Checkpoints(run / "checkpoints").latest()
         bad = re.search(r"(since|after) step (\d+)", result.stderr)
         assert bad is not None
-        if kept is None:
-            return
+        assert kept is not None
         assert kept["step"] <= int(bad[2])
         assert all(torch.isfinite(value).all() for value in kept["method"].values())
 
     return Call(place.train("train.checkpoint_every=2", "train.steps=20", *changes), then)
 
 
-@refused("loss that becomes NaN", "loss of 'segmenter' is not finite since step", "optim.segmen")
-def loss_is_nan(place: Place) -> Call:
+def spoiled_after_step_5(place: Place, factor: float) -> Call:
+    """A run whose loss is multiplied by `factor` from then on."""
     losses = place.root / "count"
     from semisup.methods import supervised
 
@@ -46,7 +45,7 @@ def loss_is_nan(place: Place) -> Call:
     def spoiled(*arguments: Any) -> torch.Tensor:
         losses.write_text((losses.read_text() if losses.exists() else "") + ".")
         loss = wanted(*arguments)
-        return loss * math.nan if losses.stat().st_size > 5 else loss
+        return loss * factor if losses.stat().st_size > 5 else loss
 
     place.patch.setattr(supervised, "supervised_loss", spoiled)
     call = before_the_bad_step(place)
@@ -62,9 +61,14 @@ def loss_is_nan(place: Place) -> Call:
     return Call([*call.arguments, "--set", "train.log_every=20"], then)
 
 
-@refused("rate that drives the loss to infinity", "'segmenter'", "not finite", "Lower optim")
+@refused("loss that becomes NaN", "loss of 'segmenter' is not finite since step", "optim.segmen")
+def loss_is_nan(place: Place) -> Call:
+    return spoiled_after_step_5(place, math.nan)
+
+
+@refused("loss that becomes infinite", "loss of 'segmenter' is not finite since step", "Lower opt")
 def loss_is_infinite(place: Place) -> Call:
-    return before_the_bad_step(place, "optim.segmenter.lr=1e30")
+    return spoiled_after_step_5(place, math.inf)
 
 
 @refused("batch norm with one value a channel", "data.labelled_batch", "data.crop")
