@@ -76,9 +76,9 @@ class DataSettings(Settings):
     """Smallest and largest factor of the random scale."""
     flip: bool = True
     """Mirror half of the crops."""
-    labelled_batch: Annotated[int, Field(gt=0)] = 8
+    labelled_batch: Annotated[int, Field(gt=0, le=2**16)] = 8
     """Labelled images in a batch."""
-    unlabelled_batch: Annotated[int, Field(gt=0)] = 8
+    unlabelled_batch: Annotated[int, Field(gt=0, le=2**16)] = 8
     """Unlabelled images in a batch, where the method reads them."""
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
     """Processes that decode, for each stream; any number gives the same bits."""

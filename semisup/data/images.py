@@ -109,6 +109,8 @@ def _as_rgb(picture: Image.Image) -> Image.Image | None:
 def _load(path: Path, formats: tuple[str, ...]) -> Image.Image:
     """The decoded picture in `path`, of 1 or 8 bits a channel."""
     wanted = " or ".join(formats)
+    if path.is_fifo():  # to open one is to wait for whoever writes into it
+        raise DataError(f"{path} is a pipe; put the picture in its place")
     try:
         with Image.open(path, formats=formats) as picture:
             # Such as "RGB", "RGB;16B", "L;4" or ("RGB", ""). Without pixels, load raises.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import struct
 import warnings
@@ -278,3 +279,10 @@ def test_damaged_notes_of_a_sound_picture_are_passed_over(tmp_path: Path) -> Non
     entries = content.index(b"Exif") + 14
     path.write_bytes(content[:entries] + b"\xff\xff" + content[entries + 2 :])
     assert pixel(path) == pytest.approx(RED, abs=3)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.png")
+    for read in (read_rgb, read_labels):
+        with pytest.raises(DataError, match=r"a\.png is a pipe; put the picture in its place"):
+            read(tmp_path / "a.png")
