@@ -10,7 +10,6 @@ well; between 89 and 178 million Pillow's warning is left to pass as a warning.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,7 +23,6 @@ from semisup.errors import DataError
 from semisup.files import write_atomically
 from semisup.types import IGNORE
 
-_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error)
 _BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
@@ -109,9 +107,9 @@ def _as_rgb(picture: Image.Image) -> Image.Image | None:
 def _load(path: Path, formats: tuple[str, ...]) -> Image.Image:
     """The decoded picture in `path`, of 1 or 8 bits a channel."""
     wanted = " or ".join(formats)
-    if path.is_fifo():  # to open one is to wait for whoever writes into it
-        raise DataError(f"{path} is a pipe; put the picture in its place")
     try:
+        if path.is_fifo():  # to open one is to wait for whoever writes into it
+            raise DataError(f"{path} is a pipe; put the picture in its place")
         with Image.open(path, formats=formats) as picture:
             # Such as "RGB", "RGB;16B", "L;4" or ("RGB", ""). Without pixels, load raises.
             stored = str(picture.tile[0][3]) if picture.tile else ""
@@ -124,7 +122,9 @@ def _load(path: Path, formats: tuple[str, ...]) -> Image.Image:
         raise DataError(f"{path} has too many pixels to decode safely; cut it in tiles") from error
     except UnidentifiedImageError as error:
         raise DataError(f"{path} is no {wanted} file; convert it or fetch it again") from error
-    except _UNREADABLE as error:
+    except DataError:
+        raise
+    except Exception as error:  # damage makes Pillow fail in nearly every way there is
         if isinstance(error, OSError) and error.errno is not None:  # the system's, not Pillow's
             raise DataError(
                 f"{path} cannot be read ({error.strerror}); check its folder"

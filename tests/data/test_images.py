@@ -286,3 +286,14 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     for read in (read_rgb, read_labels):
         with pytest.raises(DataError, match=r"a\.png is a pipe; put the picture in its place"):
             read(tmp_path / "a.png")
+
+
+def test_a_colour_profile_that_ends_too_soon_is_refused(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", Image.new("L", (4, 4)))
+    content = path.read_bytes()
+    profile = b"iCCPname"  # no end of the name, no method: Pillow raises IndexError
+    chunk = struct.pack(">I", 4) + profile + struct.pack(">I", zlib.crc32(profile))
+    end = content.index(b"IEND") - 4
+    path.write_bytes(content[:end] + chunk + content[end:])
+    with pytest.raises(DataError, match=r"a\.png cannot be decoded \("):
+        read_labels(path)
