@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from semisup.data.base import SegmentationData
 from semisup.data.streams import Stream
@@ -135,6 +136,36 @@ class PlainSegmenter(Segmenter):
         return self.head(features[0])
 
 
+WAITING = (
+    *("_local_scalar_dense", "nonzero", "bincount", "masked_select", "unique", "aten.equal"),
+    "repeat_interleave.Tensor",
+)
+"""Operations whose answer, or its size, is read back from the device; so is that of a mask."""
+
+
+def waits(operation: Any, arguments: Any) -> bool:
+    """Whether the host would wait for a GPU here."""
+    name = str(operation)
+    if name.startswith(("aten.index.Tensor", "aten.index_put")):
+        return any(i is not None and i.dtype == torch.bool for i in arguments[1])
+    return any(part in name for part in WAITING)
+
+
+class Synchronisations(TorchDispatchMode):
+    """Counts the operations that make the host wait for the device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    def __torch_dispatch__(
+        self, operation: Any, types: Any, arguments: Any = (), keywords: Any = None
+    ) -> Any:
+        if waits(operation, arguments):
+            self.seen.append(str(operation))
+        return operation(*arguments, **keywords or {})
+
+
 def make_method(name: str, segmenter: Callable[[], Segmenter] = TinySegmenter) -> Method:
     torch.manual_seed(0)
     if name == "supervised":
@@ -238,3 +269,8 @@ def tiny_segmenter() -> Callable[..., TinySegmenter]:
 @pytest.fixture
 def training() -> Callable[..., Training]:
     return make_training
+
+
+@pytest.fixture
+def synchronisations() -> Callable[[], Synchronisations]:
+    return Synchronisations

@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from semisup.engine import loop, meter
 from semisup.engine.checkpoint import save_state
@@ -426,43 +425,15 @@ def test_weights_that_are_not_finite_are_not_saved(training: Build, tmp_path: Pa
     assert run.checkpoints.paths() == []
 
 
-WAITING = (
-    *("_local_scalar_dense", "nonzero", "bincount", "masked_select", "unique", "aten.equal"),
-    "repeat_interleave.Tensor",
-)
-"""Operations whose answer, or its size, is read back from the device; so is that of a mask."""
-
-
-def waits(operation: Any, arguments: Any) -> bool:
-    """Whether the host would wait for a GPU here."""
-    name = str(operation)
-    if name.startswith(("aten.index.Tensor", "aten.index_put")):
-        return any(i is not None and i.dtype == torch.bool for i in arguments[1])
-    return any(part in name for part in WAITING)
-
-
-class Synchronisations(TorchDispatchMode):
-    """Counts the operations that make the host wait for the device."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: list[str] = []
-
-    def __torch_dispatch__(
-        self, operation: Any, types: Any, arguments: Any = (), keywords: Any = None
-    ) -> Any:
-        if waits(operation, arguments):
-            self.seen.append(str(operation))
-        return operation(*arguments, **keywords or {})
-
-
 @pytest.mark.parametrize("method", ["supervised", "adversarial"])
-def test_no_step_waits_for_the_device(method: str, training: Build, tmp_path: Path) -> None:
+def test_no_step_waits_for_the_device(
+    method: str, training: Build, tmp_path: Path, synchronisations: Any
+) -> None:
     run = training(tmp_path, method, clip=1.0)
     streams = loop.ready(run, run.streams(0))
     meter = Meter()
     loop._step(run, streams, Progress(0, 4))  # starts the loaders, which draw a seed on the CPU
-    with Synchronisations() as waits:
+    with synchronisations() as waits:
         for step in range(1, 4):
             scalars, _ = loop._step(run, streams, Progress(step, 4))
             meter.add(scalars)

@@ -29,7 +29,7 @@ def launch(folder: Path, processes: int, *checks: str) -> None:
         | {"PYTHONPATH": str(Path(semisup.__file__).parents[1]), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]

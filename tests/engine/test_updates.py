@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from semisup.engine.schedules import rate_factor
 from semisup.engine.settings import OptimSettings
@@ -314,41 +313,11 @@ def test_weights_that_overflow_while_the_loss_does_not_are_found() -> None:
         updates.check_weights(1)
 
 
-WAITING = (
-    *("_local_scalar_dense", "nonzero", "bincount", "masked_select", "unique", "aten.equal"),
-    "repeat_interleave.Tensor",
-)
-"""Operations whose answer, or its size, is read back from the device; so is that of a mask."""
-
-
-def waits(operation: Any, arguments: Any) -> bool:
-    """Whether the host would wait for a GPU here."""
-    name = str(operation)
-    if name.startswith(("aten.index.Tensor", "aten.index_put")):
-        return any(i is not None and i.dtype == torch.bool for i in arguments[1])
-    return any(part in name for part in WAITING)
-
-
-class Synchronisations(TorchDispatchMode):
-    """Counts the operations that make the host wait for the device."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: list[str] = []
-
-    def __torch_dispatch__(
-        self, operation: Any, types: Any, arguments: Any = (), keywords: Any = None
-    ) -> Any:
-        if waits(operation, arguments):
-            self.seen.append(str(operation))
-        return operation(*arguments, **keywords or {})
-
-
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_update_waits_for_nothing_and_a_check_does(kind: Any) -> None:
+def test_an_update_waits_for_nothing_and_a_check_does(kind: Any, synchronisations: Any) -> None:
     weight = parameter(1.0, 2.0)
     updates = single(weight, constant(kind=kind), clip=1.0, accumulate=2)
-    with Synchronisations() as waits:
+    with synchronisations() as waits:
         for step in range(3):
             for micro in range(2):
                 updates.begin(Progress(step, 3), micro, measure=True)
