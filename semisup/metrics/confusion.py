@@ -115,11 +115,12 @@ class Confusion:
             truths: B of HW uint8, labels 0..K-1 and `IGNORE`; on any device.
         """
         device = self.matrix.device
+        beside = device.type != "cpu"  # a copy to the host is there only once it was waited for
         for prediction, truth in zip(predictions, truths, strict=True):
             assert truth.dtype == torch.uint8, truth.dtype
             rows = _label_rows(
-                prediction.to(device, non_blocking=True),
-                truth.to(device, non_blocking=True),
+                prediction.to(device, non_blocking=beside),
+                truth.to(device, non_blocking=beside),
                 self.num_classes,
             )
             confusion = rows[: self.num_classes]
