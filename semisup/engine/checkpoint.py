@@ -56,6 +56,18 @@ def load_state(path: Path) -> dict[str, Any]:
     return state
 
 
+def saved_path(folder: Path, kind: str, step: int) -> Path:
+    """`<kind>-<step, 8 digits or more>.pt`."""
+    return folder / f"{kind}-{step:08d}.pt"
+
+
+def saved_steps(folder: Path, kind: str) -> list[int]:
+    """Steps of the files of a kind, in order; files of other names are left alone."""
+    name = re.compile(rf"{kind}-(\d{{8}}|[1-9]\d{{8,}})\.pt")
+    found = (name.fullmatch(path.name) for path in folder.glob(f"{kind}-*.pt"))
+    return sorted(int(match[1]) for match in found if match)
+
+
 class Checkpoints:
     """The checkpoints of one run: `step-<8 digits or more>.pt`, the newest `keep` of them
     (0: all of them).
@@ -69,7 +81,7 @@ class Checkpoints:
 
     def save(self, step: int, state: dict[str, Any]) -> Path:
         """Write the checkpoint taken after `step` steps, then drop the oldest."""
-        path = self.folder / f"step-{step:08d}.pt"
+        path = saved_path(self.folder, "step", step)
         save_state(path, {"step": step, **state})
         for old in self.paths()[: -self.keep] if self.keep else []:
             old.unlink()
@@ -77,9 +89,7 @@ class Checkpoints:
 
     def paths(self) -> list[Path]:
         """All checkpoints, oldest first."""
-        name = re.compile(r"step-\d{8,}\.pt")
-        found = [p for p in self.folder.glob("step-*.pt") if name.fullmatch(p.name)]
-        return sorted(found, key=lambda path: int(path.stem.removeprefix("step-")))
+        return [saved_path(self.folder, "step", n) for n in saved_steps(self.folder, "step")]
 
     def latest(self) -> dict[str, Any] | None:
         """The newest checkpoint that is whole; None for a run that has none.

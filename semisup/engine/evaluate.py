@@ -110,15 +110,16 @@ def evaluate(
     share = _share(len(chosen))
     counted = Confusion(data.num_classes, inference.device)
     edges = BoundaryScores(data.num_classes) if wanted else None
-    pairs = track(_read_ahead(data, [chosen[i] for i in share]), description, len(share))
+    number = {name: i for i, name in enumerate(data.ids)}
+    numbers = [number[chosen[place]] for place in share]
+    pairs = track(_read_ahead(data, numbers), description, len(share))
     for images, masks in _batches(zip(share, pairs, strict=True)):
         labels = label_map(inference(images))
         counted.add(labels, masks)
         if edges is not None:
             for label, mask in zip(labels, masks, strict=True):
                 edges.add(label, mask)
-    index = {name: i for i, name in enumerate(data.ids)}
-    counted.check(lambda i: data.mask_path(index[chosen[share[i]]]))
+    counted.check(lambda i: data.mask_path(numbers[i]))
     matrix, per_image = _join(counted, share, len(chosen))
     if not matrix.any():
         raise DataError(f"{data.name} {data.subset}: every pixel is void. Correct the masks.")
@@ -143,8 +144,9 @@ def _share(images: int) -> list[int]:
 
 def _join(counted: Confusion, share: Sequence[int], images: int) -> tuple[Tensor, Tensor]:
     """The confusion matrix and the counts (NK3) of all images, from what each process counted."""
-    counts = counted.counts.new_zeros(images, counted.num_classes, 3)
-    counts[share] = counted.counts
+    own = counted.counts
+    counts = own.new_zeros(images, *own.shape[1:])
+    counts[share] = own
     return sum_over_ranks(counted.matrix).cpu(), sum_over_ranks(counts).cpu()
 
 
@@ -182,13 +184,11 @@ def _batches(
 
 
 def _read_ahead(
-    data: SegmentationData, ids: Sequence[str], depth: int = 8
+    data: SegmentationData, numbers: Sequence[int], depth: int = 8
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Decode on two threads, at most `depth` images ahead, in order."""
-    index = {name: i for i, name in enumerate(data.ids)}
 
-    def read(name: str) -> tuple[Tensor, Tensor]:
-        i = index[name]
+    def read(i: int) -> tuple[Tensor, Tensor]:
         image, mask = data.image(i), data.mask(i)
         if image.shape[-2:] != mask.shape:
             raise DataError(
@@ -199,8 +199,8 @@ def _read_ahead(
 
     with ThreadPoolExecutor(max_workers=2) as pool:
         waiting: deque[Future[tuple[Tensor, Tensor]]] = deque()
-        for name in ids:
-            waiting.append(pool.submit(read, name))
+        for i in numbers:
+            waiting.append(pool.submit(read, i))
             if len(waiting) >= depth:
                 yield waiting.popleft().result()
         while waiting:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from semisup.data.base import SegmentationData
-from semisup.engine.checkpoint import load_state, save_state
+from semisup.engine.checkpoint import load_state, save_state, saved_path, saved_steps
 from semisup.engine.evaluate import evaluate
 from semisup.engine.inference import Inference
 from semisup.engine.runtime import Precision
@@ -65,12 +65,14 @@ class Selection:
         return {f"{self._name}/miou": miou, **per_class}
 
     def _save(self, folder: Path, predictor: nn.Module, step: int) -> None:
-        save_state(_best(folder, step), {"predictor": predictor.state_dict()})
-        found = _steps(folder, "best")
+        save_state(saved_path(folder, "best", step), {"predictor": predictor.state_dict()})
+        found = saved_steps(folder, "best")
         # Each checkpoint that the run may go back to names the last one before it.
-        named = {max((b for b in found if b <= c), default=step) for c in _steps(folder, "step")}
+        named = {
+            max((b for b in found if b <= c), default=step) for c in saved_steps(folder, "step")
+        }
         for old in set(found) - named - {step}:
-            _best(folder, old).unlink()
+            saved_path(folder, "best", old).unlink()
 
     def best(self) -> dict[str, Tensor]:
         """State of the best predictor so far.
@@ -79,7 +81,7 @@ class Selection:
             CheckpointError: its file is gone or damaged.
         """
         assert self._keep is not None
-        path = _best(self._keep, self.best_step)
+        path = saved_path(self._keep, "best", self.best_step)
         if not path.is_file():
             raise CheckpointError(
                 f"{path}: the best predictor is gone. Delete the run's folder and run again."
@@ -95,16 +97,6 @@ class Selection:
         """Continue where `state_dict` left off."""
         self.best_step, self.best_miou = int(state["best_step"]), float(state["best_miou"])
         if self._keep is not None and is_first():
-            for later in _steps(self._keep, "best"):
+            for later in saved_steps(self._keep, "best"):
                 if later > self.best_step:  # of steps that will be taken again
-                    _best(self._keep, later).unlink()
-
-
-def _best(folder: Path, step: int) -> Path:
-    return folder / f"best-{step:08d}.pt"
-
-
-def _steps(folder: Path, kind: str) -> list[int]:
-    """Of the files `<kind>-<step>.pt`."""
-    numbers = [path.stem.removeprefix(f"{kind}-") for path in folder.glob(f"{kind}-*.pt")]
-    return sorted(int(number) for number in numbers if number.isdigit())
+                    saved_path(self._keep, "best", later).unlink()
