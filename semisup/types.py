@@ -3,7 +3,8 @@
 Shape letters, used in every docstring: B batch, K classes, C channels, H height, W width;
 lower-case h, w for a reduced map.
 
-An unlabelled image has no mask field, so no method can read a mask that it must not.
+An unlabelled image has no mask field, and neither has one with tags alone, so no method can read
+a mask that it must not.
 """
 
 from __future__ import annotations
@@ -26,13 +27,18 @@ class Labelled:
 
     Attributes:
         image: B3HW float, normalised, padded with the mean (0).
-        mask: BHW int64, 0..K-1 and `IGNORE`; crop padding is `IGNORE`.
+        mask: BHW int64, 0..K-1 and `IGNORE`; crop padding is `IGNORE`. All classes are in it,
+            also those that are not in `selection`.
         ids: the B image ids.
+        selection: BK bool, the foreground classes that each crop was cut for, a subset of those
+            in its mask; column 0, background, is False. None unless the method asks for
+            combinations.
     """
 
     image: Tensor
     mask: Tensor
     ids: tuple[str, ...]
+    selection: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,25 @@ class Unlabelled:
     strong: Tensor | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Weak:
+    """Images with tags: which classes are in the picture, but not where.
+
+    The tags are those of the whole image. A crop may have lost some of what they name.
+
+    Attributes:
+        image: B3HW float, normalised: the weak view (scale, crop, flip).
+        valid: BHW bool, False where the crop was padded and there is no picture.
+        tags: BK bool; column 0, background, is always True: nobody tags it.
+        ids: the B image ids.
+    """
+
+    image: Tensor
+    valid: Tensor
+    tags: Tensor
+    ids: tuple[str, ...]
+
+
 class Batch:
     """One batch of each stream that the method reads.
 
@@ -60,13 +85,18 @@ class Batch:
     fails loudly.
     """
 
-    __slots__ = ("_labelled", "_unlabelled")
+    __slots__ = ("_labelled", "_unlabelled", "_weak")
 
     def __init__(
-        self, *, labelled: Labelled | None = None, unlabelled: Unlabelled | None = None
+        self,
+        *,
+        labelled: Labelled | None = None,
+        unlabelled: Unlabelled | None = None,
+        weak: Weak | None = None,
     ) -> None:
         self._labelled = labelled
         self._unlabelled = unlabelled
+        self._weak = weak
 
     @property
     def labelled(self) -> Labelled:
@@ -79,6 +109,12 @@ class Batch:
         """Images alone."""
         assert self._unlabelled is not None, "this method did not ask for the unlabelled stream"
         return self._unlabelled
+
+    @property
+    def weak(self) -> Weak:
+        """Images with tags."""
+        assert self._weak is not None, "this method did not ask for the weak stream"
+        return self._weak
 
 
 @dataclass(frozen=True, slots=True)

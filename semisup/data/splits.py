@@ -20,12 +20,13 @@ import torch
 
 from semisup.console import track
 from semisup.data.base import SegmentationData
+from semisup.data.tags import Tags
 from semisup.errors import DataError, RecipeError
 from semisup.files import write_text
 from semisup.types import IGNORE
 
-KINDS = ("mask", "none")
-"""How an image may be labelled: with its full mask, or not at all."""
+KINDS = ("mask", "tags", "none")
+"""How an image may be labelled: with its full mask, with tags alone, or not at all."""
 
 _REMEDY = 'write "all", a share such as "1/8", "5/class" or "file:PATH"'
 
@@ -51,6 +52,7 @@ class Split:
     labels: Mapping[str, str]
     classes: tuple[str, ...]
     presence: Presence
+    tags: Tags | None = None
 
     @property
     def labelled(self) -> tuple[str, ...]:
@@ -61,6 +63,13 @@ class Split:
     def unlabelled(self) -> tuple[str, ...]:
         """Sorted ids of the images that come without any label."""
         return tuple(key for key, kind in self.labels.items() if kind == "none")
+
+    @property
+    def weak(self) -> tuple[str, ...]:
+        """Sorted ids of the images with tags, those with a mask among them."""
+        if self.tags is None:
+            return ()
+        return tuple(key for key, kind in self.labels.items() if kind != "none")
 
     @property
     def sha256(self) -> str:
@@ -77,7 +86,14 @@ class Split:
         return (f"{key} {kind}\n" for key, kind in self.labels.items())
 
 
-def make_split(data: SegmentationData, spec: str, seed: int) -> Split:
+def make_split(
+    data: SegmentationData,
+    spec: str,
+    seed: int,
+    *,
+    tags: Tags | None = None,
+    tagged: str = "all",
+) -> Split:
     """The split of `data` that `spec` describes.
 
     - "all" or "1": every image is labelled.

@@ -18,9 +18,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from semisup.data.base import SegmentationData
+from semisup.data.tags import Tags
 from semisup.data.transforms import (
     IMAGENET_MEAN,
     IMAGENET_STD,
+    DrawView,
     View,
     WeakView,
     apply_strong,
@@ -31,7 +33,7 @@ from semisup.data.transforms import (
 from semisup.errors import DataError, RecipeError, RunError, SemisupError
 from semisup.types import Labelled, Unlabelled
 
-StreamName = Literal["labelled", "unlabelled"]
+StreamName = Literal["labelled", "unlabelled", "weak"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,8 @@ class RawBatch:
     valid: Tensor
     strong: Tensor | None
     ids: tuple[str, ...]
+    tags: Tensor | None = None
+    selection: Tensor | None = None
 
     def pin_memory(self) -> RawBatch:
         """The same in page-locked memory; the loader of a stream with `pin` calls it."""
@@ -100,8 +104,9 @@ class Stream:
         name: StreamName,
         seed: int,
         batch_size: int,
-        view: WeakView,
+        view: DrawView,
         strong: bool = False,
+        tags: Tags | None = None,
         workers: int = 0,
         pin: bool = False,
         start: int = 0,

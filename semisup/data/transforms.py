@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -51,6 +52,16 @@ class View:
     image: Tensor
     mask: Tensor | None
     valid: Tensor
+    selection: Tensor | None = None
+
+
+class DrawView(Protocol):
+    """What makes a view of an image: `WeakView` and `CombinationView`."""
+
+    def __call__(
+        self, image: Tensor, mask: Tensor | None, generator: torch.Generator, turn: int = 0
+    ) -> View:
+        """One view."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +95,9 @@ class WeakView:
                 f"scale {self.scale}: give the smallest and the largest factor, above 0, in order"
             )
 
-    def __call__(self, image: Tensor, mask: Tensor | None, generator: torch.Generator) -> View:
+    def __call__(
+        self, image: Tensor, mask: Tensor | None, generator: torch.Generator, turn: int = 0
+    ) -> View:
         """One view.
 
         Args:
