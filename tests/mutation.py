@@ -458,9 +458,9 @@ MUTANTS = [
     ),
     Mutant(
         "split-not-nested",
-        "data/splits.py",
-        '_shuffled(data.ids, seed, "split")[: math.ceil(share * len(data.ids))]',
-        '_shuffled(data.ids, seed, f"split {share}")[: math.ceil(share * len(data.ids))]',
+        "data/choices.py",
+        'shuffled(data.ids, seed, "split")[: math.ceil(share * len(data.ids))]',
+        'shuffled(data.ids, seed, f"split {share}")[: math.ceil(share * len(data.ids))]',
         "1/16 is not a part of 1/8: shares differ in luck, not in number alone",
         ("tests/data/test_splits.py",),
         quick=True,

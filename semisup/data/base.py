@@ -9,6 +9,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from semisup.errors import RecipeError
+
 Colour = tuple[int, int, int]
 
 
@@ -52,6 +54,11 @@ class SegmentationData(ABC):
         """K."""
         return len(self.classes)
 
+    @property
+    def stored_classes(self) -> tuple[str, ...]:
+        """All classes that the files know, in their order: `classes` and those left out."""
+        return self.classes
+
     @abstractmethod
     def image_path(self, index: int) -> Path:
         """Where image `index` lies."""
@@ -76,6 +83,20 @@ class SegmentationData(ABC):
             DataError: the file is missing, no label map, of another size than announced, or holds
                 a label that is no class; names the file and the label.
         """
+
+    def object_names(self, index: int) -> list[str]:
+        """Class names of all annotated objects in image `index`, read without its mask.
+
+        Those of difficult objects and of classes that are left out are among them.
+
+        Raises:
+            RecipeError: this data set has no annotations beside its masks.
+            DataError: the annotation is missing or damaged, or names a class that is none.
+        """
+        raise RecipeError(
+            f"{self.name} has masks alone, no annotation of objects to take tags from: write a "
+            f"file with 'semisup data tags {self.name} --from masks' and name it, as \"file:PATH\""
+        )
 
     def facts(self) -> dict[str, object]:
         """What of this data set belongs in the protocol block beside its name and subset.

@@ -96,6 +96,15 @@ class CachedData(SegmentationData):
         self._arena.put(entry, mask[..., None])
         return mask
 
+    @property
+    def stored_classes(self) -> tuple[str, ...]:
+        """As the data set has it."""
+        return self._data.stored_classes
+
+    def object_names(self, index: int) -> list[str]:
+        """As the data set has it."""
+        return self._data.object_names(index)
+
     def facts(self) -> dict[str, object]:
         """As the data set has it: what is measured does not depend on the cache."""
         return self._data.facts()

@@ -1,40 +1,25 @@
 """Which images are labelled, and how.
 
-A split is reproducible from its name and the list of ids alone: choices are made by ordering the
-ids by a keyed hash, which no version of a library and no order of the list on disk can change.
+A split is reproducible from its name and the list of ids alone, one by class from the masks or the
+tags as well: see `choices`.
 """
 
 from __future__ import annotations
 
-import difflib
 import hashlib
-import math
-import re
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from fractions import Fraction
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-import torch
-
-from semisup.console import track
 from semisup.data.base import SegmentationData
+from semisup.data.choices import REMEDY, Choice, choose, shuffled
+from semisup.data.presence import Presence, read_presence
 from semisup.data.tags import Tags
 from semisup.errors import DataError, RecipeError
 from semisup.files import write_text
-from semisup.types import IGNORE
 
-KINDS = ("mask", "tags", "none")
-"""How an image may be labelled: with its full mask, with tags alone, or not at all."""
-
-_REMEDY = 'write "all", a share such as "1/8", "5/class" or "file:PATH"'
-
-_FOLDERS = 32
-"""Parts of a path in a list that are looked at, from its end."""
-
-Presence = Mapping[str, frozenset[int]]
-"""Image id -> the label ids that its mask holds."""
+_TAGS = 'name the tags, such as data.tags = "xml" in a recipe or --tags xml'
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +27,11 @@ class Split:
     """Who is labelled, and how.
 
     Attributes:
-        name: such as "1/8-s0", "all", "5-per-class-s0" or "file:list.txt".
-        labels: image id -> one of `KINDS`, in sorted order of the ids.
+        name: such as "1/8-s0", "all", "5-per-class-s0+tags" or "file:list.txt".
+        labels: image id -> "mask", "tags" (alone) or "none", in sorted order of the ids.
         classes: the K class names.
         presence: labelled id -> the label ids in its mask.
+        tags: where the tags are, if some images have any.
     """
 
     name: str
@@ -66,7 +52,7 @@ class Split:
 
     @property
     def weak(self) -> tuple[str, ...]:
-        """Sorted ids of the images with tags, those with a mask among them."""
+        """Sorted ids of the images with tags; who has a mask has tags as well."""
         if self.tags is None:
             return ()
         return tuple(key for key, kind in self.labels.items() if kind != "none")
@@ -101,37 +87,53 @@ def make_split(
       (1,323 of 10,582; 372 of 2,975). For one seed, a smaller share lies inside every larger one.
     - "5/class": so many images that 5 of them hold each class (all there are, of a rarer class).
       An image counts for every class it holds, so there are fewer than 5 K of them. Chosen one
-      by one, rare classes first, so that "5/class" lies inside "10/class". Sampling by class
-      reads which classes each mask of the subset holds, as DecoupledNet's (Hong et al. 2015)
-      does; no other kind of split opens a mask that it does not label.
+      by one, rare classes first, so that "5/class" lies inside "10/class", as in DecoupledNet
+      (Hong et al. 2015). With tags, these say which foreground classes an image holds. Without,
+      its mask does, and background counts: no other kind of split opens a mask that it does not
+      label.
+    - "none": no image is labelled; needs tags.
     - "file:PATH": the ids of a list, one a line; what is not named is unlabelled. Paths with an
       extension and a second column for the mask, as in published lists, are understood. If lines
-      end in a kind, as `write_split` makes them, an image that is not named is left out.
+      end in a kind, as `write_split` makes them, the list is complete: an image that is not named
+      is left out, one of kind "none" has no tags, and `tagged` has no say.
+
+    Args:
+        data: the images.
+        spec: who is labelled with a mask.
+        seed: of the choice.
+        tags: of the images of `data`; None: nobody has tags.
+        tagged: who has tags beside those with a mask; as `spec`, but not "none". For one seed,
+            both choose the same images in the same words.
 
     Raises:
-        RecipeError: `spec` cannot be understood, or would label nothing.
-        DataError: the list cannot be read, or names an image twice or one that is not there.
+        RecipeError: `spec` or `tagged` cannot be understood, or would label nothing.
+        DataError: a list cannot be read, names an image twice or one that is not there, or states
+            tags where there are none.
     """
     if not data.ids:
         raise DataError(f"{data.root}: subset '{data.subset}' has no images; choose another one")
-    spec = spec.strip()
-    if spec.startswith("file:"):
-        return _split_of_list(data, Path(spec.removeprefix("file:")))
-    per_class = re.fullmatch(r"(\d+)/class", spec)
-    if per_class:
-        return _split_by_class(data, int(per_class[1]), seed)
-    share = Fraction(1) if spec == "all" else _share(spec)
-    chosen = _shuffled(data.ids, seed, "split")[: math.ceil(share * len(data.ids))]
-    name = "all" if share == 1 else f"{share}-s{seed}"
-    return _split(data, name, _kinds(data, frozenset(chosen)))
+    spec, tagged = spec.strip(), tagged.strip()
+    if tags is None and tagged != "all":
+        raise RecipeError(f"tagged = '{tagged}' says who has tags, but there are none: {_TAGS}")
+    if tags is None and spec == "none":
+        raise RecipeError(f"split 'none' labels no image at all: {_TAGS}, or {REMEDY}")
+    choice = choose(data, spec, seed, tags)
+    if choice.states_kinds:
+        return _split_as_stated(data, choice, tags, tagged)
+    kinds = {**dict.fromkeys(data.ids, "none"), **choice.kinds}
+    if tags is None:
+        return _split(data, choice.name, kinds, presence=choice.presence)
+    name, weak = _choose_tagged(data, tagged, seed, tags)
+    kinds |= {key: "tags" for key in weak if kinds[key] == "none"}
+    return _split(data, f"{choice.name}+{name}", kinds, tags=tags)
 
 
 def hold_out(split: Split, count: int, seed: int) -> tuple[Split, tuple[str, ...]]:
     """Sets `count` labelled images aside, to choose a checkpoint or a threshold on.
 
-    They are taken from the labelled images, not from the unlabelled ones: whoever looks at a mask
-    to choose a model has used that mask, so it counts against the label budget. They leave the
-    split altogether, so that no stream trains on what selects.
+    They are taken from the labelled images, not from the others: whoever looks at a mask to choose
+    a model has used that mask, so it counts against the label budget. They leave the split
+    altogether, the weak images too, so that no stream trains on what selects.
 
     Args:
         split: where to take them from.
@@ -145,18 +147,18 @@ def hold_out(split: Split, count: int, seed: int) -> tuple[Split, tuple[str, ...
         RecipeError: there are too few labelled images for it.
     """
     labelled = split.labelled
-    if not 0 <= count < len(labelled):
-        raise RecipeError(
-            f"cannot hold out {count} of the {len(labelled)} labelled images of split "
-            f"'{split.name}': choose a number from 0 to {len(labelled) - 1}"
-        )
     if count == 0:
         return split, ()
-    held = frozenset(_shuffled(labelled, seed, "hold-out")[:count])
-    rest = Split(
+    if not 0 < count < len(labelled):
+        raise RecipeError(
+            f"cannot hold out {count} of the {len(labelled)} labelled images of split "
+            f"'{split.name}': choose a number from 0 to {max(0, len(labelled) - 1)}"
+        )
+    held = frozenset(shuffled(labelled, seed, "hold-out")[:count])
+    rest = replace(
+        split,
         name=f"{split.name}-without-{count}-s{seed}",
         labels={key: kind for key, kind in split.labels.items() if key not in held},
-        classes=split.classes,
         presence={key: labels for key, labels in split.presence.items() if key not in held},
     )
     return rest, tuple(sorted(held))
@@ -171,152 +173,50 @@ def write_split(path: Path, split: Split) -> None:
         RunError: it cannot be written.
     """
     head = f"# name: {split.name}\n# sha256: {split.sha256}\n"
+    if split.tags is not None:
+        head += f"# tags: {split.tags.source}, sha256 {split.tags.sha256}\n"
     write_text(path, head + "".join(split._lines()))
 
 
-def _split(data: SegmentationData, name: str, kinds: Mapping[str, str]) -> Split:
+def _choose_tagged(
+    data: SegmentationData, spec: str, seed: int, tags: Tags
+) -> tuple[str, list[str]]:
+    """The end of a split's name, and who has tags by `spec`."""
+    if spec == "none":
+        raise RecipeError(f"tagged = 'none' leaves all tags out: leave out the tags, or {REMEDY}")
+    choice = choose(data, spec, seed, tags)
+    name = "tags" if choice.name == "all" else f"tags-{choice.name}"
+    return name, [key for key, kind in choice.kinds.items() if kind != "none"]
+
+
+def _split_as_stated(
+    data: SegmentationData, choice: Choice, tags: Tags | None, tagged: str
+) -> Split:
+    if tagged != "all":
+        raise RecipeError(
+            f"split '{choice.name}' states who has tags, and tagged = '{tagged}' does so too: "
+            "leave tagged out, or the kinds out of the list"
+        )
+    weak = [key for key, kind in choice.kinds.items() if kind == "tags"]
+    if tags is None and weak:
+        raise DataError(
+            f"split '{choice.name}' states that '{weak[0]}' has tags, but there are none: {_TAGS}"
+        )
+    name = choice.name if tags is None else f"{choice.name}+tags"
+    return _split(data, name, choice.kinds, tags=tags)
+
+
+def _split(
+    data: SegmentationData,
+    name: str,
+    kinds: Mapping[str, str],
+    *,
+    presence: Presence | None = None,
+    tags: Tags | None = None,
+) -> Split:
     """The split of all images in `kinds`; opens the masks of the labelled ones."""
     labels = dict(sorted(kinds.items()))
     labelled = [key for key, kind in labels.items() if kind == "mask"]
-    return Split(name, labels, data.classes, _presence(data, labelled))
-
-
-def _kinds(data: SegmentationData, labelled: Container[str]) -> dict[str, str]:
-    """Every image of `data` with its kind."""
-    return {key: "mask" if key in labelled else "none" for key in data.ids}
-
-
-def _presence(data: SegmentationData, ids: Sequence[str]) -> dict[str, frozenset[int]]:
-    position = {key: index for index, key in enumerate(data.ids)}
-    found = {}
-    for key in track(ids, "reading masks", total=len(ids)):
-        histogram = torch.bincount(data.mask(position[key]).flatten(), minlength=IGNORE + 1)
-        found[key] = frozenset(histogram[:IGNORE].nonzero().flatten().tolist())
-    return found
-
-
-def _shuffled(ids: Iterable[str], seed: int, purpose: str) -> list[str]:
-    """`ids` in an order that depends on the seed, the purpose and the ids, not on their order."""
-
-    def key(name: str) -> bytes:
-        return hashlib.blake2b(f"{purpose}/{seed}/{name}".encode(), digest_size=16).digest()
-
-    return sorted(ids, key=key)
-
-
-def _share(spec: str) -> Fraction:
-    try:
-        # Spelt out: of an exponent of a billion `Fraction` would write down all the digits.
-        share = Fraction(spec) if re.fullmatch(r"[\d./+-]{1,40}", spec) else None
-    except (ValueError, ZeroDivisionError):
-        share = None
-    if share is None:
-        raise RecipeError(f"split '{spec}' cannot be understood: {_REMEDY}")
-    if not 0 < share <= 1:
-        raise RecipeError(f"split '{spec}' is no share above 0 and up to 1: {_REMEDY}")
-    return share
-
-
-def _split_by_class(data: SegmentationData, count: int, seed: int) -> Split:
-    name = f"{count}-per-class-s{seed}"
-    presence = _presence(data, data.ids)
-    candidates: dict[int, list[str]] = {}
-    for key in _shuffled(data.ids, seed, "split"):
-        for label in presence[key]:
-            candidates.setdefault(label, []).append(key)
-    chosen = _choose_by_class(candidates, presence, count)
-    if not chosen:
-        raise RecipeError(f"split '{name}' labels no image at all: {_REMEDY}")
-    labels = dict(sorted(_kinds(data, chosen).items()))
-    return Split(name, labels, data.classes, {key: presence[key] for key in sorted(chosen)})
-
-
-def _choose_by_class(
-    candidates: Mapping[int, Sequence[str]], presence: Presence, count: int
-) -> set[str]:
-    """Raises the number of images of every class to 1, then to 2, ... up to `count`.
-
-    A smaller count stops the same walk earlier: this is what makes the splits nested.
-    """
-    rare_first = sorted(candidates, key=lambda label: (len(candidates[label]), label))
-    waiting = {label: iter(keys) for label, keys in candidates.items()}
-    chosen: set[str] = set()
-    have: Counter[int] = Counter()
-    most = max(map(len, candidates.values()), default=0)
-    for target in range(1, min(count, most) + 1):
-        for label in rare_first:
-            while have[label] < min(target, len(candidates[label])):
-                key = next(key for key in waiting[label] if key not in chosen)
-                chosen.add(key)
-                have.update(presence[key])
-    return chosen
-
-
-def _split_of_list(data: SegmentationData, path: Path) -> Split:
-    known = frozenset(data.ids)
-    kinds: dict[str, str] = {}
-    lines: dict[str, int] = {}
-    whole = False
-    for number, line in _read_list(path):
-        entry, kind = _entry_and_kind(line, known)
-        key = _known_id(entry, known)
-        if key is None:
-            raise DataError(
-                f"{path}, line {number}: '{entry}' is no image of subset '{data.subset}' of "
-                f"{data.root};{_nearest(entry, data.ids)} correct the line or choose the subset "
-                "that the list was made for"
-            )
-        if key in lines:
-            raise DataError(
-                f"{path}, line {number}: '{key}' was named on line {lines[key]} already; "
-                "remove one of them"
-            )
-        whole = whole or kind is not None
-        kinds[key], lines[key] = kind or "mask", number
-    if "mask" not in kinds.values():
-        raise DataError(f"{path}: labels no image; give a list with one image id a line")
-    return _split(data, f"file:{path.name}", kinds if whole else _kinds(data, kinds))
-
-
-def _read_list(path: Path) -> list[tuple[int, str]]:
-    """Numbered lines of a list without comments and blank ones."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise DataError(
-            f"{path}: cannot read the split list ({error.strerror}); give file:PATH of a text file"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: is no UTF-8 text; give a list of image ids") from error
-    lines = ((number, line.strip()) for number, line in enumerate(text.splitlines(), start=1))
-    return [(number, line) for number, line in lines if line and not line.startswith("#")]
-
-
-def _entry_and_kind(line: str, known: frozenset[str]) -> tuple[str, str | None]:
-    entry, _, last = line.rpartition(" ")
-    if last in KINDS and entry and line not in known:
-        return entry.strip(), last
-    return line, None
-
-
-def _known_id(entry: str, known: frozenset[str]) -> str | None:
-    """The id meant by "id", "folder/id.jpg" or "folder/id.jpg folder/id.png", if there is one."""
-    if entry in known:
-        return entry
-    return next((key for key in _readings(entry) if key in known), None)
-
-
-def _readings(entry: str) -> Iterator[str]:
-    """What an id could be in a line of paths: with ever fewer folders, with and without suffix."""
-    for text in (entry, entry.split()[0]):
-        parts = PurePosixPath(text).parts
-        for start in range(max(0, len(parts) - _FOLDERS), len(parts)):
-            tail = PurePosixPath(*parts[start:])
-            yield str(tail)
-            yield str(tail.parent / tail.stem)
-
-
-def _nearest(entry: str, ids: Sequence[str]) -> str:
-    # `errors.suggest` would print all ids where none is near, and a set may have 100,000.
-    near = difflib.get_close_matches(PurePosixPath(entry.split()[0]).stem, ids, n=1, cutoff=0.6)
-    return f" did you mean '{near[0]}'?" if near else f" its ids look like '{ids[0]}':"
+    if presence is None:
+        presence = read_presence(data, labelled)
+    return Split(name, labels, data.classes, {key: presence[key] for key in labelled}, tags)

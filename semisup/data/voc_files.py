@@ -54,7 +54,9 @@ def read_boxes(path: Path) -> list[Box]:
         tree = ElementTree.parse(path)
         return [_box(entry) for entry in tree.getroot().findall("object")]
     except OSError as error:
-        raise DataError(f"cannot read the boxes {path}: {error.strerror}") from error
+        raise DataError(
+            f"cannot read the boxes {path} ({error.strerror}); unpack the Annotations of the set"
+        ) from error
     except (ElementTree.ParseError, ValueError, LookupError, OverflowError) as error:
         raise DataError(f"{path} is no VOC annotation ({error}); fetch it again") from error
 

@@ -12,14 +12,14 @@ from semisup.data.base import Colour, SegmentationData
 from semisup.data.images import read_labels, read_rgb
 from semisup.data.layout import check_labels, choose_subset, read_ids
 from semisup.data.voc_files import Box, read_boxes
-from semisup.errors import RecipeError, suggest
+from semisup.errors import DataError, RecipeError, suggest
 from semisup.types import IGNORE
 
 
 class VocTree(SegmentationData):
     """A folder with JPEGImages, SegmentationClass and ImageSets/Segmentation.
 
-    SegmentationObject and Annotations are read by `instances` and `boxes` alone.
+    SegmentationObject is read by `instances` alone, Annotations by `boxes` and `object_names`.
 
     Args:
         folder: the folder itself.
@@ -40,13 +40,18 @@ class VocTree(SegmentationData):
     ) -> None:
         self.root = folder
         self.subset = subset
-        self._stored_classes = len(names)
+        self._names = names
         self._kept = _positions(keep, names)
         self.classes = tuple(names[label] for label in self._kept)
         self.palette = tuple(palette[label] for label in self._kept)
         self._new_label = torch.full((IGNORE + 1,), IGNORE, dtype=torch.uint8)
         self._new_label[self._kept] = torch.arange(len(self._kept), dtype=torch.uint8)
         self.ids = self._read_subset()
+
+    @property
+    def stored_classes(self) -> tuple[str, ...]:
+        """All names, those that are not kept among them."""
+        return self._names
 
     def _lists(self) -> Path:
         return self.root / "ImageSets" / "Segmentation"
@@ -75,8 +80,8 @@ class VocTree(SegmentationData):
             DataError: as `read_labels`, or a label that is no class.
         """
         path = self.mask_path(index)
-        labels = check_labels(self._read_mask(path), self._stored_classes, path)
-        if len(self._kept) == self._stored_classes:
+        labels = check_labels(self._read_mask(path), len(self._names), path)
+        if len(self._kept) == len(self._names):
             return labels
         return self._new_label[labels.int()]
 
@@ -99,12 +104,25 @@ class VocTree(SegmentationData):
         Raises:
             DataError: the XML file is missing or damaged.
         """
-        boxes = read_boxes(self.root / "Annotations" / f"{self.ids[index]}.xml")
-        return [box for box in boxes if box.name in self.classes]
+        return [box for box in read_boxes(self._annotation(index)) if box.name in self.classes]
+
+    def object_names(self, index: int) -> list[str]:
+        """As `SegmentationData`, from Annotations/<id>.xml."""
+        names = [box.name for box in read_boxes(self._annotation(index))]
+        for name in names:
+            if name not in self._names:
+                raise DataError(
+                    f"{self._annotation(index)} names the class '{name}', which {self.name} does "
+                    f"not have.{suggest(name, self._names)}"
+                )
+        return names
+
+    def _annotation(self, index: int) -> Path:
+        return self.root / "Annotations" / f"{self.ids[index]}.xml"
 
     def facts(self) -> dict[str, object]:
         """The kept classes, where some are not."""
-        if len(self._kept) == self._stored_classes:
+        if len(self._kept) == len(self._names):
             return {}
         return {"classes_kept": list(self.classes)}
 
