@@ -492,7 +492,7 @@ MUTANTS = [
     ),
     Mutant(
         "unlabelled-masks-are-read",
-        "data/streams.py",
+        "data/samples.py",
         'if self._name == "labelled":',
         "if True:",
         "labels within reach of the unlabelled branch (UniMatch reads them)",
@@ -500,7 +500,7 @@ MUTANTS = [
     ),
     Mutant(
         "same-view-every-epoch",
-        "data/streams.py",
+        "data/samples.py",
         '_generator(self._seed, self._name, "view", position)',
         '_generator(self._seed, self._name, "view", number)',
         "augmentation that makes one crop of each image, for good",

@@ -9,10 +9,11 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
-from semisup.data.streams import RawBatch, to_device
-from semisup.types import Labelled, Unlabelled
+from semisup.data.samples import RawBatch
+from semisup.data.streams import to_device
+from semisup.types import Labelled, Unlabelled, Weak
 
-Ready = Labelled | Unlabelled
+Ready = Labelled | Unlabelled | Weak
 _T = TypeVar("_T")
 
 

@@ -6,61 +6,27 @@ where the run was resumed, or on how many ranks share a global batch.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import signal
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+from torch.utils.data import DataLoader, Sampler
 
 from semisup.data.base import SegmentationData
+from semisup.data.samples import RawBatch, Samples, StreamName, collate
 from semisup.data.tags import Tags
 from semisup.data.transforms import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     DrawView,
-    View,
-    WeakView,
     apply_strong,
-    draw_strong,
     per_channel,
     standardise_,
 )
-from semisup.errors import DataError, RecipeError, RunError, SemisupError
-from semisup.types import Labelled, Unlabelled
-
-StreamName = Literal["labelled", "unlabelled", "weak"]
-
-
-@dataclass(frozen=True, slots=True)
-class RawBatch:
-    """One batch as the workers make it.
-
-    Attributes:
-        images: uint8 B3HW; 0 where the crop was padded.
-        masks: uint8 BHW; None in an unlabelled batch.
-        valid: bool BHW, False where the crop was padded.
-        strong: B x 6 parameters of the strong view (see `draw_strong`); None if not asked for.
-        ids: the B image ids.
-    """
-
-    images: Tensor
-    masks: Tensor | None
-    valid: Tensor
-    strong: Tensor | None
-    ids: tuple[str, ...]
-    tags: Tensor | None = None
-    selection: Tensor | None = None
-
-    def pin_memory(self) -> RawBatch:
-        """The same in page-locked memory; the loader of a stream with `pin` calls it."""
-        parts = {name: getattr(self, name) for name in ("images", "masks", "valid", "strong")}
-        pinned = {name: part.pin_memory() for name, part in parts.items() if part is not None}
-        return replace(self, **pinned)
+from semisup.errors import RecipeError, RunError, SemisupError
+from semisup.types import Labelled, Unlabelled, Weak
 
 
 class Stream:
@@ -68,20 +34,22 @@ class Stream:
 
     Position p, counted in images over the whole run, lies in epoch p // n and is image
     `permutation(seed, name, epoch)[p % n]` of the n sorted ids; its view is drawn from a
-    generator seeded by (seed, name, p). So every image comes exactly once an epoch, and a batch
+    generator seeded by (seed, name, p). Its turn, which `CombinationView` goes by, is the epoch
+    plus a number of (seed, id). So every image comes exactly once an epoch, and a batch
     may reach over the end of one. Each rank takes its contiguous share of every global batch.
 
     Worker processes start at the first batch and run until `close` (or the end of a `with`); a
     closed stream can be read on and starts them again.
 
     Args:
-        data: where the images are. The unlabelled stream never opens a mask.
+        data: where the images are. None but the labelled stream ever opens a mask.
         ids: which of its images; their order does not matter.
-        name: "labelled" reads masks too.
+        name: "labelled" reads masks too, "weak" has tags.
         seed: of the run.
         batch_size: images in a global batch, over all ranks.
-        view: the weak view.
+        view: `WeakView`; for the labelled stream, `CombinationView` too.
         strong: whether to draw the parameters of a strong view too.
+        tags: of the images; for the weak stream and no other.
         workers: number of processes that decode; 0 does it in this one.
         pin: deliver page-locked memory, from which CUDA copies while it works; for CUDA only.
         start: number of batches that were taken before, to resume.
@@ -124,7 +92,7 @@ class Stream:
             )
         self.name = name
         self.position = start
-        self._samples = _Samples(data, ids, name, seed, view, strong)
+        self._samples = Samples(data, ids, name, seed, view, strong=strong, tags=tags)
         self.batch_size = batch_size
         self._share = (rank, world)
         self._workers = workers
@@ -183,7 +151,7 @@ class Stream:
             self._samples,
             batch_sampler=_Positions(self.batch_size, self.position, *self._share),
             num_workers=self._workers,
-            collate_fn=_collate,
+            collate_fn=collate,
             pin_memory=self._pin,
             worker_init_fn=_start_worker,
             # Its own generator: the loader would draw from the global one, and then a resumed
@@ -199,7 +167,7 @@ def to_device(
     mean: Sequence[float] = IMAGENET_MEAN,
     std: Sequence[float] = IMAGENET_STD,
     memory_format: torch.memory_format = torch.contiguous_format,
-) -> Labelled | Unlabelled:
+) -> Labelled | Unlabelled | Weak:
     """Moves a batch to `device`, normalises it and makes the strong view there.
 
     Nothing waits for the device. Padding is exactly 0, the mean, in both views.
@@ -212,7 +180,7 @@ def to_device(
         memory_format: of the images; `torch.channels_last` is faster on recent GPUs.
 
     Returns:
-        `Labelled` if the batch has masks, else `Unlabelled`.
+        `Labelled` if the batch has masks, `Weak` if it has tags, else `Unlabelled`.
     """
     unit = raw.images.to(device, non_blocking=True).float().div_(255)
     valid = raw.valid.to(device, non_blocking=True)
@@ -224,7 +192,11 @@ def to_device(
 
     if raw.masks is not None:
         mask = raw.masks.to(device, non_blocking=True).long()
-        return Labelled(image=finish(unit), mask=mask, ids=raw.ids)
+        selection = _moved(raw.selection, device)
+        return Labelled(image=finish(unit), mask=mask, ids=raw.ids, selection=selection)
+    tags = _moved(raw.tags, device)
+    if tags is not None:
+        return Weak(image=finish(unit), valid=valid, tags=tags, ids=raw.ids)
     if raw.strong is None:
         return Unlabelled(image=finish(unit), valid=valid, ids=raw.ids)
     # Blur mixes what lies beyond the border into the picture: the mean, not black.
@@ -233,66 +205,8 @@ def to_device(
     return Unlabelled(image=finish(unit), valid=valid, ids=raw.ids, strong=finish(changed))
 
 
-@dataclass(frozen=True, slots=True)
-class _Sample:
-    id: str
-    view: View
-    strong: Tensor | None
-
-
-class _Samples(Dataset[Any]):  # the loader wants the type that collating makes of it
-    """Position in the stream -> sample."""
-
-    def __init__(
-        self,
-        data: SegmentationData,
-        ids: Sequence[str],
-        name: StreamName,
-        seed: int,
-        view: WeakView,
-        strong: bool,
-    ) -> None:
-        self._data = data
-        self._ids = sorted(ids)
-        index = {key: number for number, key in enumerate(data.ids)}
-        self._indices = [index[key] for key in self._ids]
-        self._name = name
-        self._seed = seed
-        self._view = view
-        self._strong = strong
-        self._epoch = -1
-        self._order: list[int] = []
-
-    def __getitem__(self, position: int) -> _Sample | SemisupError:
-        # An error travels as a value: raised, the loader would wrap it in a page of traceback.
-        try:
-            return self._sample(position)
-        except SemisupError as error:
-            return error
-
-    def _sample(self, position: int) -> _Sample:
-        number = self._number(position)
-        key, index = self._ids[number], self._indices[number]
-        image = self._data.image(index)
-        mask = None
-        if self._name == "labelled":
-            mask = self._data.mask(index)
-            if mask.shape != image.shape[-2:]:
-                raise DataError(
-                    f"{self._data.mask_path(index)}: the mask is {_size(mask)} but image '{key}' "
-                    f"is {_size(image)} (height x width); make them the same size"
-                )
-        generator = _generator(self._seed, self._name, "view", position)
-        view = self._view(image, mask, generator)
-        return _Sample(key, view, draw_strong(generator) if self._strong else None)
-
-    def _number(self, position: int) -> int:
-        epoch, place = divmod(position, len(self._ids))
-        if epoch != self._epoch:
-            generator = _generator(self._seed, self._name, "order", epoch)
-            self._order = torch.randperm(len(self._ids), generator=generator).tolist()
-            self._epoch = epoch
-        return self._order[place]
+def _moved(part: Tensor | None, device: torch.device) -> Tensor | None:
+    return None if part is None else part.to(device, non_blocking=True)
 
 
 class _Positions(Sampler[list[int]]):
@@ -309,43 +223,6 @@ class _Positions(Sampler[list[int]]):
         while True:
             yield list(range(first, first + self._count))
             first += self._batch_size
-
-
-def _generator(seed: int, name: str, purpose: str, number: int) -> torch.Generator:
-    text = f"{seed}/{name}/{purpose}/{number}"
-    digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
-
-
-def _collate(samples: Sequence[_Sample | SemisupError]) -> RawBatch | SemisupError:
-    good: list[_Sample] = []
-    for sample in samples:
-        if isinstance(sample, SemisupError):
-            return sample
-        if good and sample.view.image.shape != good[0].view.image.shape:
-            return _sizes_differ(good[0], sample)
-        good.append(sample)
-    masks = [sample.view.mask for sample in good if sample.view.mask is not None]
-    strong = [sample.strong for sample in good if sample.strong is not None]
-    return RawBatch(
-        # In a worker, this stacks into the memory that the batch travels in; torch.stack would not.
-        images=default_collate([sample.view.image for sample in good]),
-        masks=default_collate(masks) if masks else None,
-        valid=default_collate([sample.view.valid for sample in good]),
-        strong=default_collate(strong) if strong else None,
-        ids=tuple(sample.id for sample in good),
-    )
-
-
-def _sizes_differ(one: _Sample, other: _Sample) -> RecipeError:
-    return RecipeError(
-        f"images '{one.id}' ({_size(one.view.image)}) and '{other.id}' ({_size(other.view.image)}) "
-        "of different sizes do not fit in one batch: set a crop, or a batch size of 1"
-    )
-
-
-def _size(image: Tensor) -> str:
-    return f"{image.shape[-2]}x{image.shape[-1]}"
 
 
 def _start_worker(_: int) -> None:
