@@ -40,10 +40,16 @@ class Method(nn.Module, ABC):
     """
 
     streams: ClassVar[frozenset[str]] = frozenset({"labelled"})
-    """Which of "labelled", "unlabelled" it reads; the data side builds no other."""
+    """Which of "labelled", "unlabelled", "weak" it reads; the data side builds no other."""
 
     strong_view: ClassVar[bool] = False
     """Whether it reads `Unlabelled.strong`."""
+
+    combinations: ClassVar[bool] = False
+    """Whether it reads `Labelled.selection`: each crop is cut for a subset of its classes."""
+
+    wants_start: ClassVar[bool] = False
+    """Whether fresh weights are no start for it: it goes on where another run has ended."""
 
     segmenter: Segmenter
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Protocol, runtime_checkable
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -27,6 +28,44 @@ class ParameterGroup:
     name: str = field(default="all")
 
 
+@dataclass(frozen=True, slots=True)
+class PooledStage:
+    """What a stage gives and what a decoder needs to undo its pooling.
+
+    Attributes:
+        pooled: BChw, the output of the stage.
+        indices: BChw int64, where in each unpooled map the maxima were, for
+            `torch.nn.functional.max_unpool2d`; None where the stage has a stride and no pooling.
+        size: height and width before the pooling.
+    """
+
+    pooled: Tensor
+    indices: Tensor | None
+    size: torch.Size
+
+
+class Backbone(nn.Module, ABC):
+    """What a segmentation network is built on: an image's maps at ever coarser strides."""
+
+    channels: tuple[int, ...]
+    """C of the maps of `stages`, finest first."""
+
+    @abstractmethod
+    def stages(self, image: Tensor) -> list[PooledStage]:
+        """The maps of `image` (BCHW), finest first."""
+
+
+@runtime_checkable
+class SegmentsByClass(Protocol):
+    """A predictor that first identifies classes and then segments each of them."""
+
+    def force_classes(self, classes: Sequence[int] | None) -> None:
+        """From now on segment just these classes (1..K-1), whatever is identified; None: undo."""
+
+    def explain(self, image: Tensor) -> dict[int, dict[str, Tensor]]:
+        """For each class segmented in one image (1CHW), named maps HW in [0, 1]."""
+
+
 class Segmenter(nn.Module, ABC):
     """A network from an image to a score per class and pixel.
 
@@ -45,6 +84,9 @@ class Segmenter(nn.Module, ABC):
 
     auxiliary_weights: tuple[float, ...] = ()
     """One weight for each map after the first of `training_logits`."""
+
+    trained_by: ClassVar[tuple[str, ...]] = ()
+    """Names of the methods that can train it; empty: all that train any segmenter."""
 
     def __init__(self, num_classes: int, *, in_channels: int = 3) -> None:
         super().__init__()

@@ -11,7 +11,6 @@ He et al. 2015 where no ImageNet classifier is loaded.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -21,11 +20,7 @@ from torch import Tensor, nn
 
 from semisup.models.base import ParameterGroup, Segmenter
 from semisup.models.layers import initialise
-from semisup.models.vgg import VGG16Features
-from semisup.models.weights import rename_prefix
-
-FC6_SHAPE = (512, 7, 7)
-"""What one unit of VGG16's first fully connected layer looks at."""
+from semisup.models.vgg import FC6_SHAPE, VGG16Features, adapt_vgg16
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,15 +139,7 @@ class FCN(Segmenter):
 
     def adapt_weights(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """torchvision's VGG16: convolutions to the backbone, the classifier to fc6 and fc7."""
-        state = rename_prefix(state, "features.", "backbone.features.")
-        first = state.get("classifier.0.weight")
-        if first is None or first.shape[1:] != (math.prod(FC6_SHAPE),):
-            return state  # no classifier, or that of another network
-        state["classifier.0.weight"] = first.reshape(-1, *FC6_SHAPE)
-        if "classifier.3.weight" in state:
-            state["classifier.3.weight"] = state["classifier.3.weight"][..., None, None]
-        state = rename_prefix(state, "classifier.0.", "fc6.")
-        return rename_prefix(state, "classifier.3.", "fc7.")
+        return adapt_vgg16(state, backbone="backbone.", fc6="fc6.", fc7="fc7.")
 
 
 class FCN32s(FCN):

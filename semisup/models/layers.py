@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 from torchvision.ops import Conv2dNormActivation
 
 
@@ -17,6 +18,46 @@ def initialise(module: nn.Module) -> None:
                 nn.init.zeros_(layer.bias)
 
 
+class WideDeconvolution(nn.ConvTranspose2d):
+    """A transposed convolution of stride 1 without padding, as one matrix product.
+
+    The same map as torch's, for wide kernels on small maps (7 x 7 on 4 x 4), where it is several
+    times as fast on a CPU.
+
+    Args:
+        in_channels: C of the input.
+        out_channels: C of the output.
+        kernel_size: side k of the kernel; a map of side n becomes one of side n + k - 1.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int) -> None:
+        super().__init__(in_channels, out_channels, kernel_size)
+
+    def forward(self, features: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """BChw -> BC(h+k-1)(w+k-1)."""
+        assert output_size is None, "a stride of 1 leaves no choice"
+        assert self.bias is not None
+        return transposed_convolution(features, self.weight) + self.bias[:, None, None]
+
+
+def transposed_convolution(features: Tensor, weight: Tensor) -> Tensor:
+    """What `torch.nn.functional.conv_transpose2d` gives at stride 1 without padding.
+
+    Args:
+        features: BChw.
+        weight: CDkk, the layout of a transposed convolution (and of the convolution that it is the
+            transpose of).
+
+    Returns:
+        BD(h+k-1)(w+k-1).
+    """
+    kernel = weight.shape[-1]
+    height, width = features.shape[-2:]
+    columns = features.flatten(2).transpose(1, 2) @ weight.flatten(1)  # B, h w, D k k
+    size = (height + kernel - 1, width + kernel - 1)
+    return F.fold(columns.transpose(1, 2), size, kernel)
+
+
 def conv_norm_relu(
     in_channels: int,
     out_channels: int,
@@ -26,8 +67,9 @@ def conv_norm_relu(
     dilation: int = 1,
     groups: int = 1,
     batch_norm: bool = True,
+    bias: bool | None = None,
 ) -> nn.Sequential:
-    """Convolution, batch normalisation, ReLU; the convolution has a bias where there is no norm.
+    """Convolution, batch normalisation, ReLU.
 
     Args:
         in_channels: C of the input.
@@ -37,6 +79,7 @@ def conv_norm_relu(
         dilation: spacing of the kernel's taps (its rate).
         groups: `in_channels` makes it depthwise.
         batch_norm: normalise before the ReLU.
+        bias: whether the convolution has one; None: where there is no norm behind it.
     """
     block: nn.Sequential = Conv2dNormActivation(
         in_channels,
@@ -46,5 +89,6 @@ def conv_norm_relu(
         dilation=dilation,
         groups=groups,
         norm_layer=nn.BatchNorm2d if batch_norm else None,
+        bias=bias,
     )
     return block

@@ -9,18 +9,24 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 from torchvision.models import mobilenet_v2
+
+from semisup.models.base import Backbone, PooledStage
 
 LAST_BLOCK = 17
 LOW_LEVEL_BLOCK = 3
 """The last block of stride 4."""
 
-STRIDED_BLOCKS = {16: (14,), 8: (7, 14)}
+STAGE_BLOCKS = (3, 6, 13, LAST_BLOCK)
+"""The last blocks of strides 4, 8, 16 and 32."""
+
+STRIDED_BLOCKS: dict[int, tuple[int, ...]] = {32: (), 16: (14,), 8: (7, 14)}
 """Output stride -> blocks that give up their stride of 2."""
 
 
-class MobileNetV2Features(nn.Module):
+class MobileNetV2Features(Backbone):
     """Bottlenecks of MobileNetV2: a map of stride 4 and one of `output_stride`.
 
     Args:
@@ -31,8 +37,10 @@ class MobileNetV2Features(nn.Module):
 
     low_channels = 24
     high_channels = 320
+    channels = (24, 32, 96, 320)
+    """C of the maps of `stages`, finest first."""
 
-    def __init__(self, *, in_channels: int = 3, output_stride: Literal[8, 16] = 16) -> None:
+    def __init__(self, *, in_channels: int = 3, output_stride: Literal[8, 16, 32] = 16) -> None:
         super().__init__()
         self.features: nn.Sequential = mobilenet_v2().features[: LAST_BLOCK + 1]
         if in_channels != 3:
@@ -49,6 +57,25 @@ class MobileNetV2Features(nn.Module):
         low: Tensor = self.features[: LOW_LEVEL_BLOCK + 1](image)
         high: Tensor = self.features[LOW_LEVEL_BLOCK + 1 :](low)
         return low, high
+
+    def stages(self, image: Tensor) -> list[PooledStage]:
+        """The maps of strides 4, 8, 16 and 32 of `image` (BCHW), finest first.
+
+        Deeper ones are no coarser than the output stride; then the size that a decoder would go
+        back to is their own.
+        """
+        features = image
+        sizes: list[torch.Size] = []
+        found: list[PooledStage] = []
+        for number, block in enumerate(self.features):
+            before = features.shape[-2:]
+            features = block(features)
+            if features.shape[-2:] != before:
+                sizes.append(before)
+            if number in STAGE_BLOCKS:
+                found.append(PooledStage(features, None, sizes.pop() if sizes else before))
+                sizes.clear()
+        return found
 
 
 def _dilate(block: nn.Module, dilation: int, *, drop_stride: bool) -> None:

@@ -6,33 +6,22 @@ by key. The classifier is not here: each segmentation network makes of it what i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
 
-import torch
 from torch import Tensor, nn
 
+from semisup.models.base import Backbone, PooledStage
 from semisup.models.layers import initialise
+from semisup.models.weights import rename_prefix
+
+FC6_SHAPE = (512, 7, 7)
+"""What one unit of VGG16's first fully connected layer looks at."""
 
 STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 """Channels of the convolutions of each stage; a 2 x 2 maximum pooling closes every stage."""
 
 
-@dataclass(frozen=True, slots=True)
-class PooledStage:
-    """What a stage gives and what `torch.nn.functional.max_unpool2d` needs to undo its pooling.
-
-    Attributes:
-        pooled: BChw, the output of the stage.
-        indices: BChw int64, where in each unpooled map the maxima were.
-        size: height and width before the pooling.
-    """
-
-    pooled: Tensor
-    indices: Tensor
-    size: torch.Size
-
-
-class VGG16Features(nn.Module):
+class VGG16Features(Backbone):
     """The convolutional part of VGG16: 14,714,688 parameters at three channels.
 
     Weights start from He et al. 2015 (fan-in), biases at zero.
@@ -43,6 +32,9 @@ class VGG16Features(nn.Module):
         ceil_mode: round pooled sizes up, as Caffe does, and not down.
         first_padding: zero padding of the very first convolution, in pixels (100 in FCN).
     """
+
+    channels = tuple(stage[-1] for stage in STAGES)
+    """C of the five pooled maps, finest first."""
 
     def __init__(
         self,
@@ -68,9 +60,9 @@ class VGG16Features(nn.Module):
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """The five pooled maps BChw of `image` (BCHW), finest first."""
-        return [stage.pooled for stage in self.forward_with_indices(image)]
+        return [stage.pooled for stage in self.stages(image)]
 
-    def forward_with_indices(self, image: Tensor) -> list[PooledStage]:
+    def stages(self, image: Tensor) -> list[PooledStage]:
         """The five stages of `image` (BCHW), finest first, for networks that unpool."""
         stages: list[PooledStage] = []
         features = image
@@ -82,3 +74,27 @@ class VGG16Features(nn.Module):
             else:
                 features = layer(features)
         return stages
+
+
+def adapt_vgg16(
+    state: dict[str, Tensor], *, backbone: str, fc6: str = "", fc7: str = ""
+) -> dict[str, Tensor]:
+    """torchvision's `vgg16` or `vgg16_bn` state dict with the keys of a network built on it.
+
+    Keys that are not torchvision's pass unchanged, and so does a classifier of another shape.
+
+    Args:
+        state: key -> tensor; its first two fully connected layers become convolutions.
+        backbone: prefix of a `VGG16Features`, such as "backbone.".
+        fc6: prefix of the convolution that takes the first of them; empty where there is none.
+        fc7: likewise of the second.
+    """
+    state = rename_prefix(state, "features.", f"{backbone}features.")
+    first = state.get("classifier.0.weight")
+    if not fc6 or first is None or first.shape[1:] != (math.prod(FC6_SHAPE),):
+        return state  # no classifier, or that of another network
+    state["classifier.0.weight"] = first.reshape(-1, *FC6_SHAPE)
+    if "classifier.3.weight" in state:
+        state["classifier.3.weight"] = state["classifier.3.weight"][..., None, None]
+    state = rename_prefix(state, "classifier.0.", fc6)
+    return rename_prefix(state, "classifier.3.", fc7)

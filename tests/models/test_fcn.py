@@ -59,7 +59,7 @@ def test_sizes_of_maps(side: int, first: int, pools: list[int], scores: int) -> 
     with torch.device("meta"):
         model = FCN8s(21)
         image = torch.empty(1, 3, side, side)
-        stages = model.backbone.forward_with_indices(image)
+        stages = model.backbone.stages(image)
         features = model.encode(image)
     assert stages[0].size == (first, first)
     assert [stage.pooled.shape[-1] for stage in stages] == pools

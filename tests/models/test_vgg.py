@@ -56,7 +56,7 @@ def test_indices_put_maxima_back_where_they_were() -> None:
     before: list[Tensor] = []
     backbone.features[3].register_forward_hook(lambda *call: before.append(call[-1].clone()))
     with torch.no_grad():
-        stage = backbone.forward_with_indices(torch.randn(1, 3, 35, 45))[0]
+        stage = backbone.stages(torch.randn(1, 3, 35, 45))[0]
     assert stage.size == (35, 45)
     back = F.max_unpool2d(stage.pooled, stage.indices, 2, 2, output_size=list(stage.size))
     kept = back != 0

@@ -1,0 +1,210 @@
+"""DeconvNet: a deconvolution network on the switches of VGG16's poolings.
+
+Noh, Hong and Han, ICCV 2015, https://arxiv.org/abs/1505.04366, after the authors' released network:
+VGG16 with batch normalisation, fc6 and fc7 as convolutions, and their mirror image.
+
+Differs from the release: a deconvolution of stride 1 is a convolution with its kernel turned round,
+and is written as one; fc6 and fc7 start from He et al. 2015 where no ImageNet classifier is loaded;
+images of any size (they are padded to 224 pixels a side where they are smaller); one stage of
+training on crops in place of two on proposals, and no ensemble with FCN.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from semisup.models.base import ParameterGroup, PooledStage, Segmenter
+from semisup.models.layers import WideDeconvolution, conv_norm_relu
+from semisup.models.vgg import VGG16Features, adapt_vgg16
+
+Upsampling = Literal["switches", "bilinear", "skip"]
+
+FC_KERNEL = 7
+STRIDE = 32
+SMALLEST = STRIDE * FC_KERNEL
+
+
+class DeconvNet(Segmenter):
+    """DeconvNet (Noh et al. 2015): 251,805,653 parameters at 21 classes.
+
+    Args:
+        num_classes: K.
+        in_channels: C of the input image.
+        width: channels of fc6 and fc7; less makes it fit for tests and small machines.
+    """
+
+    stride: ClassVar[int] = 1
+
+    def __init__(self, num_classes: int, *, in_channels: int = 3, width: int = 4096) -> None:
+        super().__init__(num_classes, in_channels=in_channels)
+        if width < 1:
+            raise ValueError(f"width must be at least 1, not {width}")
+        self.backbone = VGG16Features(in_channels=in_channels, batch_norm=True)
+        channels = self.backbone.channels
+        self.fc6 = conv_norm_relu(channels[-1], width, FC_KERNEL, padding=0, bias=True)
+        self.fc7 = conv_norm_relu(width, width, 1, bias=True)
+        self.decoder = DeconvDecoder(width, channels, FC_KERNEL)
+        self.score = nn.Conv2d(self.decoder.out_channels, num_classes, 1)
+        nn.init.normal_(self.score.weight, std=0.01)
+
+    def encode(self, image: Tensor) -> list[Tensor]:
+        """The five pooled maps BChw of `image` (BCHW) and their switches, each finest first.
+
+        The image is padded at its right and bottom to sides that the five poolings divide.
+        """
+        stages = self.backbone.stages(F.pad(image, _padding(image)))
+        switches = [stage.indices for stage in stages if stage.indices is not None]
+        return [*(stage.pooled for stage in stages), *switches]
+
+    def decode(self, features: list[Tensor]) -> Tensor:
+        """Logits BKhw of the padded image."""
+        half = len(features) // 2
+        stages = [
+            PooledStage(pooled, switches, torch.Size([2 * side for side in pooled.shape[-2:]]))
+            for pooled, switches in zip(features[:half], features[half:], strict=True)
+        ]
+        logits: Tensor = self.score(self.decoder(self.fc7(self.fc6(features[half - 1])), stages))
+        return logits
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits BKHW of `image` (BCHW); any H and W of at least one pixel."""
+        height, width = image.shape[-2:]
+        return self.decode(self.encode(image))[..., :height, :width]
+
+    def parameter_groups(self) -> list[ParameterGroup]:
+        """Weights, and biases at twice the learning rate."""
+        return biases_apart(self)
+
+    def adapt_weights(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """torchvision's `vgg16_bn`: convolutions to the backbone, the classifier to fc6 and fc7."""
+        return adapt_vgg16(state, backbone="backbone.", fc6="fc6.0.", fc7="fc7.0.")
+
+
+class DeconvDecoder(nn.Module):
+    """fc6 turned round, then for each stage of the encoder, deepest first: up, and convolutions.
+
+    Args:
+        in_channels: C of the map that fc7 gives.
+        channels: C of the encoder's stages, finest first.
+        kernel: side of the encoder's fc6.
+        width: C of the deepest group; 512 in the paper. The next ones have a half, a quarter, and
+            then an eighth of it.
+        upsampling: "switches" puts each value where the encoder's maximum was, with zeros around
+            it; "bilinear" interpolates, for encoders without poolings; "skip" interpolates and
+            appends the encoder's own map of that size.
+
+    Attributes:
+        out_channels: C of the result.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: Sequence[int],
+        kernel: int,
+        *,
+        width: int | None = None,
+        upsampling: Upsampling = "switches",
+    ) -> None:
+        super().__init__()
+        self.upsampling = upsampling
+        wide = channels[-1] if width is None else width
+        self.fc6 = nn.Sequential(
+            WideDeconvolution(in_channels, wide, kernel),
+            nn.BatchNorm2d(wide),
+            nn.ReLU(inplace=True),
+        )
+        groups, current = [], wide
+        for place in reversed(range(len(channels))):
+            depth = len(channels) - 1 - place
+            ends = max(1, wide >> min(depth, 3))
+            skipped = channels[place - 1] if upsampling == "skip" and place else 0
+            inside = current if depth else wide
+            count = 2 if depth in (3, 4) else 3
+            groups.append(_group(current + skipped, inside, ends, count))
+            current = ends
+        self.groups = nn.ModuleList(groups)
+        self.out_channels = current
+
+    def forward(
+        self, features: Tensor, stages: Sequence[PooledStage], rows: Tensor | None = None
+    ) -> Tensor:
+        """The map of the size of the first stage before its pooling.
+
+        Args:
+            features: NChw, from fc7.
+            stages: of the encoder, for B images, finest first.
+            rows: N, which of the B images each map belongs to; None for all B in order.
+        """
+        features = self.fc6(features)
+        for place, group in zip(reversed(range(len(stages))), self.groups, strict=True):
+            stage = stages[place]
+            features = self._up(features, stage, rows)
+            if self.upsampling == "skip" and place:
+                finer = stages[place - 1].pooled
+                features = torch.cat([features, _of(finer, rows)], dim=1)
+            features = group(features)
+        return features
+
+    def _up(self, features: Tensor, stage: PooledStage, rows: Tensor | None) -> Tensor:
+        if self.upsampling == "switches":
+            assert stage.indices is not None, "this encoder has no switches"
+            return F.max_unpool2d(
+                features, _of(stage.indices, rows), (2, 2), output_size=stage.size
+            )
+        return F.interpolate(features, size=stage.size, mode="bilinear", align_corners=False)
+
+    def bytes_of_a_row(self, stages: Sequence[PooledStage]) -> int:
+        """Memory that one map takes at most on its way, without gradients, in bytes.
+
+        The largest layer's input, its output before and after normalisation, and its switches.
+        """
+        needs = []
+        for place, group in zip(reversed(range(len(stages))), self.groups, strict=True):
+            pixels = stages[place].size[0] * stages[place].size[1]
+            layers = [layer for layer in group.modules() if isinstance(layer, nn.Conv2d)]
+            widest = max(layer.in_channels + 2 * layer.out_channels for layer in layers)
+            switches = 2 * layers[0].in_channels if self.upsampling == "switches" else 0
+            needs.append(4 * pixels * max(widest, switches))
+        return max(needs)
+
+
+def _group(in_channels: int, inside: int, out_channels: int, count: int) -> nn.Sequential:
+    widths = [in_channels, *[inside] * (count - 1), out_channels]
+    return nn.Sequential(
+        *(conv_norm_relu(a, b, 3, bias=True) for a, b in itertools.pairwise(widths))
+    )
+
+
+def _of(maps: Tensor, rows: Tensor | None) -> Tensor:
+    return maps if rows is None else maps[rows]
+
+
+def _padding(image: Tensor) -> tuple[int, int, int, int]:
+    """Left, right, top and bottom, to a multiple of the deepest stride that fc6 fits into."""
+    height, width = (max(SMALLEST, STRIDE * -(-side // STRIDE)) for side in image.shape[-2:])
+    return (0, width - image.shape[-1], 0, height - image.shape[-2])
+
+
+def biases_apart(module: nn.Module, name: str = "") -> list[ParameterGroup]:
+    """Parameters, and the biases of convolutions at twice the learning rate (the authors' rule).
+
+    Args:
+        module: whose parameters.
+        name: of the module, before the names of the groups.
+    """
+    convolutions = (nn.Conv2d, nn.ConvTranspose2d)
+    layers = [layer for layer in module.modules() if isinstance(layer, convolutions)]
+    biases = [p for layer in layers for name, p in layer.named_parameters() if name == "bias"]
+    apart = {id(bias) for bias in biases}
+    others = [p for p in module.parameters() if id(p) not in apart]
+    return [
+        ParameterGroup(others, name=f"{name}weights"),
+        ParameterGroup(biases, lr_scale=2.0, name=f"{name}biases"),
+    ]
