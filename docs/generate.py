@@ -16,11 +16,18 @@ from semisup.catalog import options_schema
 from semisup.cli.listing import count_parameters
 from semisup.cli.main import cli
 from semisup.engine.settings import EvalSettings, OptimSettings, TrainSettings
-from semisup.recipe import DataSettings, MethodSettings, ModelSettings, shipped_recipes
+from semisup.recipe import (
+    DataSettings,
+    InitSettings,
+    MethodSettings,
+    ModelSettings,
+    shipped_recipes,
+)
 
 OUT = Path(__file__).parent / "reference"
 HEAD = "<!-- Written by docs/generate.py: edit the docstrings in the code instead. -->\n\n"
 TABLES = {
+    "init": InitSettings,
     "data": DataSettings,
     "model": ModelSettings,
     "method": MethodSettings,

@@ -11,11 +11,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from semisup.catalog import DATASETS, create_dataset, create_method, create_model
+from semisup.catalog import DATASETS, MODELS, create_dataset, create_method, create_model
 from semisup.data.base import SegmentationData
 from semisup.data.cache import CachedData
+from semisup.data.combinations import CombinationView
 from semisup.data.splits import Split, hold_out, make_split
 from semisup.data.streams import Stream
+from semisup.data.tags import read_tags
 from semisup.data.transforms import WeakView
 from semisup.engine.runtime import usable_cores
 from semisup.errors import RecipeError
@@ -23,7 +25,7 @@ from semisup.methods.base import Method
 from semisup.models.base import Segmenter
 from semisup.models.weights import load_weights
 from semisup.ops import ranks
-from semisup.recipe import Recipe
+from semisup.recipe import DataSettings, Recipe
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,9 @@ class Labels:
 
 def split_labels(recipe: Recipe, data: SegmentationData) -> Labels:
     """Make the recipe's split and keep the held-out images apart."""
-    split = make_split(data, recipe.data.split, recipe.data.split_seed)
+    settings = recipe.data
+    tags = read_tags(data, settings.tags) if settings.tags else None
+    split = make_split(data, settings.split, settings.split_seed, tags=tags, tagged=settings.tagged)
     if not recipe.eval.hold_out:
         return Labels(split, split, ())
     if not recipe.eval.every:
@@ -91,14 +95,32 @@ def split_labels(recipe: Recipe, data: SegmentationData) -> Labels:
     return Labels(split, training, held_out)
 
 
-def build_method(recipe: Recipe, num_classes: int) -> tuple[Method, list[str]]:
-    """The method with fresh networks; and what was said of the weights they started from."""
+def build_method(
+    recipe: Recipe, num_classes: int, start: Path | None = None
+) -> tuple[Method, list[str]]:
+    """The method with its networks; and what was said of the weights they started from.
+
+    Args:
+        recipe: of the run.
+        num_classes: K.
+        start: weights that an earlier stage ended with; None: `model.weights`, where it is set.
+
+    Raises:
+        RecipeError: the method cannot train the model.
+    """
     notes: list[str] = []
+    weights = start or recipe.model.weights
+    trained_by = MODELS[recipe.model.name].trained_by
+    if trained_by and recipe.method.name not in trained_by:
+        raise RecipeError(
+            f"method '{recipe.method.name}' cannot train '{recipe.model.name}'; set method.name to "
+            f"one of {', '.join(trained_by)}."
+        )
 
     def build_segmenter() -> Segmenter:
         model = create_model(recipe.model.name, num_classes, **recipe.model_options)
-        if recipe.model.weights:
-            notes.append(str(load_weights(model, recipe.model.weights)))
+        if weights:
+            notes.append(str(load_weights(model, weights)))
         return model
 
     method = create_method(
@@ -116,6 +138,7 @@ def stream_builder(
         RecipeError: the method wants unlabelled images and the split leaves none.
     """
     settings = recipe.data
+    _check_labels(recipe, split, method)
     for name in sorted(method.streams):
         _check_batch(f"data.{name}_batch", getattr(settings, f"{name}_batch"), settings.crop)
     view = WeakView(
@@ -123,15 +146,9 @@ def stream_builder(
         scale=settings.scale,
         flip=settings.flip,
     )
-    if "unlabelled" in method.streams and not split.unlabelled:
-        raise RecipeError(
-            f"data.split = {settings.split!r} leaves no unlabelled image, which "
-            f"'{recipe.method.name}' reads. Take a smaller share, such as 1/8, or supervised."
-        )
     common: dict[str, Any] = {
         "data": CachedData(data, settings.cache) if settings.cache else data,
         "seed": recipe.train.seed,
-        "view": view,
         "workers": worker_count(settings.workers),
         "pin": device.type == "cuda",
         "rank": ranks.rank(),
@@ -143,6 +160,7 @@ def stream_builder(
             ids=split.labelled,
             name="labelled",
             batch_size=settings.labelled_batch,
+            view=combinations_of(settings) if method.combinations else view,
             **common,
         ),
         "unlabelled": functools.partial(
@@ -151,12 +169,57 @@ def stream_builder(
             name="unlabelled",
             batch_size=settings.unlabelled_batch,
             strong=method.strong_view,
+            view=view,
+            **common,
+        ),
+        "weak": functools.partial(
+            Stream,
+            ids=split.weak,
+            name="weak",
+            batch_size=settings.weak_batch,
+            tags=split.tags,
+            view=view,
             **common,
         ),
     }
     wanted = sorted(method.streams)
     accumulate = recipe.train.accumulate
     return lambda step: {name: kinds[name](start=step * accumulate) for name in wanted}
+
+
+def _check_labels(recipe: Recipe, split: Split, method: Method) -> None:
+    """Refuse a split that leaves a stream of the method without images.
+
+    Raises:
+        RecipeError: names the key and the remedy.
+    """
+    name = f"'{recipe.method.name}'"
+    if "unlabelled" in method.streams and not split.unlabelled:
+        raise RecipeError(
+            f"data.split = {recipe.data.split!r} leaves no unlabelled image, which {name} reads. "
+            "Take a smaller share, such as 1/8, or supervised."
+        )
+    if "weak" in method.streams and split.tags is None:
+        raise RecipeError(
+            f"{name} reads image tags, and data.tags is not set. Set it to 'xml' (VOC, scenes) or "
+            "'file:PATH'; 'semisup data tags' makes such a file from masks."
+        )
+    if "labelled" in method.streams and not split.labelled:
+        raise RecipeError(
+            f"data.split = {recipe.data.split!r} leaves no image with a mask, which {name} reads. "
+            "Take a share, such as 1/8, or a count, such as 5/class."
+        )
+
+
+def combinations_of(settings: DataSettings) -> CombinationView:
+    """The crops that are cut for subsets of an image's classes.
+
+    Raises:
+        RecipeError: there is no crop.
+    """
+    if settings.crop == "whole":
+        raise RecipeError('data.crop = "whole": this method cuts crops; set [height, width].')
+    return CombinationView(crop=settings.crop, flip=settings.flip)
 
 
 def _check_batch(key: str, size: int, crop: tuple[int, int] | str) -> None:

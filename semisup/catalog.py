@@ -22,13 +22,22 @@ from semisup.data.voc import Voc
 from semisup.errors import RecipeError, suggest
 from semisup.methods.adversarial import Adversarial
 from semisup.methods.base import BuildSegmenter, Method
+from semisup.methods.decouplednet import (
+    DecoupledNetClassifier,
+    DecoupledNetJoint,
+    DecoupledNetSegmentation,
+)
 from semisup.methods.supervised import Supervised
 from semisup.models.base import Segmenter
+from semisup.models.deconvnet import DeconvNet
+from semisup.models.decouplednet import DecoupledNet
 from semisup.models.deeplab_v3plus import DeepLabV3Plus
 from semisup.models.fcn import FCN8s, FCN8sAtOnce, FCN16s, FCN32s
 from semisup.models.unet import UNet
 
 MODELS: dict[str, type[Segmenter]] = {
+    "deconvnet": DeconvNet,
+    "decouplednet": DecoupledNet,
     "deeplab_v3plus": DeepLabV3Plus,
     "fcn16s": FCN16s,
     "fcn32s": FCN32s,
@@ -39,6 +48,9 @@ MODELS: dict[str, type[Segmenter]] = {
 
 METHODS: dict[str, type[Method]] = {
     "adversarial": Adversarial,
+    "decouplednet": DecoupledNetSegmentation,
+    "decouplednet_classifier": DecoupledNetClassifier,
+    "decouplednet_joint": DecoupledNetJoint,
     "supervised": Supervised,
 }
 
@@ -166,7 +178,8 @@ def explain(
         places = [str(part) for part in inner if isinstance(part, int)]
         key = prefix + ".".join([str(name), *places])
         if entry["type"] == "extra_forbidden":
-            names = [*schema.model_fields, *known]
+            names = [field.alias or key for key, field in schema.model_fields.items()]
+            names += known
             parts.append(f"there is no key '{key}'.{suggest(str(entry['loc'][-1]), names)}")
         elif entry["type"] == "missing":
             parts.append(f"'{key}' is missing.")

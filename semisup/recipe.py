@@ -10,11 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from semisup.catalog import DATASETS, METHODS, MODELS, explain, find, options_schema
 from semisup.engine.settings import (
@@ -34,7 +34,7 @@ S = TypeVar("S", bound=BaseModel)
 DEEPEST = 20
 """Recipes over one another."""
 
-TABLES = ("data", "model", "method", "optim", "train", "eval")
+TABLES = ("init", "data", "model", "method", "optim", "train", "eval")
 
 _PLACES = ("data.root", "data.workers", "data.cache", "train.seed")
 """Keys that do not change what is trained, or are told apart otherwise (the seed)."""
@@ -51,10 +51,32 @@ Stated = dict[str, tuple[Any, str]]
 """Dotted key -> its value and where that came from."""
 
 
+def _as_tuple(value: Any) -> Any:
+    """TOML has lists where Python has tuples."""
+    return tuple(value) if isinstance(value, list) else value
+
+
 def _as_text(value: Any) -> Any:
     """A number as text, so that 0.125 and 1 are shares as "0.125" and "1" are."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return str(value) if number else value
+
+
+class InitSettings(Settings):
+    """`[init]`: the recipe whose finished run the weights start from, for methods in stages.
+
+    It is run first where it has not been. What says where things lie (`data.root`, `data.workers`,
+    `data.cache`, `data.tags`, `model.weights`) and the seed are handed on to it.
+    """
+
+    model_config = ConfigDict(**(Settings.model_config | {"validate_by_name": False}))
+
+    recipe: Annotated[str, Field(alias="from")] = ""
+    """A shipped recipe, or the path of a .toml file, relative to this one; empty: fresh weights."""
+    seed: Annotated[int, Field(ge=0, lt=2**63)] | Literal["same"] = "same"
+    """Which of its runs; "same": the one of this run's seed."""
+    changes: Annotated[tuple[str, ...], Field(alias="set"), BeforeValidator(_as_tuple)] = ()
+    """Changes of its keys, as given to --set, such as ["data.tagged=5/class"]."""
 
 
 class DataSettings(Settings):
@@ -67,7 +89,11 @@ class DataSettings(Settings):
     subset: str = ""
     """Ids to train on; empty: the data set's own ("train")."""
     split: Annotated[str, BeforeValidator(_as_text, json_schema_input_type=str | float)] = "all"
-    """Who is labelled: all, a share (1/8 or 0.125), a count per class (5/class) or file:PATH."""
+    """Who has a mask: all, a share (1/8 or 0.125), a count per class (5/class), file:PATH; none."""
+    tags: str = ""
+    """Where image tags come from: xml (VOC's annotations) or file:PATH; empty: there are none."""
+    tagged: Annotated[str, BeforeValidator(_as_text, json_schema_input_type=str | float)] = "all"
+    """Who has tags, where there are any; said like `split`. Who has a mask has tags too."""
     split_seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the split; runs of several seeds share one split."""
     crop: Size | Literal["whole"] = (321, 321)
@@ -80,6 +106,8 @@ class DataSettings(Settings):
     """Labelled images in a batch."""
     unlabelled_batch: Annotated[int, Field(gt=0, le=2**16)] = 8
     """Unlabelled images in a batch, where the method reads them."""
+    weak_batch: Annotated[int, Field(gt=0, le=2**16)] = 8
+    """Tagged images in a batch, where the method reads them."""
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
     """Processes that decode, for each stream; any number gives the same bits."""
     cache: Annotated[int, Field(ge=0)] = 0
@@ -108,6 +136,8 @@ class Recipe:
 
     Attributes:
         name: what the run's folder is called.
+        init: what the weights start from.
+        first: the recipe that `init` names, with what is handed on to it; None where there is none.
         sources: dotted key -> where its value came from.
     """
 
@@ -122,10 +152,13 @@ class Recipe:
     model_options: dict[str, Any]
     method_options: dict[str, Any]
     sources: Mapping[str, str]
+    init: InitSettings = field(default_factory=InitSettings)
+    first: Recipe | None = None
 
     def resolved(self) -> dict[str, Any]:
         """All tables as plain values: what a run is recorded by."""
-        tables: dict[str, Any] = {
+        init = self.init.model_dump(by_alias=True)
+        tables: dict[str, Any] = ({"init": init} if self.init.recipe else {}) | {
             "data": self.data.model_dump() | self.data_options,
             "model": self.model.model_dump() | self.model_options,
             "method": self.method.model_dump() | self.method_options,
@@ -139,24 +172,56 @@ class Recipe:
     def digest(self) -> str:
         """10 hexadecimal digits that tell this recipe from others, whatever the seed.
 
-        The folder of the data and the number of workers do not count; of initial weights and of a
-        list of labelled images the content counts, not the path.
+        The folder of the data and the number of workers do not count; of initial weights and of
+        lists of labelled images and of tags the content counts, not the path. Of a recipe that it
+        starts from its own digest counts.
         """
         flat = {k: v for k, v in flatten(self.resolved()).items() if k not in _PLACES}
-        split = self.data.split.strip()
         for key, name in (
             ("model.weights", self.model.weights),
-            ("data.split", split.removeprefix("file:") if split.startswith("file:") else ""),
+            ("data.split", _named_file(self.data.split)),
+            ("data.tagged", _named_file(self.data.tagged)),
+            ("data.tags", _named_file(self.data.tags)),
         ):
             if name and is_file(Path(name)):
                 with Path(name).open("rb") as file:
                     flat[key] = hashlib.file_digest(file, "sha256").hexdigest()
+        if self.first is not None:
+            flat = {k: v for k, v in flat.items() if not k.startswith("init.")}
+            flat |= {"init": self.first.digest(), "init.seed": self.init.seed}
         text = json.dumps(flat, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:10]
 
     def to_toml(self) -> str:
         """The resolved recipe as a recipe file that loads to the same recipe."""
         return dump_toml(self.resolved())
+
+
+def _named_file(spec: str) -> str:
+    """The path in "file:PATH"; empty for any other way of saying it."""
+    spec = spec.strip()
+    return spec.removeprefix("file:") if spec.startswith("file:") else ""
+
+
+def _first_stage(recipe: Recipe, seen: tuple[str, ...]) -> Recipe | None:
+    """The recipe that `[init]` names, with what is handed on to it."""
+    init = recipe.init
+    if not init.recipe:
+        return None
+    seen = (*seen, recipe.name)
+    if len(seen) > DEEPEST:
+        circle = " from ".join(seen[:4])
+        raise RecipeError(f"init.from goes round in a circle: {circle} ... Name a first stage.")
+    handed = {
+        "train.seed": recipe.train.seed if init.seed == "same" else init.seed,
+        "data.root": recipe.data.root,
+        "data.workers": recipe.data.workers,
+        "data.cache": recipe.data.cache,
+        **({"data.tags": recipe.data.tags} if recipe.data.tags else {}),
+        **({"model.weights": recipe.model.weights} if recipe.model.weights else {}),
+    }
+    overrides = _state(handed, f"recipe {recipe.name}")
+    return load_recipe(init.recipe, init.changes, overrides=overrides, seen=seen)
 
 
 def recipe_folder() -> Path:
@@ -199,6 +264,7 @@ def load_recipe(
     changes: Sequence[str] = (),
     *,
     overrides: Mapping[str, tuple[Any, str]] | None = None,
+    seen: tuple[str, ...] = (),
 ) -> Recipe:
     """Read, extend, change and check a recipe.
 
@@ -206,6 +272,7 @@ def load_recipe(
         name: a shipped recipe or the path of a .toml file.
         changes: `key=value` as given to --set; later ones win.
         overrides: dotted key -> (value, where it came from), applied last (such as --seed).
+        seen: the recipes that start from this one, the last stage first.
 
     Raises:
         RecipeError: anything that cannot be used; names the file and the key.
@@ -219,7 +286,7 @@ def load_recipe(
     stated = overlay(stated, overrides or {})
     label = path.with_suffix("").name if name.endswith(".toml") else name
     tables = unflatten({key: value for key, (value, _) in stated.items()}, label)
-    return build_recipe(label, tables, {key: source for key, (_, source) in stated.items()})
+    return build_recipe(label, tables, {key: source for key, (_, source) in stated.items()}, seen)
 
 
 def overlay(
@@ -259,9 +326,12 @@ def _state(values: Mapping[str, Any], source: str) -> Stated:
 
 
 def build_recipe(
-    name: str, tables: Mapping[str, Any], sources: Mapping[str, str] | None = None
+    name: str,
+    tables: Mapping[str, Any],
+    sources: Mapping[str, str] | None = None,
+    seen: tuple[str, ...] = (),
 ) -> Recipe:
-    """Check nested tables and fill in the defaults."""
+    """Check nested tables and fill in the defaults; load the recipe that it starts from."""
     for table, content in tables.items():
         if table not in TABLES:
             raise RecipeError(
@@ -280,6 +350,7 @@ def build_recipe(
     }
     recipe = Recipe(
         name=name,
+        init=_check(name, "init", tables.get("init", {}), InitSettings),
         data=data,
         model=model,
         method=method,
@@ -293,7 +364,7 @@ def build_recipe(
     )
     given = sources or {}
     filled = {key: given.get(key, "default") for key in flatten(recipe.resolved())}
-    return replace(recipe, sources=filled)
+    return replace(recipe, sources=filled, first=_first_stage(recipe, seen))
 
 
 def _check(recipe: str, table: str, content: Any, schema: type[S], known: Sequence[str] = ()) -> S:
@@ -340,6 +411,9 @@ def _read_with_parents(path: Path, seen: tuple[Path, ...]) -> Stated:
         raise RecipeError(f"recipe {path}: 'extends' is {DEEPEST} recipes deep. Copy what it says.")
     own = read_toml(path)
     parent = own.pop("extends", None)
+    first = own.get("init.from")
+    if isinstance(first, str) and first.endswith(".toml"):
+        own["init.from"] = str(path.parent / first)
     stated = _state(own, path.name)
     if parent is None:
         return stated

@@ -28,7 +28,7 @@ from semisup.assemble import (
     stream_builder,
 )
 from semisup.data.base import SegmentationData
-from semisup.data.splits import write_split
+from semisup.data.splits import Split, write_split
 from semisup.data.verify import check_apart
 from semisup.engine.checkpoint import Checkpoints
 from semisup.engine.evaluate import Evaluation, evaluate, protocol
@@ -52,6 +52,7 @@ from semisup.engine.tracker import Tracker, Untracked
 from semisup.engine.troubles import explained
 from semisup.engine.updates import Updates
 from semisup.engine.watch import Silent, View
+from semisup.errors import RecipeError
 from semisup.files import write_atomically, write_text
 from semisup.ops import ranks
 from semisup.recipe import Recipe
@@ -81,6 +82,7 @@ class Job:
     Attributes:
         data: the set that is trained on.
         reported: the set that is reported on.
+        first: the finished run that this one starts from; None where there is none.
     """
 
     recipe: Recipe
@@ -90,6 +92,7 @@ class Job:
     labels: Labels
     device: torch.device
     precision: Precision
+    first: Finished | None
 
     def inference(self, predictor: nn.Module) -> Inference:
         """`predictor` under the recipe's protocol."""
@@ -123,12 +126,13 @@ def run_recipe(
     known = ranks.from_first(lambda: read_result(directory.result))
     if known is not None:
         return Finished(directory.path, known, fresh=False)
+    first = _run_first_stage(recipe, place, device, view, command)
     view.phase("preparing")
     settle_on(device)
-    job = ranks.first_before_others(lambda: _job(recipe, place, directory, device))
+    job = ranks.first_before_others(lambda: _job(recipe, place, directory, device, first))
     with explained(), deterministic(recipe.train.deterministic), contextlib.ExitStack() as stack:
         run, selection, notes = _training(job, view)
-        started_from = pretraining(recipe)  # now: the file may change while the run goes on
+        started_from = _started_from(job)  # now: the file may change while the run goes on
         ranks.from_first(lambda: _start(stack, job, command, notes))
         for note in notes:
             view.note(note)
@@ -139,19 +143,41 @@ def run_recipe(
     return Finished(directory.path, result, fresh=True)
 
 
-def _job(recipe: Recipe, place: Place, directory: RunDirectory, device: torch.device) -> Job:
+def _run_first_stage(
+    recipe: Recipe, place: Place, device: torch.device, view: View, command: Sequence[str]
+) -> Finished | None:
+    """The run that this one starts from, brought to its end where it has not come there."""
+    if recipe.first is None:
+        return None
+    view.note(f"{recipe.name} starts from {place.run_folder(recipe.first)}")
+    return run_recipe(recipe.first, place, device, view=view, command=command)
+
+
+def _job(
+    recipe: Recipe,
+    place: Place,
+    directory: RunDirectory,
+    device: torch.device,
+    first: Finished | None,
+) -> Job:
     data, reported = open_data(recipe, place), open_reported(recipe, place)
     check_apart(data, reported)
     labels = split_labels(recipe, data)
     precision = resolve_precision(recipe.train.precision, device)
-    return Job(recipe, directory, data, reported, labels, device, precision)
+    return Job(recipe, directory, data, reported, labels, device, precision, first)
 
 
 def _training(job: Job, view: View) -> tuple[Training, Selection | None, list[str]]:
     """All that the loop works on."""
     recipe, directory, data = job.recipe, job.directory, job.data
     seed_everything(recipe.train.seed)
-    method, notes = build_method(recipe, data.num_classes)
+    start = RunDirectory(job.first.folder).predictor if job.first is not None else None
+    method, notes = build_method(recipe, data.num_classes, start)
+    if method.wants_start and not notes:
+        raise RecipeError(
+            f"'{recipe.method.name}' goes on from a trained network: name the recipe of its first "
+            "stage in init.from, or a file in model.weights."
+        )
     seed_rank(recipe.train.seed)
     prepare_networks(method, recipe, job.device)
     updates = Updates(
@@ -229,6 +255,17 @@ def describe_split(labels: Labels) -> dict[str, Any]:
         "unlabelled": len(split.unlabelled),
         "held_out": len(labels.held_out),
         "class_counts": split.class_counts,
+        **_describe_tags(split),
+    }
+
+
+def _describe_tags(split: Split) -> dict[str, Any]:
+    """How many images have tags, and which; nothing where there are none."""
+    if split.tags is None:
+        return {}
+    return {
+        "tagged": len(split.weak),
+        "tags": {"source": split.tags.source, "sha256": split.tags.sha256},
     }
 
 
@@ -306,6 +343,7 @@ def _result(job: Job, run: Training, outcome: Outcome, started_from: str) -> dic
         "split": describe_split(job.labels),
         "palette": [list(colour) for colour in job.reported.palette],
         "seed": recipe.train.seed,
+        **({"init": describe_first(job.first)} if job.first is not None else {}),
         "checkpoint": {
             "rule": outcome.rule,
             "step": outcome.step,
@@ -340,6 +378,19 @@ def _track(recipe: Recipe, run: Training, scored: Evaluation) -> None:
         tracker.final(step, values | per_class)
         tracker.figure("confusion", confusion_figure(scored.confusion, scored.classes), step)
         tracker.hyperparameters(flatten(recipe.resolved()), metrics, step)
+
+
+def describe_first(first: Finished) -> dict[str, Any]:
+    """The run that another starts from, for the result."""
+    keys = ("recipe", "recipe_hash", "seed", "split", "init")
+    return {key: first.result[key] for key in keys if key in first.result}
+
+
+def _started_from(job: Job) -> str:
+    """What the weights of the first stage started from: labels of ours are told apart, in split."""
+    if job.first is not None:
+        return str(job.first.result["protocol"]["pretraining"])
+    return pretraining(job.recipe)
 
 
 def pretraining(recipe: Recipe) -> str:

@@ -26,9 +26,16 @@ def draw_panel(
 ) -> Tensor:
     """Input, ground truth, prediction and the method's own maps of a training batch.
 
+    Of a method that reads no mask, its tagged images and the prediction.
+
     Returns:
         uint8 3HW.
     """
+    if "labelled" not in method.streams:
+        image = batch.weak.image[:PANEL_IMAGES]
+        predicted = label_map(predictor(image).float())
+        shown = denormalise(image, IMAGENET_MEAN, IMAGENET_STD)
+        return training_panel(shown, [predicted.cpu()], palette)
     labelled = batch.labelled
     few = Labelled(
         image=labelled.image[:PANEL_IMAGES],

@@ -9,12 +9,13 @@ from pydantic import BaseModel
 
 from semisup.catalog import DATASETS, METHODS, MODELS, options_schema
 from semisup.engine.settings import EvalSettings, OptimSettings, Settings, TrainSettings
-from semisup.recipe import DataSettings, MethodSettings, ModelSettings
+from semisup.recipe import DataSettings, InitSettings, MethodSettings, ModelSettings
 
 
 def recipe_schema() -> dict[str, Any]:
     """JSON schema of a recipe file, for editors."""
     tables: dict[str, Any] = {
+        "init": _table_schema(InitSettings),
         "data": _named_schema(DataSettings, DATASETS),
         "model": _named_schema(ModelSettings, MODELS),
         "method": _named_schema(MethodSettings, METHODS),

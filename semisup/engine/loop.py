@@ -41,7 +41,7 @@ from semisup.ops.ranks import (
     wait_for_all,
     world,
 )
-from semisup.types import Batch, Labelled, Progress, Unlabelled
+from semisup.types import Batch, Labelled, Progress, Unlabelled, Weak
 
 
 class Checkup(Protocol):
@@ -188,12 +188,15 @@ def next_batch(batches: Mapping[str, Iterator[Ready]]) -> Batch:
     """The next batch of every stream."""
     labelled: Labelled | None = None
     unlabelled: Unlabelled | None = None
+    weak: Weak | None = None
     for images in map(next, batches.values()):
         if isinstance(images, Labelled):
             labelled = images
+        elif isinstance(images, Weak):
+            weak = images
         else:
             unlabelled = images
-    return Batch(labelled=labelled, unlabelled=unlabelled)
+    return Batch(labelled=labelled, unlabelled=unlabelled, weak=weak)
 
 
 @dataclass

@@ -1,0 +1,125 @@
+"""What is special to DeconvNet: its size, and a decoder that puts maxima back in their place."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from semisup.models.base import PooledStage
+from semisup.models.deconvnet import DeconvDecoder, DeconvNet
+from semisup.models.layers import WideDeconvolution
+from semisup.models.vgg import VGG16Features
+
+
+def parameters(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+def test_parameters_of_the_authors_network() -> None:
+    with torch.device("meta"):
+        assert parameters(DeconvNet(21)) == 251_805_653
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 7])
+def test_wide_deconvolution_is_torchs(kernel: int) -> None:
+    torch.manual_seed(0)
+    ours = WideDeconvolution(5, 4, kernel)
+    theirs = nn.ConvTranspose2d(5, 4, kernel)
+    theirs.load_state_dict(ours.state_dict())
+    maps = torch.randn(2, 5, 3, 4)
+    torch.testing.assert_close(ours(maps), theirs(maps), rtol=1e-5, atol=1e-5)
+
+
+def widths(decoder: DeconvDecoder) -> list[list[tuple[int, int]]]:
+    return [
+        [(m.in_channels, m.out_channels) for m in group.modules() if isinstance(m, nn.Conv2d)]
+        for group in decoder.groups
+    ]
+
+
+def test_groups_of_the_authors_decoder() -> None:
+    with torch.device("meta"):
+        decoder = DeconvDecoder(2048, VGG16Features.channels, 7)
+    assert widths(decoder) == [
+        [(512, 512)] * 3,
+        [(512, 512), (512, 512), (512, 256)],
+        [(256, 256), (256, 256), (256, 128)],
+        [(128, 128), (128, 64)],
+        [(64, 64), (64, 64)],
+    ]
+
+
+def test_skips_append_the_encoders_own_maps() -> None:
+    with torch.device("meta"):
+        decoder = DeconvDecoder(8, (24, 32, 96, 320), 3, width=64, upsampling="skip")
+    first = [group[0] for group in widths(decoder)]
+    assert first == [(64 + 96, 64), (64 + 32, 64), (32 + 24, 32), (16, 16)]
+
+
+def stages_of(image: Tensor, depth: int) -> list[PooledStage]:
+    found = []
+    for _ in range(depth):
+        size = image.shape[-2:]
+        image, indices = F.max_pool2d(image, 2, return_indices=True)
+        found.append(PooledStage(image, indices, size))
+    return found
+
+
+def test_unpooling_puts_each_maximum_where_it_was() -> None:
+    torch.manual_seed(0)
+    image = torch.rand(2, 4, 7, 9)  # odd: the last row and column are in no window
+    (stage,) = stages_of(image, 1)
+    decoder = DeconvDecoder(3, (4,), 1, width=4)
+    raised = decoder._up(stage.pooled, stage, None)
+    assert raised.shape == image.shape
+    kept = raised != 0
+    assert int(kept.sum()) == stage.pooled.numel()
+    assert torch.equal(raised[kept], image[kept])
+
+
+def test_rows_take_the_switches_of_their_own_image() -> None:
+    torch.manual_seed(0)
+    image = torch.rand(3, 4, 8, 8)
+    stages = stages_of(image, 1)
+    decoder = DeconvDecoder(5, (4,), 1, width=4).eval()
+    rows = torch.tensor([2, 0, 2])
+    features = torch.randn(3, 5, 4, 4)
+    together = decoder(features, stages, rows)
+    for i, row in enumerate(rows.tolist()):
+        alone = stages_of(image[row : row + 1], 1)
+        expected = decoder(features[i : i + 1], alone)
+        torch.testing.assert_close(together[i : i + 1], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_torchvisions_classifier_fits() -> None:
+    with torch.device("meta"):
+        model = DeconvNet(3, width=4096)
+        state = {
+            "features.0.weight": torch.empty(64, 3, 3, 3),
+            "features.1.running_mean": torch.empty(64),
+            "classifier.0.weight": torch.empty(4096, 25088),
+            "classifier.3.weight": torch.empty(4096, 4096),
+        }
+        own = model.state_dict()
+        adapted = model.adapt_weights(state)
+    assert {key: own[key].shape for key in adapted} == {k: v.shape for k, v in adapted.items()}
+
+
+def test_a_finer_image_pads_to_what_fc6_needs() -> None:
+    torch.manual_seed(0)
+    with torch.device("meta"):
+        features = DeconvNet(3, width=8).encode(torch.empty(1, 3, 40, 230))
+    assert [tuple(f.shape[-2:]) for f in features[:5]] == [
+        (112, 128),
+        (56, 64),
+        (28, 32),
+        (14, 16),
+        (7, 8),
+    ]
+
+
+def test_refuses_a_width_of_zero() -> None:
+    with pytest.raises(ValueError, match="width must be at least 1"):
+        DeconvNet(3, width=0)
