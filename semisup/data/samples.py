@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
 from semisup.data.base import SegmentationData
+from semisup.data.geometry import DrawView, View
 from semisup.data.tags import Tags
-from semisup.data.transforms import DrawView, View, draw_strong
+from semisup.data.transforms import draw_strong
 from semisup.errors import DataError, RecipeError, SemisupError
 
 StreamName = Literal["labelled", "unlabelled", "weak"]

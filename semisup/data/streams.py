@@ -15,12 +15,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from semisup.data.base import SegmentationData
+from semisup.data.geometry import DrawView
 from semisup.data.samples import RawBatch, Samples, StreamName, collate
 from semisup.data.tags import Tags
 from semisup.data.transforms import (
     IMAGENET_MEAN,
     IMAGENET_STD,
-    DrawView,
     apply_strong,
     per_channel,
     standardise_,

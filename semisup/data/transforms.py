@@ -10,16 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional as geometry
 
+from semisup.data.geometry import Axis, View, cut_out
 from semisup.errors import RecipeError
-from semisup.types import IGNORE
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -40,39 +37,12 @@ _LUMA = (0.2989, 0.587, 0.114)
 
 
 @dataclass(frozen=True, slots=True)
-class View:
-    """What the network is to see of an image, before normalisation.
-
-    Attributes:
-        image: uint8 3HW; 0 where there is no picture.
-        mask: uint8 HW, `IGNORE` where there is no picture; None if there is no mask.
-        valid: bool HW, False where there is no picture.
-    """
-
-    image: Tensor
-    mask: Tensor | None
-    valid: Tensor
-    selection: Tensor | None = None
-
-
-class DrawView(Protocol):
-    """What makes a view of an image: `WeakView` and `CombinationView`."""
-
-    def __call__(
-        self, image: Tensor, mask: Tensor | None, generator: torch.Generator, turn: int = 0
-    ) -> View:
-        """One view."""
-
-
-@dataclass(frozen=True, slots=True)
 class WeakView:
     """Random scale, random crop and horizontal flip of an image and its mask alike.
 
-    The source window of the crop is cut out first and only it is resized, so that a crop of a
-    large picture costs what the crop costs. The window is rounded to whole source pixels: the
-    scale along an axis is off by less than one source pixel over the crop, and pixels outside of
-    the window do not bleed into it. Where the scaled picture is smaller than the crop, it is
-    padded at the right and the bottom (before the flip), as in most papers of the field.
+    The source window of the crop is rounded to whole source pixels: the scale along an axis is off
+    by less than one source pixel over the crop. Where the scaled picture is smaller than the crop,
+    it is padded at the right and the bottom (before the flip), as in most papers of the field.
 
     Args:
         crop: H, W of the result in pixels; None for the whole, scaled picture.
@@ -98,12 +68,13 @@ class WeakView:
     def __call__(
         self, image: Tensor, mask: Tensor | None, generator: torch.Generator, turn: int = 0
     ) -> View:
-        """One view.
+        """One view; all of its turns are alike.
 
         Args:
             image: uint8 3HW.
             mask: uint8 HW, or None for an image without labels.
             generator: source of the view; always the same number of draws is taken from it.
+            turn: does not matter.
         """
         scale, down, right, mirror = torch.rand(4, generator=generator).tolist()
         factor = self.scale[0] + scale * (self.scale[1] - self.scale[0])
@@ -111,55 +82,14 @@ class WeakView:
         rows = _axis(image.shape[-2], crop_height, factor, down)
         columns = _axis(image.shape[-1], crop_width, factor, right)
         flip = self.flip and mirror < 0.5
-        valid = torch.ones(1, rows.result, columns.result, dtype=torch.bool)
-        seen = _resize(image, rows, columns, InterpolationMode.BILINEAR)
-        labels = None
-        if mask is not None:
-            # Not tv_tensors.Mask, whose "nearest" samples the corner of a pixel and so shifts the
-            # mask by up to half a pixel against the image.
-            labels = _resize(mask[None], rows, columns, InterpolationMode.NEAREST_EXACT)
-            labels = _pad_and_flip(labels, self.crop, flip, fill=IGNORE)[0]
-        return View(
-            image=_pad_and_flip(seen, self.crop, flip, fill=0),
-            mask=labels,
-            valid=_pad_and_flip(valid, self.crop, flip, fill=0)[0],
-        )
+        return cut_out(image, mask, rows, columns, crop=self.crop, flip=flip)
 
 
-@dataclass(frozen=True, slots=True)
-class _Axis:
-    """Source window along one axis and its length in the result, in pixels."""
-
-    start: int
-    length: int
-    result: int
-
-
-def _axis(size: int, crop: int | None, scale: float, position: float) -> _Axis:
+def _axis(size: int, crop: int | None, scale: float, position: float) -> Axis:
     if crop is None or size * scale <= crop:
-        return _Axis(0, size, max(1, round(size * scale)))
+        return Axis(0, size, max(1, round(size * scale)))
     length = min(size, max(1, round(crop / scale)))
-    return _Axis(int(position * (size - length + 1)), length, crop)
-
-
-def _resize(image: Tensor, rows: _Axis, columns: _Axis, mode: InterpolationMode) -> Tensor:
-    down = slice(rows.start, rows.start + rows.length)
-    across = slice(columns.start, columns.start + columns.length)
-    window = image[:, down, across]
-    if columns.result == 1:
-        # torch 2.15 gives wrong values for a result one pixel wide: its vectorised uint8 kernel
-        # always, the float kernel if the channels come last in memory.
-        window = window.float().contiguous()
-    size = [rows.result, columns.result]
-    resized: Tensor = geometry.resize(window, size, interpolation=mode, antialias=True)
-    return resized.round().byte() if resized.is_floating_point() else resized
-
-
-def _pad_and_flip(image: Tensor, crop: tuple[int, int] | None, flip: bool, fill: int) -> Tensor:
-    height, width = crop or image.shape[-2:]
-    padding = (0, width - image.shape[-1], 0, height - image.shape[-2])
-    padded = F.pad(image, padding, value=fill)
-    return padded.flip(-1) if flip else padded
+    return Axis(int(position * (size - length + 1)), length, crop)
 
 
 def draw_strong(generator: torch.Generator) -> Tensor:
