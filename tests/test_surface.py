@@ -31,7 +31,11 @@ COMMANDS: dict[str, tuple[list[str], set[str]]] = {
     "data": ([], set()),
     "data verify": (["NAME"], {"--subset", "--option", "--data-root"}),
     "data make": (["NAME"], {"--option", "--data-root"}),
-    "data split": (["NAME", "SPEC"], {"--seed", "--subset", "--to", "--option", "--data-root"}),
+    "data split": (
+        ["NAME", "SPEC"],
+        {"--seed", "--subset", "--tags", "--tagged", "--to", "--option", "--data-root"},
+    ),
+    "data tags": (["NAME"], {"--from", "--to", "--subset", "--option", "--data-root"}),
     "data show": (["NAME"], {"--subset", "--count", "--to", "--option", "--data-root"}),
     "monitor": (["RUNS"], {"--port", "--host"}),
     "doctor": ([], {"--data-root", "--json"}),

@@ -1,7 +1,8 @@
-"""`semisup data`: verify, make, split and show data sets."""
+"""`semisup data`: verify, make, tag, split and show data sets."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ Examples:
 """
 )
 def data() -> None:
-    """Verify, make, split and look at data sets."""
+    """Verify, make, tag, split and look at data sets."""
 
 
 def open_set(name: str, root: Path, subset: str, settings: tuple[str, ...]) -> SegmentationData:
@@ -116,12 +117,15 @@ def make(name: str, settings: tuple[str, ...], data_root: Path) -> None:
 Examples:
   semisup data split scenes 1/8
   semisup data split voc 5/class --seed 1 --to split.txt
+  semisup data split voc 5/class --tags xml
 """
 )
 @click.argument("name")
 @click.argument("spec")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--subset", default="", help="Default: what is trained on.")
+@click.option("--tags", "source", default="", help="Image tags: xml or file:PATH. Default: none.")
+@click.option("--tagged", default="all", help="Who has tags, said as SPEC. Default: all.")
 @click.option(
     "--to",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -134,24 +138,81 @@ def split(
     spec: str,
     seed: int,
     subset: str,
+    source: str,
+    tagged: str,
     to: Path | None,
     settings: tuple[str, ...],
     data_root: Path,
 ) -> None:
-    """Make the label split SPEC (all, 1/8, 5/class, file:PATH) of data set NAME."""
+    """Make the label split SPEC (all, 1/8, 5/class, none, file:PATH) of data set NAME."""
     from semisup.data.splits import make_split, write_split
+    from semisup.data.tags import read_tags
 
-    made = make_split(open_set(name, data_root, subset, settings), spec, seed)
+    dataset = open_set(name, data_root, subset, settings)
+    tags = read_tags(dataset, source) if source else None
+    made = make_split(dataset, spec, seed, tags=tags, tagged=tagged)
     click.echo(f"split      {made.name}")
     click.echo(f"sha256     {made.sha256}")
     click.echo(f"labelled   {len(made.labelled)}")
     click.echo(f"unlabelled {len(made.unlabelled)}")
+    if tags is not None:
+        click.echo(f"tagged     {len(made.weak)} (with the labelled ones)")
     click.echo("labelled images with each class:")
-    for class_name, count in made.class_counts.items():
-        click.echo(f"  {class_name:<20}{count:>6}")
+    print_counts(made.class_counts)
     if to is not None:
         write_split(to, made)
         click.echo(f"written to {to}")
+
+
+def print_counts(counts: Mapping[str, int]) -> None:
+    """A line for each class."""
+    for class_name, count in counts.items():
+        click.echo(f"  {class_name:<20}{count:>6}")
+
+
+@data.command(
+    epilog="""\b
+Examples:
+  semisup data tags scenes --from xml --to tags.txt
+  semisup data tags voc --subset train_aug --from masks --to tags.txt
+  semisup data tags voc --subset train_aug --from file:cls_labels.npy --to tags.txt
+"""
+)
+@click.argument("name")
+@click.option(
+    "--from",
+    "source",
+    required=True,
+    help="masks (opens them all), xml (the set's own annotations) or file:PATH.",
+)
+@click.option(
+    "--to",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="File to write; a recipe reads it with data.tags = 'file:PATH'.",
+)
+@click.option("--subset", default="", help="Default: what is trained on.")
+@dataset_options
+@options.data_root
+def tags(
+    name: str,
+    source: str,
+    to: Path,
+    subset: str,
+    settings: tuple[str, ...],
+    data_root: Path,
+) -> None:
+    """Derive the image tags of data set NAME once and store them."""
+    from semisup.data.tags import read_tags, tags_from_masks, write_tags
+
+    dataset = open_set(name, data_root, subset, settings)
+    found = tags_from_masks(dataset) if source == "masks" else read_tags(dataset, source)
+    write_tags(to, found)
+    click.echo(f"images {len(found.of)}")
+    click.echo(f"sha256 {found.sha256}")
+    click.echo("images with each class:")
+    print_counts(found.class_counts)
+    click.echo(f"written to {to}")
 
 
 @data.command(

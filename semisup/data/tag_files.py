@@ -72,8 +72,8 @@ def _from_text(path: Path, content: bytes, data: SegmentationData) -> Names:
         raise DataError(f"{path} is neither UTF-8 text nor a .npy file; {_REMEDY}") from error
     known, classes = frozenset(data.ids), frozenset(data.stored_classes)
     found: Names = {}
-    for number, line in enumerate(text.split("\n"), start=1):
-        key, *names = line.rstrip("\r").split("\t")
+    for number, line in enumerate(text.splitlines(), start=1):
+        key, *names = line.split("\t")
         if key not in known:  # a head line, or an image of another subset
             if not found and key.startswith(_CLASSES):
                 _check_classes(path, {key.removeprefix(_CLASSES).strip(), *names}, data)

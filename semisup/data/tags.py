@@ -105,7 +105,7 @@ def write_tags(path: Path, tags: Tags) -> None:
         RunError: the file cannot be written.
     """
     for name in (*tags.classes, *tags.of):
-        if any(character in name for character in "\t\r\n"):
+        if "\t" in name or name.splitlines() != [name]:
             raise DataError(
                 f"the name {name!r} has a tab or a line break in it, which a tag file cannot hold; "
                 "rename it"
