@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -111,14 +111,14 @@ class Samples(Dataset[Any]):  # the loader wants the type that collating makes o
             key,
             view,
             strong=draw_strong(generator) if self._strong else None,
-            tags=None if self._tags is None else self._row({0, *self._tags.of[key]}),
+            tags=None if self._tags is None else self._row(torch.tensor([0, *self._tags.of[key]])),
             selection=None if view.selection is None else self._row(view.selection),
         )
 
-    def _row(self, labels: Iterable[int]) -> Tensor:
-        """K bool, True at `labels`."""
+    def _row(self, labels: Tensor) -> Tensor:
+        """K bool, True at `labels` (int64)."""
         row = torch.zeros(self._data.num_classes, dtype=torch.bool)
-        row[list(labels)] = True
+        row[labels] = True
         return row
 
     def _place(self, position: int) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from semisup.data.base import SegmentationData
 from semisup.data.splits import Split, hold_out, make_split, write_split
+from semisup.data.tags import Tags
 from semisup.errors import DataError, RecipeError, RunError
 
 
@@ -327,3 +328,152 @@ def test_a_path_of_a_list_may_be_of_any_length(tmp_path: Path) -> None:
     path = tmp_path / "list.txt"
     path.write_text("a/" * 100_000 + f"{data.ids[0]}.jpg")
     assert make_split(data, f"file:{path}", seed=0).labelled == tuple(data.ids[:1])
+
+
+# Tags
+
+
+def tagged(data: Memory, **more: list[int]) -> Tags:
+    """Tags as the masks have them, with some changed."""
+    labels = {**data._labels, **more}
+    of = {key: frozenset(labels[key]) - {0} for key in sorted(data.ids)}
+    return Tags(data.classes, of, "xml")
+
+
+def test_with_tags_all_others_are_tagged() -> None:
+    data = numbered(16)
+    tags = tagged(data)
+    plain = make_split(data, "1/8", seed=0)
+    split = make_split(data, "1/8", seed=0, tags=tags)
+    assert split.name == "1/8-s0+tags"
+    assert split.labelled == plain.labelled
+    assert split.class_counts == plain.class_counts
+    assert set(split.labels.values()) == {"mask", "tags"}
+    assert split.weak == tuple(sorted(data.ids))
+    assert split.unlabelled == ()
+    assert split.tags is tags
+    assert plain.tags is None
+    assert plain.weak == ()
+
+
+def test_nobody_needs_a_mask_where_there_are_tags() -> None:
+    data = numbered(8)
+    split = make_split(data, "none", seed=0, tags=tagged(data))
+    assert (split.name, split.labelled, split.weak) == ("none+tags", (), data.ids)
+    assert set(split.class_counts.values()) == {0}
+    assert data.opened == []
+    assert hold_out(split, 0, seed=0) == (split, ())
+    with pytest.raises(RecipeError, match=r"hold out 1 of the 0 .* a number from 0 to 0"):
+        hold_out(split, 1, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("spec", "who", "name"),
+    [
+        ("none", "1/2", "none+tags-1/2-s3"),
+        ("none", "2/class", "none+tags-2-per-class-s3"),
+        ("1/class", "2/class", "1-per-class-s3+tags-2-per-class-s3"),
+        ("all", "1/4", "all+tags-1/4-s3"),
+        (" 1/4 ", " all ", "1/4-s3+tags"),
+    ],
+)
+def test_some_have_tags(spec: str, who: str, name: str) -> None:
+    data = long_tailed(0)
+    split = make_split(data, spec, 3, tags=tagged(data), tagged=who)
+    assert split.name == name
+    masks = () if spec == "none" else make_split(data, spec, 3, tags=tagged(data)).labelled
+    assert split.labelled == masks
+    # In the same words, both choose the same images.
+    named = make_split(data, who, 3, tags=tagged(data)).labelled
+    assert set(split.weak) == {*masks, *named}
+    assert set(split.unlabelled) == {*data.ids} - {*split.weak}
+
+
+def test_count_per_class_goes_by_tags_and_opens_what_it_labels() -> None:
+    for seed in range(6):
+        data = long_tailed(seed)
+        # Tags count what a mask leaves out, such as an object in a void region.
+        tags = tagged(data, i0=[1, 7], i1=[7], i2=[])
+        chosen = []
+        for count in range(1, 11):
+            data.opened.clear()
+            split = make_split(data, f"{count}/class", seed, tags=tags)
+            assert sorted(data.opened) == list(split.labelled)
+            chosen.append(set(split.labelled))
+            for label, images in enumerate(tags.class_counts.values(), start=1):
+                having = {key for key in split.labelled if label in tags.of[key]}
+                assert len(having) >= min(count, images)
+            assert split.presence == {key: frozenset(data._labels[key]) for key in split.labelled}
+        assert all(small <= large for small, large in pairwise(chosen))
+
+
+def test_background_and_images_without_tags_are_not_chosen_by_class() -> None:
+    data = Memory({"a": [0], "b": [0, 1], "c": [0], "d": [0, 1]})
+    assert make_split(data, "9/class", 0, tags=tagged(data)).labelled == ("b", "d")
+    with pytest.raises(RecipeError, match="labels no image at all"):
+        make_split(data, "9/class", 0, tags=tagged(data, b=[], d=[]))
+
+
+def test_held_out_images_leave_the_weak_ones_too() -> None:
+    data = numbered(40)
+    split = make_split(data, "1/2", seed=0, tags=tagged(data), tagged="3/4")
+    rest, held = hold_out(split, 5, seed=1)
+    assert len(held) == 5
+    assert set(rest.weak) == set(split.weak) - set(held)
+    assert not set(held) & set(rest.labels)
+    assert rest.unlabelled == split.unlabelled
+    assert rest.tags is split.tags
+
+
+@pytest.mark.parametrize(
+    ("spec", "who"), [("1/4", "all"), ("1/4", "1/2"), ("1/4", "1/4"), ("none", "1/2")]
+)
+def test_a_written_split_with_tags_reads_back_the_same(tmp_path: Path, spec: str, who: str) -> None:
+    data = Memory({f"with space {number}": [number % 4] for number in range(12)})
+    tags = tagged(data)
+    split = make_split(data, spec, 7, tags=tags, tagged=who)
+    write_split(tmp_path / "split.txt", split)
+    again = make_split(data, f"file:{tmp_path / 'split.txt'}", 0, tags=tags)
+    assert again.name == "file:split.txt+tags"
+    assert (again.sha256, again.labels, again.weak) == (split.sha256, split.labels, split.weak)
+    assert again.class_counts == split.class_counts
+    assert f"# tags: xml, sha256 {tags.sha256}\n" in (tmp_path / "split.txt").read_text()
+    with pytest.raises(RecipeError, match="states who has tags, and tagged = '1/8' does so too"):
+        make_split(data, f"file:{tmp_path / 'split.txt'}", 0, tags=tags, tagged="1/8")
+
+
+def test_lists_say_who_has_tags(tmp_path: Path) -> None:
+    data = numbered(4)
+    one, two, three, four = data.ids
+    tags = tagged(data)
+    path = tmp_path / "list.txt"
+    path.write_text(f"{one} mask\n{two} tags\n{three} none\n")
+    split = make_split(data, f"file:{path}", 0, tags=tags)
+    assert (split.labelled, split.weak, split.unlabelled) == ((one,), (one, two), (three,))
+    with pytest.raises(DataError, match=rf"list\.txt' states that '{two}' has tags.* data\.tags ="):
+        make_split(data, f"file:{path}", 0)
+    # As `tagged`, it says who has tags, and no more.
+    split = make_split(data, "none", 0, tags=tags, tagged=f"file:{path}")
+    assert (split.name, split.weak) == ("none+tags-file:list.txt", (one, two))
+    path.write_text(f"{four}\n")
+    split = make_split(data, f"file:{path}", 0, tags=tags, tagged="1/2")
+    assert split.labelled == (four,)
+    assert {four, *make_split(data, "1/2", 0).labelled} == set(split.weak)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"spec": "none"}, "split 'none' labels no image at all: name the tags"),
+        ({"spec": "1/8", "tagged": "1/2"}, "tagged = '1/2' says who has tags, but there are none"),
+        ({"spec": "1/8", "tags": True, "tagged": "none"}, "tagged = 'none' leaves all tags out"),
+        ({"spec": "1/8", "tags": True, "tagged": "9/8"}, "'9/8' is no share above 0 and up to 1"),
+        ({"spec": "1/8", "tags": True, "tagged": "0/class"}, "labels no image at all"),
+    ],
+)
+def test_tags_that_make_no_sense(options: dict[str, object], words: str) -> None:
+    data = numbered(8)
+    tags = tagged(data) if options.pop("tags", False) else None
+    with pytest.raises(RecipeError, match=words) as error:
+        make_split(data, seed=0, tags=tags, **options)  # type: ignore[arg-type]
+    assert "\n" not in str(error.value)

@@ -9,6 +9,7 @@ import pickle
 import signal
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -18,10 +19,15 @@ from torch import Tensor
 
 from semisup.data import streams
 from semisup.data.base import SegmentationData
-from semisup.data.streams import RawBatch, Stream, to_device
+from semisup.data.combinations import CombinationView
+from semisup.data.samples import RawBatch
+from semisup.data.scenes import Scenes
+from semisup.data.splits import make_split
+from semisup.data.streams import Stream, to_device
+from semisup.data.tags import Tags, read_tags
 from semisup.data.transforms import IMAGENET_MEAN, IMAGENET_STD, WeakView, apply_strong, normalise
 from semisup.errors import DataError, RecipeError, RunError, SemisupError
-from semisup.types import IGNORE, Labelled, Unlabelled
+from semisup.types import IGNORE, Batch, Labelled, Unlabelled, Weak
 
 # Python 3.12 and later warn when a process with threads forks, as torch's loader does.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
@@ -90,11 +96,19 @@ def seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+def tags_of(data: SegmentationData) -> Tags:
+    """Image number n has the tags n and n + 1, but for a few that have none."""
+    rows = {key: frozenset({n, n + 1} if n % 4 else ()) for n, key in enumerate(data.ids)}
+    return Tags(data.classes, rows, "xml")
+
+
 def stream(data: SegmentationData | None = None, **options: object) -> Stream:
     data = data or Memory()
     settings: dict[str, object] = {
         "ids": data.ids, "name": "labelled", "seed": 0, "batch_size": 4, "view": VIEW,
     }  # fmt: skip
+    if options.get("name") == "weak":
+        settings["tags"] = tags_of(data)
     return Stream(data, **{**settings, **options})  # type: ignore[arg-type]
 
 
@@ -104,8 +118,9 @@ def take(count: int, source: Stream) -> list[RawBatch]:
 
 
 def parts(batch: RawBatch) -> Iterator[Tensor]:
-    for part in (batch.images, batch.masks, batch.valid, batch.strong):
-        if part is not None:
+    for name in RawBatch.__slots__:
+        part = getattr(batch, name)
+        if isinstance(part, Tensor):
             yield part
 
 
@@ -363,9 +378,20 @@ def test_pages_are_locked_if_asked_for_not_if_there_is_a_gpu(
     assert asked == [pin]
 
 
-@pytest.mark.parametrize("name", ["labelled", "unlabelled"])
-def test_all_of_a_batch_is_pinned(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    raw = take(1, stream(name=name, strong=name == "unlabelled"))[0]
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"name": "unlabelled", "strong": True},
+        {"name": "weak"},
+        {"view": CombinationView((6, 5))},
+    ],
+    ids=["labelled", "unlabelled", "weak", "combinations"],
+)
+def test_all_of_a_batch_is_pinned(
+    options: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = take(1, stream(**options))[0]
     monkeypatch.setattr(Tensor, "pin_memory", Tensor.clone)  # needs CUDA otherwise
     pinned = raw.pin_memory()
     assert same([pinned], [raw])
@@ -471,6 +497,123 @@ def test_padding_does_not_darken_the_border_of_a_blurred_picture() -> None:
     assert isinstance(batch, Unlabelled)
     assert batch.strong is not None
     assert batch.strong.abs().max() < 0.02  # half a grey level is 0.009
+
+
+# Tags
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_weak_stream_has_tags_and_opens_no_mask(workers: int) -> None:
+    data = NoMasks()
+    for batch in take(5, stream(data, name="weak", workers=workers)):
+        assert batch.masks is None
+        assert batch.selection is None
+        assert batch.tags is not None
+        assert (batch.tags.dtype, batch.tags.shape) == (torch.bool, (4, 255))
+        for key, row in zip(batch.ids, batch.tags, strict=True):
+            assert set(row.nonzero()[:, 0].tolist()) == {0, *tags_of(data).of[key]}
+
+
+def test_the_weak_stream_goes_on_anywhere_with_any_number_of_workers() -> None:
+    whole = take(8, stream(name="weak"))
+    assert same(take(5, stream(name="weak", start=3, workers=2)), whole[3:])
+    shares = [take(8, stream(name="weak", rank=rank, world=2)) for rank in range(2)]
+    for batch, one, two in zip(whole, *shares, strict=True):
+        assert batch.ids == one.ids + two.ids
+    other = take(8, stream(name="unlabelled"))
+    assert [batch.ids for batch in whole] != [batch.ids for batch in other]
+
+
+def test_tags_belong_to_the_weak_stream_and_to_no_other() -> None:
+    for options in ({"name": "weak", "tags": None}, {"tags": tags_of(Memory())}):
+        with pytest.raises(AssertionError, match="the weak stream, and no other, needs tags"):
+            stream(**options)
+
+
+def test_a_weak_batch_on_the_device() -> None:
+    raw = take(1, stream(name="weak", view=SMALL))[0]
+    batch = to_device(raw, CPU, memory_format=torch.channels_last)
+    assert isinstance(batch, Weak)
+    assert raw.tags is not None
+    assert torch.equal(batch.tags, raw.tags)
+    assert torch.equal(batch.valid, raw.valid)
+    assert batch.ids == raw.ids
+    unlabelled = to_device(replace(raw, tags=None), CPU)
+    assert torch.equal(batch.image, unlabelled.image)
+    assert batch.image.is_contiguous(memory_format=torch.channels_last)
+    assert Batch(weak=batch).weak is batch
+    with pytest.raises(AssertionError, match="did not ask for the weak stream"):
+        Batch().weak  # noqa: B018
+
+
+def test_no_file_of_a_mask_is_opened_but_of_the_labelled_images(tmp_path: Path) -> None:
+    data = Scenes(tmp_path, train=24, val=1, test=1, size=(48, 64))
+    split = make_split(data, "1/class", 0, tags=read_tags(data, "xml"))
+    for index, key in enumerate(data.ids):
+        if key not in split.labelled:
+            data.mask_path(index).unlink()
+    tags = read_tags(data, "xml")
+    again = make_split(data, "1/class", 0, tags=tags, tagged="5/class")
+    assert again.labelled == split.labelled
+    options = {"view": WeakView((32, 32), flip=True), "batch_size": 8}
+    weak = stream(data, ids=split.weak, name="weak", tags=tags, workers=2, **options)
+    assert len({key for batch in take(3, weak) for key in batch.ids}) == 24
+    labelled = stream(data, ids=split.labelled, **options)
+    assert all(batch.masks is not None for batch in take(3, labelled))
+
+
+# Combinations
+
+
+COMBINED = {"view": CombinationView((12, 10)), "ids": ("img02", "img05", "img07")}
+
+
+class Blocks(Memory):
+    """Masks of a few classes: image n has n % 4 of them, in blocks."""
+
+    def mask(self, index: int) -> Tensor:
+        height, width = self.image(index).shape[-2:]
+        mask = torch.zeros(height, width, dtype=torch.uint8)
+        for label in range(1, index % 4 + 1):
+            mask[3 * label - 3 : 3 * label, : width // 2] = label
+        return mask
+
+
+def test_combinations_are_the_same_anywhere_with_any_number_of_workers() -> None:
+    whole = take(8, stream(Blocks(), **COMBINED))
+    assert same(take(5, stream(Blocks(), start=3, workers=2, **COMBINED)), whole[3:])
+    assert not same(take(8, stream(Blocks(), seed=1, **COMBINED)), whole)
+
+
+def test_every_combination_comes_once_in_a_round_of_epochs() -> None:
+    found: dict[str, list[tuple[int, ...]]] = {key: [] for key in Blocks().ids}
+    for batch in take(2 * 7, stream(Blocks(), view=COMBINED["view"], batch_size=11)):
+        assert batch.masks is not None
+        assert batch.selection is not None
+        assert batch.selection.shape == (11, 255)
+        assert not batch.selection[:, 0].any()
+        for key, row, mask in zip(batch.ids, batch.selection, batch.masks, strict=True):
+            chosen = row.nonzero()[:, 0].tolist()
+            assert set(chosen) <= set(mask.unique().tolist())
+            found[key].append(tuple(chosen))
+    for index, chosen in enumerate(found.values()):
+        count = max(1, 2 ** (index % 4) - 1)
+        assert len(set(chosen[:count])) == count
+        assert chosen[:count] == chosen[count : 2 * count]
+    # Images begin at different subsets.
+    assert len({found[f"img{number:02d}"][0] for number in (3, 7)} | {found["img03"][1]}) > 1
+
+
+def test_a_selection_on_the_device() -> None:
+    raw = take(1, stream(Blocks(), **COMBINED))[0]
+    batch = to_device(raw, CPU)
+    assert isinstance(batch, Labelled)
+    assert raw.selection is not None
+    assert batch.selection is not None
+    assert torch.equal(batch.selection, raw.selection)
+    plain = to_device(take(1, stream())[0], CPU)
+    assert isinstance(plain, Labelled)
+    assert plain.selection is None
 
 
 @pytest.mark.gpu
