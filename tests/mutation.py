@@ -506,6 +506,38 @@ MUTANTS = [
         "augmentation that makes one crop of each image, for good",
         ("tests/data/test_streams.py::test_the_same_image_looks_different_in_the_next_epoch",),
     ),
+    Mutant(
+        "nobody-tags-background",
+        "data/samples.py",
+        "self._row(torch.tensor([0, *self._tags.of[key]]))",
+        "self._row(torch.tensor([*self._tags.of[key]], dtype=torch.int64))",
+        "a classifier of all classes learns that background is nowhere",
+        ("tests/data/test_streams.py",),
+    ),
+    Mutant(
+        "count-per-class-reads-all-masks",
+        "data/choices.py",
+        "presence = read_presence(data, data.ids) if tags is None else tags.of",
+        "presence = read_presence(data, data.ids)",
+        "masks that are said to be unknown choose which are known",
+        ("tests/data/test_splits.py",),
+    ),
+    Mutant(
+        "same-combination-every-epoch",
+        "data/samples.py",
+        '_digest(f"{self._seed}/turn/{key}") + epoch',
+        '_digest(f"{self._seed}/turn/{key}")',
+        "of an image with three classes one of seven combinations is ever learnt",
+        ("tests/data/test_streams.py",),
+    ),
+    Mutant(
+        "windows-without-their-classes",
+        "data/combinations.py",
+        "(inside >= self.held * total[:, None]).all(0)",
+        "(inside >= self.held * total[:, None]).any(0)",
+        "the bridge is told of classes that are not in the crop",
+        ("tests/data/test_combinations.py",),
+    ),
     # Recipes
     Mutant(
         "digest-forgets-the-split",
