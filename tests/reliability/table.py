@@ -12,7 +12,8 @@ END = "<!-- end of the table -->"
 VARYING = (
     # Words of other libraries, which change with their version.
     (
-        r"(cannot be (?:decoded|read)|is damaged|does not fit '\w+'|\.mat file|optimisers) \(.*\)",
+        r"(cannot be (?:decoded|read)|is damaged|is no tag file|does not fit '\w+'|\.mat file"
+        r"|optimisers) \(.*\)",
         r"\1 (...)",
     ),
     (r"^No such option.*", "No such option ..."),

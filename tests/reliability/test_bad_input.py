@@ -15,6 +15,7 @@ import cases_masks
 import cases_predict
 import cases_recipes
 import cases_runs
+import cases_tags
 import cases_training
 import cases_weights
 import numpy as np
@@ -32,6 +33,7 @@ MODULES = {
     "images": cases_images,
     "masks": cases_masks,
     "lists and folders": cases_lists,
+    "tags": cases_tags,
     "recipes": cases_recipes,
     "weights": cases_weights,
     "training": cases_training,
