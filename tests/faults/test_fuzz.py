@@ -29,7 +29,8 @@ INPUTS = 60
 
 READERS = (
     *("recipe.file", "recipe.parent", "recipe.set", "list.voc", "list.split", "list.folder"),
-    *("list.classes", "list.camvid", "list.boxes", "png", "jpeg", "mask.png", "mask.sbd"),
+    *("list.classes", "list.camvid", "list.boxes", "tags.text", "tags.array"),
+    *("png", "jpeg", "mask.png", "mask.sbd"),
     *("checkpoint.made", "checkpoint.damaged", "weights.pth", "weights.safetensors"),
     *("weights.vgg", "result.result", "result.facts", "result.scalars", "result.predictions"),
 )

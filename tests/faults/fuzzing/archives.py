@@ -200,6 +200,14 @@ def change_pickle(chance: Random, content: bytes) -> bytes:
     return b"".join(codes)
 
 
+def change_npy(chance: Random, content: bytes) -> bytes:
+    """Change the pickle behind the head of a .npy file, now and then the head."""
+    begin = content.find(b"\n") + 1
+    if chance.random() < 0.1:
+        return any_change(chance, content[:begin]) + content[begin:]
+    return content[:begin] + change_pickle(chance, content[begin:])
+
+
 def opcodes(content: bytes) -> list[bytes]:
     """The opcodes of the first pickle in `content` with their arguments; the rest is one more."""
     places: list[int] = []

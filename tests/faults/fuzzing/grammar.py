@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from fuzzing.archives import saved
-from fuzzing.trees import BASE, IDS, change_seeds
+from fuzzing.trees import BASE, IDS, change_seeds, npy
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
@@ -80,6 +80,7 @@ list_line = st.one_of(
     st.sampled_from(IDS),
     st.lists(st.one_of(text, st.sampled_from((*IDS, "..", "/", "mask"))), max_size=5).map("/".join),
     st.lists(st.one_of(text, st.sampled_from((*IDS, "mask"))), max_size=5).map(" ".join),
+    st.lists(st.one_of(text, st.sampled_from((*IDS, "background"))), max_size=4).map("\t".join),
 )
 lines = st.tuples(
     st.lists(list_line, max_size=6), st.sampled_from(("\n", "\r\n", "\r", "\n\n", "\u2028"))
@@ -126,6 +127,10 @@ GRAMMARS: Mapping[str, st.SearchStrategy[bytes]] = {
     "list.folder": lines,
     "list.classes": lines,
     "list.camvid": lines,
+    "tags.text": lines,
+    "tags.array": plain_value.flatmap(
+        lambda value: st.sampled_from((0, 2, 4)).map(lambda p: npy(value, p))
+    ),
     "checkpoint.made": checkpoint,
     "weights.pth": checkpoint,
     "result.result": result,

@@ -19,6 +19,7 @@ from semisup.data.camvid import CamVid
 from semisup.data.folder import Folder
 from semisup.data.images import read_labels, read_rgb
 from semisup.data.splits import make_split
+from semisup.data.tags import read_tags, write_tags
 from semisup.data.voc import Voc
 from semisup.data.voc_files import read_boxes, read_sbd_mask
 from semisup.engine.checkpoint import Checkpoints, load_state, save_state
@@ -108,6 +109,15 @@ def _read_split(folder: Path, path: Path) -> None:
     assert set(split.labels) <= {*trees.IDS, trees.SPACED}
     assert split.labelled
     assert len(split.sha256) == 64
+
+
+def _read_tags(folder: Path, path: Path) -> None:
+    data = Folder(folder, "all")
+    tags = read_tags(data, f"file:{path}")
+    assert list(tags.of) == sorted(data.ids)
+    assert all(labels <= {1} for labels in tags.of.values())
+    write_tags(folder / "again.txt", tags)
+    assert read_tags(data, f"file:{folder / 'again.txt'}").sha256 == tags.sha256
 
 
 def _read_folder(folder: Path, path: Path) -> None:
@@ -287,6 +297,15 @@ READERS: tuple[Reader, ...] = (
     Reader("list.classes", "classes.txt", trees.class_seeds, TEXT, _read_folder, trees.make_folder),
     Reader("list.camvid", "train.txt", trees.camvid_seeds, TEXT, _read_camvid, trees.make_camvid),
     Reader("list.boxes", "boxes.xml", trees.box_seeds, TEXT, _read_boxes),
+    Reader("tags.text", "tags.txt", trees.tag_seeds, TEXT, _read_tags, trees.make_folder),
+    Reader(
+        "tags.array",
+        "cls_labels.npy",
+        trees.tag_array_seeds,
+        (any_change, *(archives.change_npy,) * 3),
+        _read_tags,
+        trees.make_folder,
+    ),
     Reader("png", "a.png", images.png_seeds, PICTURE, _read_rgb, rare=images.large_png),
     Reader(
         "jpeg",

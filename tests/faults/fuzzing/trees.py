@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +95,29 @@ def camvid_seeds() -> list[bytes]:
         f"/SegNet/CamVid/train/{n}.png /SegNet/CamVid/trainannot/{n}.png" for n in ("a1", "a2")
     ]
     return ["\n".join(lines).encode(), b"train/a1.png trainannot/a1.png\n"]
+
+
+def tag_seeds() -> list[bytes]:
+    """Texts of tags, with a head and without, with more images than there are."""
+    head = "# classes: background\ttall building\n# sha256: 0\n"
+    lines = "".join(f"{name}\ttall building\n" for name in (*IDS[:2], SPACED))
+    rest = f"{IDS[2]}\n{IDS[3]}\tbackground\n"
+    return [(head + lines + rest).encode(), f"\ufeff{lines}{rest}other\tx\r\n".encode()]
+
+
+def tag_array_seeds() -> list[bytes]:
+    """What `numpy.save` wrote and writes of a dict, with names and with numbers as keys."""
+    named = {name: np.ones(1, np.float32) for name in (*IDS, SPACED)}
+    numbers = {np.int32(name.replace("_", "")): named[name] for name in IDS[:2]}
+    return [npy(rows, n) for n in (0, 2, 4) for rows in (named, {**named, **numbers})]
+
+
+def npy(value: object, protocol: int) -> bytes:
+    """An array without axes that holds `value`, as a .npy file."""
+    file = io.BytesIO()
+    header = {"descr": "|O", "fortran_order": False, "shape": ()}
+    np.lib.format.write_array_header_1_0(file, header)
+    return file.getvalue() + pickle.dumps(np.array(value, dtype=object), protocol)
 
 
 def box_seeds() -> list[bytes]:
