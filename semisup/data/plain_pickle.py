@@ -184,7 +184,7 @@ class _Machine:
 
     def name(self, text: Any) -> None:
         if text not in _NAMES:
-            raise RefusedError(f"the name '{text[:60].replace(' ', '.')}'")
+            raise RefusedError(f"the name {text[:60].replace(' ', '.')!r}")
         self._stack.append(_Name(_NAMES[text]))
 
     def stack_name(self, _: object) -> None:

@@ -277,6 +277,41 @@ def test_data_split_counts_and_writes(place: Path, tmp_path: Path) -> None:
     assert facts["sha256"] not in other
 
 
+SMALL = [f"--option={option}" for option in ("train=9", "val=1", "test=1", "size=[48, 48]")]
+
+
+def test_data_tags_are_derived_once_and_stored(tmp_path: Path) -> None:
+    where = [*SMALL, "--data-root", tmp_path]
+    boxes, masks = tmp_path / "boxes.txt", tmp_path / "masks.txt"
+    output = succeed("data", "tags", "scenes", "--from", "xml", "--to", boxes, *where)
+    facts = dict(line.split(maxsplit=1) for line in output.splitlines()[:2])
+    assert facts["images"] == "9"
+    assert output.endswith(f"written to {boxes}\n")
+    counts = dict(line.split() for line in output.splitlines() if line.startswith("  "))
+    assert len(counts) == 8
+    tags = [line.split("\t")[1:] for line in boxes.read_text().splitlines()[2:]]
+    assert all(int(count) == sum(name in row for row in tags) for name, count in counts.items())
+    for source in ("masks", f"file:{boxes}"):
+        succeed("data", "tags", "scenes", "--from", source, "--to", masks, *where)
+        assert masks.read_text() == boxes.read_text()
+
+
+def test_data_split_says_who_has_tags(tmp_path: Path) -> None:
+    where = [*SMALL, "--data-root", tmp_path]
+    path = tmp_path / "split.txt"
+    output = succeed(
+        *("data", "split", "scenes", "1/9", "--tags", "xml", "--tagged", "1/3"),
+        *("--to", path, *where),
+    )
+    assert "split      1/9-s0+tags-1/3-s0\n" in output
+    assert "labelled   1\nunlabelled 6\ntagged     3 (with the labelled ones)\n" in output
+    again = succeed("data", "split", "scenes", f"file:{path}", "--tags", "xml", *where)
+    assert output.splitlines()[1:5] == again.splitlines()[1:5]
+    plain = succeed("data", "split", "scenes", "1/9", *where)
+    assert "tagged" not in plain
+    assert "--tags xml" in fail("data", "split", "scenes", f"file:{path}", *where)
+
+
 def test_data_show_writes_a_sheet(place: Path, tmp_path: Path) -> None:
     path = tmp_path / "sheet.png"
     output = succeed(
@@ -478,12 +513,13 @@ def test_predict_passes_the_competition_on(
     assert given == [("val", "comp6"), ("val", "comp5")]
 
 
-@pytest.mark.parametrize("command", ["verify", "make", "split", "show"])
+@pytest.mark.parametrize("command", ["verify", "make", "split", "show", "tags"])
 def test_a_wrong_option_of_a_data_set_is_named_as_it_was_given(
     command: str, tmp_path: Path
 ) -> None:
     end = ["--data-root", tmp_path, "--option"]
-    start = ["data", command, "scenes", *(["1/8"] if command == "split" else [])]
+    more = {"split": ["1/8"], "tags": ["--from", "xml", "--to", tmp_path / "tags.txt"]}
+    start = ["data", command, "scenes", *more.get(command, [])]
     assert "there is no key '--option sise'. Did you mean 'size'?" in fail(*start, *end, "sise=1")
     assert "'--option seed' = 'x' (str)" in fail(*start, *end, "seed=x")
     assert "--option seed: is not of the form key=value" in fail(*start, *end, "seed")
