@@ -38,8 +38,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from semisup.catalog import create_method, create_model
+from semisup.data.samples import RawBatch
 from semisup.data.scenes import Scenes
-from semisup.data.streams import RawBatch, Stream, to_device
+from semisup.data.streams import Stream, to_device
 from semisup.data.transforms import IMAGENET_MEAN, IMAGENET_STD, WeakView
 from semisup.engine.checkpoint import Checkpoints
 from semisup.engine.loop import Training, train

@@ -112,6 +112,7 @@ def make_split(
     """
     if not data.ids:
         raise DataError(f"{data.root}: subset '{data.subset}' has no images; choose another one")
+    assert tags is None or tags.of.keys() >= set(data.ids), "tags of another subset"
     spec, tagged = spec.strip(), tagged.strip()
     if tags is None and tagged != "all":
         raise RecipeError(f"tagged = '{tagged}' says who has tags, but there are none: {_TAGS}")

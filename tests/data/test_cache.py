@@ -20,7 +20,8 @@ from torch import Tensor
 
 from semisup.data import cache
 from semisup.data.cache import CachedData
-from semisup.data.streams import RawBatch, Stream
+from semisup.data.samples import RawBatch
+from semisup.data.streams import Stream
 from semisup.data.transforms import WeakView
 from semisup.data.voc import Voc
 from semisup.errors import DataError, RecipeError

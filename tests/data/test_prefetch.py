@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from semisup.data.prefetch import OneAhead, Prefetch
-from semisup.data.streams import RawBatch, to_device
+from semisup.data.samples import RawBatch
+from semisup.data.streams import to_device
 from semisup.errors import DataError
 from semisup.types import Labelled, Unlabelled
 

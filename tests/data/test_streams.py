@@ -629,3 +629,15 @@ def test_the_device_gives_what_the_cpu_gives() -> None:
     assert here.strong is not None
     assert torch.allclose(there.image.cpu(), here.image, atol=1e-5)
     assert torch.allclose(there.strong.cpu(), here.strong, atol=1e-3)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("options", [{"name": "weak"}, COMBINED], ids=["weak", "combinations"])
+def test_tags_and_selections_reach_the_device(options: dict[str, object]) -> None:
+    raw = take(1, stream(Blocks(), workers=1, pin=True, **options))[0]
+    assert all(part.is_pinned() for part in parts(raw))
+    there, here = to_device(raw, torch.device("cuda")), to_device(raw, CPU)
+    for name in type(here).__slots__:
+        one, other = getattr(there, name), getattr(here, name)
+        if isinstance(one, Tensor):
+            assert torch.allclose(one.cpu(), other, atol=1e-5)
