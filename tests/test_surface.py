@@ -123,8 +123,16 @@ def test_a_misspelt_command_is_suggested() -> None:
 @pytest.mark.parametrize(
     ("table", "names"),
     [
-        (MODELS, {"fcn32s", "fcn16s", "fcn8s", "fcn8s_at_once", "unet", "deeplab_v3plus"}),
-        (METHODS, {"supervised", "adversarial"}),
+        (
+            MODELS,
+            {"fcn32s", "fcn16s", "fcn8s", "fcn8s_at_once", "unet", "deeplab_v3plus"}
+            | {"deconvnet", "decouplednet"},
+        ),
+        (
+            METHODS,
+            {"supervised", "adversarial"}
+            | {"decouplednet", "decouplednet_classifier", "decouplednet_joint"},
+        ),
         (DATASETS, {"scenes", "voc", "camvid", "folder"}),
     ],
     ids=["models", "methods", "datasets"],
@@ -148,8 +156,10 @@ def test_models_from_the_top_level_package(name: str) -> None:
 @pytest.mark.parametrize("name", METHODS)
 def test_methods_from_the_top_level_package(name: str) -> None:
     with torch.device("meta"):
+        own = name in MODELS["decouplednet"].trained_by
+        network, width = ("decouplednet", 64) if own else ("unet", 4)
         method = semisup.create_method(
-            name, lambda: semisup.create_model("unet", num_classes=5, width=4), 5
+            name, lambda: semisup.create_model(network, num_classes=5, width=width), 5
         )
     assert type(method) is METHODS[name]
     assert method.predictor() is not None

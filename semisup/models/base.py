@@ -50,6 +50,9 @@ class Backbone(nn.Module, ABC):
     channels: tuple[int, ...]
     """C of the maps of `stages`, finest first."""
 
+    deepest_stride: int = 32
+    """Pixels of the image to one of the deepest map."""
+
     @abstractmethod
     def stages(self, image: Tensor) -> list[PooledStage]:
         """The maps of `image` (BCHW), finest first."""

@@ -25,9 +25,6 @@ from semisup.models.resnet import ResNet50Features
 from semisup.models.vgg import VGG16Features, adapt_vgg16
 from semisup.models.weights import rename_prefix
 
-DEEPEST_STRIDE = 32
-"""Pixels of the image to one of the deepest map, in each backbone."""
-
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
@@ -105,7 +102,7 @@ class ClassificationNetwork(nn.Module):
         self.head = nn.Sequential(OrderedDict([*layers, ("score", score)]))
         initialise(self.head)
         nn.init.normal_(score.weight, std=0.01)
-        self.smallest = DEEPEST_STRIDE * (kernel if width else 1)
+        self.smallest = self.backbone.deepest_stride * (kernel if width else 1)
 
     def forward(self, image: Tensor) -> Tensor:
         """BL logits of `image` (BCHW): does it hold the label?"""

@@ -25,9 +25,8 @@ from semisup.models.vgg import VGG16Features, adapt_vgg16
 
 Upsampling = Literal["switches", "bilinear", "skip"]
 
-FC_KERNEL = 7
 STRIDE = 32
-SMALLEST = STRIDE * FC_KERNEL
+"""Pixels of the image to one of the deepest map."""
 
 
 class DeconvNet(Segmenter):
@@ -37,19 +36,24 @@ class DeconvNet(Segmenter):
         num_classes: K.
         in_channels: C of the input image.
         width: channels of fc6 and fc7; less makes it fit for tests and small machines.
+        kernel: side of fc6; images are padded to 32 times that at least.
     """
 
     stride: ClassVar[int] = 1
 
-    def __init__(self, num_classes: int, *, in_channels: int = 3, width: int = 4096) -> None:
+    def __init__(
+        self, num_classes: int, *, in_channels: int = 3, width: int = 4096, kernel: int = 7
+    ) -> None:
         super().__init__(num_classes, in_channels=in_channels)
-        if width < 1:
-            raise ValueError(f"width must be at least 1, not {width}")
+        for name, value in (("width", width), ("kernel", kernel)):
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, not {value}")
+        self.smallest = STRIDE * kernel
         self.backbone = VGG16Features(in_channels=in_channels, batch_norm=True)
         channels = self.backbone.channels
-        self.fc6 = conv_norm_relu(channels[-1], width, FC_KERNEL, padding=0, bias=True)
+        self.fc6 = conv_norm_relu(channels[-1], width, kernel, padding=0, bias=True)
         self.fc7 = conv_norm_relu(width, width, 1, bias=True)
-        self.decoder = DeconvDecoder(width, channels, FC_KERNEL)
+        self.decoder = DeconvDecoder(width, channels, kernel)
         self.score = nn.Conv2d(self.decoder.out_channels, num_classes, 1)
         nn.init.normal_(self.score.weight, std=0.01)
 
@@ -58,7 +62,7 @@ class DeconvNet(Segmenter):
 
         The image is padded at its right and bottom to sides that the five poolings divide.
         """
-        stages = self.backbone.stages(F.pad(image, _padding(image)))
+        stages = self.backbone.stages(F.pad(image, _padding(image, self.smallest)))
         switches = [stage.indices for stage in stages if stage.indices is not None]
         return [*(stage.pooled for stage in stages), *switches]
 
@@ -186,9 +190,9 @@ def _of(maps: Tensor, rows: Tensor | None) -> Tensor:
     return maps if rows is None else maps[rows]
 
 
-def _padding(image: Tensor) -> tuple[int, int, int, int]:
+def _padding(image: Tensor, smallest: int) -> tuple[int, int, int, int]:
     """Left, right, top and bottom, to a multiple of the deepest stride that fc6 fits into."""
-    height, width = (max(SMALLEST, STRIDE * -(-side // STRIDE)) for side in image.shape[-2:])
+    height, width = (max(smallest, STRIDE * -(-side // STRIDE)) for side in image.shape[-2:])
     return (0, width - image.shape[-1], 0, height - image.shape[-2])
 
 

@@ -46,6 +46,7 @@ class MobileNetV2Features(Backbone):
         if in_channels != 3:
             self.features[0][0] = nn.Conv2d(in_channels, 32, 3, stride=2, padding=1, bias=False)
             nn.init.kaiming_normal_(self.features[0][0].weight, mode="fan_out")
+        self.deepest_stride = output_stride
         dilation = 1
         for index, block in enumerate(self.features):
             strided = index in STRIDED_BLOCKS[output_stride]

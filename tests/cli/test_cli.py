@@ -376,6 +376,7 @@ def test_schema_is_the_schema_of_a_recipe() -> None:
     schema = json.loads(succeed("schema"))
     assert schema["properties"].keys() == {
         "extends",
+        "init",
         "data",
         "model",
         "method",

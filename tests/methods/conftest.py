@@ -14,8 +14,10 @@ from semisup.catalog import METHODS
 from semisup.engine.settings import OptimSettings
 from semisup.engine.updates import Updates
 from semisup.methods.base import Method
-from semisup.models.base import ParameterGroup, Segmenter
-from semisup.types import IGNORE, Batch, Labelled, Unlabelled
+from semisup.models import classifiers
+from semisup.models.base import Backbone, ParameterGroup, PooledStage, Segmenter
+from semisup.models.decouplednet import DecoupledNet
+from semisup.types import IGNORE, Batch, Labelled, Unlabelled, Weak
 
 CLASSES = 3
 SIDE = 32
@@ -79,6 +81,39 @@ SEGMENTERS: dict[str, Callable[[], Segmenter]] = {
 }
 
 
+class ToyBackbone(Backbone):
+    """Three stages of strides 2, 4 and 8."""
+
+    channels = (8, 8, 8)
+    deepest_stride = 8
+
+    def __init__(self, *, in_channels: int = 3) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            *(nn.Conv2d(c, 8, 3, stride=2, padding=1) for c in (in_channels, 8, 8))
+        )
+
+    def stages(self, image: Tensor) -> list[PooledStage]:
+        found = []
+        for layer in self.body:
+            size, image = image.shape[-2:], nn.functional.leaky_relu(layer(image), 0.1)
+            found.append(PooledStage(image, None, size))
+        return found
+
+
+def toy_decouplednet() -> DecoupledNet:
+    """Its classification network sees the whole of a toy picture at once."""
+    return DecoupledNet(
+        CLASSES, classifier="toy", size=SIDE, kernel=SIDE // 8, width=16, decoder_width=8
+    )
+
+
+@pytest.fixture(autouse=True)
+def _toy_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = classifiers.BACKBONES
+    monkeypatch.setattr(classifiers, "BACKBONES", {**known, "toy": ToyBackbone})
+
+
 @pytest.fixture(autouse=True)
 def _narrow_discriminator(monkeypatch: pytest.MonkeyPatch) -> None:
     # 2.8 million weights teach nothing about a contract that 40,000 do not.
@@ -92,6 +127,12 @@ def _narrow_discriminator(monkeypatch: pytest.MonkeyPatch) -> None:
 def segmenters() -> dict[str, Callable[[], Segmenter]]:
     """Name -> what builds a fresh toy segmenter of three classes."""
     return SEGMENTERS
+
+
+@pytest.fixture
+def own_networks() -> dict[str, Callable[[], Segmenter]]:
+    """Method that trains one network alone -> what builds a toy one."""
+    return dict.fromkeys(DecoupledNet.trained_by, toy_decouplednet)
 
 
 def toy_picture(count: int, seed: int, device: str) -> tuple[Tensor, Tensor]:
@@ -114,14 +155,17 @@ def toy_batch(
     """
     image, mask = toy_picture(2, 2 * seed, device)
     mask[:, :3] = IGNORE
-    free, _ = toy_picture(2, 2 * seed + 1, device)
+    free, hidden = toy_picture(2, 2 * seed + 1, device)
     valid = torch.ones(2, SIDE, SIDE, dtype=torch.bool, device=device)
     valid[1, :, -5:] = False
     free = free.masked_fill(~valid[:, None], 0.0)
     if void:
         mask, valid = torch.full_like(mask, IGNORE), torch.zeros_like(valid)
+    selection = torch.tensor([[False, True, False], [False, True, True]], device=device)
+    tags = torch.stack([(hidden == k).flatten(1).any(1) | (k == 0) for k in range(CLASSES)], 1)
     return Batch(
-        labelled=Labelled(image=image.to(dtype), mask=mask, ids=("a", "b")),
+        labelled=Labelled(image=image.to(dtype), mask=mask, ids=("a", "b"), selection=selection),
+        weak=Weak(image=free.to(dtype), valid=valid, tags=tags, ids=("c", "d")),
         unlabelled=Unlabelled(
             image=free.to(dtype),
             valid=valid,

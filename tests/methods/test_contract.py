@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import io
+import itertools
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,11 +16,16 @@ from torch import Tensor, nn
 from semisup.catalog import METHODS, create_method, options_schema
 from semisup.engine.updates import Updates
 from semisup.methods.base import Method
+from semisup.models.decouplednet import DecoupledNet
 from semisup.types import Batch, Labelled, Progress, Unlabelled
 
 CLASSES = 3
+DROPOUTS = (nn.Dropout, nn.Dropout2d)
 LATE = Progress(90, 100)
 """By then every term of a method acts."""
+
+IN_STAGES = DecoupledNet.trained_by
+"""Methods that teach a part of their network: what the parts come to is tested beside them."""
 
 every_method = pytest.mark.parametrize("name", METHODS)
 every_segmenter = pytest.mark.parametrize("kind", ["plain", "batch_norm_dropout", "auxiliary"])
@@ -46,10 +52,13 @@ WEIGHTS = [(name, key) for name in METHODS for key in weights_of(name)]
 
 
 @pytest.fixture
-def build(segmenters: dict[str, Callable[[], Any]]) -> Build:
+def build(
+    segmenters: dict[str, Callable[[], Any]], own_networks: dict[str, Callable[[], Any]]
+) -> Build:
     def build(name: str, kind: str = "plain", seed: int = 0, **options: Any) -> Method:
         torch.manual_seed(seed)
-        return create_method(name, segmenters[kind], CLASSES, **options).train()
+        network = own_networks.get(name, segmenters[kind])
+        return create_method(name, network, CLASSES, **options).train()
 
     return build
 
@@ -127,8 +136,20 @@ def test_an_update_moves_all_parameters_of_its_player_and_no_others(
     updates.begin(LATE)
     method.step(make_batch(), LATE, watched)
     assert {player for player, _ in watched.moved} == own.keys()
+    idle = cancelled_biases(method)
     for player, moved in watched.moved:
-        assert moved == own[player]
+        assert own[player] - idle <= moved <= own[player]
+
+
+def cancelled_biases(method: Method) -> set[str]:
+    """Biases right before a batch normalisation, which takes them out again: they stand still."""
+    return {
+        f"{name}.{place}.bias"
+        for name, block in method.named_modules()
+        if isinstance(block, nn.Sequential)
+        for place, (layer, following) in enumerate(itertools.pairwise(block))
+        if isinstance(following, nn.BatchNorm2d) and layer.bias is not None
+    }
 
 
 @every_method
@@ -147,7 +168,7 @@ def test_the_streams_it_names_are_those_it_reads(
 ) -> None:
     method = build(name)
     batch = make_batch()
-    streams = {"labelled": batch.labelled, "unlabelled": batch.unlabelled}
+    streams = {name: getattr(batch, name) for name in ("labelled", "unlabelled", "weak")}
     assert method.streams <= streams.keys()
     named = {key: streams[key] for key in method.streams}
     method.step(Batch(**named), LATE, gradients(method))
@@ -238,7 +259,7 @@ def test_without_its_terms_it_is_supervised_training_bit_for_bit(
     assert_same_state(*ends)
 
 
-@every_method
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in IN_STAGES])
 @every_segmenter
 def test_the_predictor_learns(
     name: str, kind: str, build: Build, make_batch: MakeBatch, make_updates: MakeUpdates
@@ -323,6 +344,8 @@ def test_steps_depend_on_the_seed_alone(
         take_steps(method, make_updates(method), make_batch, range(3))
         ends.append(copied(method))
     assert_same_state(ends[0], ends[1])
+    if not any(isinstance(m, DROPOUTS) and m.training for m in method.modules()):
+        return
     with pytest.raises(AssertionError):
         assert_same_state(ends[0], ends[2])  # another seed is another dropout
 

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from semisup.models.base import Segmenter
+from semisup.models.deconvnet import DeconvNet
+from semisup.models.decouplednet import DecoupledNet
 from semisup.models.deeplab_v3plus import DeepLabV3Plus
 from semisup.models.fcn import FCN, FCN8s, FCN8sAtOnce, FCN16s, FCN32s
 from semisup.models.unet import UNet
@@ -23,6 +25,16 @@ MODELS: dict[str, Callable[..., Segmenter]] = {
     "fcn16s": partial(FCN16s, CLASSES, width=8),
     "fcn8s": partial(FCN8s, CLASSES, width=8),
     "fcn8s_at_once": partial(FCN8sAtOnce, CLASSES, width=8),
+    "deconvnet": partial(DeconvNet, CLASSES, width=8, kernel=1),
+    "decouplednet": partial(
+        DecoupledNet,
+        CLASSES,
+        classifier="mobilenet_v2",
+        size=64,
+        kernel=2,
+        width=8,
+        decoder_width=16,
+    ),
     "unet": partial(UNet, CLASSES, width=4),
     "unet_valid": partial(UNet, CLASSES, width=4, padding="valid"),
     "unet_batch_norm": partial(UNet, CLASSES, width=4, batch_norm=True),
@@ -38,6 +50,11 @@ SAME_KEYS = {
 }
 
 every_model = pytest.mark.parametrize("name", MODELS)
+every_model_in_one_piece = pytest.mark.parametrize(
+    "name",
+    # Two networks with a threshold between them: their methods' tests look at their gradients.
+    [name for name in MODELS if name != "decouplednet"],
+)
 
 
 def build(name: str) -> Segmenter:
@@ -47,6 +64,9 @@ def build(name: str) -> Segmenter:
     if isinstance(model, FCN):
         for layer in model.score.values():
             nn.init.normal_(layer.weight, std=0.1)
+    if isinstance(model, DecoupledNet):
+        nn.init.normal_(model.segmentation.score.weight)
+        model.force_classes([1, 3])
     return model
 
 
@@ -74,7 +94,7 @@ def test_other_numbers_of_channels(name: str) -> None:
             assert logits.shape == (2, CLASSES, 33, 47)
 
 
-@every_model
+@every_model_in_one_piece
 def test_gradient_reaches_every_parameter(name: str) -> None:
     model = build(name)
     logits = model(image())
@@ -127,7 +147,7 @@ def test_its_own_state_dict_passes_adapt_weights_unchanged(name: str) -> None:
 
 
 @pytest.mark.parametrize("number", ["num_classes", "in_channels"])
-@pytest.mark.parametrize("model", [FCN8s, UNet, DeepLabV3Plus])
+@pytest.mark.parametrize("model", [DeconvNet, DecoupledNet, FCN8s, UNet, DeepLabV3Plus])
 def test_refuses_no_classes_and_no_channels(model: type[Segmenter], number: str) -> None:
     with pytest.raises(ValueError, match=f"{number} must be at least 1"):
         model(**({"num_classes": 2} | {number: 0}))

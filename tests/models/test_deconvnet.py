@@ -120,6 +120,8 @@ def test_a_finer_image_pads_to_what_fc6_needs() -> None:
     ]
 
 
-def test_refuses_a_width_of_zero() -> None:
+def test_refuses_widths_and_kernels_of_zero() -> None:
     with pytest.raises(ValueError, match="width must be at least 1"):
         DeconvNet(3, width=0)
+    with pytest.raises(ValueError, match="kernel must be at least 1"):
+        DeconvNet(3, kernel=0)
