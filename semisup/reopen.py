@@ -17,6 +17,7 @@ from torch import nn
 from semisup.assemble import Place, build_method, open_reported
 from semisup.data.base import Colour, SegmentationData
 from semisup.engine.evaluate import evaluate, protocol
+from semisup.engine.explain import check_by_class
 from semisup.engine.inference import Inference
 from semisup.engine.result import read_result, write_result
 from semisup.engine.rundir import RunDirectory
@@ -28,7 +29,7 @@ from semisup.engine.runtime import (
     versions,
 )
 from semisup.engine.troubles import explained
-from semisup.errors import CheckpointError, RecipeError, RunError
+from semisup.errors import CheckpointError, RecipeError, RunError, suggest
 from semisup.ops import ranks
 from semisup.recipe import Recipe, load_recipe
 
@@ -42,12 +43,14 @@ class OpenRun:
         recipe: its resolved recipe.
         predictor: the chosen predictor, on the device.
         result: content of its result file.
+        forced: names of the classes that it segments whatever it identifies; empty: none.
     """
 
     folder: Path
     recipe: Recipe
     predictor: nn.Module
     result: dict[str, Any]
+    forced: tuple[str, ...] = ()
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -67,7 +70,22 @@ class OpenRun:
             "seed": self.result["seed"],
             "step": self.result["checkpoint"]["step"],
             "eval": self.recipe.eval.model_dump(mode="json"),
+            **({"forced": list(self.forced)} if self.forced else {}),
         }
+
+    def forcing(self, names: Sequence[str]) -> OpenRun:
+        """The same run, which from now on segments just these classes; none: undone.
+
+        Raises:
+            RecipeError: it does not segment class by class, or a name is none of its classes.
+        """
+        predictor = check_by_class(self.predictor, "--classes")
+        known = self.classes[1:]
+        for name in names:
+            if name not in known:
+                raise RecipeError(f"--classes: no class is called '{name}'.{suggest(name, known)}")
+        predictor.force_classes([self.classes.index(name) for name in names] or None)
+        return replace(self, forced=tuple(sorted(set(names))))
 
     def inference(self, device: torch.device) -> Inference:
         """The predictor under the run's own protocol."""

@@ -15,6 +15,7 @@ from torch import Tensor
 from semisup.console import track
 from semisup.data.base import Colour, SegmentationData
 from semisup.data.images import read_rgb, write_palette_png
+from semisup.engine.explain import draw_explanation
 from semisup.engine.inference import Inference
 from semisup.engine.pictures import overlay
 from semisup.errors import DataError, RunError
@@ -24,12 +25,12 @@ from semisup.metrics.confusion import label_map
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
-def find_images(paths: Sequence[Path], *, with_overlay: bool = False) -> list[Path]:
+def find_images(paths: Sequence[Path], *, endings: Sequence[str] = ()) -> list[Path]:
     """The files named, and the images in the folders named (not below them), sorted.
 
     Args:
         paths: files and folders.
-        with_overlay: whether `<stem>_overlay.png` will be written too.
+        endings: of other files that will be written, such as "_overlay" of `<stem>_overlay.png`.
 
     Raises:
         DataError: a path is not there, a folder holds no image, or one prediction would be written
@@ -49,8 +50,9 @@ def find_images(paths: Sequence[Path], *, with_overlay: bool = False) -> list[Pa
     stems: dict[str, Path] = {}
     for path in found:
         _check_free(path, stems.setdefault(path.stem, path))
-    for path in found if with_overlay else ():
-        _check_free(path, stems.get(path.stem.removesuffix("_overlay"), path))
+    for path in found:
+        for ending in endings:
+            _check_free(path, stems.get(path.stem.removesuffix(ending), path))
     return found
 
 
@@ -100,6 +102,7 @@ def predict_files(
     *,
     with_overlay: bool = False,
     soft: bool = False,
+    explain: bool = False,
 ) -> int:
     """Write `<stem>.png` (label map) for each image; returns how many were written.
 
@@ -114,12 +117,14 @@ def predict_files(
         palette: K colours.
         with_overlay: write `<stem>_overlay.png` too.
         soft: write `<stem>.npz` too: `probabilities` float16 KHW and `classes`.
+        explain: write `<stem>_explain.png` too: what each identified class comes from.
     """
     written = 0
     for path in track(paths, "predicting"):
         target = out / f"{path.stem}.png"
         picture, probabilities = out / f"{path.stem}_overlay.png", out / f"{path.stem}.npz"
-        wanted = [target, *[picture] * with_overlay, *[probabilities] * soft]
+        reasons = out / f"{path.stem}_explain.png"
+        wanted = [target, *[picture] * with_overlay, *[probabilities] * soft, *[reasons] * explain]
         if all(file.is_file() for file in wanted):
             continue
         image = read_rgb(path)
@@ -129,6 +134,8 @@ def predict_files(
             _write_soft(probabilities, logits.softmax(dim=1)[0], classes)
         if with_overlay:
             _write_picture(picture, overlay(image, labels, palette))
+        if explain:
+            draw_explanation(reasons, inference, image, labels, classes, palette)
         write_palette_png(target, labels, palette)  # last: it says that the image is done
         written += 1
     return written

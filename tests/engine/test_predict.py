@@ -187,5 +187,5 @@ def test_an_overlay_is_not_written_over_another_images_labels(tmp_path: Path) ->
     paths = [save_picture(tmp_path / f"{name}.png") for name in ("a", "a_overlay", "b")]
     assert find_images(paths) == paths
     with pytest.raises(DataError, match=r"a_overlay\.png: would be written over .*a\.png"):
-        find_images(paths, with_overlay=True)
-    assert find_images(paths[1:], with_overlay=True) == paths[1:]
+        find_images(paths, endings=["_overlay"])
+    assert find_images(paths[1:], endings=["_overlay"]) == paths[1:]
