@@ -74,7 +74,7 @@ class OpenRun:
         }
 
     def forcing(self, names: Sequence[str]) -> OpenRun:
-        """The same run, which from now on segments just these classes; none: undone.
+        """The same run, which from now on segments just these classes, whatever it identifies.
 
         Raises:
             RecipeError: it does not segment class by class, or a name is none of its classes.
@@ -84,7 +84,7 @@ class OpenRun:
         for name in names:
             if name not in known:
                 raise RecipeError(f"--classes: no class is called '{name}'.{suggest(name, known)}")
-        predictor.force_classes([self.classes.index(name) for name in names] or None)
+        predictor.force_classes([self.classes.index(name) for name in names])
         return replace(self, forced=tuple(sorted(set(names))))
 
     def inference(self, device: torch.device) -> Inference:

@@ -72,7 +72,7 @@ def draw_explanation(
         rows.append([shown, *panels, overlay(image, own, palette)])
         others = ", ".join(classes[other] for other in found if other)
         captions.append(
-            f"all identified classes together ({others}); right of it the background, and all"
+            f"together ({others}); the background; the whole prediction"
             if label == 0
             else f"{classes[label]}: {(own == label).float().mean():.1%} of the pixels"
         )

@@ -140,6 +140,17 @@ def test_a_finished_second_stage_is_opened_without_its_first(
     assert opened.predictor(torch.zeros(1, 3, 48, 64)).shape == (1, 9, 48, 64)
 
 
+def test_classes_are_forced_by_name(done: tuple[Finished, list[str]]) -> None:
+    opened = open_run(done[0].folder, CPU)
+    names = opened.classes
+    forced = opened.forcing([names[3], names[1]])
+    assert forced.identity() != opened.identity()
+    explained = forced.predictor.explain(torch.zeros(1, 3, 48, 64))  # type: ignore[operator]
+    assert list(explained) == [0, 1, 3]
+    with pytest.raises(RecipeError, match=r"--classes: no class is called 'background'"):
+        opened.forcing(["background"])
+
+
 def test_a_first_stage_is_run_where_it_has_not_been(place: Place) -> None:
     recipe = stage_two("train.seed=1")
     assert recipe.first is not None
@@ -196,7 +207,10 @@ def test_an_init_that_cannot_be_used(changes: list[str], line: str) -> None:
     ("changes", "line"),
     [
         (["data.tags="], r"reads image tags, and data\.tags is not set"),
-        (["data.crop=whole", "data.weak_batch=1", "data.labelled_batch=1"], r"cuts crops; set \[height, width\]"),
+        (
+            ["data.crop=whole", "data.weak_batch=1", "data.labelled_batch=1"],
+            r"cuts crops; set \[height, width\]",
+        ),
         (["data.split=none"], "leaves no image with a mask"),
         (["model.name=unet"], "train model.name = 'decouplednet', not a UNet"),
         (["method.name=supervised"], "method 'supervised' cannot train 'decouplednet'"),
