@@ -423,6 +423,22 @@ MUTANTS = [
         ("tests/engine/test_evaluate.py",),
     ),
     Mutant(
+        "crf-takes-probabilities-for-logits",
+        "engine/inference.py",
+        "dense_crf(self._as_logits(scores), pixels, crf)",
+        "dense_crf(scores, pixels, crf)",
+        "with several views the CRF hardly hears what the network said",
+        ("tests/engine/test_evaluate.py",),
+    ),
+    Mutant(
+        "crf-adds-up-its-messages",
+        "ops/crf.py",
+        "        scores = unary\n        for weight",
+        "        for weight",
+        "ten iterations are ten times as sure as the paper's",
+        ("tests/ops/test_crf.py",),
+    ),
+    Mutant(
         "scored-on-the-training-subset",
         "assemble.py",
         "return DATASETS[recipe.data.name].eval_subset",

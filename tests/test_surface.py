@@ -21,10 +21,12 @@ RECIPE = {"--set", "--device", "--out", "--data-root"}
 COMMANDS: dict[str, tuple[list[str], set[str]]] = {
     "": ([], {"--version"}),
     "run": (["RECIPE"], RECIPE | {"--seed", "--weights"}),
-    "evaluate": (["RUN"], RECIPE | {"--subset", "--seed", "--json"}),
+    "evaluate": (["RUN"], RECIPE | {"--subset", "--seed", "--crf", "--json"}),
     "predict": (
         ["RUN", "IMAGES"],
-        RECIPE | {"--to", "--overlay", "--soft", "--submission", "--competition", "--seed"},
+        RECIPE
+        | {"--to", "--overlay", "--soft", "--submission", "--competition", "--seed"}
+        | {"--crf"},
     ),
     "show": (["RECIPE"], {"--set", "--json"}),
     "list": (["KIND"], {"--json"}),

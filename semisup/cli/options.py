@@ -30,6 +30,8 @@ protocol_changes = click.option(
     help="Change a key of [eval], such as eval.flip=true; may be repeated.",
 )
 
+crf = click.option("--crf", is_flag=True, help="Refine with a dense CRF, as --set eval.crf=true.")
+
 seed_of_run = click.option(
     "--seed",
     type=click.IntRange(min=0),
@@ -58,6 +60,11 @@ data_root = click.option(
 )
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def with_crf(changes: tuple[str, ...], crf: bool) -> tuple[str, ...]:
+    """The changes of `--set`, and that of `--crf` where it is given."""
+    return (*changes, "eval.crf=true") if crf else changes
 
 
 def place(data_root: Path, out: Path = Path("runs")) -> Place:

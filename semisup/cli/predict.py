@@ -14,6 +14,7 @@ from semisup.cli import options
 Examples:
   semisup predict quickstart photo.jpg --to predictions --overlay
   semisup predict runs/quickstart/0123456789-s0 photos/ --to predictions --soft
+  semisup predict quickstart photos/ --to refined --crf
   semisup predict voc/supervised_fcn8s_at_once --submission test --to submission
 """
 )
@@ -41,6 +42,7 @@ Examples:
     help="Of a --submission: trained on VOC alone (comp5), or on other data too (comp6).",
 )
 @options.seed_of_run
+@options.crf
 @options.protocol_changes
 @options.device
 @options.out
@@ -54,6 +56,7 @@ def predict(
     submission: str | None,
     competition: str,
     seed: int | None,
+    crf: bool,
     changes: tuple[str, ...],
     device: str,
     out: Path,
@@ -73,7 +76,7 @@ def predict(
     from semisup.reopen import open_run, run_data
 
     where = resolve_device(device)
-    opened = open_run(options.find_run(run, out, seed), where, changes)
+    opened = open_run(options.find_run(run, out, seed), where, options.with_crf(changes, crf))
     try:
         to.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -78,12 +78,14 @@ Examples:
   semisup evaluate quickstart
   semisup evaluate quickstart --seed 1
   semisup evaluate runs/quickstart/0123456789-s0 --subset test --set eval.flip=true
+  semisup evaluate quickstart --crf --set eval.crf_colour_sigma=5
   torchrun --nproc-per-node 2 -m semisup evaluate quickstart
 """
 )
 @click.argument("run")
 @click.option("--subset", default="", help="Which ids to score; default: the recipe's own.")
 @options.seed_of_run
+@options.crf
 @options.protocol_changes
 @options.device
 @options.out
@@ -93,6 +95,7 @@ def evaluate(
     run: str,
     subset: str,
     seed: int | None,
+    crf: bool,
     changes: tuple[str, ...],
     device: str,
     out: Path,
@@ -114,7 +117,7 @@ def evaluate(
     place = options.place(data_root, out)
     where = resolve_device(device)
     with joined(where):
-        result, path = evaluate_run(folder, place, where, subset, changes)
+        result, path = evaluate_run(folder, place, where, subset, options.with_crf(changes, crf))
     if not is_first_process():
         return
     if as_json:

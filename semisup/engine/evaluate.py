@@ -6,7 +6,7 @@ import hashlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -226,6 +226,7 @@ def protocol(
         precision: of the forward passes.
     """
     text = "\n".join(sorted(ids))
+    crf = settings.dense_crf()
     sliding = {"window": list(settings.window), "overlap": settings.overlap}
     return {
         "data": data.name,
@@ -240,7 +241,7 @@ def protocol(
         **(sliding if settings.mode == "slide" else {}),
         "scales": list(settings.scales),
         "flip": settings.flip,
-        "crf": None,
+        "crf": None if crf is None else asdict(crf),
         "precision": precision,
         "pretraining": pretraining,
         "selection": selection,
@@ -265,9 +266,20 @@ def protocol_line(block: dict[str, Any]) -> str:
         mode,
         f"scale {scales}",
         "flip" if block["flip"] else "no flip",
-        "no CRF",
+        _crf_line(block["crf"]),
         f"absent classes {block['absent_classes']}",
         f"pretraining {block['pretraining']}",
         block["selection"],
     ]
     return ", ".join(parts)
+
+
+def _crf_line(crf: dict[str, Any] | None) -> str:
+    if crf is None:
+        return "no CRF"
+    return (
+        f"{'exact ' if crf['exact'] else ''}CRF ({crf['iterations']} iterations, smoothness "
+        f"{crf['smoothness_weight']:g} within {crf['smoothness_sigma']:g} px, appearance "
+        f"{crf['appearance_weight']:g} within {crf['appearance_sigma']:g} px and "
+        f"{crf['colour_sigma']:g} levels)"
+    )

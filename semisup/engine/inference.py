@@ -1,4 +1,4 @@
-"""From an image of any size to a score per class and pixel: scales, mirror, sliding window."""
+"""From an image of any size to a score per class and pixel: scales, mirror, sliding window, CRF."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from semisup.data.transforms import normalise
 from semisup.engine.runtime import Precision, autocast
 from semisup.engine.settings import EvalSettings
+from semisup.ops.crf import dense_crf
 
 
 class Inference:
@@ -19,7 +20,7 @@ class Inference:
 
     Args:
         predictor: image BCHW -> logits BKHW; put into eval mode.
-        settings: mode, window, overlap, scales, flip.
+        settings: mode, window, overlap, scales, flip, CRF.
         device: where to compute.
         precision: of the forward passes.
     """
@@ -42,10 +43,25 @@ class Inference:
 
         Returns:
             BKHW float32 at the size of the images: logits where there is one scale and no mirror,
-            else the mean of the probabilities.
+            or a CRF; else the mean of the probabilities.
         """
-        size = images.shape[-2:]
-        image = normalise(images.to(self.device, non_blocking=True))
+        pixels = images.to(self.device, non_blocking=True)
+        scores = self._scores(normalise(pixels))
+        crf = self.settings.dense_crf()
+        return scores if crf is None else dense_crf(self._as_logits(scores), pixels, crf)
+
+    def logits(self, images: Tensor) -> Tensor:
+        """As calling it, but with logits in any case: their softmax is the prediction."""
+        scores = self(images)
+        return scores if self.settings.crf else self._as_logits(scores)
+
+    def _as_logits(self, scores: Tensor) -> Tensor:
+        averaged = len(self.settings.scales) > 1 or self.settings.flip
+        return scores.clamp(min=1e-8).log() if averaged else scores
+
+    def _scores(self, image: Tensor) -> Tensor:
+        """Logits of the only view, or the mean of the probabilities of several."""
+        size = image.shape[-2:]
         views = [(scale, False) for scale in self.settings.scales]
         if self.settings.flip:
             views += [(scale, True) for scale in self.settings.scales]
@@ -57,12 +73,6 @@ class Inference:
             total = probability if total is None else total.add_(probability)
         assert total is not None
         return total / len(views)
-
-    def logits(self, images: Tensor) -> Tensor:
-        """As calling it, but with logits in any case: their softmax is the prediction."""
-        scores = self(images)
-        averaged = len(self.settings.scales) > 1 or self.settings.flip
-        return scores.clamp(min=1e-8).log() if averaged else scores
 
     def _view(self, image: Tensor, scale: float, mirror: bool, size: torch.Size) -> Tensor:
         """Logits of one scale and mirror, resized (as scores) to `size`."""

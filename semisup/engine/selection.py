@@ -29,7 +29,8 @@ class Selection:
         name: prefix of the scalars, such as "held_out".
         keep: folder of the checkpoints, where the best predictors are kept too; None where the
             scores are only to be watched.
-        settings: the protocol (without boundary scores, which cost more than they tell here).
+        settings: the protocol, but for boundary scores and the CRF, which cost more than they tell
+            here.
         device: where to compute.
         precision: of the forward passes.
     """
@@ -45,7 +46,8 @@ class Selection:
         precision: Precision,
     ) -> None:
         self._data, self._ids, self._name, self._keep = data, ids, name, keep
-        self._settings, self._device, self._precision = settings, device, precision
+        self._settings = settings.model_copy(update={"crf": False})
+        self._device, self._precision = device, precision
         self.best_step = 0
         self.best_miou = -math.inf
 

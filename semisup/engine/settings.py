@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from semisup.ops.crf import CrfSettings
+
 
 def _as_tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
@@ -30,6 +32,9 @@ Scales = Annotated[
     Field(min_length=1),
     BeforeValidator(_as_tuple),
 ]
+
+Weight = Annotated[float, Field(ge=0)]
+Sigma = Annotated[float, Field(ge=0.1)]
 
 
 class Settings(BaseModel):
@@ -117,6 +122,22 @@ class EvalSettings(Settings):
     """The image is shown to the network at each of these scales and the probabilities averaged."""
     flip: bool = False
     """Show the mirrored image too."""
+    crf: bool = False
+    """Refine the scores of each image with a dense CRF, at its own size."""
+    crf_iterations: Annotated[int, Field(gt=0)] = CrfSettings.iterations
+    """Updates of the marginals of the CRF."""
+    crf_smoothness_weight: Weight = CrfSettings.smoothness_weight
+    """Weight of the kernel that knows positions only; 0: none."""
+    crf_smoothness_sigma: Sigma = CrfSettings.smoothness_sigma
+    """Its standard deviation, in pixels."""
+    crf_appearance_weight: Weight = CrfSettings.appearance_weight
+    """Weight of the kernel that knows positions and colours; 0: none."""
+    crf_appearance_sigma: Sigma = CrfSettings.appearance_sigma
+    """Its standard deviation in position, in pixels."""
+    crf_colour_sigma: Sigma = CrfSettings.colour_sigma
+    """Its standard deviation in colour, in levels of 0 to 255."""
+    crf_exact: bool = CrfSettings.exact
+    """All pairs of pixels at any size, not only for images of up to 4,096 pixels; very slow."""
     absent: Literal["excluded", "zero"] = "excluded"
     """A class in neither truth nor prediction: left out of the mean, or counted as 0."""
     boundary: bool = True
@@ -127,3 +148,17 @@ class EvalSettings(Settings):
     """Labelled images kept from training to choose the checkpoint; 0: the last one is chosen."""
     pictures: Annotated[int, Field(ge=0)] = 8
     """Images on the picture sheet."""
+
+    def dense_crf(self) -> CrfSettings | None:
+        """What the keys `crf_*` say, or None without a CRF."""
+        if not self.crf:
+            return None
+        return CrfSettings(
+            iterations=self.crf_iterations,
+            smoothness_weight=self.crf_smoothness_weight,
+            smoothness_sigma=self.crf_smoothness_sigma,
+            appearance_weight=self.crf_appearance_weight,
+            appearance_sigma=self.crf_appearance_sigma,
+            colour_sigma=self.crf_colour_sigma,
+            exact=self.crf_exact,
+        )

@@ -174,6 +174,18 @@ def test_evaluate_by_name_by_folder_and_as_json(place: Path) -> None:
     assert not json.loads(Path(kept).read_text())["protocol"]["flip"]
 
 
+def test_evaluate_with_a_crf_is_another_protocol(place: Path) -> None:
+    output = succeed("evaluate", "tiny", "--crf", *where(place))
+    assert "no flip, CRF (10 iterations, smoothness 3 within 3 px, " in output
+    kept = output.strip().splitlines()[-1].removeprefix("Kept in ")
+    crf = json.loads(Path(kept).read_text())["protocol"]["crf"]
+    assert (crf["iterations"], crf["colour_sigma"]) == (10, 13.0)
+    same = succeed("evaluate", "tiny", "--set", "eval.crf=true", *where(place))
+    assert same.strip().splitlines()[-1] == f"Kept in {kept}"
+    plain = succeed("evaluate", "tiny", *where(place))
+    assert plain.strip().splitlines()[-1] != f"Kept in {kept}"
+
+
 def test_predict_writes_label_maps(place: Path, tmp_path: Path) -> None:
     images = place / "data" / "images"
     output = succeed(
@@ -197,6 +209,10 @@ def test_predict_does_not_mix_what_two_protocols_made(place: Path, tmp_path: Pat
     assert (out / "v0_overlay.png").is_file()
     mirrored = ("predict", "tiny", image, "--to", out, "--set", "eval.flip=true", *where(place))
     assert "holds predictions of another run or protocol" in fail(*mirrored)
+    refined = ("predict", "tiny", image, "--crf", *where(place), "--to")
+    assert "holds predictions of another run or protocol" in fail(*refined, out)
+    assert succeed(*refined, tmp_path / "refined").startswith("1 label maps in ")
+    assert '"crf": true' in (tmp_path / "refined" / "predictions.json").read_text()
     before = image.read_bytes()
     assert "is there already and no prediction" in fail(
         "predict", "tiny", image, "--to", image.parent, *where(place)

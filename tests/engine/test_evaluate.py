@@ -21,6 +21,7 @@ from semisup.engine.inference import Inference, slide, window_starts
 from semisup.engine.selection import Selection
 from semisup.engine.settings import EvalSettings
 from semisup.errors import CheckpointError, DataError
+from semisup.ops.crf import CrfSettings, dense_crf
 from semisup.types import IGNORE
 
 CPU = torch.device("cpu")
@@ -310,6 +311,43 @@ def test_bf16_comes_out_as_float32_near_the_same_scores() -> None:
     torch.testing.assert_close(coarse, exact, rtol=0.05, atol=0.1)
 
 
+@torch.no_grad()
+def test_the_crf_refines_the_only_view_by_the_picture_itself() -> None:
+    pictures, network = image(12, 10), Smooth()
+    run = inference(network, crf=True, crf_iterations=3, crf_colour_sigma=60.0)
+    settings = CrfSettings(iterations=3, colour_sigma=60.0)
+    expected = dense_crf(network(normalise(pictures)), pictures, settings)
+    torch.testing.assert_close(run(pictures), expected)
+    torch.testing.assert_close(run.logits(pictures), expected)
+    assert not torch.allclose(expected, inference(network)(pictures), atol=0.1)
+
+
+def test_the_crf_comes_after_scales_mirror_and_windows() -> None:
+    pictures = image(12, 10)
+    views = {"scales": [0.5, 1.0], "flip": True, "mode": "slide", "window": [8, 8]}
+    probabilities = inference(Smooth(), **views)(pictures)
+    run = inference(Smooth(), crf=True, **views)
+    expected = dense_crf(probabilities.log(), pictures, CrfSettings())
+    torch.testing.assert_close(run(pictures), expected)
+    torch.testing.assert_close(run.logits(pictures), expected)
+
+
+def test_the_keys_of_the_crf_are_its_settings() -> None:
+    assert EvalSettings(crf_exact=True).dense_crf() is None
+    assert EvalSettings(crf=True).dense_crf() == CrfSettings()
+    other = {
+        "iterations": 5,
+        "smoothness_weight": 1.0,
+        "smoothness_sigma": 2.0,
+        "appearance_weight": 4.0,
+        "appearance_sigma": 50.0,
+        "colour_sigma": 6.0,
+        "exact": True,
+    }
+    keys = {f"crf_{name}": value for name, value in other.items()}
+    assert EvalSettings(crf=True, **keys).dense_crf() == CrfSettings(**other)
+
+
 # The protocol
 
 STATED = {"pretraining": "none", "selection": "last", "precision": "bf16"}
@@ -354,6 +392,24 @@ def test_the_protocol_of_a_window_and_of_what_the_data_adds(
     assert block["classes_kept"] == ["a"]
     line = protocol_line(block)
     assert "sliding window 32x48, scale 0.5, 1, flip" in line
+
+
+def test_the_protocol_of_a_crf_names_its_parameters(patches: Make) -> None:
+    data = patches(MIXED)
+    block = protocol(EvalSettings(crf=True, crf_colour_sigma=5.0), data, data.ids, **STATED)
+    assert block["crf"] == {
+        "iterations": 10,
+        "smoothness_weight": 3.0,
+        "smoothness_sigma": 3.0,
+        "appearance_weight": 10.0,
+        "appearance_sigma": 80.0,
+        "colour_sigma": 5.0,
+        "exact": False,
+    }
+    line = "CRF (10 iterations, smoothness 3 within 3 px, appearance 10 within 80 px and 5 levels)"
+    assert f"no flip, {line}, absent" in protocol_line(block)
+    exact = protocol(EvalSettings(crf=True, crf_exact=True), data, data.ids, **STATED)
+    assert "no flip, exact CRF (10 iterations" in protocol_line(exact)
 
 
 def test_the_hash_of_the_ids_knows_the_set_but_not_its_order(patches: Make) -> None:
@@ -432,6 +488,20 @@ def test_a_selection_counts_no_boundary_scores(
 
     monkeypatch.setattr(evaluating, "BoundaryScores", refuse)
     assert selection(Biased(0, 1.0), step=1)["held_out/miou"] == pytest.approx(0.375)
+
+
+def test_a_selection_does_without_the_crf(
+    patches: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: Any) -> None:
+        raise AssertionError("a CRF costs more than the network")
+
+    monkeypatch.setattr("semisup.engine.inference.dense_crf", refuse)
+    data, settings = patches(MIXED), EvalSettings(crf=True)
+    watch = Selection(data, data.ids, "val", None, settings, CPU, "float32")
+    assert "val/miou" in watch(Biased(0, 1.0), step=2)
+    with pytest.raises(AssertionError, match="costs more"):
+        evaluate(Inference(Biased(0, 1.0), settings, CPU), data)
 
 
 def test_a_kept_predictor_that_is_gone_is_an_error(selection: Selection, tmp_path: Path) -> None:
