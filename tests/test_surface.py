@@ -26,7 +26,7 @@ COMMANDS: dict[str, tuple[list[str], set[str]]] = {
         ["RUN", "IMAGES"],
         RECIPE
         | {"--to", "--overlay", "--soft", "--submission", "--competition", "--seed"}
-        | {"--crf"},
+        | {"--explain", "--classes", "--crf"},
     ),
     "show": (["RECIPE"], {"--set", "--json"}),
     "list": (["KIND"], {"--json"}),

@@ -15,6 +15,8 @@ Examples:
   semisup predict quickstart photo.jpg --to predictions --overlay
   semisup predict runs/quickstart/0123456789-s0 photos/ --to predictions --soft
   semisup predict quickstart photos/ --to refined --crf
+  semisup predict scenes/decouplednet_5 photo.jpg --to why --explain
+  semisup predict voc_small/decouplednet_10 photos/ --to cats --classes cat,dog
   semisup predict voc/supervised_fcn8s_at_once --submission test --to submission
 """
 )
@@ -29,6 +31,16 @@ Examples:
 )
 @click.option("--overlay", is_flag=True, help="Write the classes over the picture too.")
 @click.option("--soft", is_flag=True, help="Write the probabilities too (.npz, float16 KHW).")
+@click.option(
+    "--explain",
+    is_flag=True,
+    help="Write what each identified class comes from too (decouplednet).",
+)
+@click.option(
+    "--classes",
+    metavar="NAME,...",
+    help="Segment just these classes, whatever is identified (decouplednet).",
+)
 @click.option(
     "--submission",
     metavar="SUBSET",
@@ -53,6 +65,8 @@ def predict(
     to: Path,
     overlay: bool,
     soft: bool,
+    explain: bool,
+    classes: str | None,
     submission: str | None,
     competition: str,
     seed: int | None,
@@ -69,6 +83,7 @@ def predict(
     """
     if bool(images) == (submission is not None):
         raise click.UsageError("give either IMAGES or --submission SUBSET")
+    from semisup.engine.explain import check_by_class
     from semisup.engine.predict import claim_folder, find_images, predict_files, write_submission
     from semisup.engine.runtime import resolve_device
     from semisup.engine.troubles import explained
@@ -77,6 +92,8 @@ def predict(
 
     where = resolve_device(device)
     opened = open_run(options.find_run(run, out, seed), where, options.with_crf(changes, crf))
+    if classes is not None:
+        opened = opened.forcing([name.strip() for name in classes.split(",")])
     try:
         to.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -88,7 +105,9 @@ def predict(
             folder = write_submission(inference, data, to, competition)
         click.echo(f"Submission: {folder}")
         return
-    paths = find_images(images, with_overlay=overlay)
+    if explain:
+        check_by_class(opened.predictor, "--explain")
+    paths = find_images(images, endings=["_overlay"] * overlay + ["_explain"] * explain)
     claim_folder(to, opened.identity(), [path.stem for path in paths])
     with explained():
         count = predict_files(
@@ -99,6 +118,7 @@ def predict(
             opened.palette,
             with_overlay=overlay,
             soft=soft,
+            explain=explain,
         )
     skipped = f", {len(paths) - count} were there already" if count < len(paths) else ""
     click.echo(f"{count} label maps in {to}{skipped}.")
