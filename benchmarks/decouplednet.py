@@ -53,7 +53,7 @@ def settle_statistics(network: DecoupledNet) -> None:
         if isinstance(layer, nn.BatchNorm2d):
             layer.momentum = 1.0
     nn.init.normal_(network.classifier.head.score.weight)
-    nn.init.normal_(network.segmentation.score.weight)
+    nn.init.normal_(network.segmentation.score.weight, std=0.1)
     encoded = network.classifier.encode(torch.randn(4, 3, network.size, network.size))
     selection = torch.eye(CLASSES, dtype=torch.bool)[1:5]
     network.segmentation.train()

@@ -259,9 +259,12 @@ class DecoupledNet(Segmenter):
         # The transpose is linear: what all classes together come from is the sum.
         together = torch.zeros_like(encoded.deepest).index_add(0, rows, saliency)
         shown = torch.unique_consecutive(rows) if not rows.is_meta else rows
-        maps = self._maps(encoded, torch.cat([together[shown], saliency]), torch.cat([shown, rows]))
-        count = len(shown)
-        return Identified(rows, labels, saliency, maps[count:], shown, 1 - maps[:count])
+        joined = torch.cat([together[shown], saliency])
+        margins = self._margins(encoded, joined, torch.cat([shown, rows]))
+        # A softmax of two channels. Not 1 - the other: of a share near 0 that leaves no digit, and
+        # the sum that it is divided by may be as small.
+        background, maps = (-margins[: len(shown)]).sigmoid(), margins[len(shown) :].sigmoid()
+        return Identified(rows, labels, saliency, maps, shown, background)
 
     def _choose(self, presence: Tensor) -> tuple[Tensor, Tensor]:
         """Image and label of each class to segment, in the order of the images."""
@@ -276,14 +279,14 @@ class DecoupledNet(Segmenter):
         rows, labels = chosen.nonzero(as_tuple=True)
         return rows, labels
 
-    def _maps(self, encoded: Encoded, saliency: Tensor, rows: Tensor) -> Tensor:
-        """N1hw, the share of "chosen" for each saliency."""
+    def _margins(self, encoded: Encoded, saliency: Tensor, rows: Tensor) -> Tensor:
+        """N1hw, by how much the logit of "chosen" is above that of "others", for each saliency."""
         need = self.segmentation.decoder.bytes_of_a_row(encoded.stages)
         together = max(1, self.memory * MEBIBYTE // need)
         pairs = zip(torch.split(saliency, together), torch.split(rows, together), strict=True)
         parts = [self.segmentation(encoded.stages, part, which) for part, which in pairs]
         logits = torch.cat(parts).float()
-        return (logits[:, 1:] - logits[:, :1]).sigmoid()  # the softmax of two channels
+        return logits[:, 1:] - logits[:, :1]
 
     def explain(self, image: Tensor) -> dict[int, dict[str, Tensor]]:
         """For each identified class of one image, what it comes from and where it is.
