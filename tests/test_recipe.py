@@ -484,12 +484,12 @@ def test_the_schema_knows_the_keys_of_every_shipped_recipe() -> None:
             )
             assert resolved[table].keys() <= variant["properties"].keys(), (name, table)
             assert variant["additionalProperties"] is False
-        for table in ("train", "eval"):
+        for table in ("train", "eval", *(["init"] if "init" in resolved else [])):
             assert resolved[table].keys() == tables[table]["properties"].keys()
         player = tables["optim"]["additionalProperties"]
         for settings in resolved["optim"].values():
             assert settings.keys() == player["properties"].keys()
-    assert tables.keys() == {*resolved, "extends"}
+    assert tables.keys() == {*resolved, "extends", "init"}
 
 
 def test_the_schema_says_types_limits_and_meaning() -> None:
