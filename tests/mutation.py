@@ -35,6 +35,7 @@ SECONDS = 300
 
 CONTRACT = ("tests/methods/test_contract.py",)
 ADVERSARIAL = ("tests/methods/test_adversarial.py",)
+DECOUPLED = ("tests/methods/test_decouplednet.py", "tests/models/test_decouplednet.py")
 UPDATES = ("tests/engine/test_updates.py",)
 RESUME = (
     "tests/engine/test_loop.py"
@@ -96,6 +97,30 @@ MUTANTS = [
         "self._unlabelled_terms(Unlabelled(labelled.image, labelled.mask != IGNORE, ()), progress)",
         "one variable for another: the unlabelled images are never looked at",
         CONTRACT,
+    ),
+    Mutant(
+        "frozen-network-in-training-mode",
+        "methods/decouplednet.py",
+        "        self.segmenter.classifier.eval()\n        return self",
+        "        return self",
+        "the frozen network's statistics go on moving (freezing by requires_grad alone)",
+        DECOUPLED,
+    ),
+    Mutant(
+        "background-of-the-last-class",
+        "models/decouplednet.py",
+        "torch.zeros_like(encoded.deepest).index_add(0, rows, saliency)",
+        "torch.zeros_like(encoded.deepest).index_copy(0, rows, saliency)",
+        "the background is that of one class and not of all identified ones together",
+        DECOUPLED,
+    ),
+    Mutant(
+        "selection-not-in-the-mask",
+        "methods/decouplednet.py",
+        "    chosen = selection.long().gather(1, labels).view_as(mask)",
+        "    chosen = (labels > 0).long().view_as(mask)",
+        "any object is the target, whichever class the saliency is of",
+        DECOUPLED,
     ),
     Mutant(
         "player-never-updated",

@@ -7,7 +7,7 @@ coordinates (splat), the corners exchange values with their neighbours along d +
 each point reads its corners by the same coordinates (slice). All three are sums over rows of a
 table, written as `embedding_bag`: one pass, no atomic additions, so the same bits each time.
 
-Two things differ from the paper, both for accuracy (`ops/crf.py` has the numbers):
+Two things differ from the paper, both for accuracy (`ops/crf.py` says how accurate it is):
 
 - The blur is finer and runs twice: 1/5, 3/5, 1/5 along each axis on a lattice whose spacing is 0.83
   of the paper's, instead of 1/4, 1/2, 1/4 once. It runs through the axes forward and then backward,
@@ -49,8 +49,7 @@ class Lattice:
 
     def __init__(self, features: Tensor) -> None:
         keys, weights, steps = _corners(features)
-        order = keys.flatten().argsort(stable=True)
-        ordered = keys.flatten()[order]
+        ordered, order = keys.flatten().sort(stable=True)
         fresh = _first_of_equals(ordered)
         own = ordered[fresh]
         around = [own + step for step in steps] + [own - step for step in steps]

@@ -48,7 +48,14 @@ def network() -> DecoupledNet:
             nn.init.uniform_(layer.bias, -0.1, 0.1)
     nn.init.normal_(model.segmentation.score.weight)
     nn.init.normal_(model.classifier.head.score.weight)
-    return model.eval()
+    model.eval()
+    # Statistics of what really comes: at others, the maps would hardly see the saliency.
+    encoded = model.classifier.encode(image(4, 96, 96))
+    saliency = model.saliency_of(encoded, torch.eye(5, dtype=torch.bool)[1:])
+    norm = model.segmentation.norm_saliency
+    norm.running_mean.copy_(saliency.mean((0, 2, 3)).detach())
+    norm.running_var.copy_(saliency.var((0, 2, 3)).detach())
+    return model
 
 
 def image(count: int = 2, height: int = 80, width: int = 64) -> Tensor:
@@ -228,6 +235,17 @@ def test_saturated_maps_keep_their_digits(network: DecoupledNet) -> None:
     sure = found.background[found.background < 1e-9]
     assert len(sure) > 0
     assert (sure > 0).any()  # 1 - 0.99999994 is 6e-8, and nothing is between that and 0
+
+
+@torch.no_grad()
+def test_the_background_is_that_of_all_identified_classes_together(network: DecoupledNet) -> None:
+    seen: list[Tensor] = []
+    network.segmentation.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[1]))
+    network.force_classes([1, 2, 4])
+    network(image(1))
+    together, *alone = seen[0]
+    assert len(alone) == 3
+    torch.testing.assert_close(together, torch.stack(alone).sum(0))
 
 
 @torch.no_grad()
