@@ -183,7 +183,9 @@ def test_the_second_stage_wants_a_first(tmp_path: Path) -> None:
 
 def test_stages_in_a_circle_are_refused(tmp_path: Path) -> None:
     text = Path(load_recipe.__globals__["recipe_folder"]() / "scenes/decouplednet_5.toml")
-    content = text.read_text().replace('"scenes/decouplednet_classifier"', '"self.toml"')
+    content = text.read_text().replace(
+        'from = "scenes/decouplednet_classifier"', 'from = "self.toml"'
+    )
     (tmp_path / "self.toml").write_text(content)
     with pytest.raises(RecipeError, match=r"init\.from goes round in a circle: self from self"):
         load_recipe(str(tmp_path / "self.toml"))
