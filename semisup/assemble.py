@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from semisup.catalog import DATASETS, MODELS, create_dataset, create_method, cre
 from semisup.data.base import SegmentationData
 from semisup.data.cache import CachedData
 from semisup.data.combinations import CombinationView
+from semisup.data.samples import StreamName
 from semisup.data.splits import Split, hold_out, make_split
 from semisup.data.streams import Stream
 from semisup.data.tags import read_tags
@@ -149,42 +149,34 @@ def stream_builder(
     common: dict[str, Any] = {
         "data": CachedData(data, settings.cache) if settings.cache else data,
         "seed": recipe.train.seed,
+        "view": view,
         "workers": worker_count(settings.workers),
         "pin": device.type == "cuda",
         "rank": ranks.rank(),
         "world": ranks.world(),
     }
-    kinds: dict[str, Callable[..., Stream]] = {
-        "labelled": functools.partial(
-            Stream,
-            ids=split.labelled,
-            name="labelled",
-            batch_size=settings.labelled_batch,
-            view=combinations_of(settings) if method.combinations else view,
-            **common,
-        ),
-        "unlabelled": functools.partial(
-            Stream,
-            ids=split.unlabelled,
-            name="unlabelled",
-            batch_size=settings.unlabelled_batch,
-            strong=method.strong_view,
-            view=view,
-            **common,
-        ),
-        "weak": functools.partial(
-            Stream,
-            ids=split.weak,
-            name="weak",
-            batch_size=settings.weak_batch,
-            tags=split.tags,
-            view=view,
-            **common,
-        ),
+    own: dict[StreamName, dict[str, Any]] = {
+        "labelled": {"ids": split.labelled},
+        "unlabelled": {"ids": split.unlabelled, "strong": method.strong_view},
+        "weak": {"ids": split.weak, "tags": split.tags},
     }
-    wanted = sorted(method.streams)
+    if method.combinations:
+        own["labelled"]["view"] = combinations_of(settings)
     accumulate = recipe.train.accumulate
-    return lambda step: {name: kinds[name](start=step * accumulate) for name in wanted}
+
+    def streams(step: int) -> dict[str, Stream]:
+        return {
+            name: Stream(
+                name=name,
+                batch_size=getattr(settings, f"{name}_batch"),
+                start=step * accumulate,
+                **common | own[name],
+            )
+            for name in own
+            if name in method.streams
+        }
+
+    return streams
 
 
 def _check_labels(recipe: Recipe, split: Split, method: Method) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from semisup.catalog import DATASETS, METHODS, MODELS, explain, find, options_schema
 from semisup.engine.settings import (
@@ -23,6 +23,7 @@ from semisup.engine.settings import (
     Range,
     Settings,
     Size,
+    Texts,
     TrainSettings,
 )
 from semisup.errors import RecipeError, suggest
@@ -51,11 +52,6 @@ Stated = dict[str, tuple[Any, str]]
 """Dotted key -> its value and where that came from."""
 
 
-def _as_tuple(value: Any) -> Any:
-    """TOML has lists where Python has tuples."""
-    return tuple(value) if isinstance(value, list) else value
-
-
 def _as_text(value: Any) -> Any:
     """A number as text, so that 0.125 and 1 are shares as "0.125" and "1" are."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -69,13 +65,11 @@ class InitSettings(Settings):
     `data.cache`, `data.tags`, `model.weights`) and the seed are handed on to it.
     """
 
-    model_config = ConfigDict(**(Settings.model_config | {"validate_by_name": False}))
-
     recipe: Annotated[str, Field(alias="from")] = ""
     """A shipped recipe, or the path of a .toml file, relative to this one; empty: fresh weights."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] | Literal["same"] = "same"
     """Which of its runs; "same": the one of this run's seed."""
-    changes: Annotated[tuple[str, ...], Field(alias="set"), BeforeValidator(_as_tuple)] = ()
+    changes: Annotated[Texts, Field(alias="set")] = ()
     """Changes of its keys, as given to --set, such as ["data.tagged=5/class"]."""
 
 

@@ -173,7 +173,7 @@ def _training(job: Job, view: View) -> tuple[Training, Selection | None, list[st
     seed_everything(recipe.train.seed)
     start = RunDirectory(job.first.folder).predictor if job.first is not None else None
     method, notes = build_method(recipe, data.num_classes, start)
-    if method.wants_start and not notes:
+    if method.wants_start and not (start or recipe.model.weights):
         raise RecipeError(
             f"'{recipe.method.name}' goes on from a trained network: name the recipe of its first "
             "stage in init.from, or a file in model.weights."

@@ -31,26 +31,17 @@ def draw_panel(
     Returns:
         uint8 3HW.
     """
-    if "labelled" not in method.streams:
-        image = batch.weak.image[:PANEL_IMAGES]
-        predicted = label_map(predictor(image).float())
-        shown = denormalise(image, IMAGENET_MEAN, IMAGENET_STD)
-        return training_panel(shown, [predicted.cpu()], palette)
-    labelled = batch.labelled
-    few = Labelled(
-        image=labelled.image[:PANEL_IMAGES],
-        mask=labelled.mask[:PANEL_IMAGES],
-        ids=labelled.ids[:PANEL_IMAGES],
-    )
-    logits = predictor(few.image).float()
-    predicted = label_map(logits)
-    maps = method.pictures(Batch(labelled=few), logits)
-    return training_panel(
-        denormalise(few.image, IMAGENET_MEAN, IMAGENET_STD),
-        [few.mask.to(torch.uint8).cpu(), predicted.cpu()],
-        palette,
-        extra=list(maps.values()),
-    )
+    labelled = batch.labelled if "labelled" in method.streams else None
+    image = (labelled or batch.weak).image[:PANEL_IMAGES]
+    logits = predictor(image).float()
+    maps, extra = [label_map(logits).cpu()], []
+    if labelled is not None:
+        mask = labelled.mask[:PANEL_IMAGES]
+        few = Labelled(image=image, mask=mask, ids=labelled.ids[:PANEL_IMAGES])
+        maps = [mask.to(torch.uint8).cpu(), *maps]
+        extra = list(method.pictures(Batch(labelled=few), logits).values())
+    shown = denormalise(image, IMAGENET_MEAN, IMAGENET_STD)
+    return training_panel(shown, maps, palette, extra=extra)
 
 
 @torch.no_grad()

@@ -68,14 +68,7 @@ class WeakView:
     def __call__(
         self, image: Tensor, mask: Tensor | None, generator: torch.Generator, turn: int = 0
     ) -> View:
-        """One view; all of its turns are alike.
-
-        Args:
-            image: uint8 3HW.
-            mask: uint8 HW, or None for an image without labels.
-            generator: source of the view; always the same number of draws is taken from it.
-            turn: does not matter.
-        """
+        """One view, as `DrawView` says; all of its turns are alike."""
         scale, down, right, mirror = torch.rand(4, generator=generator).tolist()
         factor = self.scale[0] + scale * (self.scale[1] - self.scale[0])
         crop_height, crop_width = self.crop or (None, None)

@@ -27,6 +27,7 @@ Range = Annotated[
     tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]], BeforeValidator(_as_tuple)
 ]
 Shares = Annotated[tuple[Share, ...], BeforeValidator(_as_tuple)]
+Texts = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
 Scales = Annotated[
     tuple[Annotated[float, Field(gt=0)], ...],
     Field(min_length=1),
