@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from semisup.models.layers import resize
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,12 @@ class Backbone(nn.Module, ABC):
 
     deepest_stride: int = 32
     """Pixels of the image to one of the deepest map."""
+
+    has_switches: bool = False
+    """Whether every stage ends in a pooling whose `PooledStage.indices` undo it."""
+
+    torchvision_parts: tuple[str, ...] = ("features.",)
+    """What the keys of torchvision's state dict begin with, as far as they are this backbone's."""
 
     @abstractmethod
     def stages(self, image: Tensor) -> list[PooledStage]:
@@ -111,11 +118,7 @@ class Segmenter(nn.Module, ABC):
     def forward(self, image: Tensor) -> Tensor:
         """Logits BKHW of `image` (BCHW)."""
         logits = self.decode(self.encode(image))
-        if logits.shape[-2:] != image.shape[-2:]:
-            logits = F.interpolate(
-                logits, size=image.shape[-2:], mode="bilinear", align_corners=False
-            )
-        return logits
+        return resize(logits, image.shape[-2:])
 
     def training_logits(self, image: Tensor) -> list[Tensor]:
         """All maps that are trained, the main one first; each BKHW at the size of `image`."""
@@ -135,3 +138,24 @@ class Segmenter(nn.Module, ABC):
             state: key -> tensor, as read from the file; not to be changed in place.
         """
         return state
+
+
+def biases_apart(
+    module: nn.Module, name: str = "", *, decay_scale: float = 1.0
+) -> list[ParameterGroup]:
+    """Parameters, and the biases of convolutions at twice the learning rate (the authors' rule).
+
+    Args:
+        module: whose parameters.
+        name: of the module, before the names of the groups.
+        decay_scale: factor on the weight decay of these biases.
+    """
+    convolutions = (nn.Conv2d, nn.ConvTranspose2d)
+    layers = [layer for layer in module.modules() if isinstance(layer, convolutions)]
+    biases = [p for layer in layers for name, p in layer.named_parameters() if name == "bias"]
+    apart = {id(bias) for bias in biases}
+    others = [p for p in module.parameters() if id(p) not in apart]
+    return [
+        ParameterGroup(others, name=f"{name}weights"),
+        ParameterGroup(biases, lr_scale=2.0, decay_scale=decay_scale, name=f"{name}biases"),
+    ]

@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from semisup.errors import RecipeError, suggest
 from semisup.models.base import Backbone, PooledStage
-from semisup.models.layers import initialise, transposed_convolution
+from semisup.models.layers import initialise, of_rows, transposed_convolution
 from semisup.models.mobilenet import MobileNetV2Features
 from semisup.models.resnet import ResNet50Features
 from semisup.models.vgg import VGG16Features, adapt_vgg16
@@ -143,9 +142,9 @@ class ClassificationNetwork(nn.Module):
         for layer in reversed(self.head):
             if isinstance(layer, nn.ReLU):
                 units = waiting.pop()
-                signal = signal * (units if rows is None else units[rows])
+                signal = signal * of_rows(units, rows)
             elif isinstance(layer, nn.Conv2d):
-                signal = _transpose(layer, signal)
+                signal = transposed_convolution(signal, layer.weight)
         return signal
 
     def adapt_weights(self, state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -159,18 +158,9 @@ class ClassificationNetwork(nn.Module):
         if isinstance(self.backbone, VGG16Features):
             fc6, fc7 = f"{prefix}head.fc6.", f"{prefix}head.fc7."
             return adapt_vgg16(state, backbone=backbone, fc6=fc6, fc7=fc7)
-        if isinstance(self.backbone, ResNet50Features):
-            for part in ("conv1.", "bn1.", "layer1.", "layer2.", "layer3.", "layer4."):
-                state = rename_prefix(state, part, backbone + part)
-            return state
-        return rename_prefix(state, "features.", f"{backbone}features.")
-
-
-def _transpose(layer: nn.Conv2d, signal: Tensor) -> Tensor:
-    """`signal` back through a convolution of stride 1 without padding, without its bias."""
-    if layer.kernel_size == (1, 1):
-        return F.conv2d(signal, layer.weight.transpose(0, 1))
-    return transposed_convolution(signal, layer.weight)
+        for part in self.backbone.torchvision_parts:
+            state = rename_prefix(state, part, backbone + part)
+        return state
 
 
 def _vgg16_bn(*, in_channels: int) -> VGG16Features:

@@ -19,8 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from semisup.models.base import ParameterGroup, PooledStage, Segmenter
-from semisup.models.layers import WideDeconvolution, conv_norm_relu
+from semisup.models.base import ParameterGroup, PooledStage, Segmenter, biases_apart
+from semisup.models.layers import WideDeconvolution, conv_norm_relu, of_rows, resize
 from semisup.models.vgg import VGG16Features, adapt_vgg16
 
 Upsampling = Literal["switches", "bilinear", "skip"]
@@ -152,7 +152,7 @@ class DeconvDecoder(nn.Module):
             features = self._up(features, stage, rows)
             if self.upsampling == "skip" and place:
                 finer = stages[place - 1].pooled
-                features = torch.cat([features, _of(finer, rows)], dim=1)
+                features = torch.cat([features, of_rows(finer, rows)], dim=1)
             features = group(features)
         return features
 
@@ -160,9 +160,9 @@ class DeconvDecoder(nn.Module):
         if self.upsampling == "switches":
             assert stage.indices is not None, "this encoder has no switches"
             return F.max_unpool2d(
-                features, _of(stage.indices, rows), (2, 2), output_size=stage.size
+                features, of_rows(stage.indices, rows), (2, 2), output_size=stage.size
             )
-        return F.interpolate(features, size=stage.size, mode="bilinear", align_corners=False)
+        return resize(features, stage.size)
 
     def bytes_of_a_row(self, stages: Sequence[PooledStage]) -> int:
         """Memory that one map takes at most on its way, without gradients, in bytes.
@@ -186,29 +186,7 @@ def _group(in_channels: int, inside: int, out_channels: int, count: int) -> nn.S
     )
 
 
-def _of(maps: Tensor, rows: Tensor | None) -> Tensor:
-    return maps if rows is None else maps[rows]
-
-
 def _padding(image: Tensor, smallest: int) -> tuple[int, int, int, int]:
     """Left, right, top and bottom, to a multiple of the deepest stride that fc6 fits into."""
     height, width = (max(smallest, STRIDE * -(-side // STRIDE)) for side in image.shape[-2:])
     return (0, width - image.shape[-1], 0, height - image.shape[-2])
-
-
-def biases_apart(module: nn.Module, name: str = "") -> list[ParameterGroup]:
-    """Parameters, and the biases of convolutions at twice the learning rate (the authors' rule).
-
-    Args:
-        module: whose parameters.
-        name: of the module, before the names of the groups.
-    """
-    convolutions = (nn.Conv2d, nn.ConvTranspose2d)
-    layers = [layer for layer in module.modules() if isinstance(layer, convolutions)]
-    biases = [p for layer in layers for name, p in layer.named_parameters() if name == "bias"]
-    apart = {id(bias) for bias in biases}
-    others = [p for p in module.parameters() if id(p) not in apart]
-    return [
-        ParameterGroup(others, name=f"{name}weights"),
-        ParameterGroup(biases, lr_scale=2.0, name=f"{name}biases"),
-    ]

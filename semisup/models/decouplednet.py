@@ -35,10 +35,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from semisup.errors import RecipeError
-from semisup.models.base import ParameterGroup, PooledStage, Segmenter
+from semisup.models.base import ParameterGroup, PooledStage, Segmenter, biases_apart
 from semisup.models.classifiers import ClassificationNetwork, Encoded
-from semisup.models.deconvnet import DeconvDecoder, Upsampling, biases_apart
-from semisup.models.layers import conv_norm_relu
+from semisup.models.deconvnet import DeconvDecoder, Upsampling
+from semisup.models.layers import conv_norm_relu, of_rows, resize
 
 FAINT = 1e-8
 """Probability of a class that was not identified, where its logarithm is taken."""
@@ -95,8 +95,7 @@ class SegmentationNetwork(nn.Module):
             saliency: NChw, of the chosen classes.
             rows: N, which of the B images each saliency belongs to; None for all B in order.
         """
-        features = self.norm_features(stages[-1].pooled)
-        features = features if rows is None else features[rows]
+        features = of_rows(self.norm_features(stages[-1].pooled), rows)
         bridge = self.fc7(self.fc6(torch.cat([features, self.norm_saliency(saliency)], dim=1)))
         logits: Tensor = self.score(self.decoder(bridge, stages, rows))
         return logits
@@ -195,7 +194,9 @@ class DecoupledNet(Segmenter):
             width=max(1, width // 2),
             kernel=kernel,
             decoder_width=decoder_width,
-            upsampling=_settle(upsampling, classifier, decoder_width),
+            upsampling=_settle(
+                upsampling, classifier, self.classifier.backbone.has_switches, decoder_width
+            ),
         )
         self.size, self.threshold, self.memory = size, threshold, memory
         self._forced: tuple[int, ...] | None = None
@@ -216,7 +217,7 @@ class DecoupledNet(Segmenter):
 
     def segment(self, encoded: Encoded, saliency: Tensor, size: torch.Size) -> Tensor:
         """B2HW logits at `size`: all other pixels, pixels of the chosen classes."""
-        return _resize(self.segmentation(encoded.stages, saliency), size)
+        return resize(self.segmentation(encoded.stages, saliency), size)
 
     # ---- Prediction: one map for each identified class ----
 
@@ -410,13 +411,13 @@ def to_square(image: Tensor, size: int) -> Tensor:
     height, width = image.shape[-2:]
     long = max(height, width)
     square = F.pad(image, (0, long - width, 0, long - height))
-    return _resize(square, torch.Size([size, size]))
+    return resize(square, torch.Size([size, size]))
 
 
 def _enlarge(maps: Tensor, height: int, width: int, mode: str) -> Tensor:
     """Maps of a square image at the size of the image that was padded to it."""
     long = max(height, width)
-    return _resize(maps, torch.Size([long, long]), mode)[..., :height, :width]
+    return resize(maps, torch.Size([long, long]), mode)[..., :height, :width]
 
 
 def _logarithm(maps: Tensor, height: int, width: int) -> Tensor:
@@ -424,21 +425,17 @@ def _logarithm(maps: Tensor, height: int, width: int) -> Tensor:
     return _enlarge(maps, height, width, "bicubic")[:, 0].clamp(min=FAINT).log()
 
 
-def _resize(maps: Tensor, size: torch.Size, mode: str = "bilinear") -> Tensor:
-    if maps.shape[-2:] == size:
-        return maps
-    return F.interpolate(maps, size=list(size), mode=mode, align_corners=False)
-
-
 def _settle(
-    upsampling: Literal["auto"] | Upsampling, classifier: str, decoder_width: int
+    upsampling: Literal["auto"] | Upsampling,
+    classifier: str,
+    has_switches: bool,
+    decoder_width: int,
 ) -> Upsampling:
-    """What "auto" means for a classification network.
+    """What "auto" means for a classification network of that name.
 
     Raises:
         RecipeError: switches are wanted of one that has none, or at another width than theirs.
     """
-    has_switches = classifier.startswith("vgg16")
     if upsampling == "switches" and not has_switches:
         raise RecipeError(
             f"model.upsampling = 'switches': '{classifier}' has no poolings to undo; take 'skip', "

@@ -14,12 +14,11 @@ from types import MappingProxyType
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from semisup.errors import RecipeError, suggest
 from semisup.models.base import ParameterGroup, Segmenter
-from semisup.models.layers import conv_norm_relu, initialise
+from semisup.models.layers import conv_norm_relu, initialise, resize
 from semisup.models.mobilenet import MobileNetV2Features
 from semisup.models.weights import rename_prefix
 
@@ -81,7 +80,7 @@ class DeepLabV3Plus(Segmenter):
     def decode(self, features: list[Tensor]) -> Tensor:
         """Logits BKhw at stride 4."""
         low, high = features
-        context = _resize(self.pyramid(high), low.shape[-2:])
+        context = resize(self.pyramid(high), low.shape[-2:])
         merged = torch.cat([self.reduce(low), context], dim=1)
         logits: Tensor = self.classifier(self.refine(merged))
         return logits
@@ -141,7 +140,3 @@ def separable(in_channels: int, out_channels: int, *, dilation: int = 1) -> nn.S
         conv_norm_relu(in_channels, in_channels, 3, dilation=dilation, groups=in_channels),
         conv_norm_relu(in_channels, out_channels, 1),
     )
-
-
-def _resize(maps: Tensor, size: torch.Size) -> Tensor:
-    return F.interpolate(maps, size=list(size), mode="bilinear", align_corners=False)

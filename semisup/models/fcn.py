@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from semisup.models.base import ParameterGroup, Segmenter
+from semisup.models.base import ParameterGroup, Segmenter, biases_apart
 from semisup.models.layers import initialise
 from semisup.models.vgg import FC6_SHAPE, VGG16Features, adapt_vgg16
 
@@ -130,12 +130,7 @@ class FCN(Segmenter):
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """Weights, and biases at twice the learning rate without weight decay."""
-        biases = [p for name, p in self.named_parameters() if name.endswith(".bias")]
-        weights = [p for name, p in self.named_parameters() if not name.endswith(".bias")]
-        return [
-            ParameterGroup(weights, name="weights"),
-            ParameterGroup(biases, lr_scale=2.0, decay_scale=0.0, name="biases"),
-        ]
+        return biases_apart(self, decay_scale=0.0)
 
     def adapt_weights(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """torchvision's VGG16: convolutions to the backbone, the classifier to fc6 and fc7."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import Conv2dNormActivation
@@ -53,9 +54,26 @@ def transposed_convolution(features: Tensor, weight: Tensor) -> Tensor:
     """
     kernel = weight.shape[-1]
     height, width = features.shape[-2:]
-    columns = features.flatten(2).transpose(1, 2) @ weight.flatten(1)  # B, h w, D k k
+    places = features.flatten(2).transpose(1, 2)  # B, h w, C
+    if weight.is_contiguous():
+        columns = places @ weight.flatten(1)  # B, h w, D k k
+    else:  # channels last: the product is put in order, not the weight, which may take 400 MB
+        last = places @ weight.permute(0, 2, 3, 1).flatten(1)  # B, h w, k k D
+        columns = torch.unflatten(last, 2, (kernel**2, -1)).transpose(2, 3).flatten(2)
     size = (height + kernel - 1, width + kernel - 1)
     return F.fold(columns.transpose(1, 2), size, kernel)
+
+
+def resize(maps: Tensor, size: torch.Size, mode: str = "bilinear") -> Tensor:
+    """`maps` (BCHW) at `size` (H, W), corners not aligned; as they are where they have it."""
+    if maps.shape[-2:] == size:
+        return maps
+    return F.interpolate(maps, size=list(size), mode=mode, align_corners=False)
+
+
+def of_rows(maps: Tensor, rows: Tensor | None) -> Tensor:
+    """N of B maps: those of `rows`, or all B in order where that is None."""
+    return maps if rows is None else maps[rows]
 
 
 def conv_norm_relu(

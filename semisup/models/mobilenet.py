@@ -9,16 +9,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 from torchvision.models import mobilenet_v2
 
 from semisup.models.base import Backbone, PooledStage
 
 LAST_BLOCK = 17
-LOW_LEVEL_BLOCK = 3
-"""The last block of stride 4."""
-
 STAGE_BLOCKS = (3, 6, 13, LAST_BLOCK)
 """The last blocks of strides 4, 8, 16 and 32."""
 
@@ -55,9 +51,8 @@ class MobileNetV2Features(Backbone):
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Maps of stride 4 (24 channels) and of the output stride (320) of `image` (BCHW)."""
-        low: Tensor = self.features[: LOW_LEVEL_BLOCK + 1](image)
-        high: Tensor = self.features[LOW_LEVEL_BLOCK + 1 :](low)
-        return low, high
+        stages = self.stages(image)
+        return stages[0].pooled, stages[-1].pooled
 
     def stages(self, image: Tensor) -> list[PooledStage]:
         """The maps of strides 4, 8, 16 and 32 of `image` (BCHW), finest first.
@@ -65,17 +60,16 @@ class MobileNetV2Features(Backbone):
         Deeper ones are no coarser than the output stride; then the size that a decoder would go
         back to is their own.
         """
-        features = image
-        sizes: list[torch.Size] = []
+        features, size = image, image.shape[-2:]
         found: list[PooledStage] = []
         for number, block in enumerate(self.features):
             before = features.shape[-2:]
             features = block(features)
             if features.shape[-2:] != before:
-                sizes.append(before)
+                size = before
             if number in STAGE_BLOCKS:
-                found.append(PooledStage(features, None, sizes.pop() if sizes else before))
-                sizes.clear()
+                found.append(PooledStage(features, None, size))
+                size = features.shape[-2:]
         return found
 
 

@@ -22,6 +22,8 @@ class ResNet50Features(Backbone):
     channels = (256, 512, 1024, 2048)
     """C of the maps of `stages`, finest first."""
 
+    torchvision_parts = ("conv1.", "bn1.", "layer1.", "layer2.", "layer3.", "layer4.")
+
     def __init__(self, *, in_channels: int = 3) -> None:
         super().__init__()
         whole = resnet50()
@@ -43,7 +45,7 @@ class ResNet50Features(Backbone):
         size, features = features.shape[-2:], self.maxpool(features)
         found: list[PooledStage] = []
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
-            size = size if not found else features.shape[-2:]
             features = stage(features)
             found.append(PooledStage(features, None, size))
+            size = features.shape[-2:]
         return found

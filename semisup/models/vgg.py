@@ -36,6 +36,8 @@ class VGG16Features(Backbone):
     channels = tuple(stage[-1] for stage in STAGES)
     """C of the five pooled maps, finest first."""
 
+    has_switches = True
+
     def __init__(
         self,
         *,

@@ -30,6 +30,8 @@ def test_wide_deconvolution_is_torchs(kernel: int) -> None:
     theirs.load_state_dict(ours.state_dict())
     maps = torch.randn(2, 5, 3, 4)
     torch.testing.assert_close(ours(maps), theirs(maps), rtol=1e-5, atol=1e-5)
+    ours.to(memory_format=torch.channels_last)
+    torch.testing.assert_close(ours(maps), theirs(maps), rtol=1e-5, atol=1e-5)
 
 
 def widths(decoder: DeconvDecoder) -> list[list[tuple[int, int]]]:
