@@ -214,12 +214,14 @@ def test_an_init_that_cannot_be_used(changes: list[str], line: str) -> None:
             r"cuts crops; set \[height, width\]",
         ),
         (["data.split=none"], "leaves no image with a mask"),
-        (["model.name=unet"], "train model.name = 'decouplednet', not a UNet"),
+        (["model.name=unet", "model.width=4"], "train model.name = 'decouplednet', not a UNet"),
         (["method.name=supervised"], "method 'supervised' cannot train 'decouplednet'"),
     ],
 )
-def test_what_does_not_go_together(changes: list[str], line: str, tmp_path: Path) -> None:
+def test_what_does_not_go_together(
+    changes: list[str], line: str, place: Place, tmp_path: Path
+) -> None:
     crops = [] if any("crop" in change for change in changes) else ["data.crop=[96, 96]"]
     recipe = load_recipe("scenes/decouplednet_joint_5", [*SCENES, *crops, *changes])
     with pytest.raises(RecipeError, match=line):
-        run_recipe(recipe, Place(tmp_path, tmp_path / "runs"), CPU)
+        run_recipe(recipe, Place(place.data_root, tmp_path), CPU)
