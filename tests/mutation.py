@@ -332,8 +332,8 @@ MUTANTS = [
     Mutant(
         "stream-starts-anew",
         "assemble.py",
-        "kinds[name](start=step * accumulate)",
-        "kinds[name](start=0)",
+        "start=step * accumulate",
+        "start=0",
         "a resumed run sees the first images twice and the last ones never",
         ("tests/test_runs.py::test_an_interrupted_run_ends_with_the_same_files",),
     ),
