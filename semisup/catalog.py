@@ -32,7 +32,7 @@ from semisup.models.base import Segmenter
 from semisup.models.deconvnet import DeconvNet
 from semisup.models.decouplednet import DecoupledNet
 from semisup.models.deeplab_v3plus import DeepLabV3Plus
-from semisup.models.fcn import FCN8s, FCN8sAtOnce, FCN16s, FCN32s
+from semisup.models.fcn import FCN8s, FCN8sAtOnce, FCN8sMobileNetV2, FCN16s, FCN32s
 from semisup.models.unet import UNet
 
 MODELS: dict[str, type[Segmenter]] = {
@@ -43,6 +43,7 @@ MODELS: dict[str, type[Segmenter]] = {
     "fcn32s": FCN32s,
     "fcn8s": FCN8s,
     "fcn8s_at_once": FCN8sAtOnce,
+    "fcn8s_mobilenet_v2": FCN8sMobileNetV2,
     "unet": UNet,
 }
 

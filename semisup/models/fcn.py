@@ -1,4 +1,4 @@
-"""FCN: fully convolutional networks on VGG16.
+"""FCN: fully convolutional networks on VGG16, and FCN-8s' skips on MobileNetV2.
 
 Long, Shelhamer and Darrell, CVPR 2015, https://arxiv.org/abs/1411.4038, and the authors' released
 networks, whose padding of 100, Caffe pooling and crop offsets belong together: every offset below
@@ -6,7 +6,8 @@ puts a score back on the centre of the pixels that it was computed from.
 
 Differs from the release: the fixed bilinear upsampling is a depthwise transposed convolution, the
 same map as their diagonal C x C kernel, and no part of the state dict; fc6 and fc7 start from
-He et al. 2015 where no ImageNet classifier is loaded.
+He et al. 2015 where no ImageNet classifier is loaded. `FCN8sMobileNetV2` is no network of the
+paper: it is the paper's idea on a backbone that two CPU cores can train.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from semisup.models.base import ParameterGroup, Segmenter, biases_apart
-from semisup.models.layers import initialise
+from semisup.models.layers import initialise, resize
+from semisup.models.mobilenet import MobileNetV2Features
 from semisup.models.vgg import FC6_SHAPE, VGG16Features, adapt_vgg16
+from semisup.models.weights import rename_prefix
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +170,48 @@ class FCN8sAtOnce(FCN8s):
         Skip(pool=4, channels=512, crop=5, scale=0.01),
         Skip(pool=3, channels=256, crop=9, scale=0.0001),
     )
+
+
+class FCN8sMobileNetV2(Segmenter):
+    """FCN-8s' skips on MobileNetV2: scores of strides 32, 16 and 8, summed coarse to fine.
+
+    The backbone pads every map itself, so nothing is padded by 100 or cut, and there is no fc6 or
+    fc7: it is for comparisons on small machines, at about a hundredth of the cost of `FCN8s`.
+
+    Args:
+        num_classes: K.
+        in_channels: C of the input image.
+    """
+
+    def __init__(self, num_classes: int, *, in_channels: int = 3) -> None:
+        super().__init__(num_classes, in_channels=in_channels)
+        self.backbone = MobileNetV2Features(in_channels=in_channels, output_stride=32)
+        scored = self.backbone.channels[1:]
+        self.score = nn.ModuleList([zero_scores(channels, num_classes) for channels in scored])
+
+    def encode(self, image: Tensor) -> list[Tensor]:
+        """The maps of strides 8, 16 and 32 (BChw) of `image` (BCHW)."""
+        return [stage.pooled for stage in self.backbone.stages(image)[1:]]
+
+    def decode(self, features: list[Tensor]) -> Tensor:
+        """Logits BKhw at stride 8."""
+        own = [score(maps) for score, maps in zip(self.score, features, strict=True)]
+        scores: Tensor = own.pop()
+        while own:
+            finer = own.pop()
+            scores = finer + resize(scores, finer.shape[-2:])
+        return scores
+
+    def parameter_groups(self) -> list[ParameterGroup]:
+        """The backbone, and the scores, which start at zero, at ten times its learning rate."""
+        return [
+            ParameterGroup(list(self.backbone.parameters()), name="backbone"),
+            ParameterGroup(list(self.score.parameters()), lr_scale=10.0, name="scores"),
+        ]
+
+    def adapt_weights(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """torchvision's MobileNetV2 has no prefix."""
+        return rename_prefix(state, "features.", "backbone.features.")
 
 
 def zero_scores(channels: int, num_classes: int) -> nn.Conv2d:

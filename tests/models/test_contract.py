@@ -15,7 +15,7 @@ from semisup.models.base import Segmenter
 from semisup.models.deconvnet import DeconvNet
 from semisup.models.decouplednet import DecoupledNet
 from semisup.models.deeplab_v3plus import DeepLabV3Plus
-from semisup.models.fcn import FCN, FCN8s, FCN8sAtOnce, FCN16s, FCN32s
+from semisup.models.fcn import FCN, FCN8s, FCN8sAtOnce, FCN8sMobileNetV2, FCN16s, FCN32s
 from semisup.models.unet import UNet
 
 CLASSES = 5
@@ -25,6 +25,7 @@ MODELS: dict[str, Callable[..., Segmenter]] = {
     "fcn16s": partial(FCN16s, CLASSES, width=8),
     "fcn8s": partial(FCN8s, CLASSES, width=8),
     "fcn8s_at_once": partial(FCN8sAtOnce, CLASSES, width=8),
+    "fcn8s_mobilenet_v2": partial(FCN8sMobileNetV2, CLASSES),
     "deconvnet": partial(DeconvNet, CLASSES, width=8, kernel=1),
     "decouplednet": partial(
         DecoupledNet,
@@ -63,6 +64,9 @@ def build(name: str) -> Segmenter:
     model = MODELS[name]()
     if isinstance(model, FCN):
         for layer in model.score.values():
+            nn.init.normal_(layer.weight, std=0.1)
+    if isinstance(model, FCN8sMobileNetV2):
+        for layer in model.score:
             nn.init.normal_(layer.weight, std=0.1)
     if isinstance(model, DecoupledNet):
         nn.init.normal_(model.segmentation.score.weight)

@@ -6,8 +6,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchvision.models import mobilenet_v2
 
-from semisup.models.fcn import FCN, BilinearUpsampling, FCN8s, FCN8sAtOnce, FCN16s, FCN32s
+from semisup.models.fcn import (
+    FCN,
+    BilinearUpsampling,
+    FCN8s,
+    FCN8sAtOnce,
+    FCN8sMobileNetV2,
+    FCN16s,
+    FCN32s,
+)
 from semisup.models.weights import load_weights
 
 ALL = [FCN32s, FCN16s, FCN8s, FCN8sAtOnce]
@@ -292,3 +301,36 @@ def test_the_classifier_of_another_network_is_left_alone() -> None:
         model = FCN32s(2, width=16)
     foreign = {"classifier.0.weight": torch.zeros(1024, 576)}
     assert list(model.adapt_weights(foreign)) == ["classifier.0.weight"]
+
+
+def test_the_small_one_has_the_backbone_and_three_scores() -> None:
+    with torch.device("meta"):
+        model = FCN8sMobileNetV2(21)
+        whole = sum(p.numel() for p in mobilenet_v2().features.parameters())
+    backbone, scores = (sum(p.numel() for p in g.params) for g in model.parameter_groups())
+    assert backbone == whole - (320 * 1280 + 2 * 1280)
+    assert scores == 21 * (320 + 96 + 32 + 3)
+    assert backbone + scores == 1_821_183
+
+
+def test_the_small_one_adds_scores_from_coarse_to_fine() -> None:
+    model = FCN8sMobileNetV2(1)
+    for layer, weight in zip(model.score, (1.0, 10.0, 100.0), strict=True):
+        nn.init.constant_(layer.weight, weight)
+    sides, maps = ((32, 8), (96, 4), (320, 2)), []
+    for channels, side in sides:
+        features = torch.zeros(1, channels, side, side)
+        features[:, 0] = 1.0
+        maps.append(features)
+    maps[2][:, 0, 0, 0] = 2.0
+    with torch.no_grad():
+        scores = model.decode(maps)[0, 0]
+    assert scores.shape == (8, 8)
+    assert scores[-1, -1] == 111.0, "one of each stride"
+    assert scores[0, 0] == 211.0, "the corner of the coarsest map counts twice"
+    assert torch.equal(scores, scores.t())
+
+
+def test_the_small_one_starts_from_zero_scores() -> None:
+    with torch.no_grad():
+        assert not FCN8sMobileNetV2(3).eval()(torch.randn(1, 3, 40, 33)).any()
