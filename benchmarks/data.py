@@ -51,8 +51,9 @@ from semisup.data.cache import CachedData
 from semisup.data.images import full_palette, voc_palette
 from semisup.data.scenes_drawing import draw_scene
 from semisup.data.streams import Stream, to_device
-from semisup.data.transforms import IMAGENET_MEAN, IMAGENET_STD, WeakView
+from semisup.data.transforms import WeakView
 from semisup.data.voc import Voc
+from semisup.ops.pixels import IMAGENET_MEAN, IMAGENET_STD
 from semisup.types import IGNORE, Labelled
 
 SCALE = (0.5, 2.0)

@@ -41,7 +41,7 @@ from semisup.catalog import create_method, create_model
 from semisup.data.samples import RawBatch
 from semisup.data.scenes import Scenes
 from semisup.data.streams import Stream, to_device
-from semisup.data.transforms import IMAGENET_MEAN, IMAGENET_STD, WeakView
+from semisup.data.transforms import WeakView
 from semisup.engine.checkpoint import Checkpoints
 from semisup.engine.loop import Training, train
 from semisup.engine.rundir import RunDirectory
@@ -51,6 +51,7 @@ from semisup.engine.tracker import Tracker
 from semisup.engine.updates import Updates
 from semisup.engine.watch import Silent
 from semisup.methods.base import Method
+from semisup.ops.pixels import IMAGENET_MEAN, IMAGENET_STD
 from semisup.types import IGNORE, Batch, Progress
 
 CLASSES = 21

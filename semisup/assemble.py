@@ -117,14 +117,18 @@ def build_method(
             f"one of {', '.join(trained_by)}."
         )
 
-    def build_segmenter() -> Segmenter:
-        model = create_model(recipe.model.name, num_classes, **recipe.model_options)
+    def build_segmenter(extra: int = 0) -> Segmenter:
+        model = create_model(recipe.model.name, num_classes + extra, **recipe.model_options)
         if weights:
             notes.append(str(load_weights(model, weights)))
         return model
 
     method = create_method(
-        recipe.method.name, build_segmenter, num_classes, **recipe.method_options
+        recipe.method.name,
+        build_segmenter,
+        num_classes,
+        None if recipe.data.crop == "whole" else recipe.data.crop,
+        **recipe.method_options,
     )
     return method, notes
 

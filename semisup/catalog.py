@@ -27,6 +27,7 @@ from semisup.methods.decouplednet import (
     DecoupledNetJoint,
     DecoupledNetSegmentation,
 )
+from semisup.methods.gan_segmentation import GanSegmentation, GanSegmentationWeak
 from semisup.methods.supervised import Supervised
 from semisup.models.base import Segmenter
 from semisup.models.deconvnet import DeconvNet
@@ -52,6 +53,8 @@ METHODS: dict[str, type[Method]] = {
     "decouplednet": DecoupledNetSegmentation,
     "decouplednet_classifier": DecoupledNetClassifier,
     "decouplednet_joint": DecoupledNetJoint,
+    "gan_segmentation": GanSegmentation,
+    "gan_segmentation_weak": GanSegmentationWeak,
     "supervised": Supervised,
 }
 
@@ -83,14 +86,35 @@ def create_model(name: str, num_classes: int, **options: Any) -> Segmenter:
 
 
 def create_method(
-    name: str, build_segmenter: BuildSegmenter, num_classes: int, **options: Any
+    name: str,
+    build_segmenter: BuildSegmenter,
+    num_classes: int,
+    crop: tuple[int, int] | None = None,
+    **options: Any,
 ) -> Method:
-    """A method around fresh segmenters, such as `create_method("supervised", build, 21)`."""
+    """A method around fresh segmenters, such as `create_method("supervised", build, 21)`.
+
+    Args:
+        name: one of `METHODS`.
+        build_segmenter: gives a fresh network at each call.
+        num_classes: K.
+        crop: height and width of the images of a batch, for a method that makes images.
+        options: keyword arguments of the method's class.
+
+    Raises:
+        RecipeError: no such method or option, or the method makes images and has no `crop`.
+    """
     cls: Any = find(METHODS, "method", name)
     options = check_options(cls, name, options)
-    return typing.cast(
-        Method, _built(f"method {name}", lambda: cls(build_segmenter, num_classes, **options))
-    )
+    arguments: list[Any] = [build_segmenter, num_classes]
+    if cls.wants_crop:
+        if crop is None:
+            raise RecipeError(
+                f"method {name} makes images of the size of the crops: set data.crop to "
+                '[height, width], not to "whole".'
+            )
+        arguments.append(crop)
+    return typing.cast(Method, _built(f"method {name}", lambda: cls(*arguments, **options)))
 
 
 def create_dataset(

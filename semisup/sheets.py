@@ -9,13 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from semisup.data.base import Colour, SegmentationData
-from semisup.data.transforms import IMAGENET_MEAN, IMAGENET_STD, normalise
+from semisup.data.transforms import normalise
 from semisup.engine.evaluate import Evaluation
 from semisup.engine.inference import Inference
 from semisup.engine.pictures import contact_sheet, denormalise, heat, overlay, training_panel
 from semisup.errors import SemisupError
 from semisup.methods.base import Method
 from semisup.metrics.confusion import label_map
+from semisup.ops.pixels import IMAGENET_MEAN, IMAGENET_STD
 from semisup.types import Batch, Labelled
 
 PANEL_IMAGES = 4

@@ -133,7 +133,8 @@ def test_a_misspelt_command_is_suggested() -> None:
         (
             METHODS,
             {"supervised", "adversarial"}
-            | {"decouplednet", "decouplednet_classifier", "decouplednet_joint"},
+            | {"decouplednet", "decouplednet_classifier", "decouplednet_joint"}
+            | {"gan_segmentation", "gan_segmentation_weak"},
         ),
         (DATASETS, {"scenes", "voc", "camvid", "folder"}),
     ],

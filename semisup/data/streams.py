@@ -18,14 +18,9 @@ from semisup.data.base import SegmentationData
 from semisup.data.geometry import DrawView
 from semisup.data.samples import RawBatch, Samples, StreamName, collate
 from semisup.data.tags import Tags
-from semisup.data.transforms import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    apply_strong,
-    per_channel,
-    standardise_,
-)
+from semisup.data.transforms import apply_strong
 from semisup.errors import RecipeError, RunError, SemisupError
+from semisup.ops.pixels import IMAGENET_MEAN, IMAGENET_STD, per_channel, standardise_
 from semisup.types import Labelled, Unlabelled, Weak
 
 

@@ -86,7 +86,7 @@ class Updates:
                 for group in optimiser.param_groups:
                     group["lr"] = self._optim[player].lr * group["lr_scale"] * factor
 
-    def __call__(self, player: str, loss: Tensor) -> None:
+    def __call__(self, player: str, loss: Tensor, *, keep_graph: bool = False) -> None:
         """One optimiser step that lowers `loss` in the parameters of `player` and in no others."""
         parameters = self._parameters[player]
         self._note_finite(player, loss.detach())
@@ -94,7 +94,7 @@ class Updates:
         more_follow = self._micro < self._accumulate - 1
         with torch.autocast(loss.device.type, enabled=False):
             scaled = scaler.scale(loss / self._accumulate)
-            self._gradients[player].backward(scaled, more_follow=more_follow)
+            self._gradients[player].backward(scaled, more_follow=more_follow, keep_graph=keep_graph)
         if more_follow:
             return
         optimiser = self._optimisers[player]

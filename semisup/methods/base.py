@@ -16,18 +16,29 @@ from torch import Tensor, nn
 from semisup.models.base import ParameterGroup, Segmenter
 from semisup.types import Batch, Progress, Scalars
 
-BuildSegmenter = Callable[[], Segmenter]
-"""Gives a fresh segmenter at each call; a method never knows which network it is."""
+BuildSegmenter = Callable[..., Segmenter]
+"""Gives a fresh segmenter at each call, with `extra=n` one of n more logits behind those of the K
+classes; a method never knows which network it is.
+"""
 
 
 class Update(Protocol):
     """The only road from a loss to a weight."""
 
-    def __call__(self, player: str, loss: Tensor) -> None:
+    def __call__(self, player: str, loss: Tensor, *, keep_graph: bool = False) -> None:
         """One optimiser step that lowers `loss` in the parameters of `player` and in no others.
 
         A loss must be formed right before its update: once a player has been stepped, a graph
-        that passed through its old weights is stale.
+        that passed through its old weights is stale for all that comes before them.
+
+        Args:
+            player: whose parameters move.
+            loss: 0-d.
+            keep_graph: whether another player's loss shares forward passes with this one. That
+                player must not have been stepped since, and must lie behind this one in the
+                graph (a discriminator behind the network that it judges): then its gradients do
+                not need this one's old weights, and both updates are those of two separate
+                forward passes.
         """
 
 
@@ -47,6 +58,11 @@ class Method(nn.Module, ABC):
 
     combinations: ClassVar[bool] = False
     """Whether it reads `Labelled.selection`: each crop is cut for a subset of its classes."""
+
+    wants_crop: ClassVar[bool] = False
+    """Whether its constructor takes `crop`, height and width of the images of a batch, in pixels,
+    after `num_classes`: a network that makes images has to know their size.
+    """
 
     wants_start: ClassVar[bool] = False
     """Whether fresh weights are no start for it: it goes on where another run has ended."""

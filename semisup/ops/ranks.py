@@ -233,21 +233,26 @@ class Gradients:
                 gradient_as_bucket_view=True,
             )
 
-    def backward(self, loss: Tensor, *, more_follow: bool = False) -> None:
+    def backward(
+        self, loss: Tensor, *, more_follow: bool = False, keep_graph: bool = False
+    ) -> None:
         """Add the gradients of `loss` in these parameters and in no others.
 
         Args:
             loss: 0-d.
             more_follow: whether other losses of the same step will be added: nothing is sent then.
+            keep_graph: whether other parameters' gradients will be asked of the same graph.
         """
         if self._averaging is not None:
             with self._averaging.no_sync() if more_follow else contextlib.nullcontext():
-                self._backward(self._averaging(loss))
+                self._backward(self._averaging(loss), keep_graph)
         else:
-            self._backward(loss)
+            self._backward(loss, keep_graph)
 
-    def _backward(self, loss: Tensor) -> None:
-        loss.backward(inputs=self._parameters)  # type: ignore[no-untyped-call]
+    def _backward(self, loss: Tensor, keep_graph: bool) -> None:
+        loss.backward(  # type: ignore[no-untyped-call]
+            inputs=self._parameters, retain_graph=keep_graph
+        )
 
 
 class _HandsOn(nn.Module):

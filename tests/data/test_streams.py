@@ -25,8 +25,9 @@ from semisup.data.scenes import Scenes
 from semisup.data.splits import make_split
 from semisup.data.streams import Stream, to_device
 from semisup.data.tags import Tags, read_tags
-from semisup.data.transforms import IMAGENET_MEAN, IMAGENET_STD, WeakView, apply_strong, normalise
+from semisup.data.transforms import WeakView, apply_strong, normalise
 from semisup.errors import DataError, RecipeError, RunError, SemisupError
+from semisup.ops.pixels import IMAGENET_MEAN, IMAGENET_STD
 from semisup.types import IGNORE, Batch, Labelled, Unlabelled, Weak
 
 # Python 3.12 and later warn when a process with threads forks, as torch's loader does.

@@ -13,8 +13,6 @@ from torchvision.transforms import v2
 
 from semisup.data.transforms import (
     BLUR_SIGMA,
-    IMAGENET_MEAN,
-    IMAGENET_STD,
     STRONG_PARAMETERS,
     View,
     WeakView,
@@ -23,6 +21,7 @@ from semisup.data.transforms import (
     normalise,
 )
 from semisup.errors import RecipeError
+from semisup.ops.pixels import IMAGENET_MEAN, IMAGENET_STD
 from semisup.types import IGNORE
 
 NEUTRAL = (1.0, 1.0, 1.0, 0.0, 0.0, 0.0)

@@ -29,6 +29,7 @@ class ToySegmenter(Segmenter):
     Args:
         num_classes: K.
         normalise: batch norm and dropout between the two: state and randomness of its own.
+        extra: logits behind those of the classes.
         auxiliary: a second, weighted map.
         kernel: side of the first convolution; 1 looks at single pixels.
     """
@@ -39,17 +40,18 @@ class ToySegmenter(Segmenter):
         self,
         num_classes: int = CLASSES,
         *,
+        extra: int = 0,
         normalise: bool = False,
         auxiliary: bool = False,
         kernel: int = 3,
     ) -> None:
-        super().__init__(num_classes)
+        super().__init__(num_classes + extra)
         between = [nn.BatchNorm2d(8), nn.Dropout2d(0.2)] if normalise else []
         self.body = nn.Sequential(
             nn.Conv2d(3, 8, kernel, padding=kernel // 2), *between, nn.LeakyReLU(0.1)
         )
-        self.head = nn.Conv2d(8, num_classes, 1)
-        self.side_head = nn.Conv2d(8, num_classes, 1) if auxiliary else None
+        self.head = nn.Conv2d(8, self.num_classes, 1)
+        self.side_head = nn.Conv2d(8, self.num_classes, 1) if auxiliary else None
         self.auxiliary_weights = (0.5,) if auxiliary else ()
 
     def encode(self, image: Tensor) -> list[Tensor]:
@@ -119,8 +121,8 @@ def _narrow_discriminator(monkeypatch: pytest.MonkeyPatch) -> None:
     # 2.8 million weights teach nothing about a contract that 40,000 do not.
     for method in METHODS.values():
         defaults = method.__init__.__kwdefaults__ or {}
-        if "discriminator_width" in defaults:
-            monkeypatch.setitem(defaults, "discriminator_width", 8)
+        for width in {"discriminator_width", "generator_width"} & defaults.keys():
+            monkeypatch.setitem(defaults, width, 8)
 
 
 @pytest.fixture
@@ -204,7 +206,7 @@ class Gradients:
         self.losses: dict[str, Tensor] = {}
         self.of: dict[str, list[Tensor]] = {}
 
-    def __call__(self, player: str, loss: Tensor) -> None:
+    def __call__(self, player: str, loss: Tensor, *, keep_graph: bool = False) -> None:
         parameters = [p for group in self._method.players()[player] for p in group.params]
         found = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
         gradients = [
@@ -216,7 +218,9 @@ class Gradients:
         self.losses[player] = loss
 
     def vector(self, player: str) -> Tensor:
-        return torch.cat([g.flatten() for g in self.of[player]])
+        """The player's gradient; zero where it was not asked to move."""
+        held = [p for group in self._method.players()[player] for p in group.params]
+        return torch.cat([g.flatten() for g in self.of.get(player, map(torch.zeros_like, held))])
 
 
 @pytest.fixture

@@ -1,0 +1,120 @@
+"""What the two sides of an adversarial game pay, given the logits of whoever judges.
+
+A logit is high where the judge holds its input for real. Three forms of the game, each as a map of
+losses of the shape of the logits, so that void and padding can be left out before the mean:
+
+    cross_entropy   Goodfellow et al. 2014, https://arxiv.org/abs/1406.2661, non-saturating
+    hinge           Lim and Ye 2017, https://arxiv.org/abs/1705.02894
+    least_squares   Mao et al. 2017, https://arxiv.org/abs/1611.04076
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from semisup.losses.segmentation import masked_mean
+
+Form = Literal["cross_entropy", "hinge", "least_squares"]
+
+
+def real_loss(logits: Tensor, form: Form = "cross_entropy", smoothing: float = 0.0) -> Tensor:
+    """What the judge pays for real input: least where it calls it real.
+
+    Args:
+        logits: any shape.
+        form: of the game.
+        smoothing: s in [0, 1): the answer that is asked for is 1 - s, of real input alone
+            (Salimans et al. 2016, https://arxiv.org/abs/1606.03498). A hinge has no answer to
+            smooth: there the margin becomes 1 - s.
+    """
+    target = 1.0 - smoothing
+    if form == "cross_entropy":
+        return F.binary_cross_entropy_with_logits(
+            logits, torch.full_like(logits, target), reduction="none"
+        )
+    return F.relu(target - logits) if form == "hinge" else (logits - target).square()
+
+
+def fake_loss(logits: Tensor, form: Form = "cross_entropy") -> Tensor:
+    """What the judge pays for made input: least where it calls it made."""
+    if form == "cross_entropy":
+        return F.softplus(logits)
+    return F.relu(1.0 + logits) if form == "hinge" else logits.square()
+
+
+def fooling_loss(logits: Tensor, form: Form = "cross_entropy", saturating: bool = False) -> Tensor:
+    """What the maker pays for its own input: least where the judge calls it real.
+
+    Args:
+        logits: any shape.
+        form: of the game.
+        saturating: minus what the judge pays, the minimax game of the 2014 paper, whose gradient
+            fades as the judge wins.
+    """
+    if saturating:
+        return -fake_loss(logits, form)
+    if form == "cross_entropy":
+        return F.softplus(-logits)
+    return -logits if form == "hinge" else (logits - 1.0).square()
+
+
+def feature_distance(made: Tensor, real: Tensor) -> Tensor:
+    """Feature matching (Salimans et al. 2016): L1 distance of the batches' mean features.
+
+    Args:
+        made: B x anything, features of the judge; pooled over places if they have any.
+        real: B' x the same; no gradient passes.
+
+    Returns:
+        0-d: the mean over features. Zero for equal batches.
+    """
+    return (made.mean(dim=0) - real.detach().mean(dim=0)).abs().mean()
+
+
+def gradient_penalty(logits: Tensor, real: Tensor) -> Tensor:
+    """R1 (Mescheder et al. 2018, https://arxiv.org/abs/1801.04406): E |d D / d real|^2 / 2.
+
+    Args:
+        logits: the judge's, any shape with B first; averaged over all but B.
+        real: B x anything, what they were computed from; must require a gradient.
+
+    Returns:
+        0-d, with a graph: it is to be minimised in the judge. Multiply by gamma.
+    """
+    per_input = logits.flatten(1).mean(dim=1).sum()
+    (gradient,) = torch.autograd.grad(per_input, real, create_graph=True)
+    return 0.5 * gradient.square().flatten(1).sum(dim=1).mean()
+
+
+def standing(
+    real: Tensor, fake: Tensor, valid_real: Tensor | None = None, valid_fake: Tensor | None = None
+) -> dict[str, Tensor]:
+    """How the judge stands, to be reported; the names are those that the engine watches.
+
+    Args:
+        real: logits on real input, any shape.
+        fake: logits on made input, any shape.
+        valid_real: bool of the shape of `real`, False where there is nothing to judge.
+        valid_fake: likewise.
+
+    Returns:
+        `d_real` and `d_fake`, the mean probability of "real" of each, and `d_accuracy`, the mean of
+        the shares of both that are judged rightly: 0.5 where the judge is blind, 1 where it has
+        won. 0-d and detached.
+    """
+    real, fake = real.detach(), fake.detach()
+    everywhere = torch.ones_like(real, dtype=torch.bool)
+    valid_real = everywhere if valid_real is None else valid_real
+    valid_fake = torch.ones_like(fake, dtype=torch.bool) if valid_fake is None else valid_fake
+    right = masked_mean((real > 0).float(), valid_real) + masked_mean(
+        (fake <= 0).float(), valid_fake
+    )
+    return {
+        "d_real": masked_mean(real.sigmoid(), valid_real),
+        "d_fake": masked_mean(fake.sigmoid(), valid_fake),
+        "d_accuracy": 0.5 * right,
+    }
