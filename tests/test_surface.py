@@ -162,7 +162,10 @@ def test_methods_from_the_top_level_package(name: str) -> None:
         own = name in MODELS["decouplednet"].trained_by
         network, width = ("decouplednet", 64) if own else ("unet", 4)
         method = semisup.create_method(
-            name, lambda: semisup.create_model(network, num_classes=5, width=width), 5
+            name,
+            lambda extra=0: semisup.create_model(network, num_classes=5 + extra, width=width),
+            5,
+            (64, 64),
         )
     assert type(method) is METHODS[name]
     assert method.predictor() is not None
