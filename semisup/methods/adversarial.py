@@ -11,13 +11,18 @@ x, y are labelled images and masks, u unlabelled images. D is fully convolutiona
 pixel says whether the class map there looks like ground truth. Where it does, S is taught its own
 prediction. S takes probabilities (softmax) to D, ground truth goes in as one-hot.
 
-Where the paper and the authors' code differ, this follows the paper: D learns from labelled images
-only (the code also shows it predictions on unlabelled ones as fake).
+S is stepped first. D has not moved in between, so its one look at S(x) gives both gradients,
+exactly as two looks would.
 
-Differs from the paper:
+Where the paper and the authors' code differ, `follows` chooses. In the paper D learns from labelled
+images only. In the code it also sees predictions on unlabelled ones as fake, void pixels of the
+ground truth are holes (all K channels 0), and crop padding of unlabelled images counts like any
+pixel. The segmenter of the code, with its quirks, is a matter of the catalogue.
+
+Differs from the paper, with `follows = "paper"`:
 1. The self-taught term starts at a share of the run (0.25), not at step 5,000 of 20,000: the same
    moment for a run of the paper's length.
-2. Crop padding of unlabelled images takes no part in any term; the code counts it.
+2. Crop padding of unlabelled images takes no part in any term.
 3. The halves of D's loss are averaged, as in the code; the paper writes a sum.
 4. Void pixels of the ground truth take S's own answer before they go into D. As all-zero columns,
    which the code leaves them, they are holes that only real maps have: VOC's outlines would give
@@ -26,15 +31,21 @@ Differs from the paper:
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
 from semisup.losses.adversarial import binary_cross_entropy_map, one_hot, self_taught_loss
-from semisup.losses.segmentation import masked_mean, supervised_loss
+from semisup.losses.game import standing
+from semisup.losses.segmentation import supervised_loss
 from semisup.methods.base import BuildSegmenter, Method, Update
 from semisup.models.base import ParameterGroup
 from semisup.models.discriminators import FullyConvolutionalDiscriminator
 from semisup.types import IGNORE, Batch, Labelled, Progress, Scalars, Unlabelled
+
+Judged = tuple[Tensor, Tensor]
+"""D's logits B1HW, and BHW bool: which of them count."""
 
 
 class Adversarial(Method):
@@ -51,6 +62,7 @@ class Adversarial(Method):
         self_taught_start: share of the run after which the self-taught term acts; in [0, 1].
         discriminator_width: channels of D's first layer, doubled at each of the next three; 64 in
             the paper, less for small pictures and small machines.
+        follows: the "paper" or the authors' "code", where they differ (see the head of this file).
 
     Logs:
         loss_segmentation: cross entropy on labelled images; falls from about ln K.
@@ -62,6 +74,7 @@ class Adversarial(Method):
         loss_discriminator: of D; near 0.7 it is blind, near 0 it has won.
         d_real: mean of sigmoid(D) on ground truth; above 0.5.
         d_fake: mean of sigmoid(D) on predictions; below 0.5.
+        d_accuracy: share of the pixels of both that D judges rightly; 0.5 blind, 1 it has won.
     """
 
     streams = frozenset({"labelled", "unlabelled"})
@@ -77,6 +90,7 @@ class Adversarial(Method):
         confidence_threshold: float = 0.2,
         self_taught_start: float = 0.25,
         discriminator_width: int = 64,
+        follows: Literal["paper", "code"] = "paper",
     ) -> None:
         super().__init__()
         for name, value in (
@@ -98,6 +112,7 @@ class Adversarial(Method):
         self.self_taught_weight = self_taught_weight
         self.confidence_threshold = confidence_threshold
         self.self_taught_start = self_taught_start
+        self.follows = follows
         self.segmenter = build_segmenter()
         self.discriminator = FullyConvolutionalDiscriminator(num_classes, width=discriminator_width)
 
@@ -111,31 +126,34 @@ class Adversarial(Method):
     def step(self, batch: Batch, progress: Progress, update: Update) -> Scalars:
         """One step of the segmenter, then one of the discriminator."""
         labelled = batch.labelled
+        valid = labelled.mask != IGNORE
         maps = self.segmenter.training_logits(labelled.image)
         predicted = maps[0].softmax(dim=1)
+        judged = self.discriminator(predicted)
         loss_segmentation = supervised_loss(maps, labelled.mask, self.segmenter.auxiliary_weights)
-        loss_adversarial = binary_cross_entropy_map(
-            self.discriminator(predicted), 1.0, labelled.mask != IGNORE
-        )
-        unlabelled = self._unlabelled_terms(batch.unlabelled, progress)
+        loss_adversarial = binary_cross_entropy_map(judged, 1.0, valid)
+        unlabelled, fakes = self._unlabelled_terms(batch.unlabelled, progress)
         update(
             "segmenter",
             loss_segmentation
             + self.adversarial_weight * loss_adversarial
             + self.adversarial_weight_unlabelled * unlabelled["loss_adversarial_unlabelled"]
             + self.self_taught_weight * unlabelled["loss_self_taught"],
+            keep_graph=True,
         )
-        discriminator = self._step_discriminator(predicted.detach(), labelled, update)
+        fakes = [(judged, valid), *(fakes if self.follows == "code" else [])]
         reported = {
             "loss_segmentation": loss_segmentation,
             "loss_adversarial": loss_adversarial,
             **unlabelled,
-            **discriminator,
+            **self._step_discriminator(predicted.detach(), labelled, fakes, update),
         }
         return {name: value.detach() for name, value in reported.items()}
 
-    def _unlabelled_terms(self, unlabelled: Unlabelled, progress: Progress) -> dict[str, Tensor]:
-        """The adversarial and the self-taught term, not yet weighted.
+    def _unlabelled_terms(
+        self, unlabelled: Unlabelled, progress: Progress
+    ) -> tuple[dict[str, Tensor], list[Judged]]:
+        """The adversarial and the self-taught term, not yet weighted, and D's look at them.
 
         The unlabelled images pass through S only where a term counts: batch statistics of a
         network that is trained on labels alone must not depend on them.
@@ -148,35 +166,41 @@ class Adversarial(Method):
         }
         teach = self.self_taught_weight > 0 and progress.fraction >= self.self_taught_start
         if not teach and self.adversarial_weight_unlabelled == 0:
-            return terms
+            return terms, []
+        valid = unlabelled.valid if self.follows == "paper" else torch.ones_like(unlabelled.valid)
         logits = self.segmenter(unlabelled.image)
         judged = self.discriminator(logits.softmax(dim=1))
-        terms["loss_adversarial_unlabelled"] = binary_cross_entropy_map(
-            judged, 1.0, unlabelled.valid
-        )
+        terms["loss_adversarial_unlabelled"] = binary_cross_entropy_map(judged, 1.0, valid)
         if teach:
             terms["loss_self_taught"], terms["self_taught_share"] = self_taught_loss(
-                logits, judged.detach(), self.confidence_threshold, unlabelled.valid
+                logits, judged.detach(), self.confidence_threshold, valid
             )
-        return terms
+        return terms, [(judged, valid)]
 
     def _step_discriminator(
-        self, predicted: Tensor, labelled: Labelled, update: Update
+        self, predicted: Tensor, labelled: Labelled, fakes: list[Judged], update: Update
     ) -> dict[str, Tensor]:
-        """Teach D that predictions are fake and ground truth is real."""
+        """Teach D that predictions are fake and ground truth is real.
+
+        Args:
+            predicted: BKHW, the probabilities that S gives the labelled images.
+            labelled: their truth.
+            fakes: what D has said of predictions: its step may still use the graph.
+            update: of the engine.
+        """
         valid = labelled.mask != IGNORE
-        truth = torch.where(valid, labelled.mask, predicted.argmax(dim=1))
-        fake = self.discriminator(predicted)
+        truth = labelled.mask
+        if self.follows == "paper":
+            truth = torch.where(valid, truth, predicted.argmax(dim=1))
         real = self.discriminator(one_hot(truth, self.num_classes).to(predicted.dtype))
+        fake, valid_fake = (torch.cat(parts) for parts in zip(*fakes, strict=True))
         loss = 0.5 * (
-            binary_cross_entropy_map(fake, 0.0, valid) + binary_cross_entropy_map(real, 1.0, valid)
+            binary_cross_entropy_map(fake, 0.0, valid_fake)
+            + binary_cross_entropy_map(real, 1.0, valid)
         )
         update("discriminator", loss)
-        return {
-            "loss_discriminator": loss,
-            "d_real": masked_mean(real.detach().sigmoid().squeeze(1), valid),
-            "d_fake": masked_mean(fake.detach().sigmoid().squeeze(1), valid),
-        }
+        stands = standing(real.squeeze(1), fake.squeeze(1), valid, valid_fake)
+        return {"loss_discriminator": loss, **stands}
 
     def pictures(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
         """The confidence map of D on the prediction."""

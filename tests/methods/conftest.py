@@ -30,6 +30,7 @@ class ToySegmenter(Segmenter):
         num_classes: K.
         normalise: batch norm and dropout between the two: state and randomness of its own.
         extra: logits behind those of the classes.
+        dropout: share of the channels that are dropped behind the batch norm.
         auxiliary: a second, weighted map.
         kernel: side of the first convolution; 1 looks at single pixels.
     """
@@ -42,11 +43,12 @@ class ToySegmenter(Segmenter):
         *,
         extra: int = 0,
         normalise: bool = False,
+        dropout: float = 0.2,
         auxiliary: bool = False,
         kernel: int = 3,
     ) -> None:
         super().__init__(num_classes + extra)
-        between = [nn.BatchNorm2d(8), nn.Dropout2d(0.2)] if normalise else []
+        between = [nn.BatchNorm2d(8), nn.Dropout2d(dropout)] if normalise else []
         self.body = nn.Sequential(
             nn.Conv2d(3, 8, kernel, padding=kernel // 2), *between, nn.LeakyReLU(0.1)
         )
@@ -78,6 +80,7 @@ class ToySegmenter(Segmenter):
 SEGMENTERS: dict[str, Callable[[], Segmenter]] = {
     "plain": ToySegmenter,
     "batch_norm_dropout": partial(ToySegmenter, normalise=True),
+    "batch_norm": partial(ToySegmenter, normalise=True, dropout=0.0),
     "auxiliary": partial(ToySegmenter, auxiliary=True),
     "pixelwise": partial(ToySegmenter, kernel=1),
 }

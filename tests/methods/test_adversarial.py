@@ -234,23 +234,12 @@ def test_no_hole_in_the_ground_truth_gives_it_away(build: Build, make_batch: Mak
         answer = one_hot(method.segmenter(batch.labelled.image).argmax(dim=1), 3)
     seen: list[Tensor] = []
     method.discriminator.register_forward_pre_hook(lambda _, maps: seen.append(maps[0].detach()))
-    method.step(batch, LATE, lambda player, loss: None)
+    method.step(batch, LATE, lambda player, loss, keep_graph=False: None)
     real = seen[-1]
     assert torch.equal(real.sum(dim=1), torch.ones_like(real[:, 0])), "a pixel of no class"
     columns = void[:, None].expand_as(real)
     assert torch.equal(real[columns], answer[columns])
     assert torch.equal(real[~columns], one_hot(batch.labelled.mask, 3)[~columns])
-
-
-def test_the_discriminators_loss_does_not_know_the_segmenter(
-    build: Build, make_batch: MakeBatch, gradients: Any
-) -> None:
-    method = build()
-    update = gradients(method)
-    method.step(make_batch(), LATE, update)
-    assert reaches(update.losses["segmenter"], method.segmenter)
-    assert reaches(update.losses["discriminator"], method.discriminator)
-    assert not reaches(update.losses["discriminator"], method.segmenter)
 
 
 def reaches(loss: Tensor, network: nn.Module) -> bool:
@@ -269,6 +258,41 @@ def test_it_is_not_taught_to_please_where_it_is_self_taught(
     update = gradients(method)
     method.step(batch, LATE, update)
     assert not reaches(update.losses["segmenter"], method.discriminator)
+
+
+# The authors' code
+
+
+def test_in_the_code_the_discriminator_sees_holes_and_unlabelled_predictions(
+    build: Build, make_batch: MakeBatch
+) -> None:
+    method, batch = build(follows="code"), make_batch()
+    seen: list[Tensor] = []
+    method.discriminator.register_forward_pre_hook(lambda _, maps: seen.append(maps[0].detach()))
+    losses: dict[str, Tensor] = {}
+    scalars = method.step(
+        batch, LATE, lambda player, loss, keep_graph=False: losses.update({player: loss})
+    )
+    labelled, free, truth = seen
+    void = batch.labelled.mask == IGNORE
+    assert torch.equal(truth, one_hot(batch.labelled.mask, 3))
+    with torch.no_grad():
+        logits = torch.cat([method.discriminator(labelled), method.discriminator(free)]).squeeze(1)
+        real = method.discriminator(truth).squeeze(1)
+    everywhere = torch.cat([~void, torch.ones_like(void)])  # padding counts
+    fake = nn.functional.softplus(logits)[everywhere].mean()
+    expected = 0.5 * (fake + nn.functional.softplus(-real)[~void].mean())
+    assert float(scalars["loss_discriminator"]) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_in_the_paper_it_sees_labelled_images_alone(build: Build, make_batch: MakeBatch) -> None:
+    losses = []
+    for seed in (0, 1):
+        method, batch = build(), make_batch()
+        other = Batch(labelled=batch.labelled, unlabelled=make_batch(seed).unlabelled)
+        losses.append(method.step(other, LATE, lambda *_, keep_graph=False: None))
+    assert torch.equal(losses[0]["loss_discriminator"], losses[1]["loss_discriminator"])
+    assert not torch.equal(losses[0]["loss_self_taught"], losses[1]["loss_self_taught"])
 
 
 # All of it by hand
@@ -318,7 +342,7 @@ def test_the_losses_of_one_step_by_hand() -> None:
     losses: dict[str, float] = {}
     order: list[str] = []
 
-    def update(player: str, loss: Tensor) -> None:
+    def update(player: str, loss: Tensor, *, keep_graph: bool = False) -> None:
         losses[player] = float(loss.detach())
         order.append(player)
 
@@ -336,6 +360,7 @@ def test_the_losses_of_one_step_by_hand() -> None:
         "loss_adversarial_unlabelled": (softplus(-frees[0]) + softplus(-frees[1])) / 2,
         "loss_self_taught": math.log(2),
         "self_taught_share": 0.5,
+        "d_accuracy": 0.5 * (1.0 + 0.0),  # both truths are judged real, and so are both fakes
         "loss_discriminator": 0.5
         * (
             (softplus(fakes[0]) + softplus(fakes[1])) / 2

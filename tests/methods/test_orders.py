@@ -1,0 +1,145 @@
+"""The fast step equals a textbook one: separate looks, toggled gradients, separate backward passes.
+
+The textbook is written out here, from the papers' formulas, with torch's own losses and optimisers.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from semisup.catalog import create_method
+from semisup.engine.settings import OptimSettings
+from semisup.engine.updates import Updates
+from semisup.methods.base import Method
+from semisup.models.base import ParameterGroup
+from semisup.types import IGNORE, Batch, Progress
+
+CLASSES, SIDE, STEPS, RATE = 3, 32, 5, 0.05
+MEAN = torch.tensor([0.485, 0.456, 0.406], dtype=torch.float64).view(3, 1, 1)
+DEVIATION = torch.tensor([0.229, 0.224, 0.225], dtype=torch.float64).view(3, 1, 1)
+
+Optimisers = dict[str, torch.optim.Optimizer]
+
+
+@contextmanager
+def frozen(network: nn.Module) -> Iterator[None]:
+    network.requires_grad_(False)
+    yield
+    network.requires_grad_(True)
+
+
+def optimisers_of(method: Method) -> Optimisers:
+    def groups(found: list[ParameterGroup]) -> list[dict[str, Any]]:
+        return [{"params": list(g.params), "lr": RATE * g.lr_scale} for g in found]
+
+    return {
+        player: torch.optim.SGD(groups(found), lr=RATE)
+        for player, found in method.players().items()
+    }
+
+
+def descend(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
+    optimiser.zero_grad()
+    loss.backward()
+    optimiser.step()
+
+
+def adversarial(method: Any, batch: Batch, optimisers: Optimisers) -> None:
+    """Hung et al. 2018, late in the run."""
+    segmenter, judge = method.segmenter, method.discriminator
+    image, mask, free = batch.labelled.image, batch.labelled.mask, batch.unlabelled
+    known = mask != IGNORE
+    with frozen(judge):
+        logits = segmenter(image)
+        look = judge(logits.softmax(1)).squeeze(1)
+        others = segmenter(free.image)
+        look_free = judge(others.softmax(1)).squeeze(1)
+        trusted = free.valid & (look_free.sigmoid() > method.confidence_threshold)
+        taught = F.cross_entropy(others, others.argmax(1), reduction="none")[trusted]
+        loss = (
+            F.cross_entropy(logits, mask, ignore_index=IGNORE)
+            + method.adversarial_weight * F.softplus(-look)[known].mean()
+            + method.adversarial_weight_unlabelled * F.softplus(-look_free)[free.valid].mean()
+            + method.self_taught_weight * taught.sum() / max(1, len(taught))
+        )
+        before = copy.deepcopy(segmenter)
+        descend(optimisers["segmenter"], loss)
+    with torch.no_grad():
+        predicted = before(image).softmax(1)
+    truth = torch.where(known, mask, predicted.argmax(1))
+    real = judge(F.one_hot(truth, CLASSES).permute(0, 3, 1, 2).double()).squeeze(1)
+    fake = judge(predicted).squeeze(1)
+    descend(
+        optimisers["discriminator"],
+        0.5 * (F.softplus(-real)[known].mean() + F.softplus(fake)[known].mean()),
+    )
+
+
+def gan(method: Any, batch: Batch, optimisers: Optimisers, *, weak: bool) -> None:
+    """Souly et al. 2017: p(generated) by softmax over K + 1."""
+    segmenter, generator = method.segmenter, method.generator
+    real = batch.weak if weak else batch.unlabelled
+    told = [real.tags[:, 1:]] if weak else []
+    noise = 2 * torch.rand(len(real.image), generator.noise, dtype=torch.float64) - 1
+    with frozen(segmenter):
+        made = (generator(noise, *told) - MEAN) / DEVIATION
+        generated = segmenter(made).softmax(1)[:, -1]
+        before = made.detach()
+        descend(optimisers["generator"], -(1 - generated).log().mean())
+    logits = segmenter(batch.labelled.image)[:, :-1]
+    shares = segmenter(real.image).softmax(1)
+    held = (shares[:, :-1] * real.tags[:, :, None, None]).sum(1) if weak else 1 - shares[:, -1]
+    generated = segmenter(before).softmax(1)[:, -1]
+    descend(
+        optimisers["segmenter"],
+        F.cross_entropy(logits, batch.labelled.mask, ignore_index=IGNORE)
+        - method.unlabelled_weight * held.log()[real.valid].mean()
+        - method.generated_weight * generated.log().mean(),
+    )
+
+
+TEXTBOOK: dict[str, Callable[[Any, Batch, Optimisers], None]] = {
+    "adversarial": adversarial,
+    "gan_segmentation": lambda *step: gan(*step, weak=False),
+    "gan_segmentation_weak": lambda *step: gan(*step, weak=True),
+}
+
+
+@pytest.mark.parametrize("name", TEXTBOOK)
+@pytest.mark.parametrize("kind", ["plain", "batch_norm"])
+def test_the_fast_step_equals_the_textbook_in_every_parameter(
+    name: str,
+    kind: str,
+    segmenters: dict[str, Callable[..., Any]],
+    make_batch: Callable[..., Batch],
+) -> None:
+    torch.manual_seed(0)
+    fast = create_method(name, segmenters[kind], CLASSES, (SIDE, SIDE)).double().train()
+    slow = copy.deepcopy(fast)
+    optim = {
+        player: OptimSettings(kind="sgd", lr=RATE, momentum=0.0, schedule="constant")
+        for player in fast.players()
+    }
+    updates, optimisers = Updates(fast.players(), optim), optimisers_of(slow)
+    start = {key: p.detach().clone() for key, p in fast.named_parameters()}
+    for step in range(STEPS):
+        batch = make_batch(step, dtype=torch.float64)
+        progress = Progress(90 + step, 100)
+        torch.manual_seed(step)
+        updates.begin(progress)
+        fast.step(batch, progress, updates)
+        torch.manual_seed(step)
+        TEXTBOOK[name](slow, batch, optimisers)
+    expected = dict(slow.named_parameters())
+    for key, p in fast.named_parameters():
+        torch.testing.assert_close(p, expected[key], rtol=1e-9, atol=1e-11, msg=key)
+    moved = [key for key, p in fast.named_parameters() if not torch.equal(p, start[key])]
+    assert len(moved) > 0.7 * len(start)
