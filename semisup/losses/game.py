@@ -85,7 +85,7 @@ def gradient_penalty(logits: Tensor, real: Tensor) -> Tensor:
     Returns:
         0-d, with a graph: it is to be minimised in the judge. Multiply by gamma.
     """
-    per_input = logits.flatten(1).mean(dim=1).sum()
+    per_input = logits.reshape(len(logits), -1).mean(dim=1).sum()
     (gradient,) = torch.autograd.grad(per_input, real, create_graph=True)
     return 0.5 * gradient.square().flatten(1).sum(dim=1).mean()
 

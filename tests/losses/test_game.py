@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from semisup.losses.game import (
+    Form,
+    fake_loss,
+    feature_distance,
+    fooling_loss,
+    gradient_penalty,
+    real_loss,
+    standing,
+)
+
+FORMS: tuple[Form, ...] = ("cross_entropy", "hinge", "least_squares")
+
+
+def softplus(value: float) -> float:
+    return math.log1p(math.exp(value))
+
+
+@pytest.mark.parametrize(
+    ("form", "real", "fake", "fooling"),
+    [
+        ("cross_entropy", softplus(-0.5), softplus(0.5), softplus(-0.5)),
+        ("hinge", 0.5, 1.5, -0.5),
+        ("least_squares", 0.25, 0.25, 0.25),
+    ],
+)
+def test_closed_forms(form: Form, real: float, fake: float, fooling: float) -> None:
+    logits = torch.tensor([0.5])
+    assert real_loss(logits, form).item() == pytest.approx(real)
+    assert fake_loss(logits, form).item() == pytest.approx(fake)
+    assert fooling_loss(logits, form).item() == pytest.approx(fooling)
+    assert fooling_loss(logits, form, saturating=True).item() == pytest.approx(-fake)
+
+
+def test_a_hinge_asks_for_no_more_than_its_margin() -> None:
+    assert real_loss(torch.tensor([1.0, 3.0]), "hinge").tolist() == [0.0, 0.0]
+    assert fake_loss(torch.tensor([-1.0, -3.0]), "hinge").tolist() == [0.0, 0.0]
+
+
+def test_smoothing_moves_the_best_answer() -> None:
+    logits = torch.linspace(-6, 6, 12001, dtype=torch.float64)
+    best = {form: float(logits[real_loss(logits, form, smoothing=0.1).argmin()]) for form in FORMS}
+    assert best["cross_entropy"] == pytest.approx(math.log(0.9 / 0.1), abs=1e-3)
+    assert best["least_squares"] == pytest.approx(0.9, abs=1e-3)
+    assert real_loss(torch.tensor([0.9]), "hinge", smoothing=0.1).item() == pytest.approx(0.0)
+
+
+def slope(loss: Tensor, logits: Tensor) -> Tensor:
+    return torch.autograd.grad(loss.sum(), logits)[0]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_players_pull_apart(form: Form) -> None:
+    logits = torch.tensor([-0.9, 0.1, 0.9], requires_grad=True)
+    assert (slope(real_loss(logits, form), logits) < 0).all(), "up on real"
+    away = slope(fake_loss(logits, form), logits)
+    target_0 = form == "least_squares"  # on made input it asks for 0, not for less and less
+    assert (away[1:] > 0).all()
+    assert (away[0] < 0) if target_0 else (away[0] > 0)
+    assert (slope(fooling_loss(logits, form), logits) < 0).all(), "the maker pulls up"
+
+
+def test_the_minimax_game_fades_where_the_other_does_not() -> None:
+    lost = torch.tensor([-20.0], requires_grad=True)
+    assert float(slope(fooling_loss(lost, saturating=True), lost).abs()) < 1e-8
+    assert float(slope(fooling_loss(lost), lost)) == pytest.approx(-1.0)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_no_logit_is_too_large(form: Form) -> None:
+    logits = torch.tensor([-1e4, 1e4], requires_grad=True)
+    for loss in (real_loss(logits, form), fake_loss(logits, form), fooling_loss(logits, form)):
+        assert torch.isfinite(loss).all()
+        assert torch.isfinite(slope(loss, logits)).all()
+
+
+def test_feature_distance() -> None:
+    made = torch.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    real = torch.tensor([[0.0, 5.0]], requires_grad=True)
+    distance = feature_distance(made, real)
+    assert distance.item() == pytest.approx((2.0 + 2.0) / 2)
+    distance.backward()
+    assert real.grad is None
+    assert made.grad is not None
+    assert made.grad.tolist() == [[0.25, -0.25], [0.25, -0.25]]
+    assert feature_distance(real, real).item() == 0.0
+
+
+def test_gradient_penalty_of_a_known_slope() -> None:
+    real = torch.tensor([[1.0, 2.0], [0.5, -1.0]], dtype=torch.float64, requires_grad=True)
+    weight = torch.tensor([3.0, 4.0], dtype=torch.float64, requires_grad=True)
+    logits = (real.square() * weight).sum(dim=1)  # slope 2 w x
+    expected = ((6.0**2 + 16.0**2) + (3.0**2 + 8.0**2)) / 2 / 2
+    penalty = gradient_penalty(logits, real)
+    assert penalty.item() == pytest.approx(expected)
+    (by_weight,) = torch.autograd.grad(penalty, weight)
+    squares = real.detach().square().sum(dim=0)
+    assert torch.allclose(by_weight, 2 * weight.detach() * squares)  # of sum 4 w^2 x^2 / 4
+
+
+def test_standing() -> None:
+    real = torch.tensor([2.0, -1.0, 50.0])
+    fake = torch.tensor([-2.0, -3.0, -4.0, 9.0])
+    found = standing(real, fake, torch.tensor([True, True, False]))
+    sigmoid = torch.sigmoid
+    assert found["d_real"].item() == pytest.approx(sigmoid(real[:2]).mean().item())
+    assert found["d_fake"].item() == pytest.approx(sigmoid(fake).mean().item())
+    assert found["d_accuracy"].item() == pytest.approx((0.5 + 0.75) / 2)
+    nothing = standing(real, fake, torch.zeros(3, dtype=torch.bool))
+    assert nothing["d_real"].item() == 0.0
