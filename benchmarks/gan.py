@@ -1,0 +1,339 @@
+"""A whole alternating step against the textbook one with the field's habits.
+
+    python benchmarks/gan.py
+    python benchmarks/gan.py --method gan_segmentation --rounds 7 --memory
+    python benchmarks/gan.py --device cuda --batch 16 --side 321 --precision bf16 --peak 989
+
+DeepLab v3+ on MobileNetV2 and 7 classes, as in the recipes on VOC at 256 px, on random images. The
+textbook step is that of the published scripts; then one habit after another is given up:
+
+items           .item() of every loss at every step, for the log;
+host labels     label maps and one-hot truth made by NumPy on the host and copied over;
+all gradients   backward() into every network that the loss passed through, cleared afterwards;
+two looks       each player's loss from a forward pass of its own;
+plain optimiser one kernel for each tensor and operation.
+
+The last line but one has none of them, and the last is the library itself, its engine included.
+Before they are timed, all are shown to move every weight alike, in double precision. `--memory`
+measures the peaks, each way in a process of its own. On a GPU the library's step is run once under torch's
+synchronisation check, and `--peak` (TFLOP/s of the card) gives the share of it that was achieved.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import resource
+import subprocess
+import sys
+from argparse import Namespace
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from ratios import Contestant, arguments, interleave, machine, show, speed_up
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from semisup.catalog import create_method, create_model
+from semisup.engine.runtime import autocast
+from semisup.engine.settings import OptimSettings
+from semisup.engine.updates import Updates
+from semisup.methods.base import Method
+from semisup.ops.pixels import to_normalised
+from semisup.ops.statistics import statistics_kept
+from semisup.types import IGNORE, Batch, Labelled, Progress, Unlabelled
+
+CLASSES = 7
+HABITS = ("items", "host labels", "all gradients", "two looks", "plain optimiser")
+LATE = Progress(90, 100)
+"""Every term acts by then."""
+
+
+class Scripted:
+    """A training step as in the published scripts.
+
+    Args:
+        method: holds the networks and the weights of the terms.
+        habits: those that it has, of `HABITS`.
+        options: of the command line.
+    """
+
+    def __init__(self, method: Any, habits: frozenset[str], options: Namespace) -> None:
+        self.method, self.habits, self.options = method, habits, options
+        self.parameters = {
+            player: [p for group in groups for p in group.params]
+            for player, groups in method.players().items()
+        }
+        self.optimisers = {
+            player: torch.optim.SGD(
+                [{"params": list(g.params), "lr": options.rate * g.lr_scale} for g in groups],
+                lr=options.rate,
+                momentum=0.9,
+                fused=None if "plain optimiser" in habits else True,
+                foreach=None,
+            )
+            for player, groups in method.players().items()
+        }
+        self.log: list[float] = []
+
+    def __call__(self, batch: Batch) -> None:
+        step = {"adversarial": self._adversarial, "gan_segmentation": self._gan}
+        step[self.options.method](batch)
+
+    def _descend(self, player: str, loss: Tensor, keep: bool = False) -> None:
+        if "items" in self.habits:
+            self.log.append(loss.item())
+        if "all gradients" in self.habits:
+            loss.backward(retain_graph=keep)
+        else:
+            loss.backward(inputs=self.parameters[player], retain_graph=keep)
+        self.optimisers[player].step()
+        for optimiser in self.optimisers.values():
+            optimiser.zero_grad(set_to_none=True)
+
+    def _look(self, network: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+        with autocast(self.options.precision, inputs[0].device):
+            found = network(*inputs)
+        return found.float() if self.options.precision != "float32" else found
+
+    def _against(self, logits: Tensor, answer: float, valid: Tensor) -> Tensor:
+        """Binary cross entropy, the answers made where the habit is to make them."""
+        if "host labels" in self.habits:
+            answers = torch.from_numpy(np.full(tuple(logits.shape), answer))
+            answers = answers.to(logits.device, logits.dtype)
+        else:
+            answers = torch.full_like(logits, answer)
+        loss = F.binary_cross_entropy_with_logits(logits, answers, reduction="none")
+        return (loss.squeeze(1) * valid).sum() / valid.sum()
+
+    def _one_hot(self, truth: Tensor) -> Tensor:
+        if "host labels" not in self.habits:
+            classes = torch.arange(CLASSES, device=truth.device).view(1, -1, 1, 1)
+            return (truth[:, None] == classes).float()
+        on_host = truth.cpu().numpy()
+        planes = np.stack([on_host == label for label in range(CLASSES)], axis=1)
+        return torch.from_numpy(planes.astype(np.float32)).to(truth.device)
+
+    def _adversarial(self, batch: Batch) -> None:
+        method, again = self.method, "two looks" in self.habits
+        segmenter, judge = method.segmenter, method.discriminator
+        mask, free = batch.labelled.mask, batch.unlabelled
+        known = mask != IGNORE
+        logits = self._look(segmenter, batch.labelled.image)
+        predicted = logits.softmax(1)
+        judged = self._look(judge, predicted)
+        others = self._look(segmenter, free.image)
+        judged_others = self._look(judge, others.softmax(1))
+        trusted = (judged_others.detach().sigmoid() > 0.2).squeeze(1) & free.valid
+        answer = others.detach().argmax(1).masked_fill(~trusted, IGNORE)
+        taught = F.cross_entropy(others, answer, ignore_index=IGNORE, reduction="sum")
+        self._descend(
+            "segmenter",
+            F.cross_entropy(logits, mask, ignore_index=IGNORE)
+            + method.adversarial_weight * self._against(judged, 1.0, known)
+            + method.adversarial_weight_unlabelled * self._against(judged_others, 1.0, free.valid)
+            + method.self_taught_weight * taught / trusted.sum().clamp(min=1),
+            keep=not again,
+        )
+        truth = torch.where(known, mask, predicted.detach().argmax(1))
+        real = self._look(judge, self._one_hot(truth).to(predicted))
+        fake = self._look(judge, predicted.detach()) if again else judged
+        loss = self._against(real, 1.0, known) + self._against(fake, 0.0, known)
+        self._descend("discriminator", 0.5 * loss)
+
+    def _gan(self, batch: Batch) -> None:
+        method, again = self.method, "two looks" in self.habits
+        segmenter, generator, real = method.segmenter, method.generator, batch.unlabelled
+        noise = generator.draw(len(real.image), real.image)
+        made = to_normalised(self._look(generator, noise))
+        everywhere = torch.ones_like(real.valid)
+
+        def realness(images: Tensor) -> Tensor:
+            logits = self._look(segmenter, images)
+            return logits[:, :-1].logsumexp(1, keepdim=True) - logits[:, -1:]
+
+        with statistics_kept(segmenter):
+            judged = realness(made)
+        self._descend("generator", self._against(judged, 1.0, everywhere), keep=not again)
+        logits = self._look(segmenter, batch.labelled.image)[:, :-1]
+        held = realness(real.image)
+        if again:
+            with statistics_kept(segmenter):
+                judged = realness(made.detach())
+        self._descend(
+            "segmenter",
+            F.cross_entropy(logits, batch.labelled.mask, ignore_index=IGNORE)
+            + method.unlabelled_weight * self._against(held, 1.0, real.valid)
+            + method.generated_weight * self._against(judged, 0.0, everywhere),
+        )
+
+
+class Library:
+    """The step of the library: the method and the engine's updates."""
+
+    def __init__(self, method: Method, options: Namespace) -> None:
+        self.method, self.options = method, options
+        table = OptimSettings(kind="sgd", lr=options.rate, momentum=0.9, schedule="constant")
+        self.updates = Updates(method.players(), dict.fromkeys(method.players(), table))
+
+    def __call__(self, batch: Batch) -> None:
+        self.updates.begin(LATE)
+        with autocast(self.options.precision, batch.labelled.image.device):
+            self.method.step(batch, LATE, self.updates)
+
+
+def build(options: Namespace) -> Method:
+    torch.manual_seed(0)
+
+    def network(extra: int = 0) -> Any:
+        return create_model("deeplab_v3plus", CLASSES + extra)
+
+    method = create_method(options.method, network, CLASSES, (options.side, options.side)).train()
+    for layer in method.modules():
+        if isinstance(layer, nn.Dropout):
+            layer.p = 0.0  # the ways look twice or once: with dropout they could not be compared
+    return method.to(options.device, memory_format=torch.channels_last)
+
+
+def make_batch(options: Namespace, dtype: torch.dtype = torch.float32) -> Batch:
+    generator = torch.Generator().manual_seed(1)
+    side, count = options.side, options.batch
+    image, free = (torch.randn(count, 3, side, side, generator=generator) for _ in range(2))
+    mask = torch.randint(0, CLASSES, (count, side, side), generator=generator)
+    mask[:, :4] = IGNORE
+    valid = torch.ones(count, side, side, dtype=torch.bool)
+    valid[:, -8:] = False
+    ids = tuple(map(str, range(count)))
+    to, last = options.device, torch.channels_last
+    image, free = (shown.to(to, dtype, memory_format=last) for shown in (image, free))
+    return Batch(
+        labelled=Labelled(image, mask.to(to), ids),
+        unlabelled=Unlabelled(free, valid.to(to), ids),
+    )
+
+
+def ladder(options: Namespace) -> dict[str, Callable[[], Any]]:
+    """Name -> what builds the way: the textbook, each habit less, the library."""
+    names = ["textbook", *(f"- {habit}" for habit in HABITS)]
+    ways: dict[str, Callable[[], Any]] = {}
+    for given_up, name in enumerate(names):
+        habits = frozenset(HABITS[given_up:])
+        ways[name] = lambda habits=habits: Scripted(build(options), habits, options)
+    ways["semisup"] = lambda: Library(build(options), options)
+    if options.compile:
+        ways["semisup, compiled"] = lambda: Library(compiled(build(options)), options)
+    return ways
+
+
+def compiled(method: Method) -> Method:
+    for network in method.children():
+        network.compile()
+    return method
+
+
+def check_equal(options: Namespace) -> float:
+    """Largest difference of any weight from the textbook's after two steps in double precision."""
+    small = Namespace(**{**vars(options), "side": 64, "batch": 2, "precision": "float32"})
+    small.compile = False
+    batch = make_batch(small, torch.float64)
+    ends: dict[str, dict[str, Tensor]] = {}
+    for name, make in ladder(small).items():
+        way = make()
+        way.method.double()
+        for step in range(2):
+            torch.manual_seed(step)
+            way(batch)
+        ends[name] = {k: p.detach().clone() for k, p in way.method.named_parameters()}
+    reference = ends["textbook"]
+    start = dict(build(small).named_parameters())
+    moved = max(float((value - start[key]).abs().max()) for key, value in reference.items())
+    largest = max(
+        float((end[key] - value).abs().max())
+        for end in ends.values()
+        for key, value in reference.items()
+    )
+    assert largest < 1e-6 * moved, (largest, moved)
+    return largest / moved
+
+
+def measure_memory(options: Namespace) -> None:
+    """Peak of each way in a process of its own."""
+    print("Peak memory, each in a process of its own:")
+    for name in ("textbook", "semisup"):
+        arguments = [a for a in sys.argv[1:] if a != "--memory"]
+        command = [sys.executable, __file__, *arguments, "--peak-of", name]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        print(f"  {name}: {done.stdout.strip()} MiB")
+
+
+def peak_of(name: str, options: Namespace) -> None:
+    way, batch = ladder(options)[name](), make_batch(options)
+    for _ in range(3):
+        way(batch)
+    if options.device.startswith("cuda"):
+        print(f"{torch.cuda.max_memory_allocated() / 2**20:.0f}")
+    else:
+        print(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f}")
+
+
+def check_synchronisations(way: Library, batch: Batch) -> None:
+    """One step in which anything that waits for the device is an error."""
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        way(batch)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    print("semisup: no synchronisation in a step")
+
+
+def parse() -> Namespace:
+    parser = arguments("A whole alternating step.", rounds=5)
+    parser.add_argument(
+        "--method", default="adversarial", choices=["adversarial", "gan_segmentation"]
+    )
+    parser.add_argument("--device", default="cpu", help="where to compute (%(default)s)")
+    parser.add_argument("--precision", default="float32", choices=["float32", "bf16"])
+    parser.add_argument("--batch", type=int, default=4, help="images a stream (%(default)s)")
+    parser.add_argument("--side", type=int, default=176, help="of a crop, pixels (%(default)s)")
+    parser.add_argument("--compile", action="store_true", help="also the library, compiled")
+    parser.add_argument("--memory", action="store_true", help="also the peaks of memory")
+    parser.add_argument("--peak", type=float, default=0.0, help="of the card, TFLOP/s")
+    parser.add_argument("--peak-of", default="", help="(used by --memory)")
+    parser.set_defaults(rate=1e-3)
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = parse()
+    torch.set_num_threads(options.threads)
+    if options.peak_of:
+        peak_of(options.peak_of, options)
+        return
+    print(machine())
+    batch = make_batch(options)
+    difference = check_equal(options)
+    ways = {name: make() for name, make in ladder(options).items()}
+    runs: dict[str, Contestant] = {n: (lambda way=way: way(batch)) for n, way in ways.items()}
+    timings = interleave(runs, options.rounds)
+    title = (
+        f"{options.method}: one step, {options.batch} + {options.batch} crops of {options.side} "
+        f"px, {options.precision} (weights differ by {difference:.0e} of their steps)"
+    )
+    show(title, timings, base="textbook", work=2 * options.batch, unit="images")
+    print(f"semisup is {speed_up(timings, 'semisup', 'textbook'):.2f} x as fast as the textbook")
+    if options.device.startswith("cuda"):
+        check_synchronisations(ways["semisup"], batch)
+    if options.peak:
+        with contextlib.redirect_stdout(None), FlopCounterMode(display=False) as counter:
+            copy.copy(ways["semisup"])(batch)
+        rate = counter.get_total_flops() / timings["semisup"].median / 1e12
+        print(f"semisup: {rate:.1f} TFLOP/s, {rate / options.peak:.1%} of {options.peak:.0f}")
+    if options.memory:
+        measure_memory(options)
+
+
+if __name__ == "__main__":
+    main()
