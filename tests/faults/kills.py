@@ -2,6 +2,7 @@
 
     python tests/faults/kills.py                  # 40 kills, about 8 minutes on two cores
     python tests/faults/kills.py --short          # 4 kills, without the rest
+    python tests/faults/kills.py --methods all --kills 35
     python tests/faults/kills.py --kills 500 --seed 7 --keep /tmp/kills
 
 Real processes, real SIGKILL: at a random time after the start, at a random step, while a checkpoint
@@ -53,6 +54,7 @@ train = 24
 val = 20
 test = 12
 size = [56, 64]
+DATA
 [model]
 name = "unet"
 width = 4
@@ -76,8 +78,35 @@ checkpoint_every = 4
 every = 10
 hold_out = 2
 """
-OPTIONS = {"supervised": "", "adversarial": "discriminator_width = 4"}
-PLAYERS = {"supervised": "", "adversarial": '[optim.discriminator]\nkind = "adam"\nlr = 1e-4'}
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What the recipe of a method has beside the common part.
+
+    Attributes:
+        players: those that learn by Adam beside the segmenter.
+        options: lines of [method].
+        data: lines of [data].
+    """
+
+    players: tuple[str, ...] = ()
+    options: str = ""
+    data: str = ""
+
+
+TAGGED = 'tags = "xml"\nweak_batch = 2'
+METHODS = {
+    "supervised": Tried(),
+    "adversarial": Tried(("discriminator",), "discriminator_width = 4"),
+    "adversarial_luc": Tried(("adversary",), "discriminator_width = 4\nspectral_norm = true"),
+    "gan_segmentation": Tried(
+        ("generator",), "generator_width = 4\ngenerator_updates = 2\nfeature_matching_weight = 0.1"
+    ),
+    "gan_segmentation_weak": Tried(("generator",), "generator_width = 4", TAGGED),
+    "s4gan": Tried(("discriminator",), "discriminator_width = 4\nconfidence_threshold = 0.4"),
+    "s4gan_multi_label": Tried(("discriminator", "classifier"), "discriminator_width = 4"),
+}
 
 
 @dataclass
@@ -90,8 +119,11 @@ class Shop:
 
     def recipe(self, method: str) -> Path:
         path = self.folder / f"{method}.toml"
-        text = RECIPE.replace("METHOD", method).replace("OPTIONS", OPTIONS[method])
-        path.write_text(text.replace("PLAYERS", PLAYERS[method]))
+        tried = METHODS[method]
+        text = RECIPE.replace("METHOD", method).replace("OPTIONS", tried.options)
+        tables = [f'[optim.{player}]\nkind = "adam"\nlr = 1e-4' for player in tried.players]
+        text = text.replace("DATA", tried.data).replace("PLAYERS", "\n".join(tables))
+        path.write_text(text)
         return path
 
     def check(self, holds: bool, what: str) -> None:
@@ -374,10 +406,10 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=40, help="over all methods (%(default)s)")
     parser.add_argument("--short", action="store_true", help="4 kills, no workers, no ranks")
     parser.add_argument("--seed", type=int, default=0, help="of the moments (%(default)s)")
-    parser.add_argument("--methods", default="supervised,adversarial", help="(%(default)s)")
+    parser.add_argument("--methods", default="supervised,adversarial", help="or all (%(default)s)")
     parser.add_argument("--keep", type=Path, help="folder for the runs, kept at the end")
     options = parser.parse_args()
-    methods = options.methods.split(",")
+    methods = list(METHODS) if options.methods == "all" else options.methods.split(",")
     kills = 4 if options.short else options.kills
     with tempfile.TemporaryDirectory() as temporary:
         folder = (options.keep or Path(temporary)).resolve()
