@@ -15,8 +15,8 @@ plain optimiser one kernel for each tensor and operation.
 
 The last line but one has none of them, and the last is the library itself, its engine included.
 Before they are timed, all are shown to move every weight alike, in double precision. `--memory`
-measures the peaks, each way in a process of its own. On a GPU the library's step is run once under torch's
-synchronisation check, and `--peak` (TFLOP/s of the card) gives the share of it that was achieved.
+measures the peaks, each way in a process of its own. On a GPU the library's step is run once under
+torch's synchronisation check, and `--peak` (TFLOP/s of the card) gives the share that it reached.
 """
 
 from __future__ import annotations

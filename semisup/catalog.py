@@ -21,6 +21,7 @@ from semisup.data.scenes import Scenes
 from semisup.data.voc import Voc
 from semisup.errors import RecipeError, suggest
 from semisup.methods.adversarial import Adversarial
+from semisup.methods.adversarial_luc import AdversarialLuc
 from semisup.methods.base import BuildSegmenter, Method
 from semisup.methods.decouplednet import (
     DecoupledNetClassifier,
@@ -28,6 +29,7 @@ from semisup.methods.decouplednet import (
     DecoupledNetSegmentation,
 )
 from semisup.methods.gan_segmentation import GanSegmentation, GanSegmentationWeak
+from semisup.methods.s4gan import S4Gan, S4GanMultiLabel
 from semisup.methods.supervised import Supervised
 from semisup.models.base import Segmenter
 from semisup.models.deconvnet import DeconvNet
@@ -50,11 +52,14 @@ MODELS: dict[str, type[Segmenter]] = {
 
 METHODS: dict[str, type[Method]] = {
     "adversarial": Adversarial,
+    "adversarial_luc": AdversarialLuc,
     "decouplednet": DecoupledNetSegmentation,
     "decouplednet_classifier": DecoupledNetClassifier,
     "decouplednet_joint": DecoupledNetJoint,
     "gan_segmentation": GanSegmentation,
     "gan_segmentation_weak": GanSegmentationWeak,
+    "s4gan": S4Gan,
+    "s4gan_multi_label": S4GanMultiLabel,
     "supervised": Supervised,
 }
 

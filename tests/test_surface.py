@@ -132,9 +132,10 @@ def test_a_misspelt_command_is_suggested() -> None:
         ),
         (
             METHODS,
-            {"supervised", "adversarial"}
+            {"supervised", "adversarial", "adversarial_luc"}
             | {"decouplednet", "decouplednet_classifier", "decouplednet_joint"}
-            | {"gan_segmentation", "gan_segmentation_weak"},
+            | {"gan_segmentation", "gan_segmentation_weak"}
+            | {"s4gan", "s4gan_multi_label"},
         ),
         (DATASETS, {"scenes", "voc", "camvid", "folder"}),
     ],

@@ -91,7 +91,11 @@ def gradient_penalty(logits: Tensor, real: Tensor) -> Tensor:
 
 
 def standing(
-    real: Tensor, fake: Tensor, valid_real: Tensor | None = None, valid_fake: Tensor | None = None
+    real: Tensor,
+    fake: Tensor,
+    valid_real: Tensor | None = None,
+    valid_fake: Tensor | None = None,
+    form: Form = "cross_entropy",
 ) -> dict[str, Tensor]:
     """How the judge stands, to be reported; the names are those that the engine watches.
 
@@ -100,21 +104,23 @@ def standing(
         fake: logits on made input, any shape.
         valid_real: bool of the shape of `real`, False where there is nothing to judge.
         valid_fake: likewise.
+        form: of the game: least squares asks for 1 and 0, the others for a sign.
 
     Returns:
-        `d_real` and `d_fake`, the mean probability of "real" of each, and `d_accuracy`, the mean of
-        the shares of both that are judged rightly: 0.5 where the judge is blind, 1 where it has
-        won. 0-d and detached.
+        `d_real` and `d_fake`, the mean probability of "real" of each (least squares: what is said
+        of it, between 0 and 1), and `d_accuracy`, the mean of the shares of both that are judged
+        rightly: 0.5 where the judge is blind, 1 where it has won. 0-d and detached.
     """
-    real, fake = real.detach(), fake.detach()
-    everywhere = torch.ones_like(real, dtype=torch.bool)
-    valid_real = everywhere if valid_real is None else valid_real
+    shares = []
+    for logits in (real.detach().float(), fake.detach().float()):
+        shares.append(logits.clamp(0, 1) if form == "least_squares" else logits.sigmoid())
+    real, fake = shares
+    valid_real = torch.ones_like(real, dtype=torch.bool) if valid_real is None else valid_real
     valid_fake = torch.ones_like(fake, dtype=torch.bool) if valid_fake is None else valid_fake
-    right = masked_mean((real > 0).float(), valid_real) + masked_mean(
-        (fake <= 0).float(), valid_fake
-    )
+    right = masked_mean((real > 0.5).float(), valid_real)
+    right = right + masked_mean((fake <= 0.5).float(), valid_fake)
     return {
-        "d_real": masked_mean(real.sigmoid(), valid_real),
-        "d_fake": masked_mean(fake.sigmoid(), valid_fake),
+        "d_real": masked_mean(real, valid_real),
+        "d_fake": masked_mean(fake, valid_fake),
         "d_accuracy": 0.5 * right,
     }

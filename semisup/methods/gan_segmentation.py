@@ -162,7 +162,7 @@ class GanSegmentation(Method):
             judged, valid = realness(logits), real.valid
         if made is not None:
             terms["loss_generated"] = fake_loss(made, self.form).mean()
-            game |= standing(judged, made, valid)
+            game |= standing(judged, made, valid, form=self.form)
         update(
             "segmenter",
             terms["loss_segmentation"]

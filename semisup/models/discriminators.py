@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import ClassVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -55,3 +56,66 @@ class FullyConvolutionalDiscriminator(nn.Module):
             )
         logits = self.layers(maps)
         return F.interpolate(logits, size=(height, width), mode="bilinear", align_corners=False)
+
+
+class ImageDiscriminator(nn.Module):
+    """Judges a class map together with its image, by one score (Mittal et al., TPAMI 2019).
+
+    Four 4 x 4 convolutions of stride 2, leaky ReLU of slope 0.2, whole channels dropped out with
+    probability 0.5 after the first three, the mean over places, one linear unit: 2,778,561
+    parameters at 21 classes (https://arxiv.org/abs/1908.05724). The authors pool 20 x 20 places,
+    all that a crop of 321 leaves; here it is all that any crop leaves.
+
+    Args:
+        num_classes: K, the channels of a class map.
+        width: channels after the first convolution; they double at each of the next three.
+    """
+
+    smallest: ClassVar[int] = 16
+    """Smallest side of a class map, in pixels: four halvings leave one place."""
+
+    def __init__(self, num_classes: int, *, width: int = 64) -> None:
+        super().__init__()
+        if width < 1:
+            raise ValueError(f"width must be at least 1, not {width}")
+        channels = [num_classes + 3, width, 2 * width, 4 * width, 8 * width]
+        layers: list[nn.Module] = []
+        for before, after in pairwise(channels):
+            layers.append(nn.Conv2d(before, after, 4, stride=2, padding=1))
+            layers.append(nn.LeakyReLU(0.2, inplace=True))
+            layers.append(nn.Dropout2d(0.5))
+        self.layers = nn.Sequential(*layers[:-1])
+        self.score = nn.Linear(channels[-1], 1)
+
+    def forward(self, maps: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
+        """A logit for each pair (high: a true map of this image), and what it was read from.
+
+        Args:
+            maps: BKHW float, class probabilities or one-hot masks.
+            image: B3HW in [0, 1].
+
+        Returns:
+            Logits B and the features BC, averaged over places, with C = 8 `width`.
+
+        Raises:
+            RecipeError: H or W is under 16.
+        """
+        features = self._features(maps, image)
+        # Pairs differ little in their means: those of half precision would hide it.
+        pooled = features.mean((2, 3), dtype=torch.promote_types(features.dtype, torch.float32))
+        return self.score(pooled).squeeze(1), pooled
+
+    def places(self, maps: Tensor, image: Tensor) -> Tensor:
+        """Logits B1hw of the single places; their mean is the logit of the pair."""
+        weight = self.score.weight[:, :, None, None]
+        return F.conv2d(self._features(maps, image), weight, self.score.bias)
+
+    def _features(self, maps: Tensor, image: Tensor) -> Tensor:
+        height, width = maps.shape[-2:]
+        if min(height, width) < self.smallest:
+            raise RecipeError(
+                f"the discriminator needs class maps of at least {self.smallest} x {self.smallest}"
+                f" pixels, not {height} x {width}: train on larger crops"
+            )
+        features: Tensor = self.layers(torch.cat([maps, image], dim=1))
+        return features

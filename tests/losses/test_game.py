@@ -113,5 +113,9 @@ def test_standing() -> None:
     assert found["d_real"].item() == pytest.approx(sigmoid(real[:2]).mean().item())
     assert found["d_fake"].item() == pytest.approx(sigmoid(fake).mean().item())
     assert found["d_accuracy"].item() == pytest.approx((0.5 + 0.75) / 2)
+    squares = standing(torch.tensor([0.4, 3.0]), torch.tensor([0.2, -5.0]), form="least_squares")
+    assert squares["d_real"].item() == pytest.approx((0.4 + 1.0) / 2)
+    assert squares["d_fake"].item() == pytest.approx((0.2 + 0.0) / 2)
+    assert squares["d_accuracy"].item() == pytest.approx((0.5 + 1.0) / 2)
     nothing = standing(real, fake, torch.zeros(3, dtype=torch.bool))
     assert nothing["d_real"].item() == 0.0

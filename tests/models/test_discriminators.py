@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from semisup.errors import RecipeError
-from semisup.models.discriminators import FullyConvolutionalDiscriminator
+from semisup.models.discriminators import FullyConvolutionalDiscriminator, ImageDiscriminator
 
 
 def test_parameter_count() -> None:
@@ -62,3 +62,86 @@ def test_state_dict_keys() -> None:
     with torch.device("meta"):
         keys = set(FullyConvolutionalDiscriminator(3).state_dict())
     assert keys == {f"layers.{i}.{what}" for i in (0, 2, 4, 6, 8) for what in ("weight", "bias")}
+
+
+# One score for a class map and its image
+
+
+def test_parameter_count_of_the_image_discriminator() -> None:
+    with torch.device("meta"):
+        model = ImageDiscriminator(21)
+    assert sum(p.numel() for p in model.parameters()) == 2_778_561
+
+
+def test_one_logit_an_image_read_from_the_mean_over_places() -> None:
+    with torch.device("meta"):
+        model = ImageDiscriminator(21)
+        maps, image = torch.empty(2, 21, 321, 321), torch.empty(2, 3, 321, 321)
+        assert model.layers(torch.cat([maps, image], dim=1)).shape == (2, 512, 20, 20)
+        logits, features = model(maps, image)
+    assert logits.shape == (2,)
+    assert features.shape == (2, 512)
+
+
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (17, 40), (64, 31)])
+def test_every_parameter_and_the_class_map_get_a_gradient(height: int, width: int) -> None:
+    torch.manual_seed(0)
+    model = ImageDiscriminator(3, width=4).eval()
+    maps = torch.rand(2, 3, height, width).softmax(dim=1).requires_grad_()
+    logits, _ = model(maps, torch.rand(2, 3, height, width))
+    (logits * torch.randn_like(logits)).sum().backward()
+    assert all(p.grad is not None and p.grad.any() for p in model.parameters())
+    assert maps.grad is not None
+    assert maps.grad.flatten(1).any(dim=1).all()
+
+
+def test_each_image_is_judged_by_itself() -> None:
+    torch.manual_seed(0)
+    model = ImageDiscriminator(3, width=4).eval()
+    maps, image = torch.rand(3, 3, 16, 24).softmax(dim=1), torch.rand(3, 3, 16, 24)
+    with torch.no_grad():
+        together, _ = model(maps, image)
+        alone = [model(maps[i : i + 1], image[i : i + 1])[0] for i in range(3)]
+        swapped, _ = model(maps, image.roll(1, dims=0))
+    torch.testing.assert_close(together, torch.cat(alone))
+    assert not torch.allclose(together, swapped), "it does not look at the image"
+
+
+def test_the_logit_is_the_mean_of_those_of_the_places() -> None:
+    torch.manual_seed(0)
+    model = ImageDiscriminator(3, width=4).eval()
+    maps, image = torch.rand(2, 3, 48, 64).softmax(dim=1), torch.rand(2, 3, 48, 64)
+    with torch.no_grad():
+        places = model.places(maps, image)
+        logits, features = model(maps, image)
+    assert places.shape == (2, 1, 3, 4)
+    torch.testing.assert_close(places.mean(dim=(1, 2, 3)), logits)
+    torch.testing.assert_close(model.score(features).squeeze(1), logits)
+
+
+def test_whole_channels_are_dropped_after_the_first_three_convolutions() -> None:
+    layers = [*ImageDiscriminator(3, width=4).layers]
+    block = [nn.Conv2d, nn.LeakyReLU, nn.Dropout2d]
+    assert [type(layer) for layer in layers] == (4 * block)[:-1]
+    assert [layer.p for layer in layers if isinstance(layer, nn.Dropout2d)] == [0.5] * 3
+    slopes = [layer.negative_slope for layer in layers if isinstance(layer, nn.LeakyReLU)]
+    assert slopes == [0.2] * 4
+
+
+@pytest.mark.parametrize(("height", "width"), [(15, 64), (64, 15), (1, 1)])
+def test_smaller_pairs_are_refused(height: int, width: int) -> None:
+    model = ImageDiscriminator(3, width=4)
+    with pytest.raises(RecipeError, match=f"at least 16 x 16 pixels, not {height} x {width}"):
+        model(torch.rand(1, 3, height, width), torch.rand(1, 3, height, width))
+
+
+def test_a_width_below_1_is_refused() -> None:
+    with pytest.raises(ValueError, match="width must be at least 1, not 0"):
+        ImageDiscriminator(3, width=0)
+
+
+def test_state_dict_keys_of_the_image_discriminator() -> None:
+    with torch.device("meta"):
+        keys = set(ImageDiscriminator(3).state_dict())
+    names = [*(f"layers.{i}" for i in (0, 3, 6, 9)), "score"]
+    assert keys == {f"{name}.{what}" for name in names for what in ("weight", "bias")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from dataclasses import replace
@@ -79,8 +80,13 @@ def test_it_has_the_same_digest_once_resolved(name: str, tmp_path: Path) -> None
 @every_recipe
 def test_its_names_do_not_clash_with_another(name: str) -> None:
     """Two recipes that say the same would be one run in two places."""
-    digest = load_recipe(name).digest()
-    assert [other for other in RECIPES if load_recipe(other).digest() == digest] == [name]
+    assert [other for other, digest in digests().items() if digest == digests()[name]] == [name]
+
+
+@functools.cache
+def digests() -> dict[str, str]:
+    """Recipe -> its digest."""
+    return {name: load_recipe(name).digest() for name in RECIPES}
 
 
 @every_recipe

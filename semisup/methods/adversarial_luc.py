@@ -1,0 +1,216 @@
+"""Semantic segmentation using adversarial networks: all images have masks.
+
+Luc, Couprie, Chintala and Verbeek: "Semantic Segmentation using Adversarial Networks", NIPS
+Workshop on Adversarial Training 2016, https://arxiv.org/abs/1611.08408
+
+    S:  min  CE(s(x), y) + w BCE(a(x, s(x)), 1)
+    A:  min  BCE(a(x, s(x)), 0) + BCE(a(x, y'), 1)
+
+x, y are images and masks, s(x) class probabilities. The adversary a sees class maps and image at a
+lower resolution and judges place by place. Three ways to show them, with y' the one-hot y at first:
+
+    basic     class maps, and the image in a branch of its own
+    product   each class's map times each colour
+    scaling   as basic, but y' is softened, so that 0s and 1s do not give the truth away:
+              y'_l = max(0.9, s_l) for the true class l, the others share the rest as in s
+
+S takes its step first, with BCE(., 1) in place of the minimax game's -BCE(., 0), as the paper
+recommends. The adversary then learns from the very look at s(x) that S's step took: it has not
+moved in between and has neither dropout nor batch normalisation, so that look is what a second one
+would be. With `spectral_norm` it is not to the bit: each look moves the estimate of the singular
+values, and this way there are two of them a step, not three.
+
+There is no authors' code, and the details of the paper could not be verified. Where they are open:
+1. The weight w is tuned in the paper; 0.1 is ours. Players alternate at every step.
+2. The paper's adversary works at the reduced size of its segmenter's output. Here the maps come at
+   the image's size, whatever the network, and are averaged over cells of `downsampling` pixels, the
+   truth just as the prediction: resolution gives nothing away. 4 lets crops of 133 pixels through.
+3. Layers of the adversary, and a judgement per place: see models/adversaries.py.
+Differs from the paper:
+4. The halves of the adversary's loss are averaged, as in the other methods here.
+5. Void pixels of the ground truth take S's own answer before they go into the adversary: holes that
+   only real maps have would give the truth away. A judgement counts by the share of its view that
+   is valid; void, padding and what lies outside of the crop are not.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from semisup.losses.adversarial import one_hot
+from semisup.losses.game import Form, fake_loss, fooling_loss, real_loss, standing
+from semisup.losses.segmentation import supervised_loss
+from semisup.methods.base import BuildSegmenter, Method, Update
+from semisup.models.adversaries import Adversary, Inputs, View
+from semisup.models.base import ParameterGroup
+from semisup.models.layers import resize
+from semisup.ops.pixels import to_unit
+from semisup.ops.ranks import sum_over_ranks, world
+from semisup.types import IGNORE, Batch, Progress, Scalars
+
+TRUE_SHARE = 0.9
+"""What the true class keeps at least of a softened pixel: the paper's tau."""
+
+
+class AdversarialLuc(Method):
+    """Luc et al. 2016: segmenter against an adversary that also sees the image.
+
+    Args:
+        build_segmenter: gives the network.
+        num_classes: K.
+        adversarial_weight: w, of the adversarial term; >= 0. With 0 the adversary only looks on.
+        inputs: what the adversary sees: "basic", "product" or "scaling".
+        view: side of what a judgement sees: "large", 34 x 34 cells, or "small", 18 x 18.
+        light: whether the adversary has half as many channels behind its first pooling.
+        downsampling: side in pixels of the cells that class maps and image are averaged over.
+        form: of the game: "cross_entropy" (the paper's), "hinge" or "least_squares".
+        label_smoothing: t in [0, 1): the adversary is asked for 1 - t on ground truth, not for 1.
+        spectral_norm: whether the adversary's weights are divided by their largest singular values.
+        discriminator_width: a third of the channels of the adversary's first layer, on which all
+            others depend; less for small pictures and small machines.
+
+    Logs:
+        loss_segmentation: cross entropy; falls from about ln K.
+        loss_adversarial: of S; hovers around 0.7 (ln 2) while neither wins.
+        loss_adversary: of the adversary; near 0.7 it is blind, near 0 it has won.
+        d_real: mean probability of "ground truth" on ground truth; above 0.5.
+        d_fake: the same on predictions; below 0.5, and not 0.
+        d_accuracy: share of judgements that are right; 0.5 blind, 1 it has won.
+    """
+
+    def __init__(
+        self,
+        build_segmenter: BuildSegmenter,
+        num_classes: int,
+        *,
+        adversarial_weight: float = 0.1,
+        inputs: Inputs = "basic",
+        view: View = "large",
+        light: bool = False,
+        downsampling: int = 4,
+        form: Form = "cross_entropy",
+        label_smoothing: float = 0.0,
+        spectral_norm: bool = False,
+        discriminator_width: int = 32,
+    ) -> None:
+        super().__init__()
+        if adversarial_weight < 0:
+            raise ValueError(
+                f"adversarial_weight must not be negative, but is {adversarial_weight}"
+            )
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(f"label_smoothing must be in [0, 1), but is {label_smoothing}")
+        for name, value in (
+            ("downsampling", downsampling),
+            ("discriminator_width", discriminator_width),
+        ):
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, but is {value}")
+        self.num_classes = num_classes
+        self.adversarial_weight = adversarial_weight
+        self.inputs = inputs
+        self.downsampling = downsampling
+        self.form = form
+        self.label_smoothing = label_smoothing
+        self.segmenter = build_segmenter()
+        self.adversary = Adversary(
+            num_classes,
+            view=view,
+            light=light,
+            inputs=inputs,
+            width=discriminator_width,
+            spectral_norm=spectral_norm,
+        )
+
+    def players(self) -> dict[str, list[ParameterGroup]]:
+        """The two that alternate."""
+        return {
+            "segmenter": self.segmenter.parameter_groups(),
+            "adversary": [ParameterGroup(list(self.adversary.parameters()))],
+        }
+
+    def step(self, batch: Batch, progress: Progress, update: Update) -> Scalars:
+        """One step of the segmenter, then one of the adversary on the same look."""
+        labelled = batch.labelled
+        image = self._reduced(to_unit(labelled.image))
+        maps = self.segmenter.training_logits(labelled.image)
+        predicted = maps[0].softmax(dim=1)
+        shown = predicted if self.adversarial_weight else predicted.detach()
+        fake = self.adversary(self._reduced(shown), image)
+        valid = (labelled.mask != IGNORE)[:, None].to(image)
+        shares = self.adversary.shares(self._reduced(valid).squeeze(1))
+        terms = {
+            "loss_segmentation": supervised_loss(
+                maps, labelled.mask, self.segmenter.auxiliary_weights
+            ),
+            "loss_adversarial": weighted_mean(fooling_loss(fake, self.form), shares),
+        }
+        update(
+            "segmenter",
+            terms["loss_segmentation"] + self.adversarial_weight * terms["loss_adversarial"],
+            keep_graph=True,
+        )
+
+        real = self.adversary(self._reduced(self._truth(labelled.mask, predicted)), image)
+        terms["loss_adversary"] = 0.5 * (
+            weighted_mean(fake_loss(fake, self.form), shares)
+            + weighted_mean(real_loss(real, self.form, self.label_smoothing), shares)
+        )
+        update("adversary", terms["loss_adversary"])
+        reported = terms | standing(real, fake, shares > 0, shares > 0, self.form)
+        return {name: value.detach() for name, value in reported.items()}
+
+    def _reduced(self, maps: Tensor) -> Tensor:
+        """BCHW, averaged over cells of `downsampling` pixels; those of the last row and column may
+        have fewer.
+        """
+        return F.avg_pool2d(maps, self.downsampling, ceil_mode=True)
+
+    @torch.no_grad()
+    def _truth(self, mask: Tensor, predicted: Tensor) -> Tensor:
+        """Ground truth BKHW as the adversary is shown it, without holes."""
+        known = torch.where(mask == IGNORE, predicted.argmax(dim=1), mask)
+        truth = one_hot(known, self.num_classes).to(predicted.dtype)
+        return softened(truth, predicted) if self.inputs == "scaling" else truth
+
+    def pictures(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
+        """Where the adversary holds the prediction for ground truth."""
+        image = batch.labelled.image
+        judged = self.adversary(self._reduced(logits.softmax(dim=1)), self._reduced(to_unit(image)))
+        return {"adversary": torch.sigmoid(resize(judged[:, None], image.shape[-2:]))}
+
+
+@torch.no_grad()
+def softened(truth: Tensor, predicted: Tensor, true_share: float = TRUE_SHARE) -> Tensor:
+    """Ground truth that is as soft as the prediction where that is right and sure.
+
+    Args:
+        truth: BKHW, one-hot.
+        predicted: BKHW, class probabilities s; no gradient passes.
+        true_share: tau in (0, 1).
+
+    Returns:
+        BKHW, each pixel summing to 1: max(tau, s_l) for the true class l, the rest shared by the
+        others in proportion to s.
+    """
+    own = (truth * predicted).sum(dim=1, keepdim=True)
+    kept = torch.where(own < true_share, (1 - true_share) / (1 - own), 1.0)
+    return torch.where(truth > 0, own.clamp(min=true_share), kept * predicted)
+
+
+def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
+    """Mean of `values` by `weights` >= 0; 0, with gradients of 0, where all weights are 0.
+
+    Where several processes share a batch, the mean of their results is that of the whole batch.
+
+    Args:
+        values: any shape.
+        weights: of the same shape.
+
+    Returns:
+        0-d.
+    """
+    total = sum_over_ranks(weights.sum()) / world()
+    return (values * weights).sum() / total.clamp(min=1e-12)
