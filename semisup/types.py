@@ -124,10 +124,14 @@ class Progress:
     Attributes:
         step: the step being taken, from 0.
         steps: the length of the run.
+        ends_step: False for all but the last of the batches that `train.accumulate` makes one step
+            of: the weights have not moved then, and what follows them, such as a moving average,
+            must not either.
     """
 
     step: int
     steps: int
+    ends_step: bool = True
 
     @property
     def fraction(self) -> float:

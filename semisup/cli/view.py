@@ -69,8 +69,12 @@ class PlainView:
         """Something that a person should know."""
         self._print(text)
 
-    def _print(self, text: str) -> None:
-        self._console.print(text, markup=False, soft_wrap=True)
+    def warned(self, text: str) -> None:
+        """Something is going wrong, and what to try."""
+        self._print(f"warning: {text}", style="yellow")
+
+    def _print(self, text: str, style: str | None = None) -> None:
+        self._console.print(text, markup=False, soft_wrap=True, style=style)
 
 
 class LiveView:
@@ -136,6 +140,10 @@ class LiveView:
     def note(self, text: str) -> None:
         """Something that a person should know."""
         self._console.print(text, markup=False)
+
+    def warned(self, text: str) -> None:
+        """Something is going wrong, and what to try."""
+        self._console.print(f"warning: {text}", markup=False, style="bold yellow")
 
     def _render(self) -> RenderableType:
         table = Table.grid(padding=(0, 2))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from semisup.data.prefetch import Prefetch, Ready
 from semisup.data.streams import Stream
 from semisup.engine.checkpoint import Checkpoints
+from semisup.engine.health import Health
 from semisup.engine.meter import Clock, Meter, mean_state
 from semisup.engine.runtime import (
     Precision,
@@ -110,8 +111,8 @@ def train(run: Training) -> int:
         Interrupted: a signal came; the step was finished and saved.
         RunError: a loss is not finite, memory is short, a worker was killed.
     """
-    meter = Meter()
-    start, checked = _resume(run, meter)
+    meter, health = Meter(), Health(_options(run.method))
+    start, checked = _resume(run, meter, health)
     steps = run.settings.steps
     missed = checked < start and _wants_checkup(run, start)  # stopped while it was scored
     if start == steps and not missed:
@@ -126,7 +127,7 @@ def train(run: Training) -> int:
     run.method.train()
     try:
         with explained(), StopSignal() as stop:
-            session = _Session(run, meter, clock, tracker, stop, checked)
+            session = _Session(run, meter, health, clock, tracker, stop, checked)
             if missed:
                 session.settle(start)
             for step in range(start, steps):
@@ -139,6 +140,11 @@ def train(run: Training) -> int:
             stream.close()
         tracker.close()
     return steps - start
+
+
+def _options(method: Method) -> dict[str, float]:
+    """The numbers among the method's attributes, such as its options."""
+    return {k: v for k, v in vars(method).items() if isinstance(v, int | float)}
 
 
 def _wants_checkup(run: Training, done: int) -> bool:
@@ -166,7 +172,8 @@ def _step(
         batch = next_batch(batches)
         run.updates.begin(progress, micro, measure=measure)
         with autocast(run.precision, run.device):
-            scalars = run.method.step(batch, progress, run.updates)
+            now = replace(progress, ends_step=micro == parts - 1)
+            scalars = run.method.step(batch, now, run.updates)
         for name, value in scalars.items():
             total[name] = value if name not in total else total[name] + value
     share_buffers(run.method)
@@ -209,6 +216,7 @@ class _Session:
 
     run: Training
     meter: Meter
+    health: Health
     clock: Clock
     tracker: Tracker
     stop: StopSignal
@@ -241,6 +249,9 @@ class _Session:
         record = self.clock.record(done, scalars)
         self.tracker.speed(done, {"images_per_second": record.images_per_second})
         self.run.view.logged(record)
+        for text in self.health.look(done, self.run.settings.steps, scalars):
+            self.tracker.warning(done, text)
+            self.run.view.warned(text)
 
     def _check_up(self, done: int) -> bool:
         """Score the predictor; returns whether a signal came meanwhile.
@@ -281,6 +292,7 @@ class _Session:
             "method": run.method.state_dict(),
             "updates": run.updates.state_dict(),
             "ranks": gather(own),
+            "health": self.health.state_dict(),
             "checked": self.checked,
         }
         if run.average is not None:
@@ -304,7 +316,7 @@ def _images_per_step(run: Training, streams: Mapping[str, Stream]) -> int:
     return run.settings.accumulate * sum(stream.batch_size for stream in streams.values())
 
 
-def _resume(run: Training, meter: Meter) -> tuple[int, int]:
+def _resume(run: Training, meter: Meter, health: Health) -> tuple[int, int]:
     """Load the newest checkpoint, if there is one.
 
     Returns:
@@ -326,6 +338,8 @@ def _resume(run: Training, meter: Meter) -> tuple[int, int]:
         if run.checkup is not None:
             run.checkup.load_state_dict(state["checkup"])
         _resume_rank(run, meter, state["ranks"], int(state["step"]))
+        if "health" in state:  # not in older checkpoints
+            health.load_state_dict(state["health"])
         run.seconds = float(state["seconds"])
         run.processes = list(state["processes"])
         return int(state["step"]), int(state["checked"])

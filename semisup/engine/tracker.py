@@ -1,7 +1,8 @@
-"""What a run writes down: TensorBoard, scalars.jsonl, speed.jsonl.
+"""What a run writes down: TensorBoard, scalars.jsonl, warnings.jsonl, speed.jsonl.
 
-`scalars.jsonl` holds what depends on the recipe and the seed alone, so that two runs can be
-compared byte by byte; whatever the clock has a part in goes to `speed.jsonl`.
+`scalars.jsonl` and `warnings.jsonl` hold what depends on the recipe and the seed alone, so that two
+runs can be compared byte by byte; whatever the clock has a part in goes to `speed.jsonl`. A run
+without warnings has no `warnings.jsonl`.
 """
 
 from __future__ import annotations
@@ -38,6 +39,10 @@ class Tracker:
 
     def __init__(self, run: RunDirectory, step: int = 0, checked: int | None = None) -> None:
         checked = step if checked is None else checked
+        self._warnings = run.path / "warnings.jsonl"
+        _take_back(self._warnings, step, checked)
+        if self._warnings.is_file() and self._warnings.stat().st_size == 0:
+            self._warnings.unlink()
         self._files = {
             "scalars": _reopen(run.scalars, step, checked),
             "speed": _reopen(run.speed, step, checked),
@@ -67,17 +72,28 @@ class Tracker:
         """Record what the clock measured."""
         self._write("speed", step, values)
 
+    def warning(self, step: int, text: str) -> None:
+        """Record what goes wrong: the same text for the same recipe and seed."""
+        if "warnings" not in self._files:
+            self._files["warnings"] = _open(self._warnings)
+        self._write_line("warnings", {"step": step, "warning": text})
+        with _told(self._board.log_dir):
+            self._board.add_text("warnings", text, step)
+
     def _write(self, name: str, step: int, values: Mapping[str, float], *, mark: str = "") -> None:
-        file = self._files[name]
         kind = {mark: True} if mark else {}
         # JSON knows no infinity: a norm that overflowed in fp16 is null.
         finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
-        with _told(file.name):
-            file.write(json.dumps({"step": step, **kind, **finite}, allow_nan=False) + "\n")
-            file.flush()
+        self._write_line(name, {"step": step, **kind, **finite})
         with _told(self._board.log_dir):
             for key, value in values.items():
                 self._board.add_scalar(key, value, step)
+
+    def _write_line(self, name: str, record: Mapping[str, Any]) -> None:
+        file = self._files[name]
+        with _told(file.name):
+            file.write(json.dumps(record, allow_nan=False) + "\n")
+            file.flush()
 
     def picture(self, name: str, picture: Tensor, step: int) -> None:
         """Record a picture, uint8 3HW."""
@@ -144,6 +160,9 @@ class Untracked(Tracker):
         self, name: str, step: int, values: Mapping[str, float], *, mark: str = ""
     ) -> None: ...
 
+    def warning(self, step: int, text: str) -> None:
+        """Nothing."""
+
     def picture(self, name: str, picture: Tensor, step: int) -> None:
         """Nothing."""
 
@@ -170,17 +189,27 @@ def _told(path: str) -> Iterator[None]:
 
 def _reopen(path: Path, step: int, checked: int) -> IO[str]:
     """Open a log of lines for appending, without what will be written again."""
-    if path.is_file():
-        lines = path.read_bytes().splitlines(keepends=True)
-        try:
-            kept = [line for line in lines if _stands(line, step, checked)]
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            raise RunError(
-                f"{path}: holds a line that is no record of a run. Delete the file, and the run "
-                "goes on with a new one."
-            ) from None
-        if len(kept) < len(lines):
-            write_text(path, b"".join(kept).decode())
+    _take_back(path, step, checked)
+    return _open(path)
+
+
+def _take_back(path: Path, step: int, checked: int) -> None:
+    """Remove from a log of lines, if it is there, what will be written again."""
+    if not path.is_file():
+        return
+    lines = path.read_bytes().splitlines(keepends=True)
+    try:
+        kept = [line for line in lines if _stands(line, step, checked)]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise RunError(
+            f"{path}: holds a line that is no record of a run. Delete the file, and the run "
+            "goes on with a new one."
+        ) from None
+    if len(kept) < len(lines):
+        write_text(path, b"".join(kept).decode())
+
+
+def _open(path: Path) -> IO[str]:
     try:
         return path.open("a", encoding="utf-8")
     except OSError as error:

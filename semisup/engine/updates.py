@@ -68,8 +68,12 @@ class Updates:
         self._progress = Progress(0, 1)
         self._micro = 0
         self._measure = False
+        self._stepped: set[str] = set()
         self._first_bad: dict[str, Tensor] = {}
         self._norms: dict[str, Tensor] = {}
+        self._ratios: dict[str, Tensor] = {}
+        self._growth: dict[str, Tensor] = {}
+        self._start = {player: _norm(held) for player, held in self._parameters.items()}
 
     def begin(self, progress: Progress, micro: int = 0, *, measure: bool = False) -> None:
         """Announce batch `micro` of step `progress.step`.
@@ -77,10 +81,14 @@ class Updates:
         Args:
             progress: where the run stands; sets the learning rates.
             micro: which of the `accumulate` batches follows.
-            measure: whether gradient norms are wanted of this step (they cost a pass).
+            measure: whether gradient norms, update ratios and growth are wanted of this step (they
+                cost some passes over the weights, and a copy of them).
         """
         self._progress, self._micro, self._measure = progress, micro, measure
+        self._stepped = set()
         if micro == 0:
+            if measure:  # of a player that is not updated now, nothing is known of this step
+                self._norms, self._ratios, self._growth = {}, {}, {}
             for player, optimiser in self._optimisers.items():
                 factor = rate_factor(self._optim[player], progress)
                 for group in optimiser.param_groups:
@@ -89,6 +97,7 @@ class Updates:
     def __call__(self, player: str, loss: Tensor, *, keep_graph: bool = False) -> None:
         """One optimiser step that lowers `loss` in the parameters of `player` and in no others."""
         parameters = self._parameters[player]
+        self._note_call(player)
         self._note_finite(player, loss.detach())
         scaler = self._scalers[player]
         more_follow = self._micro < self._accumulate - 1
@@ -101,8 +110,11 @@ class Updates:
         if self._clip or self._measure:
             scaler.unscale_(optimiser)
             self._norms[player] = self._limit(parameters)
+        before = [p.detach().clone() for p in parameters] if self._measure else None
         scaler.step(optimiser)
         scaler.update()
+        if before is not None:
+            self._note_change(player, before)
         optimiser.zero_grad(set_to_none=True)
         # autocast keeps its casts of the weights until the end of the step: the next forward of
         # this player would still see the old ones.
@@ -115,6 +127,29 @@ class Updates:
         if self._clip:
             nn.utils.clip_grads_with_norm_(parameters, self._clip, norm)
         return norm
+
+    @torch.no_grad()
+    def _note_change(self, player: str, before: Sequence[Tensor]) -> None:
+        """Remember, on the device, how far the weights moved, now and since the start."""
+        now = self._parameters[player]
+        change = _norm([p - old for p, old in zip(now, before, strict=True)])
+        self._ratios[player] = _over(change, _norm(before))
+        self._growth[player] = _over(_norm(now), self._start[player])
+
+    def _note_call(self, player: str) -> None:
+        """Refuse what has no meaning: gradients of several updates, accumulated in one place.
+
+        Raises:
+            RecipeError: the method updates the player more than once a step, and steps have several
+                batches.
+        """
+        if player in self._stepped and self._accumulate > 1:
+            raise RecipeError(
+                f"the method updates '{player}' more than once a step, which train.accumulate = "
+                f"{self._accumulate} cannot average. Set train.accumulate to 1, or the method's "
+                "updates to 1."
+            )
+        self._stepped.add(player)
 
     def _note_finite(self, player: str, loss: Tensor) -> None:
         """Remember, on the device, the first step whose loss was not finite."""
@@ -152,7 +187,13 @@ class Updates:
                 )
 
     def reports(self) -> dict[str, Tensor]:
-        """Learning rate and, where measured, gradient norm of each player."""
+        """Learning rate and, where measured, what the last update of each player did.
+
+        `update_ratio` is the norm of the change of the player's weights over the norm of the
+        weights before it: about 1e-3 where it learns well. `weight_growth` is the norm of the
+        weights over that at the start of the run: about 1, and far more where the learning rate is
+        far too high. There the ratio alone looks well: once the weights are large it is small.
+        """
         rates = {
             f"lr/{player}": torch.tensor(
                 self._optim[player].lr * rate_factor(self._optim[player], self._progress),
@@ -160,13 +201,23 @@ class Updates:
             )
             for player in self._optimisers
         }
-        return rates | {f"gradient_norm/{player}": norm for player, norm in self._norms.items()}
+        measured = {
+            "gradient_norm": self._norms,
+            "update_ratio": self._ratios,
+            "weight_growth": self._growth,
+        }
+        return rates | {
+            f"{name}/{player}": value
+            for name, values in measured.items()
+            for player, value in values.items()
+        }
 
     def state_dict(self) -> dict[str, Any]:
         """State of optimisers and scalers. Between steps, so no gradient is under way."""
         return {
             "optimisers": {k: v.state_dict() for k, v in self._optimisers.items()},
             "scalers": {k: v.state_dict() for k, v in self._scalers.items()},
+            "start": dict(self._start),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -174,6 +225,18 @@ class Updates:
         for player, optimiser in self._optimisers.items():
             optimiser.load_state_dict(state["optimisers"][player])
             self._scalers[player].load_state_dict(state["scalers"][player])
+        for player, norm in state.get("start", {}).items():  # not in older checkpoints
+            self._start[player] = norm.to(self._start[player].device)
+
+
+def _norm(tensors: Sequence[Tensor]) -> Tensor:
+    """Norm of all of them together, 0-d."""
+    return nn.utils.get_total_norm([tensor.detach() for tensor in tensors])
+
+
+def _over(norm: Tensor, other: Tensor) -> Tensor:
+    """Their ratio; 0 where the other is 0, as that of weights that all begin with 0."""
+    return torch.where(other > 0, norm / other, 0.0)
 
 
 def _check_tables(players: Mapping[str, Any], optim: Mapping[str, Any]) -> None:

@@ -44,6 +44,9 @@ class View(Protocol):
     def note(self, text: str) -> None:
         """Something that a person should know."""
 
+    def warned(self, text: str) -> None:
+        """Something is going wrong, and what to try."""
+
 
 class Silent:
     """A view for nobody."""
@@ -61,4 +64,7 @@ class Silent:
         """Show nothing."""
 
     def note(self, text: str) -> None:
+        """Show nothing."""
+
+    def warned(self, text: str) -> None:
         """Show nothing."""

@@ -361,8 +361,9 @@ class S4GanMultiLabel(S4Gan):
                 self.classification_weight * reported["loss_classification"]
                 + height * reported["loss_consistency"],
             )
-            decay = ema_decay(progress.step, self.teacher_decay)
-            ema_update(self.teacher, self.classifier, decay)
+            if progress.ends_step:
+                decay = ema_decay(progress.step, self.teacher_decay)
+                ema_update(self.teacher, self.classifier, decay)
         return {name: value.detach() for name, value in reported.items()}
 
     def _loss_consistency(self, unlabelled: Unlabelled) -> Tensor:

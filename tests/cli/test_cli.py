@@ -724,6 +724,7 @@ def test_a_live_view_shows_where_a_run_stands() -> None:
     with view.over(console):
         view.phase("preparing")
         view.note("weights: 12 of [12] loaded")
+        view.warned("'[player]' stands still")
         view.phase("training")
         view.stepped(50, 200)
         view.logged(Record(50, 200, {"loss_segmentation": 0.123456}, 81.26, 75.2))
@@ -736,6 +737,7 @@ def test_a_live_view_shows_where_a_run_stands() -> None:
         assert text in shown
     written = console.file.getvalue()  # type: ignore[attr-defined]
     assert "weights: 12 of [12] loaded" in written
+    assert "warning: '[player]' stands still" in written
 
 
 def test_a_plain_view_writes_one_line_an_event() -> None:
@@ -746,11 +748,13 @@ def test_a_plain_view_writes_one_line_an_event() -> None:
     view.logged(Record(50, 200, {"loss_segmentation": 0.123456, "lr/[x]": 1e-4}, 81.26, 3675.0))
     view.scored({"val/miou": 0.4321, "val_iou/cat": 0.5})
     view.note("[note]")
+    view.warned("the [discriminator] has won")
     assert console.file.getvalue() == (  # type: ignore[attr-defined]
         "training ...\n"
         "step 50/200  81.3 images/s  1:01:15 left  loss_segmentation 0.1235  lr/[x] 0.0001\n"
         "val/miou 0.4321\n"
         "[note]\n"
+        "warning: the [discriminator] has won\n"
     )
 
 

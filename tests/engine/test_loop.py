@@ -467,7 +467,8 @@ def test_what_a_view_is_told(training: Build, tmp_path: Path) -> None:
     assert all(record.images_per_second > 0 for record in view.records)
     assert view.records[-1].seconds_left == 0
     assert view.records[0].seconds_left > 0
-    keys = {"loss_segmentation", "lr/segmenter", "gradient_norm/segmenter"}
+    measured = ("lr", "gradient_norm", "update_ratio", "weight_growth")
+    keys = {"loss_segmentation", *(f"{name}/segmenter" for name in measured)}
     assert all(record.scalars.keys() == keys for record in view.records)
     assert view.events == ["training"] + 4 * ["scoring", "held_out/miou", "training"]
 
@@ -480,6 +481,19 @@ def test_a_logged_loss_is_the_mean_since_the_last_log(training: Build, tmp_path:
         train(run)
         logged.append([record.scalars["loss_segmentation"] for record in view.records])
     assert logged[1] == pytest.approx([sum(logged[0]) / 3], rel=1e-6)
+
+
+def test_only_the_last_batch_of_a_step_ends_it(training: Build, tmp_path: Path) -> None:
+    run = training(tmp_path, steps=2, accumulate=3)
+    take, ends = run.method.step, []
+
+    def stepping(batch: Any, progress: Progress, update: Any) -> Mapping[str, Tensor]:
+        ends.append((progress.step, progress.ends_step))
+        return take(batch, progress, update)
+
+    run.method.step = stepping  # type: ignore[method-assign]
+    train(run)
+    assert ends == [(step, last) for step in (0, 1) for last in (False, False, True)]
 
 
 def test_a_logged_loss_is_the_mean_over_accumulated_batches(

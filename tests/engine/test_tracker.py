@@ -70,6 +70,49 @@ def test_a_run_that_begins_anew_begins_an_empty_log(run: RunDirectory) -> None:
     assert run.scalars.read_text() == ""
 
 
+def test_warnings_have_a_file_once_there_are_some(run: RunDirectory) -> None:
+    file = run.path / "warnings.jsonl"
+    tracker = Tracker(run)
+    tracker.scalars(50, {"loss": 1.0})
+    tracker.flush()
+    assert not file.exists()
+    tracker.warning(50, "it goes wrong (d_fake 0.01)")
+    tracker.flush()
+    # Flushed at once: whoever looks now sees it.
+    assert file.read_text() == '{"step": 50, "warning": "it goes wrong (d_fake 0.01)"}\n'
+    tracker.warning(50, "another thing")
+    tracker.warning(90, "it goes on")
+    tracker.close()
+    assert [line["step"] for line in lines(file)] == [50, 50, 90]
+    assert lines(run.scalars) == [{"step": 50, "loss": 1.0}]
+
+
+def test_a_resumed_run_takes_back_the_warnings_that_it_will_give_again(run: RunDirectory) -> None:
+    file = run.path / "warnings.jsonl"
+    first = Tracker(run)
+    for step in (50, 100, 150):
+        first.warning(step, f"warning of {step}")
+    first.close()
+    second = Tracker(run, step=100)
+    assert [line["step"] for line in lines(file)] == [50, 100]
+    second.warning(140, "other")
+    second.close()
+    Tracker(run, step=140).close()
+    assert [line["step"] for line in lines(file)] == [50, 100, 140]
+    Tracker(run, step=20).close()
+    assert not file.exists()
+
+
+def test_warnings_that_a_kill_cut_off_or_another_program_wrote(run: RunDirectory) -> None:
+    file = run.path / "warnings.jsonl"
+    file.write_text('{"step": 1, "warning": "one"}\n{"step": 2, "warn')
+    Tracker(run, 9).close()
+    assert lines(file) == [{"step": 1, "warning": "one"}]
+    file.write_text("a warning\n")
+    with pytest.raises(RunError, match=r"warnings\.jsonl: holds a line that is no record"):
+        Tracker(run, 9)
+
+
 def test_a_line_that_a_kill_cut_off_is_dropped(run: RunDirectory) -> None:
     run.scalars.write_text('{"step": 1, "loss": 1.0}\n{"step": 2, "loss": 2.0}\n{"step": 3, "lo')
     tracker = Tracker(run, step=9)
@@ -105,9 +148,13 @@ def test_tensorboard_reads_scalars_pictures_and_hyperparameters(run: RunDirector
     tracker.hyperparameters(
         {"train.seed": 1, "data.crop": [8, 8], "eval.flip": True}, {"hparam/miou": 0.75}, 6
     )
+    tracker.warning(6, "it goes wrong")
     tracker.close()
     found = events(run)
     assert [(e.step, e.value) for e in found.Scalars("loss")] == [(5, 0.5), (6, 0.25)]
+    [text] = found.Tensors("warnings/text_summary")
+    assert (text.step, text.tensor_proto.string_val[0]) == (6, b"it goes wrong")
+    assert found.summary_metadata["warnings/text_summary"].plugin_data.plugin_name == "text"
     assert {"images_per_second", "score/miou"} <= set(found.Tags()["scalars"])
     # The HParams tab shows a metric only where a scalar of its name was written.
     assert [(e.step, e.value) for e in found.Scalars("hparam/miou")] == [(6, 0.75)]
@@ -177,6 +224,7 @@ def test_a_disk_that_fills_up_under_the_event_file(
     picture = torch.zeros(3, 6, 8, dtype=torch.uint8)
     for act in (
         lambda: tracker.scalars(1, {"loss": 1.0}),
+        lambda: tracker.warning(1, "it goes wrong"),
         lambda: tracker.picture("panel", picture, 1),
         lambda: tracker.figure("figure", Figure(figsize=(1, 1), dpi=20), 1),
         lambda: tracker.hyperparameters({"train.seed": 1}, {"hparam/miou": 0.75}),

@@ -58,6 +58,37 @@ def test_only_the_players_own_parameters_move() -> None:
     assert not torch.equal(two.weight, before[1].weight)
 
 
+def test_the_graph_that_is_kept_serves_the_next_player() -> None:
+    """One pass through both: the maker is stepped, the judge behind it has not moved."""
+    maker, judge = nn.Linear(2, 2), nn.Linear(2, 1)
+    players = {"maker": maker, "judge": judge}
+    groups = {k: [ParameterGroup(list(m.parameters()))] for k, m in players.items()}
+    updates = Updates(groups, dict.fromkeys(players, constant()))
+    made = maker(torch.ones(1, 2))
+    look = judge(made)
+    expected = judge.weight.detach() - 0.1 * made.detach()
+    updates.begin(Progress(0, 1))
+    updates("maker", -look.sum(), keep_graph=True)
+    updates("judge", look.sum())
+    assert torch.allclose(judge.weight, expected)
+    with pytest.raises(RuntimeError, match="backward through the graph a second time"):
+        updates("judge", look.sum())
+
+
+def test_several_updates_a_step_are_not_accumulated() -> None:
+    weight = parameter(1.0)
+    updates = single(weight, constant(), accumulate=2)
+    for micro in range(2):
+        updates.begin(Progress(0, 1), micro)
+        updates("player", weight.sum())
+    with pytest.raises(RecipeError, match=r"'player' more than once .*accumulate = 2 .* to 1"):
+        updates("player", weight.sum())
+    alone = single(weight, constant())
+    alone.begin(Progress(0, 1))
+    for _ in range(2):
+        alone("player", weight.sum())
+
+
 def test_a_parameter_that_the_loss_does_not_reach_stays_where_it_is() -> None:
     used, unused = parameter(1.0), parameter(1.0)
     groups = {"player": [ParameterGroup([used, unused])]}
@@ -212,9 +243,70 @@ def test_measuring_changes_no_weight_and_is_not_done_unasked() -> None:
         updates = single(weight, constant(kind="adam"))
         updates.begin(Progress(0, 1), measure=measure)
         updates("player", weight.square().sum())
-        assert ("gradient_norm/player" in updates.reports()) is measure
+        for name in ("gradient_norm", "update_ratio", "weight_growth"):
+            assert (f"{name}/player" in updates.reports()) is measure
         ends.append(weight.detach())
     assert torch.equal(*ends)
+
+
+def test_the_ratio_is_of_the_change_to_the_weights_and_of_one_player_alone() -> None:
+    weights = {"one": [parameter(3.0), parameter(0.0, 4.0)], "two": [parameter(1.0)]}
+    groups = {name: [ParameterGroup(held)] for name, held in weights.items()}
+    updates = Updates(groups, {name: constant(lr=0.1) for name in weights})
+    updates.begin(Progress(0, 2), measure=True)
+    updates("one", weights["one"][0].sum() + 2 * weights["one"][1].sum())
+    reports = updates.reports()
+    assert reports["update_ratio/one"].item() == pytest.approx(0.1 * 3 / 5)
+    # 3 - 0.1, 0 - 0.2 and 4 - 0.2
+    growth = math.sqrt(2.9**2 + 0.2**2 + 3.8**2) / 5
+    assert reports["weight_growth/one"].item() == pytest.approx(growth)
+    assert not any(name.endswith("/two") for name in reports if not name.startswith("lr/"))
+    updates.begin(Progress(1, 2), measure=True)
+    updates("two", weights["two"][0].sum())
+    assert updates.reports()["update_ratio/two"].item() == pytest.approx(0.1)
+    assert "update_ratio/one" not in updates.reports()  # it was not updated in this step
+    assert "gradient_norm/one" not in updates.reports()
+
+
+def test_the_ratio_is_of_the_step_that_the_optimiser_took() -> None:
+    weight = parameter(2.0)
+    updates = single(weight, constant(lr=0.1), accumulate=2, clip=0.5)
+    for micro in range(2):
+        updates.begin(Progress(0, 1), micro, measure=True)
+        updates("player", 10 * weight.sum())
+        assert ("update_ratio/player" in updates.reports()) is (micro == 1)
+    assert updates.reports()["update_ratio/player"].item() == pytest.approx(0.05 / 2, rel=1e-4)
+
+
+def test_the_ratios_of_weights_that_stand_still_or_begin_with_0_are_finite() -> None:
+    still, zero = parameter(2.0), parameter(0.0)
+    groups = {name: [ParameterGroup([w])] for name, w in (("still", still), ("zero", zero))}
+    updates = Updates(groups, {name: constant() for name in groups})
+    updates.begin(Progress(0, 1), measure=True)
+    updates("still", 0.0 * still.sum())
+    updates("zero", zero.sum())
+    reports = {name: value.item() for name, value in updates.reports().items()}
+    assert (reports["update_ratio/still"], reports["weight_growth/still"]) == (0.0, 1.0)
+    assert (reports["update_ratio/zero"], reports["weight_growth/zero"]) == (0.0, 0.0)
+
+
+def test_growth_is_counted_from_the_start_of_the_run_and_not_from_where_it_goes_on() -> None:
+    def step(updates: Updates, weight: nn.Parameter, number: int) -> float:
+        updates.begin(Progress(number, 9), measure=True)
+        updates("player", -weight.sum())
+        return updates.reports()["weight_growth/player"].item()
+
+    weight = parameter(1.0)
+    first = single(weight, constant(lr=1.0))
+    assert [step(first, weight, number) for number in (0, 1)] == [2.0, 3.0]
+    state = copy.deepcopy(first.state_dict())
+    for known, expected in ((True, 4.0), (False, pytest.approx(4 / 3))):
+        moved = parameter(3.0)
+        second = single(moved, constant(lr=1.0))
+        if not known:
+            del state["start"]  # as in older checkpoints
+        second.load_state_dict(state)
+        assert step(second, moved, 2) == expected
 
 
 # Optimisers

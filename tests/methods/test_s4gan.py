@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -712,6 +713,22 @@ def test_the_teacher_is_a_decaying_average(
     for parameter, *past in zip(method.teacher.parameters(), *students, strict=True):
         expected = sum(share * p for share, p in zip(shares, past, strict=True))
         torch.testing.assert_close(parameter, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_the_teacher_waits_for_the_last_of_the_batches_of_a_step(
+    build: Build, make_batch: MakeBatch, make_updates: Callable[..., Any]
+) -> None:
+    method = build(cls=S4GanMultiLabel, teacher_decay=0.6)
+    updates = make_updates(method)
+    with torch.no_grad():  # or it could not be told from its student, which has not moved
+        for p in method.teacher.parameters():
+            p.add_(1.0)
+    before = [p.detach().clone() for p in method.teacher.parameters()]
+    updates.begin(LATE)
+    method.step(make_batch(), replace(LATE, ends_step=False), updates)
+    assert all(map(torch.equal, method.teacher.parameters(), before))
+    method.step(make_batch(), LATE, updates)
+    assert not any(map(torch.equal, method.teacher.parameters(), before))
 
 
 def test_the_teacher_is_no_player_but_part_of_the_state(build: Build) -> None:
