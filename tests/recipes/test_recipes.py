@@ -43,8 +43,12 @@ def tiny(name: str) -> Recipe:
     """The recipe with these changes, in each of its stages."""
     stated = load_recipe(name)
     changes = list(TINY)
-    if stated.model.name == "decouplednet":  # its smallest crop
-        changes[changes.index("data.crop=[32, 32]")] = "data.crop=[96, 96]"
+    smallest = {
+        "decouplednet": 96,
+        "adversarial_luc": 72,
+    }  # their smallest crops
+    side = smallest.get(stated.method.name, smallest.get(stated.model.name, 32))
+    changes[changes.index("data.crop=[32, 32]")] = f"data.crop=[{side}, {side}]"
     if stated.first is not None:
         changes.append(f"init.set={json.dumps([*stated.init.changes, *changes])}")
     return load_recipe(name, changes)
