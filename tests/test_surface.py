@@ -95,12 +95,13 @@ def test_help_names_recipes_that_exist(name: str) -> None:
 
 def is_understood(words: list[str]) -> bool:
     """Whether click takes this command line: every name and option in it exists."""
-    command, context = cli, click.Context(cli, info_name="semisup")
+    # With the settings of the real one: click remembers a command's help option from its first use.
+    command, context = cli, click.Context(cli, info_name="semisup", **cli.context_settings)
     while isinstance(command, click.Group):
         name, inner, words = command.resolve_command(context, words)
         assert inner is not None
         command, context = inner, click.Context(inner, info_name=name, parent=context)
-    command.make_context(command.name, list(words))
+    command.make_context(command.name, list(words), parent=context.parent)
     return True
 
 
