@@ -50,6 +50,21 @@ def one_hot(mask: Tensor, num_classes: int) -> Tensor:
     return (mask.unsqueeze(1) == classes).float()
 
 
+def without_holes(mask: Tensor, scores: Tensor) -> Tensor:
+    """The mask with the segmenter's own answer where it is void.
+
+    A discriminator would know ground truth by its void pixels, which no prediction has.
+
+    Args:
+        mask: BHW int64, 0..K-1 and `IGNORE`.
+        scores: BKHW, logits or probabilities; no gradient passes.
+
+    Returns:
+        BHW int64, 0..K-1.
+    """
+    return torch.where(mask == IGNORE, scores.argmax(dim=1), mask)
+
+
 def self_taught_loss(
     logits: Tensor, confidence: Tensor, threshold: float, valid: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:

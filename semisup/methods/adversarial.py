@@ -36,10 +36,21 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from semisup.losses.adversarial import binary_cross_entropy_map, one_hot, self_taught_loss
+from semisup.losses.adversarial import (
+    binary_cross_entropy_map,
+    one_hot,
+    self_taught_loss,
+    without_holes,
+)
 from semisup.losses.game import standing
 from semisup.losses.segmentation import supervised_loss
-from semisup.methods.base import BuildSegmenter, Method, Update
+from semisup.methods.base import (
+    BuildSegmenter,
+    Method,
+    Update,
+    require_not_negative,
+    require_share,
+)
 from semisup.models.base import ParameterGroup
 from semisup.models.discriminators import FullyConvolutionalDiscriminator
 from semisup.types import IGNORE, Batch, Labelled, Progress, Scalars, Unlabelled
@@ -93,19 +104,14 @@ class Adversarial(Method):
         follows: Literal["paper", "code"] = "paper",
     ) -> None:
         super().__init__()
-        for name, value in (
-            ("adversarial_weight", adversarial_weight),
-            ("adversarial_weight_unlabelled", adversarial_weight_unlabelled),
-            ("self_taught_weight", self_taught_weight),
-        ):
-            if value < 0:
-                raise ValueError(f"{name} must not be negative, but is {value}")
-        for name, value in (
-            ("confidence_threshold", confidence_threshold),
-            ("self_taught_start", self_taught_start),
-        ):
-            if not 0 <= value <= 1:
-                raise ValueError(f"{name} must be in [0, 1], but is {value}")
+        require_not_negative(
+            adversarial_weight=adversarial_weight,
+            adversarial_weight_unlabelled=adversarial_weight_unlabelled,
+            self_taught_weight=self_taught_weight,
+        )
+        require_share(
+            confidence_threshold=confidence_threshold, self_taught_start=self_taught_start
+        )
         self.num_classes = num_classes
         self.adversarial_weight = adversarial_weight
         self.adversarial_weight_unlabelled = adversarial_weight_unlabelled
@@ -191,7 +197,7 @@ class Adversarial(Method):
         valid = labelled.mask != IGNORE
         truth = labelled.mask
         if self.follows == "paper":
-            truth = torch.where(valid, truth, predicted.argmax(dim=1))
+            truth = without_holes(truth, predicted)
         real = self.discriminator(one_hot(truth, self.num_classes).to(predicted.dtype))
         fake, valid_fake = (torch.cat(parts) for parts in zip(*fakes, strict=True))
         loss = 0.5 * (

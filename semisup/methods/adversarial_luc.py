@@ -39,10 +39,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from semisup.losses.adversarial import one_hot
+from semisup.losses.adversarial import one_hot, without_holes
 from semisup.losses.game import Form, fake_loss, fooling_loss, real_loss, standing
 from semisup.losses.segmentation import supervised_loss
-from semisup.methods.base import BuildSegmenter, Method, Update
+from semisup.methods.base import BuildSegmenter, Method, Update, require_not_negative
 from semisup.models.adversaries import Adversary, Inputs, View
 from semisup.models.base import ParameterGroup
 from semisup.models.layers import resize
@@ -96,10 +96,7 @@ class AdversarialLuc(Method):
         discriminator_width: int = 32,
     ) -> None:
         super().__init__()
-        if adversarial_weight < 0:
-            raise ValueError(
-                f"adversarial_weight must not be negative, but is {adversarial_weight}"
-            )
+        require_not_negative(adversarial_weight=adversarial_weight)
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing must be in [0, 1), but is {label_smoothing}")
         for name, value in (
@@ -171,8 +168,7 @@ class AdversarialLuc(Method):
     @torch.no_grad()
     def _truth(self, mask: Tensor, predicted: Tensor) -> Tensor:
         """Ground truth BKHW as the adversary is shown it, without holes."""
-        known = torch.where(mask == IGNORE, predicted.argmax(dim=1), mask)
-        truth = one_hot(known, self.num_classes).to(predicted.dtype)
+        truth = one_hot(without_holes(mask, predicted), self.num_classes).to(predicted.dtype)
         return softened(truth, predicted) if self.inputs == "scaling" else truth
 
     def pictures(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:

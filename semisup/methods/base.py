@@ -22,6 +22,28 @@ classes; a method never knows which network it is.
 """
 
 
+def require_not_negative(**options: float) -> None:
+    """Refuse options of a method below 0, such as weights.
+
+    Raises:
+        ValueError: names the option and its value.
+    """
+    for name, value in options.items():
+        if value < 0:
+            raise ValueError(f"{name} must not be negative, but is {value}")
+
+
+def require_share(**options: float) -> None:
+    """Refuse options of a method outside of [0, 1], such as thresholds.
+
+    Raises:
+        ValueError: names the option and its value.
+    """
+    for name, value in options.items():
+        if not 0 <= value <= 1:
+            raise ValueError(f"{name} must be in [0, 1], but is {value}")
+
+
 class Update(Protocol):
     """The only road from a loss to a weight."""
 

@@ -36,7 +36,7 @@ from torch import Tensor, nn
 from semisup.losses.extra_class import realness, tag_set_loss
 from semisup.losses.game import Form, fake_loss, feature_distance, fooling_loss, real_loss, standing
 from semisup.losses.segmentation import masked_mean, supervised_loss
-from semisup.methods.base import BuildSegmenter, Method, Update
+from semisup.methods.base import BuildSegmenter, Method, Update, require_not_negative
 from semisup.models.base import ParameterGroup, Segmenter
 from semisup.models.generators import ImageGenerator
 from semisup.models.layers import resize
@@ -98,13 +98,11 @@ class GanSegmentation(Method):
         upsampling: Literal["transposed", "resize"] = "transposed",
     ) -> None:
         super().__init__()
-        for name, value in (
-            ("unlabelled_weight", unlabelled_weight),
-            ("generated_weight", generated_weight),
-            ("feature_matching_weight", feature_matching_weight),
-        ):
-            if value < 0:
-                raise ValueError(f"{name} must not be negative, but is {value}")
+        require_not_negative(
+            unlabelled_weight=unlabelled_weight,
+            generated_weight=generated_weight,
+            feature_matching_weight=feature_matching_weight,
+        )
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing must be in [0, 1), but is {label_smoothing}")
         if generator_updates < 1:

@@ -50,11 +50,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from semisup.losses.adversarial import one_hot
+from semisup.losses.adversarial import one_hot, without_holes
 from semisup.losses.classification import multi_label_loss, precision_and_recall
 from semisup.losses.game import fake_loss, feature_distance, real_loss, standing
 from semisup.losses.segmentation import count, cross_entropy, masked_mean, supervised_loss
-from semisup.methods.base import BuildSegmenter, Method, Update
+from semisup.methods.base import (
+    BuildSegmenter,
+    Method,
+    Update,
+    require_not_negative,
+    require_share,
+)
 from semisup.models.base import ParameterGroup, Segmenter
 from semisup.models.classifiers import ClassificationNetwork
 from semisup.models.discriminators import ImageDiscriminator
@@ -127,10 +133,10 @@ class S4Gan(Method):
         discriminator_width: int = 64,
     ) -> None:
         super().__init__()
-        _not_negative(
+        require_not_negative(
             feature_matching_weight=feature_matching_weight, self_taught_weight=self_taught_weight
         )
-        _share(confidence_threshold=confidence_threshold)
+        require_share(confidence_threshold=confidence_threshold)
         self.num_classes = num_classes
         self.feature_matching_weight = feature_matching_weight
         self.self_taught_weight = self_taught_weight
@@ -196,7 +202,7 @@ class S4Gan(Method):
     def _judge_true(self, logits: Tensor, labelled: Labelled) -> Judged:
         """D's look at ground truth, whose void pixels take the answer of `logits`."""
         valid = labelled.mask != IGNORE
-        truth = torch.where(valid, labelled.mask, logits.detach().argmax(dim=1))
+        truth = without_holes(labelled.mask, logits)
         return self._judge(
             one_hot(truth, self.num_classes).to(labelled.image),
             labelled.image,
@@ -298,10 +304,10 @@ class S4GanMultiLabel(S4Gan):
             confidence_threshold=confidence_threshold,
             discriminator_width=discriminator_width,
         )
-        _not_negative(
+        require_not_negative(
             classification_weight=classification_weight, consistency_weight=consistency_weight
         )
-        _share(
+        require_share(
             consistency_burn_in=consistency_burn_in,
             teacher_decay=teacher_decay,
             presence_threshold=presence_threshold,
@@ -484,15 +490,3 @@ def ramp(fraction: float, start: float) -> float:
         start: share of the run.
     """
     return min(1.0, max(0.0, (fraction - start) / RAMP))
-
-
-def _not_negative(**weights: float) -> None:
-    for name, value in weights.items():
-        if value < 0:
-            raise ValueError(f"{name} must not be negative, but is {value}")
-
-
-def _share(**shares: float) -> None:
-    for name, value in shares.items():
-        if not 0 <= value <= 1:
-            raise ValueError(f"{name} must be in [0, 1], but is {value}")

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from semisup.errors import RecipeError
+from semisup.models.layers import resize
 
 
 class FullyConvolutionalDiscriminator(nn.Module):
@@ -48,14 +49,8 @@ class FullyConvolutionalDiscriminator(nn.Module):
         Raises:
             RecipeError: H or W is under 32.
         """
-        height, width = maps.shape[-2:]
-        if min(height, width) < self.smallest:
-            raise RecipeError(
-                f"the discriminator needs class maps of at least {self.smallest} x {self.smallest}"
-                f" pixels, not {height} x {width}: train on larger crops"
-            )
-        logits = self.layers(maps)
-        return F.interpolate(logits, size=(height, width), mode="bilinear", align_corners=False)
+        check_size(maps, self.smallest)
+        return resize(self.layers(maps), maps.shape[-2:])
 
 
 class ImageDiscriminator(nn.Module):
@@ -111,11 +106,20 @@ class ImageDiscriminator(nn.Module):
         return F.conv2d(self._features(maps, image), weight, self.score.bias)
 
     def _features(self, maps: Tensor, image: Tensor) -> Tensor:
-        height, width = maps.shape[-2:]
-        if min(height, width) < self.smallest:
-            raise RecipeError(
-                f"the discriminator needs class maps of at least {self.smallest} x {self.smallest}"
-                f" pixels, not {height} x {width}: train on larger crops"
-            )
+        check_size(maps, self.smallest)
         features: Tensor = self.layers(torch.cat([maps, image], dim=1))
         return features
+
+
+def check_size(maps: Tensor, smallest: int) -> None:
+    """Refuse class maps that no judgement would be left of.
+
+    Raises:
+        RecipeError: H or W of `maps` (BKHW) is under `smallest`.
+    """
+    height, width = maps.shape[-2:]
+    if min(height, width) < smallest:
+        raise RecipeError(
+            f"the discriminator needs class maps of at least {smallest} x {smallest}"
+            f" pixels, not {height} x {width}: train on larger crops"
+        )

@@ -77,6 +77,22 @@ class ToySegmenter(Segmenter):
         ]
 
 
+class Mirror(Segmenter):
+    """Logits = gain * image: what a step makes of them can be counted on paper."""
+
+    stride = 1
+
+    def __init__(self) -> None:
+        super().__init__(3)
+        self.gain = nn.Parameter(torch.ones(()))
+
+    def encode(self, image: Tensor) -> list[Tensor]:
+        return [image]
+
+    def decode(self, features: list[Tensor]) -> Tensor:
+        return self.gain * features[0]
+
+
 SEGMENTERS: dict[str, Callable[[], Segmenter]] = {
     "plain": ToySegmenter,
     "batch_norm_dropout": partial(ToySegmenter, normalise=True),
@@ -137,6 +153,12 @@ def _narrow_discriminator(monkeypatch: pytest.MonkeyPatch) -> None:
 def segmenters() -> dict[str, Callable[[], Segmenter]]:
     """Name -> what builds a fresh toy segmenter of three classes."""
     return SEGMENTERS
+
+
+@pytest.fixture
+def mirror() -> Callable[[], Segmenter]:
+    """What builds a segmenter whose logits are its image."""
+    return Mirror
 
 
 @pytest.fixture

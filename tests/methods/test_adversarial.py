@@ -298,23 +298,7 @@ def test_in_the_paper_it_sees_labelled_images_alone(build: Build, make_batch: Ma
 # All of it by hand
 
 
-class Mirror(Segmenter):
-    """Logits = gain * image: what a step makes of them can be counted on paper."""
-
-    stride = 1
-
-    def __init__(self) -> None:
-        super().__init__(3)
-        self.gain = nn.Parameter(torch.ones(()))
-
-    def encode(self, image: Tensor) -> list[Tensor]:
-        return [image]
-
-    def decode(self, features: list[Tensor]) -> Tensor:
-        return self.gain * features[0]
-
-
-def test_the_losses_of_one_step_by_hand() -> None:
+def test_the_losses_of_one_step_by_hand(mirror: Callable[[], Segmenter]) -> None:
     """Softmax of logs of thirds, halves and quarters; D's logit is 2 p_0 - p_1 + 0.5.
 
     Labelled: p = (1/2, 1/4, 1/4) of class 0, p = (1/4, 1/2, 1/4) of class 2, and one void pixel.
@@ -331,7 +315,7 @@ def test_the_losses_of_one_step_by_hand() -> None:
         ),
     )
     method = Adversarial(
-        Mirror,
+        mirror,
         3,
         adversarial_weight=0.3,
         adversarial_weight_unlabelled=0.2,

@@ -557,22 +557,6 @@ def test_an_option_out_of_its_range_is_refused_by_name(
 # All of it by hand
 
 
-class Mirror(Segmenter):
-    """Logits = gain * image: what a step makes of them can be counted on paper."""
-
-    stride = 1
-
-    def __init__(self) -> None:
-        super().__init__(3)
-        self.gain = nn.Parameter(torch.ones(()))
-
-    def encode(self, image: Tensor) -> list[Tensor]:
-        return [image]
-
-    def decode(self, features: list[Tensor]) -> Tensor:
-        return self.gain * features[0]
-
-
 class Pixelwise(nn.Module):
     """An adversary that sees a single pixel of the class maps: logit = 2 p_0 - p_1 + 0.5."""
 
@@ -612,13 +596,15 @@ def pays(form: str, side: str, value: float) -> float:
     [("cross_entropy", 0.0), ("cross_entropy", 0.2), ("hinge", 0.0), ("least_squares", 0.0)],
 )
 @pytest.mark.parametrize("inputs", ["basic", "scaling"])
-def test_the_losses_of_one_step_by_hand(form: str, smoothing: float, inputs: str) -> None:
+def test_the_losses_of_one_step_by_hand(
+    form: str, smoothing: float, inputs: str, mirror: Callable[[], Segmenter]
+) -> None:
     """p = (1/2, 1/4, 1/4) of class 0, p = (1/4, 1/2, 1/4) of class 2, and one void pixel."""
     near, far = math.log(2.0), 0.0
     image = torch.tensor([[near, far, far], [far, near, far], [9.0, 0.0, 0.0]])
     labelled = Labelled(image.T.view(1, 3, 1, 3), torch.tensor([[[0, 2, IGNORE]]]), ("a",))
     method = AdversarialLuc(
-        Mirror,
+        mirror,
         3,
         adversarial_weight=0.3,
         inputs=inputs,  # type: ignore[arg-type]

@@ -69,22 +69,6 @@ def unlabelled(batch: Batch, **changes: Any) -> Batch:
 # All of it by hand
 
 
-class Mirror(Segmenter):
-    """Logits = gain * image: what a step makes of them can be counted on paper."""
-
-    stride = 1
-
-    def __init__(self) -> None:
-        super().__init__(3)
-        self.gain = nn.Parameter(torch.ones(()))
-
-    def encode(self, image: Tensor) -> list[Tensor]:
-        return [image]
-
-    def decode(self, features: list[Tensor]) -> Tensor:
-        return self.gain * features[0]
-
-
 class Means(nn.Module):
     """A discriminator with two features, the means of p_0 and of red; the logit is linear."""
 
@@ -115,7 +99,7 @@ def red(value: float) -> float:
     return MEAN[0] + STD[0] * value
 
 
-def test_one_step_by_hand() -> None:
+def test_one_step_by_hand(mirror: Callable[[], Segmenter]) -> None:
     """Softmax of logs: an image's pixel of (ln 2, 0, 0) gives p = (1/2, 1/4, 1/4).
 
     Labelled: class 0 right, a void pixel that S takes for class 1; class 2 right and wrong.
@@ -135,7 +119,7 @@ def test_one_step_by_hand() -> None:
             ("c", "d", "e"),
         ),
     )
-    method = S4Gan(Mirror, 3, feature_matching_weight=0.3, self_taught_weight=0.7)
+    method = S4Gan(mirror, 3, feature_matching_weight=0.3, self_taught_weight=0.7)
     method.discriminator = Means((4.0, 0.5), -1.0)  # type: ignore[assignment]
     losses: dict[str, float] = {}
 
@@ -524,9 +508,9 @@ def test_an_option_out_of_its_range_is_refused_by_name(
         create_method(name, segmenters["plain"], 3, **{key: value})
 
 
-def test_a_class_beside_the_background_is_needed() -> None:
+def test_a_class_beside_the_background_is_needed(mirror: Callable[[], Segmenter]) -> None:
     with pytest.raises(RecipeError, match="a class beside the background"):
-        create_method("s4gan_multi_label", Mirror, 1)
+        create_method("s4gan_multi_label", mirror, 1)
 
 
 # The classifier's branch
@@ -543,10 +527,10 @@ class Says(nn.Module):
         return self.logits.expand(len(image), -1)
 
 
-def test_the_fusion_by_hand() -> None:
+def test_the_fusion_by_hand(mirror: Callable[[], Segmenter]) -> None:
     """Class 1 is exactly at the threshold and stays, class 2 is below it and goes."""
     image = pixels([(0.0, 1.0, 5.0), (3.0, 1.0, 5.0), (0.0, 0.0, -9.0)])
-    network = PresentClasses(Mirror(), Says(0.0, -0.001), 0.5)  # type: ignore[arg-type]
+    network = PresentClasses(mirror(), Says(0.0, -0.001), 0.5)  # type: ignore[arg-type]
     with torch.no_grad():
         fused = network(image)
     probability = image.softmax(1)
@@ -557,28 +541,30 @@ def test_the_fusion_by_hand() -> None:
     assert torch.isfinite(fused.half()).all()
 
 
-def test_the_background_is_never_taken_away() -> None:
+def test_the_background_is_never_taken_away(mirror: Callable[[], Segmenter]) -> None:
     image = torch.randn(2, 3, 4, 4)
-    network = PresentClasses(Mirror(), Says(-50.0, -50.0), 1.0)  # type: ignore[arg-type]
+    network = PresentClasses(mirror(), Says(-50.0, -50.0), 1.0)  # type: ignore[arg-type]
     with torch.no_grad():
         fused = network(image)
     assert not fused.argmax(1).any()
     torch.testing.assert_close(fused[:, 0].exp(), image.softmax(1)[:, 0])
 
 
-def test_a_class_that_is_not_there_loses_however_sure_the_segmenter_is() -> None:
+def test_a_class_that_is_not_there_loses_however_sure_the_segmenter_is(
+    mirror: Callable[[], Segmenter],
+) -> None:
     image = pixels([(0.0, 1.0, 1e6)])
-    network = PresentClasses(Mirror(), Says(9.0, -9.0), 0.2)  # type: ignore[arg-type]
+    network = PresentClasses(mirror(), Says(9.0, -9.0), 0.2)  # type: ignore[arg-type]
     with torch.no_grad():
         fused = network(image)
     assert float(fused[0, 2, 0, 0]) == GONE
     assert fused[0, :2].min() > GONE
 
 
-def test_each_image_has_its_own_classes() -> None:
+def test_each_image_has_its_own_classes(mirror: Callable[[], Segmenter]) -> None:
     torch.manual_seed(0)
     classifier = ClassificationNetwork(2, "toy", width=0).eval()
-    network = PresentClasses(Mirror(), classifier, 0.5)
+    network = PresentClasses(mirror(), classifier, 0.5)
     image = torch.randn(6, 3, 32, 32)
     with torch.no_grad():
         classifier.head.score.bias.sub_(classifier(image).mean(0))
