@@ -113,3 +113,32 @@ class Method(nn.Module, ABC):
             logits: BKHW, what the predictor says of the labelled ones.
         """
         return {}
+
+    def make_samples(self, count: int, seed: int) -> Tensor | None:
+        """Images of the method's generator, to be looked at and judged.
+
+        Called in eval mode and without gradient; draws no number of the run's own.
+
+        Args:
+            count: of images.
+            seed: of the noise: the same seed and weights give the same images.
+
+        Returns:
+            B3HW in [0, 1]; None where the method makes no images.
+        """
+        return None
+
+    def trusted(self, image: Tensor, logits: Tensor) -> Tensor | None:
+        """Which pixels of an image without a mask would be taught their own prediction.
+
+        The engine asks of images whose masks it knows, to see how often the trust is misplaced.
+        Called in eval mode and without gradient.
+
+        Args:
+            image: B3HW, normalised.
+            logits: BKHW, the segmenter's.
+
+        Returns:
+            BHW bool; None where nothing is self-taught.
+        """
+        return None
