@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from semisup.losses.game import Form
+from semisup.losses.judge import Game
 from semisup.losses.segmentation import count, cross_entropy, masked_mean
 from semisup.types import IGNORE
 
@@ -30,10 +32,33 @@ def binary_cross_entropy_map(logits: Tensor, target: float, valid: Tensor | None
     Returns:
         0-d: the mean over the valid pixels, 0 where there is none.
     """
-    loss = F.binary_cross_entropy_with_logits(
+    loss = _binary_cross_entropy(logits, target)
+    return loss.mean() if valid is None else masked_mean(loss.squeeze(1), valid)
+
+
+class PixelGame(Game):
+    """A `Game` whose cross entropy is torch's, by which this method has always been trained.
+
+    That of `Game` is the same but for the last bits.
+    """
+
+    def fake(self, logits: Tensor) -> Tensor:
+        """What the judge pays for made maps."""
+        if self.form == "cross_entropy":
+            return _binary_cross_entropy(logits, 0.0)
+        return super().fake(logits)
+
+    def fool(self, logits: Tensor) -> Tensor:
+        """What the segmenter pays for its maps."""
+        if self.form == "cross_entropy":
+            return _binary_cross_entropy(logits, 1.0)
+        return super().fool(logits)
+
+
+def _binary_cross_entropy(logits: Tensor, target: float) -> Tensor:
+    return F.binary_cross_entropy_with_logits(
         logits, torch.full_like(logits, target), reduction="none"
     )
-    return loss.mean() if valid is None else masked_mean(loss.squeeze(1), valid)
 
 
 def one_hot(mask: Tensor, num_classes: int) -> Tensor:
@@ -66,30 +91,51 @@ def without_holes(mask: Tensor, scores: Tensor) -> Tensor:
 
 
 def self_taught_loss(
-    logits: Tensor, confidence: Tensor, threshold: float, valid: Tensor | None = None
+    logits: Tensor,
+    confidence: Tensor,
+    threshold: float,
+    valid: Tensor | None = None,
+    form: Form = "cross_entropy",
 ) -> tuple[Tensor, Tensor]:
     """Cross-entropy against the segmenter's own answer, where the discriminator trusts it.
 
-    A pixel is trusted where sigmoid(confidence) is above `threshold`; a threshold of 1 trusts no
-    pixel (the loss is 0) and one of 0 all of them. No gradient passes through the answers or the
-    choice of pixels.
+    No gradient passes through the answers or the choice of pixels.
 
     Args:
         logits: BKHW, of the segmenter.
         confidence: B1HW logits, of the discriminator on this prediction.
-        threshold: in [0, 1].
+        threshold: in [0, 1]; see `trusted_pixels`.
         valid: BHW bool, False where a pixel takes no part; None takes all.
+        form: of the game in which the discriminator learns.
 
     Returns:
         The mean over the trusted pixels, 0-d, and the share of the valid pixels that are trusted,
         0-d and detached.
     """
-    trusted = confidence.detach().squeeze(1) > _logit(threshold)
+    trusted = trusted_pixels(confidence, threshold, form)
     valid = torch.ones_like(trusted) if valid is None else valid
     trusted = trusted & valid
     answer = logits.detach().argmax(1).masked_fill(~trusted, IGNORE)
     share = trusted.sum() / count(valid)
     return cross_entropy(logits, answer), share
+
+
+def trusted_pixels(confidence: Tensor, threshold: float, form: Form = "cross_entropy") -> Tensor:
+    """Where the discriminator holds a prediction for true with more than `threshold`.
+
+    Args:
+        confidence: B1HW logits.
+        threshold: in [0, 1], of the sigmoid, or of what is said itself where least squares ask for
+            1 or 0; 0 trusts all pixels and 1 none.
+        form: of the game.
+
+    Returns:
+        BHW bool.
+    """
+    logits = confidence.detach().squeeze(1)
+    if form == "least_squares" and 0 < threshold < 1:
+        return logits > threshold
+    return logits > _logit(threshold)
 
 
 def _logit(share: float) -> float:

@@ -75,19 +75,40 @@ def feature_distance(made: Tensor, real: Tensor) -> Tensor:
     return (made.mean(dim=0) - real.detach().mean(dim=0)).abs().mean()
 
 
-def gradient_penalty(logits: Tensor, real: Tensor) -> Tensor:
+def gradient_penalty(logits: Tensor, real: Tensor, weights: Tensor | None = None) -> Tensor:
     """R1 (Mescheder et al. 2018, https://arxiv.org/abs/1801.04406): E |d D / d real|^2 / 2.
 
     Args:
         logits: the judge's, any shape with B first; averaged over all but B.
         real: B x anything, what they were computed from; must require a gradient.
+        weights: of the shape of `logits` but for sides of 1, bool or >= 0: what each logit counts
+            in that average, so that padding has no say; None counts all alike. An input without
+            any weight is left out.
 
     Returns:
         0-d, with a graph: it is to be minimised in the judge. Multiply by gamma.
     """
-    per_input = logits.reshape(len(logits), -1).mean(dim=1).sum()
-    (gradient,) = torch.autograd.grad(per_input, real, create_graph=True)
-    return 0.5 * gradient.square().flatten(1).sum(dim=1).mean()
+    weights = torch.ones_like(logits) if weights is None else weights.to(logits)
+    weights = weights.reshape(len(logits), -1)
+    total = weights.sum(dim=1)
+    # A backward pass under autocast would take products of the judge's weights in half precision.
+    with torch.autocast(logits.device.type, enabled=False):
+        per_input = (logits.reshape(weights.shape) * weights).sum(dim=1) / total.clamp(min=1e-12)
+        (gradient,) = torch.autograd.grad(per_input.sum(), real, create_graph=True)
+    return 0.5 * masked_mean(gradient.square().flatten(1).sum(dim=1), total > 0)
+
+
+def belief(logits: Tensor, form: Form = "cross_entropy") -> Tensor:
+    """How probable the judge holds "real"; where least squares ask for 1 or 0, what it says.
+
+    Args:
+        logits: any shape.
+        form: of the game.
+
+    Returns:
+        The same shape, in [0, 1].
+    """
+    return logits.clamp(0, 1) if form == "least_squares" else logits.sigmoid()
 
 
 def standing(
@@ -111,10 +132,7 @@ def standing(
         of it, between 0 and 1), and `d_accuracy`, the mean of the shares of both that are judged
         rightly: 0.5 where the judge is blind, 1 where it has won. 0-d and detached.
     """
-    shares = []
-    for logits in (real.detach().float(), fake.detach().float()):
-        shares.append(logits.clamp(0, 1) if form == "least_squares" else logits.sigmoid())
-    real, fake = shares
+    real, fake = (belief(logits.detach().float(), form) for logits in (real, fake))
     valid_real = torch.ones_like(real, dtype=torch.bool) if valid_real is None else valid_real
     valid_fake = torch.ones_like(fake, dtype=torch.bool) if valid_fake is None else valid_fake
     right = masked_mean((real > 0.5).float(), valid_real)

@@ -18,7 +18,8 @@ S takes its step first, with BCE(., 1) in place of the minimax game's -BCE(., 0)
 recommends. The adversary then learns from the very look at s(x) that S's step took: it has not
 moved in between and has neither dropout nor batch normalisation, so that look is what a second one
 would be. With `spectral_norm` it is not to the bit: each look moves the estimate of the singular
-values, and this way there are two of them a step, not three.
+values, and this way there are two of them a step, not three. With n updates of the adversary the
+others, which follow, are on new looks at the same maps. What steadies the game: losses/judge.py.
 
 There is no authors' code, and the details of the paper could not be verified. Where they are open:
 1. The weight w is tuned in the paper; 0.1 is ours. Players alternate at every step.
@@ -40,7 +41,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from semisup.losses.adversarial import one_hot, without_holes
-from semisup.losses.game import Form, fake_loss, fooling_loss, real_loss, standing
+from semisup.losses.game import Form
+from semisup.losses.judge import Game
 from semisup.losses.segmentation import supervised_loss
 from semisup.methods.base import BuildSegmenter, Method, Update, require_not_negative
 from semisup.models.adversaries import Adversary, Inputs, View
@@ -68,13 +70,20 @@ class AdversarialLuc(Method):
         form: of the game: "cross_entropy" (the paper's), "hinge" or "least_squares".
         label_smoothing: t in [0, 1): the adversary is asked for 1 - t on ground truth, not for 1.
         spectral_norm: whether the adversary's weights are divided by their largest singular values.
+        gradient_penalty_weight: gamma >= 0, of R1 in the adversary's loss: the squared slope of its
+            mean judgement at the class maps of ground truth.
+        instance_noise: deviation, at the start of the run, of noise on all class maps that the
+            adversary is shown; it fades to 0 over the run; >= 0.
+        discriminator_updates: updates of the adversary for each of S; at least 1.
         discriminator_width: a third of the channels of the adversary's first layer, on which all
             others depend; less for small pictures and small machines.
 
     Logs:
         loss_segmentation: cross entropy; falls from about ln K.
         loss_adversarial: of S; hovers around 0.7 (ln 2) while neither wins.
-        loss_adversary: of the adversary; near 0.7 it is blind, near 0 it has won.
+        loss_adversary: of the adversary; near 0.7 it is blind, near 0 it has won. Of several
+            updates, this and what follows are of the first.
+        loss_gradient_penalty: R1 times gamma; well below loss_adversary, 0 where it is off.
         d_real: mean probability of "ground truth" on ground truth; above 0.5.
         d_fake: the same on predictions; below 0.5, and not 0.
         d_accuracy: share of judgements that are right; 0.5 blind, 1 it has won.
@@ -93,12 +102,13 @@ class AdversarialLuc(Method):
         form: Form = "cross_entropy",
         label_smoothing: float = 0.0,
         spectral_norm: bool = False,
+        gradient_penalty_weight: float = 0.0,
+        instance_noise: float = 0.0,
+        discriminator_updates: int = 1,
         discriminator_width: int = 32,
     ) -> None:
         super().__init__()
         require_not_negative(adversarial_weight=adversarial_weight)
-        if not 0 <= label_smoothing < 1:
-            raise ValueError(f"label_smoothing must be in [0, 1), but is {label_smoothing}")
         for name, value in (
             ("downsampling", downsampling),
             ("discriminator_width", discriminator_width),
@@ -109,8 +119,13 @@ class AdversarialLuc(Method):
         self.adversarial_weight = adversarial_weight
         self.inputs = inputs
         self.downsampling = downsampling
-        self.form = form
-        self.label_smoothing = label_smoothing
+        self.game = Game(
+            form=form,
+            label_smoothing=label_smoothing,
+            gradient_penalty_weight=gradient_penalty_weight,
+            instance_noise=instance_noise,
+            discriminator_updates=discriminator_updates,
+        )
         self.segmenter = build_segmenter()
         self.adversary = Adversary(
             num_classes,
@@ -134,15 +149,15 @@ class AdversarialLuc(Method):
         image = self._reduced(to_unit(labelled.image))
         maps = self.segmenter.training_logits(labelled.image)
         predicted = maps[0].softmax(dim=1)
-        shown = predicted if self.adversarial_weight else predicted.detach()
-        fake = self.adversary(self._reduced(shown), image)
+        made = self._reduced(predicted if self.adversarial_weight else predicted.detach())
+        fake = self.adversary(self.game.shown(made, progress.fraction), image)
         valid = (labelled.mask != IGNORE)[:, None].to(image)
         shares = self.adversary.shares(self._reduced(valid).squeeze(1))
         terms = {
             "loss_segmentation": supervised_loss(
                 maps, labelled.mask, self.segmenter.auxiliary_weights
             ),
-            "loss_adversarial": weighted_mean(fooling_loss(fake, self.form), shares),
+            "loss_adversarial": weighted_mean(self.game.fool(fake), shares),
         }
         update(
             "segmenter",
@@ -150,14 +165,46 @@ class AdversarialLuc(Method):
             keep_graph=True,
         )
 
-        real = self.adversary(self._reduced(self._truth(labelled.mask, predicted)), image)
-        terms["loss_adversary"] = 0.5 * (
-            weighted_mean(fake_loss(fake, self.form), shares)
-            + weighted_mean(real_loss(real, self.form, self.label_smoothing), shares)
+        true = self._reduced(self._truth(labelled.mask, predicted))
+        terms |= self._update_adversary(fake, true, image, shares, progress, update)
+        for _ in range(self.game.discriminator_updates - 1):
+            fake = self.adversary(self.game.shown(made.detach(), progress.fraction), image)
+            self._update_adversary(fake, true, image, shares, progress, update)
+        return {name: value.detach() for name, value in terms.items()}
+
+    def _update_adversary(
+        self,
+        fake: Tensor,
+        true: Tensor,
+        image: Tensor,
+        shares: Tensor,
+        progress: Progress,
+        update: Update,
+    ) -> dict[str, Tensor]:
+        """One update on a look at predictions and one at ground truth.
+
+        Args:
+            fake: Bh'w', the judgements of predictions.
+            true: BKhw, ground truth.
+            image: B3hw, the images beside which both are shown.
+            shares: Bh'w' in [0, 1], what each judgement counts.
+            progress: where the run stands.
+            update: of the engine.
+        """
+        with self.game.real_shown(true, progress.fraction) as shown:
+            real = self.adversary(shown, image)
+        paid = 0.5 * (
+            weighted_mean(self.game.fake(fake), shares)
+            + weighted_mean(self.game.real(real), shares)
         )
-        update("adversary", terms["loss_adversary"])
-        reported = terms | standing(real, fake, shares > 0, shares > 0, self.form)
-        return {name: value.detach() for name, value in reported.items()}
+        penalty = self.game.penalty(real, shown, shares)
+        update("adversary", paid + penalty)
+        known = shares > 0
+        return {
+            "loss_adversary": paid,
+            "loss_gradient_penalty": penalty,
+            **self.game.standing(real, fake, known, known),
+        }
 
     def _reduced(self, maps: Tensor) -> Tensor:
         """BCHW, averaged over cells of `downsampling` pixels; those of the last row and column may
@@ -175,7 +222,7 @@ class AdversarialLuc(Method):
         """Where the adversary holds the prediction for ground truth."""
         image = batch.labelled.image
         judged = self.adversary(self._reduced(logits.softmax(dim=1)), self._reduced(to_unit(image)))
-        return {"adversary": torch.sigmoid(resize(judged[:, None], image.shape[-2:]))}
+        return {"adversary": self.game.belief(resize(judged[:, None], image.shape[-2:]))}
 
 
 @torch.no_grad()

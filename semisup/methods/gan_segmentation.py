@@ -24,25 +24,41 @@ There is no authors' code, and the details of the paper could not be verified. W
    leave the running ones alone: prediction goes by real images.
 4. S is any segmenter of the catalogue with one more logit; the paper's is an FCN on VGG16.
 5. Padding of crops takes no part in any term.
+
+What steadies the game came later than the paper, and is off by default (losses/judge.py,
+ops/pool.py).
 """
 
 from __future__ import annotations
 
+import copy
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from semisup.losses.extra_class import realness, tag_set_loss
-from semisup.losses.game import Form, fake_loss, feature_distance, fooling_loss, real_loss, standing
+from semisup.losses.game import Form, feature_distance, fooling_loss, standing
+from semisup.losses.judge import Game
 from semisup.losses.segmentation import masked_mean, supervised_loss
-from semisup.methods.base import BuildSegmenter, Method, Update, require_not_negative
+from semisup.methods.base import (
+    BuildSegmenter,
+    Method,
+    Update,
+    require_not_negative,
+    require_share,
+)
 from semisup.models.base import ParameterGroup, Segmenter
 from semisup.models.generators import ImageGenerator
 from semisup.models.layers import resize
+from semisup.ops.ema import ema_decay, ema_update
 from semisup.ops.pixels import to_normalised, to_unit
+from semisup.ops.pool import ImagePool
 from semisup.ops.statistics import statistics_kept
 from semisup.types import IGNORE, Batch, Progress, Scalars, Unlabelled, Weak
+
+SAMPLES_TOGETHER = 64
+"""Images that are made at once to be looked at, so that memory does not limit their number."""
 
 
 class GanSegmentation(Method):
@@ -62,11 +78,24 @@ class GanSegmentation(Method):
         generator_updates: updates of G for each of S; all but the last on images of their own.
         generator_width: channels of G at half its resolution.
         upsampling: of G: "transposed" or "resize" convolutions.
+        instance_noise: deviation of noise on real images without masks and on made ones whenever S
+            judges them, in deviations of ImageNet's colours; >= 0. It falls to 0 over the run
+            (Sonderby et al. 2017, https://arxiv.org/abs/1610.04490).
+        gradient_penalty_weight: gamma, of R1 in S's loss: half the squared slope of the mean
+            realness of a real image without mask in its pixels (Mescheder et al. 2018,
+            https://arxiv.org/abs/1801.04406); >= 0.
+        generator_average: decay in [0, 1] of a moving average of G's weights, from which samples
+            are made (Yazici et al. 2018, https://arxiv.org/abs/1806.04498); 0: from G itself.
+        image_pool: made images of earlier steps to remember; S is shown one of them in place of a
+            fresh one with probability 1/2 (Shrivastava et al. 2017,
+            https://arxiv.org/abs/1612.07828). It needs a look of its own at them: the one that
+            teaches G is not shared. 0: fresh ones only.
 
     Logs:
         loss_segmentation: cross entropy on labelled images; falls from about ln K.
         loss_unlabelled: of S on real images without masks; small where S knows them for real.
         loss_generated: of S on made images; near 0 S has won.
+        loss_gradient_penalty: R1 times gamma; below loss_unlabelled. 0 where it is off.
         loss_generator: of G; about as large as loss_unlabelled while neither wins, and rises when
             S does.
         d_real: mean probability of "not generated" on real images; above 0.5.
@@ -96,25 +125,34 @@ class GanSegmentation(Method):
         generator_updates: int = 1,
         generator_width: int = 64,
         upsampling: Literal["transposed", "resize"] = "transposed",
+        instance_noise: float = 0.0,
+        gradient_penalty_weight: float = 0.0,
+        generator_average: float = 0.0,
+        image_pool: int = 0,
     ) -> None:
         super().__init__()
         require_not_negative(
             unlabelled_weight=unlabelled_weight,
             generated_weight=generated_weight,
             feature_matching_weight=feature_matching_weight,
+            image_pool=image_pool,
         )
-        if not 0 <= label_smoothing < 1:
-            raise ValueError(f"label_smoothing must be in [0, 1), but is {label_smoothing}")
+        require_share(generator_average=generator_average)
         if generator_updates < 1:
             raise ValueError(f"generator_updates must be at least 1, but is {generator_updates}")
         self.num_classes = num_classes
         self.unlabelled_weight = unlabelled_weight
         self.generated_weight = generated_weight
         self.feature_matching_weight = feature_matching_weight
-        self.form = form
         self.saturating = saturating
-        self.label_smoothing = label_smoothing
         self.generator_updates = generator_updates
+        self.game = Game(
+            form=form,
+            label_smoothing=label_smoothing,
+            gradient_penalty_weight=gradient_penalty_weight,
+            instance_noise=instance_noise,
+        )
+        self.generator_average = generator_average
         self.segmenter = build_segmenter(extra=1)
         self.generator = ImageGenerator(
             crop,
@@ -122,6 +160,10 @@ class GanSegmentation(Method):
             width=generator_width,
             upsampling=upsampling,
         )
+        self.average: ImageGenerator | None = None
+        if generator_average:
+            self.average = copy.deepcopy(self.generator).requires_grad_(False)
+        self.pool = ImagePool(image_pool, crop) if image_pool else None
 
     def players(self) -> dict[str, list[ParameterGroup]]:
         """The two that alternate; the segmenter is the discriminator."""
@@ -138,12 +180,12 @@ class GanSegmentation(Method):
         """One step of the generator, then one of the segmenter."""
         labelled, real = batch.labelled, self._real(batch)
         zero = labelled.image.new_zeros(())
-        game = dict.fromkeys(("loss_generator", "d_real", "d_fake", "d_accuracy"), zero)
-        game["sample_diversity"] = zero
+        told = dict.fromkeys(("loss_generator", "d_real", "d_fake", "d_accuracy"), zero)
+        told["sample_diversity"] = zero
         made = None
         if self.generated_weight:
-            made, loss_generator, diversity = self._step_generator(real, update)
-            game |= {"loss_generator": loss_generator, "sample_diversity": diversity}
+            made, loss_generator, diversity = self._step_generator(real, progress, update)
+            told |= {"loss_generator": loss_generator, "sample_diversity": diversity}
 
         maps = self.segmenter.training_logits(labelled.image)
         terms = {
@@ -152,42 +194,54 @@ class GanSegmentation(Method):
             ),
             "loss_unlabelled": zero,
             "loss_generated": zero,
+            "loss_gradient_penalty": zero,
         }
         judged, valid = realness(maps[0]), labelled.mask != IGNORE
-        if self.unlabelled_weight:
-            logits = self.segmenter(real.image)
+        if self.unlabelled_weight or self.game.gradient_penalty_weight:
+            logits, terms["loss_gradient_penalty"] = self._look_at_real(real, progress)
             terms["loss_unlabelled"] = self._loss_of_real(logits, real)
             judged, valid = realness(logits), real.valid
         if made is not None:
-            terms["loss_generated"] = fake_loss(made, self.form).mean()
-            game |= standing(judged, made, valid, form=self.form)
+            terms["loss_generated"] = self.game.fake(made).mean()
+            told |= standing(judged, made, valid, form=self.game.form)
         update(
             "segmenter",
             terms["loss_segmentation"]
             + self.unlabelled_weight * terms["loss_unlabelled"]
-            + self.generated_weight * terms["loss_generated"],
+            + self.generated_weight * terms["loss_generated"]
+            + terms["loss_gradient_penalty"],
         )
-        return {name: value.detach() for name, value in (terms | game).items()}
+        return {name: value.detach() for name, value in (terms | told).items()}
 
     def _step_generator(
-        self, real: Unlabelled | Weak, update: Update
+        self, real: Unlabelled | Weak, progress: Progress, update: Update
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Teach G to make images that S holds for real.
 
         Returns:
-            Realness BHW of the last made images, with the graph of S's look at them; the loss of G;
-            how different the images are from one another.
+            Realness BHW of the made images that S is to learn from, with the graph of its look at
+            them; the loss of G; how different the last images are from one another.
         """
         for number in range(1, self.generator_updates + 1):
             images = self._make(real)
-            logits = self._look(images)
-            judged = realness(logits)
-            loss = fooling_loss(judged, self.form, self.saturating).mean()
+            shown = self.game.shown(images, progress.fraction)
+            judged = realness(self._look(shown))
+            loss = fooling_loss(judged, self.game.form, self.saturating).mean()
             if self.feature_matching_weight:
-                distance = feature_distance(self._features(images), self._features_of_real(real))
-                loss = loss + self.feature_matching_weight * distance
-            update("generator", loss, keep_graph=number == self.generator_updates)
-        return judged, loss, diversity(images.detach(), real)
+                features = self._features(shown)
+                wanted = self._features_of_real(real, progress)
+                loss = loss + self.feature_matching_weight * feature_distance(features, wanted)
+            shared = number == self.generator_updates and self.pool is None
+            update("generator", loss, keep_graph=shared)
+        if self.average is not None and progress.ends_step:
+            decay = ema_decay(progress.step, self.generator_average)
+            # Running statistics of the last weights would not suit the mean of many.
+            ema_update(self.average, self.generator, decay, buffers="average")
+        images = images.detach()
+        if self.pool is not None:  # other images than those that G was judged by
+            shown = self.game.shown(self.pool.exchange(images), progress.fraction)
+            judged = realness(self._look(shown))
+        return judged, loss, diversity(images, real)
 
     def _make(self, real: Unlabelled | Weak) -> Tensor:
         """As many images B3HW as there are in the batch, normalised as those are."""
@@ -207,15 +261,25 @@ class GanSegmentation(Method):
     def _features(self, images: Tensor, valid: Tensor | None = None) -> Tensor:
         """S's deepest features of made images, averaged over places: BC."""
         with statistics_kept(self.segmenter):
-            features = self.segmenter.encode(images)[-1]
+            maps = self.segmenter.encode(images)
+        features = [m for m in maps if m.is_floating_point()][-1]  # indices of poolings are none
         if valid is None:
             return features.mean(dim=(2, 3))
         shares = resize(valid[:, None].to(features), features.shape[-2:])
         return (features * shares).sum(dim=(2, 3)) / shares.sum(dim=(2, 3)).clamp(min=1e-6)
 
     @torch.no_grad()
-    def _features_of_real(self, real: Unlabelled | Weak) -> Tensor:
-        return self._features(real.image, real.valid)
+    def _features_of_real(self, real: Unlabelled | Weak, progress: Progress) -> Tensor:
+        return self._features(self.game.shown(real.image, progress.fraction), real.valid)
+
+    def _look_at_real(self, real: Unlabelled | Weak, progress: Progress) -> tuple[Tensor, Tensor]:
+        """Logits of the real images, and what S pays for its slope there."""
+        with self.game.real_shown(real.image, progress.fraction) as image:
+            shown = image
+            if image.requires_grad:  # S sees padding too, but its slope there is nobody's
+                shown = torch.where(real.valid[:, None], image, image.detach())
+            logits = self.segmenter(shown)
+        return logits, self.game.penalty(realness(logits), image, real.valid)
 
     def _real(self, batch: Batch) -> Unlabelled | Weak:
         """The real images without masks."""
@@ -224,11 +288,26 @@ class GanSegmentation(Method):
     def _loss_of_real(self, logits: Tensor, real: Unlabelled | Weak) -> Tensor:
         """What S pays where it takes a real image for a made one."""
         judged = realness(logits)
-        return masked_mean(real_loss(judged, self.form, self.label_smoothing), real.valid)
+        return masked_mean(self.game.real(judged), real.valid)
 
     def pictures(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
         """Where S holds the labelled images for real."""
-        return {"real": torch.sigmoid(realness(self.segmenter(batch.labelled.image)))[:, None]}
+        held = realness(self.segmenter(batch.labelled.image))
+        return {"real": self.game.belief(held)[:, None]}
+
+    def make_samples(self, count: int, seed: int) -> Tensor | None:
+        """Images of G, averaged if it is; told one foreground class each, in turn, if any."""
+        if not self.generated_weight:
+            return None  # nothing has taught G
+        generator = self.generator if self.average is None else self.average
+        like = next(generator.parameters())
+        source = torch.Generator().manual_seed(seed)  # on the CPU: the same on every device
+        noise = generator.draw(count, torch.empty(0), source).to(like)
+        tags = torch.zeros(count, generator.tags).to(like)
+        for label in range(generator.tags):
+            tags[label :: generator.tags, label] = 1.0
+        parts = (torch.split(numbers, SAMPLES_TOGETHER) for numbers in (noise, tags))
+        return torch.cat([generator(*part) for part in zip(*parts, strict=True)])
 
 
 class GanSegmentationWeak(GanSegmentation):
@@ -251,11 +330,16 @@ class GanSegmentationWeak(GanSegmentation):
         generator_updates: updates of G for each of S.
         generator_width: channels of G at half its resolution.
         upsampling: of G: "transposed" or "resize" convolutions.
+        instance_noise: deviation, at the start, of noise on tagged and on made images; >= 0.
+        gradient_penalty_weight: gamma, of R1 on tagged images, in S's loss; >= 0.
+        generator_average: decay in [0, 1] of the average of G that samples are made from; 0: none.
+        image_pool: made images of earlier steps that S is shown again; 0: fresh ones only.
 
     Logs:
         loss_segmentation: cross entropy on labelled images; falls from about ln K.
         loss_unlabelled: -log of the probability of the tags on tagged images; falls.
         loss_generated: of S on made images; near 0 S has won.
+        loss_gradient_penalty: R1 times gamma; below loss_unlabelled. 0 where it is off.
         loss_generator: of G; rises when S wins.
         d_real: mean probability of "not generated" on tagged images; above 0.5.
         d_fake: the same on made images; below 0.5, and not 0.

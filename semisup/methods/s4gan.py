@@ -19,7 +19,9 @@ C is the "multi-label mean teacher" of `S4GanMultiLabel`: u' is u in other colou
 a burn-in. It takes away classes that S finds in places where the whole image shows none.
 
 One look of D at a pair serves both updates: D has not moved between them, so both gradients are
-exact, but they are those of one dropout mask where the authors draw a second one.
+exact, but they are those of one dropout mask where the authors draw a second one. What steadies the
+game came later than the paper; it is off by default (losses/judge.py). With n updates of D a step,
+those after the first are on new looks at the same pairs.
 
 Differs from the paper:
 1. D sees colours in [0, 1] by the inverse of the normalisation. The code stretches them between a
@@ -52,7 +54,8 @@ from torch import Tensor, nn
 
 from semisup.losses.adversarial import one_hot, without_holes
 from semisup.losses.classification import multi_label_loss, precision_and_recall
-from semisup.losses.game import fake_loss, feature_distance, real_loss, standing
+from semisup.losses.game import Form, belief, feature_distance
+from semisup.losses.judge import Game
 from semisup.losses.segmentation import count, cross_entropy, masked_mean, supervised_loss
 from semisup.methods.base import (
     BuildSegmenter,
@@ -85,11 +88,13 @@ class Judged:
         logits: B, high where D holds the map for true.
         features: BC, what they were read from.
         known: B bool, whether there is anything to judge.
+        maps: BKHW, the class maps as D was shown them, but for padding, which it sees as 0.
     """
 
     logits: Tensor
     features: Tensor
     known: Tensor
+    maps: Tensor
 
 
 class S4Gan(Method):
@@ -105,6 +110,15 @@ class S4Gan(Method):
             taught; 1 takes none. 0.7 in the paper on Cityscapes.
         discriminator_width: channels of D's first layer, doubled at each of the next three; 64 in
             the paper, less for small pictures and small machines.
+        form: of the game: "cross_entropy" (the paper's), "hinge" or "least_squares", where T is
+            compared with D's answer itself.
+        label_smoothing: in [0, 1): D is asked for 1 less this on true pairs, not for 1.
+        spectral_norm: whether D's weights are divided by their largest singular values.
+        gradient_penalty_weight: gamma >= 0, of R1 in D's loss: the squared slope of its logit at
+            the class maps of true pairs.
+        instance_noise: deviation, at the start of the run, of noise on all class maps that D is
+            shown; it fades to 0 over the run; >= 0.
+        discriminator_updates: updates of D for each of S; at least 1.
 
     Logs:
         loss_segmentation: cross entropy on labelled images; falls from about ln K.
@@ -114,7 +128,9 @@ class S4Gan(Method):
             batch without any.
         self_taught_share: share of the unlabelled images that are trusted; between 0 and 0.5 while
             D is in doubt. Near 1 the threshold chooses nothing, 0 for good it rejects everything.
-        loss_discriminator: of D; near 0.7 (ln 2) it is blind, near 0 it has won.
+        loss_discriminator: of D; near 0.7 (ln 2) it is blind, near 0 it has won. Of several
+            updates, this and what follows are of the first.
+        loss_gradient_penalty: R1 times gamma; well below loss_discriminator, 0 where it is off.
         d_real: mean of sigmoid(D) on true pairs; above 0.5.
         d_fake: mean of sigmoid(D) on made pairs; below 0.5.
         d_accuracy: share of pairs, true and made, that D judges rightly; 0.5 blind, 1 it has won.
@@ -131,6 +147,12 @@ class S4Gan(Method):
         self_taught_weight: float = 1.0,
         confidence_threshold: float = 0.6,
         discriminator_width: int = 64,
+        form: Form = "cross_entropy",
+        label_smoothing: float = 0.0,
+        spectral_norm: bool = False,
+        gradient_penalty_weight: float = 0.0,
+        instance_noise: float = 0.0,
+        discriminator_updates: int = 1,
     ) -> None:
         super().__init__()
         require_not_negative(
@@ -141,8 +163,17 @@ class S4Gan(Method):
         self.feature_matching_weight = feature_matching_weight
         self.self_taught_weight = self_taught_weight
         self.confidence_threshold = confidence_threshold
+        self.game = Game(
+            form=form,
+            label_smoothing=label_smoothing,
+            gradient_penalty_weight=gradient_penalty_weight,
+            instance_noise=instance_noise,
+            discriminator_updates=discriminator_updates,
+        )
         self.segmenter = build_segmenter()
-        self.discriminator = ImageDiscriminator(num_classes, width=discriminator_width)
+        self.discriminator = ImageDiscriminator(
+            num_classes, width=discriminator_width, spectral_norm=spectral_norm
+        )
 
     def players(self) -> dict[str, list[ParameterGroup]]:
         """The two that alternate."""
@@ -164,20 +195,21 @@ class S4Gan(Method):
             "loss_self_taught": zero,
             "self_taught_share": zero,
         }
-        game = dict.fromkeys(("loss_discriminator", "d_real", "d_fake", "d_accuracy"), zero)
+        names = ("loss_discriminator", "loss_gradient_penalty", "d_real", "d_fake", "d_accuracy")
+        game = dict.fromkeys(names, zero)
         # Made maps are those of unlabelled images, so where no term asks for these D has nothing
         # to learn from. A look of its own would draw its dropout from the segmenter's numbers.
         plays = self.feature_matching_weight > 0 or self.self_taught_weight > 0
         if plays:
             unlabelled = batch.unlabelled
             logits = self.segmenter(unlabelled.image)
-            made = self._judge_made(logits, unlabelled)
-            true = self._judge_true(maps[0], labelled)
+            made = self._judge_made(logits, unlabelled, progress)
+            true = self._judge_true(maps[0], labelled, progress)
             if self.feature_matching_weight > 0:
                 terms["loss_feature_matching"] = feature_matching_loss(made, true)
             if self.self_taught_weight > 0:
                 terms["loss_self_taught"], terms["self_taught_share"] = self_taught_images_loss(
-                    logits, made, self.confidence_threshold, unlabelled.valid
+                    logits, made, self.confidence_threshold, unlabelled.valid, self.game.form
                 )
         update(
             "segmenter",
@@ -188,53 +220,69 @@ class S4Gan(Method):
         )
         if plays:
             game = self._step_discriminator(made, true, update)
+            for _ in range(self.game.discriminator_updates - 1):
+                made = self._judge_made(logits.detach(), unlabelled, progress)
+                true = self._judge_true(maps[0], labelled, progress)
+                self._step_discriminator(made, true, update)
         return {name: value.detach() for name, value in (terms | game).items()}
 
-    def _judge_made(self, logits: Tensor, unlabelled: Unlabelled) -> Judged:
+    def _judge_made(self, logits: Tensor, unlabelled: Unlabelled, progress: Progress) -> Judged:
         """D's look at predictions; gradients reach S."""
         return self._judge(
-            logits.softmax(dim=1),
+            self.game.shown(logits.softmax(dim=1), progress.fraction),
             unlabelled.image,
             padding=~unlabelled.valid,
             known=unlabelled.valid.flatten(1).any(dim=1),
         )
 
-    def _judge_true(self, logits: Tensor, labelled: Labelled) -> Judged:
+    def _judge_true(self, logits: Tensor, labelled: Labelled, progress: Progress) -> Judged:
         """D's look at ground truth, whose void pixels take the answer of `logits`."""
         valid = labelled.mask != IGNORE
-        truth = without_holes(labelled.mask, logits)
-        return self._judge(
-            one_hot(truth, self.num_classes).to(labelled.image),
-            labelled.image,
-            # Void and padding carry one label. But padding is exactly the mean, in all channels,
-            # and a mean of ImageNet times 255 is no whole number: no pixel of a picture is.
-            padding=~valid & (labelled.image == 0).all(dim=1),
-            known=valid.flatten(1).any(dim=1),
-        )
+        truth = one_hot(without_holes(labelled.mask, logits), self.num_classes)
+        with self.game.real_shown(truth.to(labelled.image), progress.fraction) as maps:
+            return self._judge(
+                maps,
+                labelled.image,
+                # Void and padding carry one label. But padding is exactly the mean, in all
+                # channels, and a mean of ImageNet times 255 is no whole number: no pixel of a
+                # picture is.
+                padding=~valid & (labelled.image == 0).all(dim=1),
+                known=valid.flatten(1).any(dim=1),
+            )
 
     def _judge(self, maps: Tensor, image: Tensor, padding: Tensor, known: Tensor) -> Judged:
         padding = padding[:, None]
         logits, features = self.discriminator(
             maps.masked_fill(padding, 0.0), to_unit(image).masked_fill(padding, 0.0)
         )
-        return Judged(logits, features, known)
+        return Judged(logits, features, known, maps)
 
     def _step_discriminator(self, made: Judged, true: Judged, update: Update) -> dict[str, Tensor]:
         """Teach D that made pairs are fake and true ones real."""
-        loss = 0.5 * (
-            masked_mean(fake_loss(made.logits), made.known)
-            + masked_mean(real_loss(true.logits), true.known)
+        paid = 0.5 * (
+            masked_mean(self.game.fake(made.logits), made.known)
+            + masked_mean(self.game.real(true.logits), true.known)
         )
-        update("discriminator", loss)
+        penalty = self.game.penalty(true.logits, true.maps, true.known)
+        update("discriminator", paid + penalty)
         return {
-            "loss_discriminator": loss,
-            **standing(true.logits, made.logits, true.known, made.known),
+            "loss_discriminator": paid,
+            "loss_gradient_penalty": penalty,
+            **self.game.standing(true.logits, made.logits, true.known, made.known),
         }
 
     def pictures(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
         """Where D holds the prediction for true; its score is the mean of this map's logits."""
         places = self.discriminator.places(logits.softmax(dim=1), to_unit(batch.labelled.image))
-        return {"discriminator": torch.sigmoid(resize(places, logits.shape[-2:]))}
+        return {"discriminator": self.game.belief(resize(places, logits.shape[-2:]))}
+
+    def trusted(self, image: Tensor, logits: Tensor) -> Tensor | None:
+        """All pixels of the images that D holds for true with more than the threshold."""
+        if self.self_taught_weight == 0:
+            return None
+        score, _ = self.discriminator(logits.softmax(dim=1), to_unit(image))
+        trusted = self.game.belief(score) > self.confidence_threshold
+        return trusted[:, None, None].expand(-1, *logits.shape[-2:])
 
 
 class S4GanMultiLabel(S4Gan):
@@ -253,6 +301,15 @@ class S4GanMultiLabel(S4Gan):
         confidence_threshold: T in [0, 1]: images that D holds for true with more than this are
             taught; 1 takes none.
         discriminator_width: channels of D's first layer.
+        form: of the game: "cross_entropy" (the paper's), "hinge" or "least_squares", where T is
+            compared with D's answer itself.
+        label_smoothing: in [0, 1): D is asked for 1 less this on true pairs, not for 1.
+        spectral_norm: whether D's weights are divided by their largest singular values.
+        gradient_penalty_weight: gamma >= 0, of R1 in D's loss: the squared slope of its logit at
+            the class maps of true pairs.
+        instance_noise: deviation, at the start of the run, of noise on all class maps that D is
+            shown; it fades to 0 over the run; >= 0.
+        discriminator_updates: updates of D for each of S; at least 1.
         classification_weight: of the tags' term; >= 0. With 0 the segmenter predicts alone.
         consistency_weight: of the classifier's consistency term at its full height; >= 0.
         consistency_burn_in: share of the run before the consistency term, which then rises over
@@ -266,7 +323,9 @@ class S4GanMultiLabel(S4Gan):
         loss_feature_matching: distance of D's mean features, not weighted; levels off below 0.5.
         loss_self_taught: cross entropy with its own argmax on trusted images; small.
         self_taught_share: share of the unlabelled images that are trusted; between 0 and 0.5.
-        loss_discriminator: of D; near 0.7 (ln 2) it is blind, near 0 it has won.
+        loss_discriminator: of D; near 0.7 (ln 2) it is blind, near 0 it has won. Of several
+            updates, this and what follows are of the first.
+        loss_gradient_penalty: R1 times gamma; well below loss_discriminator, 0 where it is off.
         d_real: mean of sigmoid(D) on true pairs; above 0.5.
         d_fake: mean of sigmoid(D) on made pairs; below 0.5.
         d_accuracy: share of pairs, true and made, that D judges rightly; 0.5 blind, 1 it has won.
@@ -289,6 +348,12 @@ class S4GanMultiLabel(S4Gan):
         self_taught_weight: float = 1.0,
         confidence_threshold: float = 0.6,
         discriminator_width: int = 64,
+        form: Form = "cross_entropy",
+        label_smoothing: float = 0.0,
+        spectral_norm: bool = False,
+        gradient_penalty_weight: float = 0.0,
+        instance_noise: float = 0.0,
+        discriminator_updates: int = 1,
         classification_weight: float = 1.0,
         consistency_weight: float = 1.0,
         consistency_burn_in: float = 0.1,
@@ -303,6 +368,12 @@ class S4GanMultiLabel(S4Gan):
             self_taught_weight=self_taught_weight,
             confidence_threshold=confidence_threshold,
             discriminator_width=discriminator_width,
+            form=form,
+            label_smoothing=label_smoothing,
+            spectral_norm=spectral_norm,
+            gradient_penalty_weight=gradient_penalty_weight,
+            instance_noise=instance_noise,
+            discriminator_updates=discriminator_updates,
         )
         require_not_negative(
             classification_weight=classification_weight, consistency_weight=consistency_weight
@@ -440,7 +511,11 @@ def _mean_features(judged: Judged) -> Tensor:
 
 
 def self_taught_images_loss(
-    logits: Tensor, judged: Judged, threshold: float, valid: Tensor
+    logits: Tensor,
+    judged: Judged,
+    threshold: float,
+    valid: Tensor,
+    form: Form = "cross_entropy",
 ) -> tuple[Tensor, Tensor]:
     """Cross-entropy against the segmenter's own answer, on the images that D trusts.
 
@@ -448,15 +523,16 @@ def self_taught_images_loss(
 
     Args:
         logits: BKHW, of the segmenter.
-        judged: D's look at them; an image is trusted where sigmoid(D) is above `threshold`.
+        judged: D's look at them; an image is trusted where D's belief is above `threshold`.
         threshold: in [0, 1].
         valid: BHW bool, False where a pixel takes no part.
+        form: of the game in which D learns.
 
     Returns:
         The mean over the valid pixels of trusted images, 0-d, 0 where there is none, and the share
         of the known images that are trusted, 0-d and detached.
     """
-    trusted = judged.logits.detach().sigmoid() > threshold
+    trusted = belief(judged.logits.detach(), form) > threshold
     taught = trusted[:, None, None] & valid
     answer = logits.detach().argmax(dim=1).masked_fill(~taught, IGNORE)
     share = masked_mean(trusted.float(), judged.known)

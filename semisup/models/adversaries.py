@@ -28,9 +28,9 @@ from typing import ClassVar, Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils import parametrizations
 
 from semisup.errors import RecipeError
+from semisup.models.discriminators import bound_slopes
 from semisup.models.layers import initialise
 
 View = Literal["large", "small"]
@@ -113,9 +113,7 @@ class Adversary(nn.Module):
         self.layers = nn.Sequential(*layers, _convolution(before, 1, _LAST[view]))
         initialise(self)
         if spectral_norm:
-            for layer in list(self.modules()):
-                if isinstance(layer, nn.Conv2d):
-                    parametrizations.spectral_norm(layer)
+            bound_slopes(self)
 
     def forward(self, maps: Tensor, image: Tensor) -> Tensor:
         """Logits Bh'w' (high: looks like ground truth), h' and w' a quarter of h and w.

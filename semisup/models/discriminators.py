@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations
 
 from semisup.errors import RecipeError
 from semisup.models.layers import resize
@@ -23,12 +24,13 @@ class FullyConvolutionalDiscriminator(nn.Module):
     Args:
         num_classes: K, the channels of a class map.
         width: channels after the first convolution; they double at each of the next three.
+        spectral_norm: see `bound_slopes`.
     """
 
     smallest: ClassVar[int] = 32
     """Smallest side of a class map, in pixels: five halvings leave one logit."""
 
-    def __init__(self, num_classes: int, *, width: int = 64) -> None:
+    def __init__(self, num_classes: int, *, width: int = 64, spectral_norm: bool = False) -> None:
         super().__init__()
         if width < 1:
             raise ValueError(f"width must be at least 1, not {width}")
@@ -39,6 +41,8 @@ class FullyConvolutionalDiscriminator(nn.Module):
             layers.append(nn.LeakyReLU(0.2, inplace=True))
         layers.append(nn.Conv2d(channels[-1], 1, 4, stride=2, padding=1))
         self.layers = nn.Sequential(*layers)
+        if spectral_norm:
+            bound_slopes(self)
 
     def forward(self, maps: Tensor) -> Tensor:
         """Logits B1HW (high: looks like ground truth) of class maps BKHW.
@@ -64,12 +68,13 @@ class ImageDiscriminator(nn.Module):
     Args:
         num_classes: K, the channels of a class map.
         width: channels after the first convolution; they double at each of the next three.
+        spectral_norm: see `bound_slopes`.
     """
 
     smallest: ClassVar[int] = 16
     """Smallest side of a class map, in pixels: four halvings leave one place."""
 
-    def __init__(self, num_classes: int, *, width: int = 64) -> None:
+    def __init__(self, num_classes: int, *, width: int = 64, spectral_norm: bool = False) -> None:
         super().__init__()
         if width < 1:
             raise ValueError(f"width must be at least 1, not {width}")
@@ -81,6 +86,8 @@ class ImageDiscriminator(nn.Module):
             layers.append(nn.Dropout2d(0.5))
         self.layers = nn.Sequential(*layers[:-1])
         self.score = nn.Linear(channels[-1], 1)
+        if spectral_norm:
+            bound_slopes(self)
 
     def forward(self, maps: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
         """A logit for each pair (high: a true map of this image), and what it was read from.
@@ -109,6 +116,18 @@ class ImageDiscriminator(nn.Module):
         check_size(maps, self.smallest)
         features: Tensor = self.layers(torch.cat([maps, image], dim=1))
         return features
+
+
+def bound_slopes(network: nn.Module) -> None:
+    """Divide each weight by its largest singular value (Miyato et al. 2018).
+
+    https://arxiv.org/abs/1802.05957. The number of parameters stays. The estimate of that value
+    moves at each forward pass in train mode, but gradients of a pass are those of its own estimate,
+    whatever passes follow.
+    """
+    for layer in list(network.modules()):
+        if isinstance(layer, (nn.Conv2d, nn.Linear)):
+            parametrizations.spectral_norm(layer)
 
 
 def check_size(maps: Tensor, smallest: int) -> None:

@@ -63,9 +63,17 @@ class ImageGenerator(nn.Module):
             elif isinstance(layer, nn.BatchNorm2d):
                 nn.init.normal_(layer.weight, mean=1.0, std=0.02)
 
-    def draw(self, count: int, like: Tensor) -> Tensor:
-        """Uniform noise in [-1, 1), `count` x `noise`, of the type and on the device of `like`."""
-        uniform = torch.rand(count, self.noise, dtype=like.dtype, device=like.device)
+    def draw(self, count: int, like: Tensor, source: torch.Generator | None = None) -> Tensor:
+        """Uniform noise in [-1, 1), `count` x `noise`, of the type and on the device of `like`.
+
+        Args:
+            count: of images.
+            like: any tensor.
+            source: of the random numbers, on the same device; None: torch's own.
+        """
+        uniform = torch.rand(
+            count, self.noise, dtype=like.dtype, device=like.device, generator=source
+        )
         return uniform.mul_(2).sub_(1)
 
     def forward(self, noise: Tensor, tags: Tensor | None = None) -> Tensor:

@@ -29,8 +29,8 @@ def to_unit(
 def to_normalised(
     image: Tensor, mean: Sequence[float] = IMAGENET_MEAN, std: Sequence[float] = IMAGENET_STD
 ) -> Tensor:
-    """A BCHW image in [0, 1] as a network expects it; gradients pass."""
-    return (image - per_channel(mean, image)) / per_channel(std, image)
+    """A BCHW image in [0, 1] as a network expects it, in memory of its own; gradients pass."""
+    return standardise_(image.clone(), mean, std)
 
 
 def per_channel(values: Sequence[float], like: Tensor) -> Tensor:

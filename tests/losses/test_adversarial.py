@@ -8,7 +8,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from semisup.losses.adversarial import binary_cross_entropy_map, one_hot, self_taught_loss
+from semisup.losses.adversarial import (
+    PixelGame,
+    binary_cross_entropy_map,
+    one_hot,
+    self_taught_loss,
+    trusted_pixels,
+)
+from semisup.losses.game import Form
+from semisup.losses.judge import Game
+from semisup.losses.segmentation import masked_mean
 from semisup.types import IGNORE
 
 
@@ -48,6 +57,24 @@ def test_gradients_of_the_map_are_right(target: float) -> None:
     logits = torch.randn(1, 1, 2, 3, dtype=torch.float64, requires_grad=True)
     valid = torch.tensor([[[True, False, True], [True, True, False]]])
     assert torch.autograd.gradcheck(lambda x: binary_cross_entropy_map(x, target, valid), logits)
+
+
+def test_the_game_of_pixels_is_the_map_to_the_bit_in_cross_entropy() -> None:
+    torch.manual_seed(0)
+    logits, valid = 3 * torch.randn(2, 1, 8, 8), torch.rand(2, 8, 8) > 0.3
+    game = PixelGame()
+    for paid, target in ((game.fool, 1.0), (game.real, 1.0), (game.fake, 0.0)):
+        found = masked_mean(paid(logits).squeeze(1), valid)
+        assert torch.equal(found, binary_cross_entropy_map(logits, target, valid))
+
+
+@pytest.mark.parametrize("form", ["cross_entropy", "hinge", "least_squares"])
+def test_the_game_of_pixels_is_that_of_all(form: Form) -> None:
+    logits = torch.linspace(-4, 4, 33, dtype=torch.float64)
+    options = {"form": form, "label_smoothing": 0.1}
+    one, other = PixelGame(**options), Game(**options)
+    for side in ("real", "fake", "fool"):
+        assert torch.allclose(getattr(one, side)(logits), getattr(other, side)(logits))
 
 
 def three_pixels() -> tuple[Tensor, Tensor]:
@@ -92,6 +119,23 @@ def test_thresholds_0_and_1_take_all_and_none(threshold: float, share: float) ->
     assert gradient.isfinite().all()
     assert (loss.item() > 0) == (share > 0)
     assert bool(gradient.any()) == (share > 0)
+
+
+@pytest.mark.parametrize(
+    ("threshold", "expected"),
+    [
+        (0.0, [True, True, True, True]),
+        (0.3, [False, False, True, True]),
+        (0.5, [False, False, False, True]),
+        (1.0, [False, False, False, False]),
+    ],
+)
+def test_least_squares_trust_by_what_is_said(threshold: float, expected: list[bool]) -> None:
+    said = torch.tensor([[[[-2.0, 0.2, 0.4, 9.0]]]])
+    assert trusted_pixels(said, threshold, "least_squares")[0, 0].tolist() == expected
+    logits = torch.randn(1, 3, 1, 4)
+    _, share = self_taught_loss(logits, said, threshold, form="least_squares")
+    assert float(share) == pytest.approx(sum(expected) / 4)
 
 
 def test_gradient_reaches_trusted_pixels_of_the_segmenter_alone() -> None:

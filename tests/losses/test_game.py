@@ -8,6 +8,7 @@ from torch import Tensor
 
 from semisup.losses.game import (
     Form,
+    belief,
     fake_loss,
     feature_distance,
     fooling_loss,
@@ -103,6 +104,64 @@ def test_gradient_penalty_of_a_known_slope() -> None:
     (by_weight,) = torch.autograd.grad(penalty, weight)
     squares = real.detach().square().sum(dim=0)
     assert torch.allclose(by_weight, 2 * weight.detach() * squares)  # of sum 4 w^2 x^2 / 4
+
+
+def test_padding_has_no_say_in_a_gradient_penalty() -> None:
+    """Slopes of 2 and 4 at valid places, 100 at one that is not; the third input is all padding."""
+    real = torch.ones(3, 2, dtype=torch.float64, requires_grad=True)
+    weight = torch.tensor([[[2.0, 100.0]], [[4.0, 4.0]], [[7.0, 7.0]]], dtype=torch.float64)
+    weight.requires_grad_()
+    logits = real[:, None] * weight  # B1W
+    valid = torch.tensor([[True, False], [True, True], [False, False]])
+    expected = (2.0**2 + (4.0**2 + 4.0**2) / 4) / 2 / 2  # the mean over two places halves a slope
+    penalty = gradient_penalty(logits, real, valid)
+    assert penalty.item() == pytest.approx(expected)
+    (by_weight,) = torch.autograd.grad(penalty, weight, retain_graph=True)
+    assert torch.equal(by_weight[:, 0] != 0, valid)
+    assert gradient_penalty(logits, real, valid.double() / 3).item() == pytest.approx(expected)
+    everywhere = torch.ones_like(valid)
+    assert gradient_penalty(logits, real, everywhere).item() == pytest.approx(
+        gradient_penalty(logits, real).item()
+    )
+    none = gradient_penalty(logits, real, torch.zeros_like(valid))
+    assert none.item() == 0.0
+    assert not torch.autograd.grad(none, weight)[0].any()
+
+
+def test_the_gradient_of_a_gradient_penalty_is_right() -> None:
+    torch.manual_seed(0)
+    real = torch.randn(2, 3, dtype=torch.float64, requires_grad=True)
+    valid = torch.tensor([[True, False, True], [True, True, False]])
+
+    def penalty(weight: Tensor) -> Tensor:
+        return gradient_penalty(torch.tanh(real @ weight), real, valid)
+
+    weight = torch.randn(3, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(penalty, weight)
+
+
+@pytest.mark.parametrize("kind", [torch.nn.Linear, torch.nn.Conv2d])
+def test_a_gradient_penalty_is_not_taken_in_half_precision(kind: type[torch.nn.Module]) -> None:
+    torch.manual_seed(0)
+    place = (1, 1) if kind is torch.nn.Conv2d else ()
+    layer = kind(4, 1, *place[:1])
+    real = torch.rand(3, 4, *place).requires_grad_()
+    logits = layer(real)
+    expected = gradient_penalty(logits, real)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = gradient_penalty(logits, real)
+    assert found.dtype == torch.float32
+    assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_belief(form: Form) -> None:
+    logits = torch.tensor([-3.0, 0.0, 0.25, 4.0])
+    found = belief(logits, form)
+    if form == "least_squares":
+        assert found.tolist() == [0.0, 0.0, 0.25, 1.0]
+    else:
+        assert torch.equal(found, torch.sigmoid(logits))
 
 
 def test_standing() -> None:

@@ -640,6 +640,7 @@ def test_the_losses_of_one_step_by_hand(
             sum(pays(form, "fake", v) for v in fakes) / 2
             + sum(pays(form, real, v) for v in reals) / 2
         ),
+        "loss_gradient_penalty": 0.0,
         "d_real": sum(map(share, reals)) / 2,
         "d_fake": sum(map(share, fakes)) / 2,
         "d_accuracy": 0.5,  # all are held for real

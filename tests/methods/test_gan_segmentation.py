@@ -1,4 +1,7 @@
-"""What is special to Souly et al. 2017; the rest is in the contract and in test_orders."""
+"""What is special to Souly et al. 2017; the rest is in the contract and in test_orders.
+
+Its stabilisers and samples are in test_gan_segmentation_stabilisers.py.
+"""
 
 from __future__ import annotations
 
@@ -190,6 +193,14 @@ def test_feature_matching_moves_the_generator_alone(
     assert torch.equal(found[0]["segmenter"], found[1]["segmenter"])
 
 
+def test_indices_of_poolings_are_no_features(build: Build, make_batch: MakeBatch) -> None:
+    method, image = build(), make_batch().labelled.image
+    features = method._features(image)
+    encode = method.segmenter.encode
+    method.segmenter.encode = lambda image: [*encode(image), torch.zeros(2, 8, 4, 4).long()]
+    assert torch.equal(method._features(image), features)
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [
@@ -198,6 +209,10 @@ def test_feature_matching_moves_the_generator_alone(
         ("feature_matching_weight", -0.1),
         ("label_smoothing", 1.0),
         ("generator_updates", 0),
+        ("instance_noise", -0.1),
+        ("gradient_penalty_weight", -0.1),
+        ("generator_average", 1.5),
+        ("image_pool", -1),
     ],
 )
 def test_an_option_out_of_its_range_is_refused_by_name(
@@ -214,6 +229,19 @@ def test_without_a_size_of_the_images_it_says_what_to_set(
         create_method("gan_segmentation", segmenters["plain"], 3)
     with pytest.raises(RecipeError, match="at least 8 x 8 pixels, not 4 x 4: train on larger"):
         create_method("gan_segmentation", segmenters["plain"], 3, (4, 4))
+
+
+@torch.no_grad()
+def test_the_picture_is_what_the_form_calls_the_probability_of_real(
+    build: Build, make_batch: MakeBatch
+) -> None:
+    batch = make_batch()
+    for form in ("cross_entropy", "hinge", "least_squares"):
+        method = build(form=form).eval()
+        held = realness(method.segmenter(batch.labelled.image))
+        expected = held.clamp(0, 1) if form == "least_squares" else held.sigmoid()
+        shown = method.pictures(batch, held)["real"]
+        assert torch.equal(shown, expected[:, None])
 
 
 def test_diversity(make_batch: MakeBatch) -> None:

@@ -52,7 +52,7 @@ def descend(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
     optimiser.step()
 
 
-def adversarial(method: Any, batch: Batch, optimisers: Optimisers) -> None:
+def adversarial(method: Any, batch: Batch, optimisers: Optimisers, progress: Progress) -> None:
     """Hung et al. 2018, late in the run."""
     segmenter, judge = method.segmenter, method.discriminator
     image, mask, free = batch.labelled.image, batch.labelled.mask, batch.unlabelled
@@ -83,46 +83,81 @@ def adversarial(method: Any, batch: Batch, optimisers: Optimisers) -> None:
     )
 
 
-def gan(method: Any, batch: Batch, optimisers: Optimisers, *, weak: bool) -> None:
-    """Souly et al. 2017: p(generated) by softmax over K + 1."""
+def gan(
+    method: Any, batch: Batch, optimisers: Optimisers, progress: Progress, *, weak: bool
+) -> None:
+    """Souly et al. 2017: p(generated) by softmax over K + 1; with stabilisers if asked for."""
     segmenter, generator = method.segmenter, method.generator
     real = batch.weak if weak else batch.unlabelled
     told = [real.tags[:, 1:]] if weak else []
+
+    def noisy(images: Tensor) -> Tensor:
+        if not method.game.instance_noise:
+            return images
+        fading = method.game.instance_noise * (1 - progress.step / progress.steps)
+        return images + torch.randn_like(images) * fading
+
     noise = 2 * torch.rand(len(real.image), generator.noise, dtype=torch.float64) - 1
     with frozen(segmenter):
-        made = (generator(noise, *told) - MEAN) / DEVIATION
+        made = noisy((generator(noise, *told) - MEAN) / DEVIATION)
         generated = segmenter(made).softmax(1)[:, -1]
         before = made.detach()
         descend(optimisers["generator"], -(1 - generated).log().mean())
+    if method.average is not None:
+        decay = method.generator_average
+        for mean, now in zip(method.average.parameters(), generator.parameters(), strict=True):
+            mean.copy_(decay * mean + (1 - decay) * now.detach())
     logits = segmenter(batch.labelled.image)[:, :-1]
-    shares = segmenter(real.image).softmax(1)
+    seen = noisy(real.image).detach().requires_grad_()
+    shares = segmenter(seen).softmax(1)
     held = (shares[:, :-1] * real.tags[:, :, None, None]).sum(1) if weak else 1 - shares[:, -1]
+    odds = (1 / shares[:, -1] - 1).log()
+    penalty = torch.zeros(())
+    if method.game.gradient_penalty_weight:
+        means = [image[valid].mean() for image, valid in zip(odds, real.valid, strict=True)]
+        (slope,) = torch.autograd.grad(sum(means), seen, create_graph=True)
+        penalty = (slope.square() * real.valid[:, None]).sum() / (2 * len(means))
     generated = segmenter(before).softmax(1)[:, -1]
     descend(
         optimisers["segmenter"],
         F.cross_entropy(logits, batch.labelled.mask, ignore_index=IGNORE)
         - method.unlabelled_weight * held.log()[real.valid].mean()
-        - method.generated_weight * generated.log().mean(),
+        - method.generated_weight * generated.log().mean()
+        + method.game.gradient_penalty_weight * penalty,
     )
 
 
-TEXTBOOK: dict[str, Callable[[Any, Batch, Optimisers], None]] = {
+TEXTBOOK: dict[str, Callable[[Any, Batch, Optimisers, Progress], None]] = {
     "adversarial": adversarial,
     "gan_segmentation": lambda *step: gan(*step, weak=False),
     "gan_segmentation_weak": lambda *step: gan(*step, weak=True),
 }
 
+STABILISED_GAN = {
+    "instance_noise": 0.5,
+    "gradient_penalty_weight": 200.0,
+    "generator_average": 0.9,
+}
+CASES: list[tuple[str, dict[str, Any]]] = [
+    *((name, {}) for name in TEXTBOOK),
+    ("gan_segmentation", STABILISED_GAN),
+    ("gan_segmentation_weak", STABILISED_GAN),
+]
+"""Methods and their options; a stabiliser must leave the shared look as it is."""
 
-@pytest.mark.parametrize("name", TEXTBOOK)
+
+@pytest.mark.parametrize(("name", "options"), CASES)
 @pytest.mark.parametrize("kind", ["plain", "batch_norm"])
 def test_the_fast_step_equals_the_textbook_in_every_parameter(
     name: str,
+    options: dict[str, Any],
     kind: str,
     segmenters: dict[str, Callable[..., Any]],
     make_batch: Callable[..., Batch],
 ) -> None:
     torch.manual_seed(0)
-    fast = create_method(name, segmenters[kind], CLASSES, (SIDE, SIDE)).double().train()
+    fast = create_method(name, segmenters[kind], CLASSES, (SIDE, SIDE), **options)
+    fast.double().train()
     slow = copy.deepcopy(fast)
     optim = {
         player: OptimSettings(kind="sgd", lr=RATE, momentum=0.0, schedule="constant")
@@ -137,7 +172,7 @@ def test_the_fast_step_equals_the_textbook_in_every_parameter(
         updates.begin(progress)
         fast.step(batch, progress, updates)
         torch.manual_seed(step)
-        TEXTBOOK[name](slow, batch, optimisers)
+        TEXTBOOK[name](slow, batch, optimisers, progress)
     expected = dict(slow.named_parameters())
     for key, p in fast.named_parameters():
         torch.testing.assert_close(p, expected[key], rtol=1e-9, atol=1e-11, msg=key)

@@ -140,6 +140,7 @@ def test_one_step_by_hand(mirror: Callable[[], Segmenter]) -> None:
         "self_taught_share": 0.5,
         "loss_discriminator": 0.5
         * (sum(map(softplus, fakes)) / 2 + sum(softplus(-value) for value in reals) / 2),
+        "loss_gradient_penalty": 0.0,
         "d_real": sum(map(sigmoid, reals)) / 2,
         "d_fake": sum(map(sigmoid, fakes)) / 2,
         "d_accuracy": 0.5 * (1 / 2 + 1 / 2),
@@ -158,9 +159,13 @@ def test_one_step_by_hand(mirror: Callable[[], Segmenter]) -> None:
 # The self-taught term
 
 
+def pairs(logits: Tensor, features: Tensor, known: Tensor) -> Judged:
+    return Judged(logits, features, known, maps=torch.zeros(len(known), 3, 1, 1))
+
+
 def judged(logits: list[float], known: list[bool] | None = None) -> Judged:
     scores = torch.tensor(logits)
-    return Judged(scores, scores[:, None], torch.tensor(known or [True] * len(logits)))
+    return pairs(scores, scores[:, None], torch.tensor(known or [True] * len(logits)))
 
 
 def test_the_threshold_selects_images_and_not_pixels() -> None:
@@ -224,11 +229,11 @@ def test_feature_matching_is_0_for_identical_batches() -> None:
     torch.manual_seed(0)
     features = torch.randn(4, 6)
     known = torch.ones(4, dtype=torch.bool)
-    one = Judged(features[:, 0], features, known)
-    other = Judged(features[:, 0], features.flip(0), known)
+    one = pairs(features[:, 0], features, known)
+    other = pairs(features[:, 0], features.flip(0), known)
     assert float(feature_matching_loss(one, one)) == 0.0
     assert float(feature_matching_loss(one, other)) == pytest.approx(0.0, abs=1e-7)
-    moved = Judged(features[:, 0], features + 0.25, known)
+    moved = pairs(features[:, 0], features + 0.25, known)
     assert float(feature_matching_loss(one, moved)) == pytest.approx(0.25)
 
 
@@ -236,8 +241,8 @@ def test_feature_matching_is_between_the_means_of_the_known_pairs() -> None:
     made = torch.tensor([[1.0, 2.0], [3.0, 6.0], [99.0, 99.0]], requires_grad=True)
     true = torch.tensor([[4.0, 3.0], [99.0, 99.0]], requires_grad=True)
     loss = feature_matching_loss(
-        Judged(made[:, 0], made, torch.tensor([True, True, False])),
-        Judged(true[:, 0], true, torch.tensor([True, False])),
+        pairs(made[:, 0], made, torch.tensor([True, True, False])),
+        pairs(true[:, 0], true, torch.tensor([True, False])),
     )
     assert float(loss.detach()) == pytest.approx((abs(2 - 4) + abs(4 - 3)) / 2)
     loss.backward()
@@ -249,11 +254,11 @@ def test_feature_matching_is_between_the_means_of_the_known_pairs() -> None:
 @pytest.mark.parametrize("unknown", ["made", "true"])
 def test_feature_matching_is_0_where_a_side_has_no_pair(unknown: str) -> None:
     features = torch.ones(2, 3, requires_grad=True)
-    pairs = {
-        side: Judged(features[:, 0], features, torch.full((2,), side != unknown))
+    sides = {
+        side: pairs(features[:, 0], features, torch.full((2,), side != unknown))
         for side in ("made", "true")
     }
-    loss = feature_matching_loss(pairs["made"], pairs["true"])
+    loss = feature_matching_loss(sides["made"], sides["true"])
     loss.backward()
     assert float(loss.detach()) == 0.0
     assert features.grad is not None

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from semisup.errors import RecipeError
 from semisup.models.discriminators import FullyConvolutionalDiscriminator, ImageDiscriminator
@@ -145,3 +147,72 @@ def test_state_dict_keys_of_the_image_discriminator() -> None:
         keys = set(ImageDiscriminator(3).state_dict())
     names = [*(f"layers.{i}" for i in (0, 3, 6, 9)), "score"]
     assert keys == {f"{name}.{what}" for name in names for what in ("weight", "bias")}
+
+
+# Spectral normalisation
+
+
+def bounded(kind: type[nn.Module]) -> nn.Module:
+    torch.manual_seed(0)
+    return kind(3, width=4, spectral_norm=True).double().train()
+
+
+def given(kind: type[nn.Module]) -> list[Tensor]:
+    maps = torch.rand(2, 3, 32, 32, dtype=torch.float64).softmax(dim=1)
+    return [maps] if kind is FullyConvolutionalDiscriminator else [maps, torch.rand_like(maps)]
+
+
+both = pytest.mark.parametrize("kind", [FullyConvolutionalDiscriminator, ImageDiscriminator])
+
+
+@both
+def test_spectral_norm_bounds_every_layer_and_adds_no_parameter(kind: type[nn.Module]) -> None:
+    model, maps = bounded(kind), given(kind)
+    for _ in range(60):
+        model(*maps)
+    layers = [m for m in model.eval().modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
+    norms = [float(torch.linalg.matrix_norm(m.weight.detach().flatten(1), 2)) for m in layers]
+    assert len(layers) == 5
+    assert norms == pytest.approx([1.0] * 5, abs=5e-3)
+    plain = kind(3, width=4)
+    count = sum(p.numel() for p in plain.parameters())
+    assert sum(p.numel() for p in model.parameters()) == count
+    assert not any("parametrizations" in key for key in plain.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters"),
+    [(FullyConvolutionalDiscriminator, 2_783_169), (ImageDiscriminator, 2_778_561)],
+)
+def test_parameter_count_with_spectral_norm(kind: type[nn.Module], parameters: int) -> None:
+    assert sum(p.numel() for p in kind(21, spectral_norm=True).parameters()) == parameters
+
+
+@both
+def test_its_estimate_moves_in_train_mode_alone(kind: type[nn.Module]) -> None:
+    model, maps = bounded(kind), given(kind)
+    state = copy.deepcopy(model.state_dict())
+    model.eval()(*maps)
+    assert all(torch.equal(state[key], value) for key, value in model.state_dict().items())
+    model.train()(*maps)
+    after = model.state_dict()
+    moved = {key.split(".")[-1] for key in state if not torch.equal(state[key], after[key])}
+    assert moved == {"_u", "_v"}
+
+
+@both
+def test_gradients_of_a_pass_do_not_depend_on_later_passes(kind: type[nn.Module]) -> None:
+    """One look serves two players, with other looks between: each keeps its own estimate."""
+    maps, later = given(kind), given(kind)
+    vectors = []
+    for passes in (0, 3):
+        model = bounded(kind)
+        for layer in model.modules():
+            if isinstance(layer, nn.Dropout2d):
+                layer.p = 0.0
+        said = model(*maps)
+        for _ in range(passes):
+            model(*later)
+        loss = (said if isinstance(said, Tensor) else said[0]).square().sum()
+        vectors.append(torch.autograd.grad(loss, list(model.parameters())))
+    assert all(map(torch.equal, *vectors))

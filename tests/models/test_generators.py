@@ -52,6 +52,19 @@ def test_images_lie_in_0_1_and_come_from_the_noise_and_the_tags() -> None:
     assert not torch.equal(images, generator(generator.draw(3, noise), tags))
 
 
+def test_noise_of_a_source_of_its_own_leaves_torchs_alone() -> None:
+    generator, state = ImageGenerator((8, 8), noise=50, width=4), torch.get_rng_state()
+    source = torch.Generator().manual_seed(3)
+    first, second = (generator.draw(20, torch.empty(0), source) for _ in range(2))
+    assert not torch.equal(first, second)
+    assert torch.equal(first, generator.draw(20, torch.empty(0), source.manual_seed(3)))
+    assert -1 <= first.min() < -0.9
+    assert 0.9 < first.max() < 1
+    assert torch.equal(state, torch.get_rng_state())
+    torch.manual_seed(3)
+    assert torch.equal(first, generator.draw(20, torch.empty(0)))
+
+
 def test_the_cut_is_in_the_middle() -> None:
     generator = ImageGenerator((12, 9), width=4).eval()
     whole = ImageGenerator((12, 10), width=4).eval()
