@@ -1,4 +1,4 @@
-"""Open what a run has left: to predict, or to score it in another way."""
+"""Open what a run has left: to predict, to score it in another way, to look at its networks."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from semisup.assemble import Place, build_method, open_reported
+from semisup.assemble import Place, build_method, open_data, open_reported
 from semisup.data.base import Colour, SegmentationData
+from semisup.engine.checkpoint import Checkpoints
 from semisup.engine.evaluate import evaluate, protocol
 from semisup.engine.explain import check_by_class
 from semisup.engine.inference import Inference
@@ -30,6 +31,7 @@ from semisup.engine.runtime import (
 )
 from semisup.engine.troubles import explained
 from semisup.errors import CheckpointError, RecipeError, RunError, suggest
+from semisup.methods.base import Method
 from semisup.ops import ranks
 from semisup.recipe import Recipe, load_recipe
 
@@ -133,6 +135,77 @@ def open_run(folder: Path, device: torch.device, changes: Sequence[str] = ()) ->
         ) from None
     predictor.to(device).eval()
     return OpenRun(folder, recipe, predictor, result)
+
+
+@dataclass(frozen=True)
+class OpenMethod:
+    """All networks of a run, finished or not, as its newest checkpoint has them.
+
+    Attributes:
+        folder: where it lies.
+        recipe: its resolved recipe.
+        data: the set that it trains on.
+        method: on the device, in eval mode.
+        step: steps that it has taken.
+        recipe_hash: of the recipe, as the checkpoint states it.
+    """
+
+    folder: Path
+    recipe: Recipe
+    data: SegmentationData
+    method: Method
+    step: int
+    recipe_hash: str
+
+
+def open_method(folder: Path, place: Place, device: torch.device) -> OpenMethod:
+    """Open the newest checkpoint of a run: its generator, its discriminators, all it has.
+
+    Args:
+        folder: `runs/<recipe>/<hash>-s<seed>`.
+        place: where the data lie.
+        device: where to put the method.
+
+    Raises:
+        RunError: no run lies there, or it has no checkpoint yet.
+        CheckpointError: the checkpoint is damaged or of another version.
+    """
+    recipe = run_recipe_of(folder)
+    directory = RunDirectory(folder)
+    state = Checkpoints(directory.checkpoints).latest()
+    if state is None:
+        raise RunError(
+            f"{folder}: has no checkpoint yet. Go on with 'semisup run RECIPE'; it writes one "
+            "every train.checkpoint_every steps, and where it is stopped."
+        )
+    data = open_data(recipe, place)
+    unread = recipe.model.model_copy(update={"weights": ""})
+    method, _ = build_method(replace(recipe, model=unread), data.num_classes)
+    try:
+        method.load_state_dict(state["method"])
+    except (RuntimeError, KeyError, TypeError) as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise CheckpointError(
+            f"{directory.checkpoints}: the checkpoint of step {state['step']} is of another "
+            f"version of '{recipe.method.name}' or '{recipe.model.name}' ({reason}). Run it again."
+        ) from None
+    method.to(device).eval()
+    return OpenMethod(folder, recipe, data, method, int(state["step"]), str(state["recipe"]))
+
+
+def run_recipe_of(folder: Path) -> Recipe:
+    """The recipe of a run, finished or not, under the name that it was run by.
+
+    Raises:
+        RunError: no run lies there.
+    """
+    directory = RunDirectory(folder)
+    if not directory.recipe.is_file():
+        raise RunError(f"{folder}: is no run of semisup. Start one with 'semisup run RECIPE'.")
+    result = read_result(directory.result)
+    # A run that is not finished states its name nowhere but in its folder's.
+    name = result["recipe"] if result is not None else folder.absolute().parent.name
+    return replace(load_recipe(str(directory.recipe)), name=name)
 
 
 def run_data(opened: OpenRun, place: Place, subset: str) -> SegmentationData:

@@ -19,6 +19,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("__main__",),
     ("cli",),
     ("studies",),
+    ("samples",),
     ("runs", "reopen"),
     ("sheets",),
     ("assemble",),

@@ -28,6 +28,10 @@ COMMANDS: dict[str, tuple[list[str], set[str]]] = {
         | {"--to", "--overlay", "--soft", "--submission", "--competition", "--seed"}
         | {"--explain", "--classes", "--crf"},
     ),
+    "samples": (
+        ["RUN"],
+        {"--count", "--backbone", "--weights", "--seed", "--device", "--out", "--data-root"},
+    ),
     "show": (["RECIPE"], {"--set", "--json"}),
     "list": (["KIND"], {"--json"}),
     "data": ([], set()),
@@ -85,7 +89,7 @@ def test_help_says_what_it_does_and_shows_an_example(name: str) -> None:
         assert is_understood(example.split(" > ")[0].split()[1:]), example
 
 
-@pytest.mark.parametrize("name", ["run", "evaluate", "predict", "show"])
+@pytest.mark.parametrize("name", ["run", "evaluate", "predict", "samples", "show"])
 def test_help_names_recipes_that_exist(name: str) -> None:
     named = re.findall(rf"^ +semisup {name} (\S+)", help_of(name), flags=re.MULTILINE)
     recipes = {word for word in named if not word.startswith("runs/") and ".toml" not in word}

@@ -19,6 +19,7 @@ from semisup.cli.data import data
 from semisup.cli.inspect import doctor, list_names, monitor, schema, show
 from semisup.cli.predict import predict
 from semisup.cli.run import evaluate, run
+from semisup.cli.samples import samples
 from semisup.errors import Interrupted, SemisupError, suggest
 
 EPILOG = """\b
@@ -101,7 +102,7 @@ def cli() -> None:
         warnings.filterwarnings("ignore", category=kind, module=r"PIL\.")
 
 
-for command in (run, evaluate, predict, show, list_names, data, monitor, doctor, schema):
+for command in (run, evaluate, predict, samples, show, list_names, data, monitor, doctor, schema):
     cli.add_command(command)
 
 

@@ -74,8 +74,8 @@ def place(data_root: Path, out: Path = Path("runs")) -> Place:
     return Place(data_root=data_root, out=out)
 
 
-def find_run(name: str, out: Path, seed: int | None = None) -> Path:
-    """The folder of a finished run: a path, or the run of a recipe that ended last.
+def find_run(name: str, out: Path, seed: int | None = None, *, marker: str = "result.json") -> Path:
+    """The folder of a run: a path, or the run of a recipe that ended last.
 
     Of several runs, standard error says which one was taken.
 
@@ -83,6 +83,8 @@ def find_run(name: str, out: Path, seed: int | None = None) -> Path:
         name: a run's folder, or a recipe.
         out: folder of the runs.
         seed: only runs of this seed; None: any.
+        marker: what a run must have in its folder, and whose time says which is the last:
+            "result.json" of finished runs, "checkpoints" of all.
 
     Raises:
         RunError: there is none.
@@ -90,26 +92,26 @@ def find_run(name: str, out: Path, seed: int | None = None) -> Path:
     from semisup.errors import RunError
     from semisup.files import exists
 
-    results = list((out / name).glob("*/result.json")) if exists(out / name) else []
-    if exists(Path(name)) and Path(name).is_dir() and (os.sep in name or not results):
+    kind = "finished run" if marker == "result.json" else "run"
+    found = list((out / name).glob(f"*/{marker}")) if exists(out / name) else []
+    if exists(Path(name)) and Path(name).is_dir() and (os.sep in name or not found):
         if seed is not None:
             raise RunError(f"--seed {seed}: {name} is one run already. Name a recipe, or no seed.")
         return Path(name)
-    if not results:
+    if not found:
         raise RunError(
-            f"no finished run '{name}' in {out}. Name a run's folder, or a recipe that was run "
+            f"no {kind} '{name}' in {out}. Name a run's folder, or a recipe that was run "
             "there; set --out if the runs lie elsewhere."
         )
-    folders = [path.parent for path in sorted(results, key=lambda path: path.stat().st_mtime_ns)]
+    folders = [path.parent for path in sorted(found, key=lambda path: path.stat().st_mtime_ns)]
     if seed is not None:
         folders = [folder for folder in folders if folder.name.endswith(f"-s{seed}")]
     if not folders:
-        known = ", ".join(sorted({path.parent.name.rpartition("-s")[2] for path in results}))
-        raise RunError(f"--seed {seed}: recipe '{name}' has finished runs of seeds {known} only.")
+        known = ", ".join(sorted({path.parent.name.rpartition("-s")[2] for path in found}))
+        raise RunError(f"--seed {seed}: recipe '{name}' has {kind}s of seeds {known} only.")
     if len(folders) > 1:
         click.echo(
-            f"{len(folders)} finished runs of '{name}'; taking the one that ended last: "
-            f"{folders[-1]}",
+            f"{len(folders)} {kind}s of '{name}'; taking the one that ended last: {folders[-1]}",
             err=True,
         )
     return folders[-1]

@@ -614,7 +614,8 @@ def test_an_unknown_command_is_answered_with_the_nearest() -> None:
 
 def test_help_and_version() -> None:
     text = succeed("--help")
-    for name in ("run", "evaluate", "predict", "show", "list", "data", "monitor", "doctor"):
+    commands = ("run", "evaluate", "predict", "samples", "show", "list", "data", "monitor")
+    for name in (*commands, "doctor"):
         assert f"\n  {name} " in text
         assert succeed(name, "-h").startswith("Usage: semisup ")
     assert succeed("--version") == f"semisup, version {semisup.__version__}\n"
