@@ -43,11 +43,12 @@ from semisup.data.scenes import Scenes
 from semisup.data.streams import Stream, to_device
 from semisup.data.transforms import WeakView
 from semisup.engine.checkpoint import Checkpoints
-from semisup.engine.loop import Training, train
+from semisup.engine.loop import train
 from semisup.engine.rundir import RunDirectory
 from semisup.engine.runtime import autocast, resolve_device, resolve_precision
 from semisup.engine.settings import OptimSettings, TrainSettings
 from semisup.engine.tracker import Tracker
+from semisup.engine.training import Training
 from semisup.engine.updates import Updates
 from semisup.engine.watch import Silent
 from semisup.methods.base import Method

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch._functorch import config as gradients_of_compiled
 
 from semisup.catalog import DATASETS, MODELS, create_dataset, create_method, create_model
 from semisup.data.base import SegmentationData
@@ -244,18 +245,52 @@ def prepare_networks(method: Method, recipe: Recipe, device: torch.device) -> No
     """Move the networks to the device, in the recipe's memory format, compiled if it says so.
 
     Raises:
-        RecipeError: batch norm over several processes is wanted where torch has none.
+        RecipeError: batch norm over several processes, or a replay of kernels, is wanted where
+            torch has none.
     """
-    if recipe.train.sync_batch_norm and ranks.world() > 1:
+    train = recipe.train
+    if train.sync_batch_norm and ranks.world() > 1:
         if device.type != "cuda":
             raise RecipeError(
                 "train.sync_batch_norm needs a GPU: torch's SyncBatchNorm has no form for the CPU. "
                 "Set it to false, or train in one process."
             )
         nn.SyncBatchNorm.convert_sync_batchnorm(method)  # type: ignore[no-untyped-call]
+    if train.cuda_graphs:
+        if not train.compile:
+            raise RecipeError(
+                "train.cuda_graphs replays compiled networks. Set train.compile to true, or "
+                "train.cuda_graphs to false."
+            )
+        if device.type != "cuda":
+            raise RecipeError(
+                f"train.cuda_graphs needs a GPU, and this run is on '{device.type}'. Set it to "
+                "false, or choose --device cuda."
+            )
     method.to(device)
-    if recipe.train.channels_last:
+    if train.channels_last:
         method.to(memory_format=torch.channels_last)
-    if recipe.train.compile:
+    if train.compile:
+        # Players share looks (`keep_graph`), so a network may be asked for gradients twice: torch
+        # must not reuse what the first backward pass has read, as it would by default.
+        gradients_of_compiled.donated_buffer = False
         for network in method.children():
-            network.compile()
+            network.compile(mode="reduce-overhead" if train.cuda_graphs else None)
+            if train.cuda_graphs:
+                only_while_training(network)
+
+
+def only_while_training(network: nn.Module) -> None:
+    """Let a compiled network compute as it is written in eval mode.
+
+    Each size of image and each further call between two training steps would record a graph of its
+    own. A copy of the network is not compiled at all.
+    """
+    replayed = network._compiled_call_impl
+    assert replayed is not None
+
+    def call(*arguments: Any, **keywords: Any) -> Any:
+        chosen = replayed if network.training else network._call_impl
+        return chosen(*arguments, **keywords)
+
+    network._compiled_call_impl = call

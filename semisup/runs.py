@@ -33,7 +33,7 @@ from semisup.data.verify import check_apart
 from semisup.engine.checkpoint import Checkpoints
 from semisup.engine.evaluate import Evaluation, evaluate, protocol
 from semisup.engine.inference import Inference
-from semisup.engine.loop import Training, make_average, train
+from semisup.engine.loop import make_average, train
 from semisup.engine.result import read_result, write_result
 from semisup.engine.rundir import RunDirectory
 from semisup.engine.runtime import (
@@ -49,14 +49,17 @@ from semisup.engine.runtime import (
 )
 from semisup.engine.selection import Selection
 from semisup.engine.tracker import Tracker, Untracked
+from semisup.engine.training import Training
 from semisup.engine.troubles import explained
+from semisup.engine.trust import Trust, may_trust
 from semisup.engine.updates import Updates
 from semisup.engine.watch import Silent, View
 from semisup.errors import RecipeError
 from semisup.files import write_atomically, write_text
+from semisup.methods.base import Method
 from semisup.ops import ranks
 from semisup.recipe import Recipe
-from semisup.sheets import draw_panel, draw_sheet
+from semisup.sheets import draw_panel, draw_sample_sheet, draw_sheet
 from semisup.tables import flatten
 
 
@@ -205,6 +208,7 @@ def _training(job: Job, view: View) -> tuple[Training, Selection | None, list[st
         view=view,
         average=make_average(method) if recipe.train.ema else None,
         draw=lambda batch, predictor, owner: draw_panel(batch, predictor, owner, data.palette),
+        trust=_trust(job, method),
     )
     return run, selection, notes
 
@@ -219,6 +223,21 @@ def _selection(job: Job) -> Selection | None:
     if settings.every:
         return Selection(reported, reported.ids, reported.subset, None, *on)
     return None
+
+
+def _trust(job: Job, method: Method) -> Trust | None:
+    """Watch self-teaching on held-out images where there are some; else on the reported ones."""
+    if not may_trust(method):
+        return None
+    recipe, held_out = job.recipe, job.labels.held_out
+    return Trust(
+        job.data if held_out else job.reported,
+        held_out or job.reported.ids,
+        None if recipe.data.crop == "whole" else recipe.data.crop,
+        job.device,
+        job.precision,
+        channels_last=recipe.train.channels_last,
+    )
 
 
 def _start(
@@ -307,7 +326,7 @@ def _score(job: Job, run: Training, selection: Selection | None) -> Outcome:
 
 
 def _record_end(job: Job, run: Training, outcome: Outcome, started_from: str) -> dict[str, Any]:
-    """Write the predictor, the result, the last scalars and the picture sheet."""
+    """Write the predictor, the result, the last scalars and the picture sheets."""
     directory, recipe = job.directory, job.recipe
     _export(directory, outcome, recipe)
     _track(recipe, run, outcome.selected)
@@ -320,6 +339,8 @@ def _record_end(job: Job, run: Training, outcome: Outcome, started_from: str) ->
         run.method,
         count=recipe.eval.pictures,
     )
+    steps, seed = recipe.train.steps, recipe.train.seed
+    draw_sample_sheet(directory.pictures / "samples.png", run.method, step=steps, seed=seed)
     write_result(directory.result, result)  # last: it says that all is there
     return result
 

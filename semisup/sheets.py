@@ -11,7 +11,10 @@ from torch import Tensor, nn
 from semisup.data.base import Colour, SegmentationData
 from semisup.data.transforms import normalise
 from semisup.engine.evaluate import Evaluation
+from semisup.engine.grid import image_grid
 from semisup.engine.inference import Inference
+from semisup.engine.looks import NOISE_SEED, make_samples
+from semisup.engine.looks import spread as spread
 from semisup.engine.pictures import contact_sheet, denormalise, heat, overlay, training_panel
 from semisup.errors import SemisupError
 from semisup.methods.base import Method
@@ -95,10 +98,25 @@ def draw_sheet(
     contact_sheet(path, rows, columns=columns, captions=captions, legend=legend)
 
 
-def spread(length: int, count: int) -> list[int]:
-    """At most `count` of `length` positions, evenly spread."""
-    count = min(length, count)
-    return [(2 * i + 1) * length // (2 * count) for i in range(count)]
+@torch.no_grad()
+def draw_sample_sheet(path: Path, method: Method, *, step: int, seed: int) -> None:
+    """Write what the generator of a finished run makes; nothing where the method has none.
+
+    Args:
+        path: PNG to write.
+        method: after its last step.
+        step: which one that was.
+        seed: of the run.
+    """
+    method.eval()
+    images = make_samples(method)
+    if images is not None:
+        caption = [
+            f"made after step {step}, run seed {seed}",
+            f"all {len(images)} images of the fixed noise (seed {NOISE_SEED}), in order; nobody "
+            "has picked any",
+        ]
+        image_grid(path, images, caption, columns=4)
 
 
 def _own_maps(

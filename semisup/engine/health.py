@@ -8,7 +8,9 @@ they fail shows in a few scalars, whose names the methods have in common:
     d_accuracy             share of both that it judges rightly
     sample_diversity       how much made images differ, over how much real ones do
     self_taught_share      share of the unlabelled pixels or images that are taught
-    self_taught_accuracy   share of what is taught that is right, over labelled_accuracy if known
+    self_taught_accuracy   share of what is taught that is right
+    labelled_accuracy      share of all labelled pixels that are right, which is less if all is well
+    trusted_share          share of these that would be taught (`engine.trust` measures all three)
     loss_*                 any loss
     gradient_norm/<player>, update_ratio/<player>, weight_growth/<player>, lr/<player>
                            of every player (see `Updates.reports`)
@@ -62,12 +64,29 @@ at step 150. Measured there: 1.03 (AdamW, batch norm), and 18 at a hundred times
 where the update ratio was small again, since the weights were large.
 """
 
+NOT_FALLEN = 0.95
+"""A segmenter that grows more than half as fast as allowed must have learnt something: its loss is
+below this share of that of the first window. Plain descent (sgd) at a rate far too high kills a
+network without batch norm in its first steps: growth 1.8 to 2.7 at step 50, then none, and the loss
+stays at 0.97. With batch norm it may do no harm: a gradient is orthogonal to weights whose scale
+does not matter, so they grow, and the larger they are the smaller is a step. At a hundred times
+5e-3 a fresh U-Net learnt the made scenes as well; from weights of ImageNet, growth told of it.
+"""
+
 LOSS_RISE, LOSS_FLOOR = 50.0, 0.5
 """A loss may be this many times its lowest mean so far; the floor is the least that this counts."""
 
 EVERYTHING = 0.9999
 RARELY = 0.2
 """Share of self-teaching below which whole batches teach nothing, and so have no accuracy."""
+
+FEW = 0.05
+"""Trusted share below which the accuracy is that of an image or two."""
+
+WORSE = 0.01
+"""What is taught may be right this much less often than the rest: where nearly everything is
+taught, both are nearly one number.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +158,7 @@ class Health:
         self._records: dict[str, float] = {}
         self._rates: dict[str, float] = {}
         self._lows: dict[str, float] = {}
+        self._firsts: dict[str, float] = {}
 
     def look(self, step: int, steps: int, scalars: Mapping[str, float]) -> list[str]:
         """What a log point gives to tell: nothing, almost always.
@@ -171,6 +191,7 @@ class Health:
             "records": dict(self._records),
             "rates": dict(self._rates),
             "lows": dict(self._lows),
+            "firsts": dict(self._firsts),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -180,6 +201,7 @@ class Health:
         self._records = dict(state["records"])
         self._rates = dict(state["rates"])
         self._lows = dict(state["lows"])
+        self._firsts = dict(state.get("firsts", {}))  # not in older checkpoints
 
     def _signs(self, step: int, steps: int, scalars: Mapping[str, float]) -> Iterator[Sign]:
         """Those of all checks whose scalars are there, always in the same order."""
@@ -194,7 +216,7 @@ class Health:
         names = (name.partition("/") for name in scalars)
         for player in dict.fromkeys(player for kind, _, player in names if kind in measured):
             yield self._of_standing(player, scalars)
-            yield _of_running(player, step, scalars)
+            yield self._of_running(player, step, scalars)
         for name, value in scalars.items():
             if name.startswith("loss_"):
                 yield self._of_loss(name, value)
@@ -285,8 +307,8 @@ class Health:
                 # as half of the run.
                 ripe=step > 0.75 * steps,
             )
-        if accuracy is not None and (share is None or share >= RARELY):
-            least = scalars.get("labelled_accuracy", 0.5)
+        if accuracy is not None and _teaches(share, scalars.get("trusted_share")):
+            least = scalars.get("labelled_accuracy", 0.5) - WORSE
             names = ("self_taught_accuracy", "labelled_accuracy")
             yield Sign(
                 "wrong taught",
@@ -310,6 +332,24 @@ class Health:
             f"of the method's terms and at optim.{player}.lr.",
         )
 
+    def _of_running(self, player: str, step: int, scalars: Mapping[str, float]) -> Sign:
+        names = [f"update_ratio/{player}", f"weight_growth/{player}"]
+        ratio, growth = (scalars.get(name, 0.0) for name in names)
+        allowed = GROWTH * step**0.5
+        runs = ratio > RUNAWAY or growth > 1.0 + allowed
+        loss = "loss_segmentation"
+        if player == "segmenter" and loss in scalars:
+            first = self._firsts.setdefault(loss, scalars[loss])
+            if growth > 1.0 + 0.5 * allowed and scalars[loss] >= NOT_FALLEN * first:
+                names.append(loss)
+                runs = True
+        return Sign(
+            f"runs/{player}",
+            _values({k: scalars[k] for k in names if k in scalars}) if runs else "",
+            f"'{player}' runs away",
+            f"Its learning rate is far too high: divide optim.{player}.lr by ten or more.",
+        )
+
     def _of_loss(self, name: str, value: float) -> Sign:
         low = self._lows.get(name, abs(value))
         self._lows[name] = min(low, abs(value))
@@ -323,6 +363,18 @@ class Health:
         )
 
 
+def _teaches(share: float | None, trusted: float | None) -> bool:
+    """Whether so much is self-taught that its accuracy means something.
+
+    Args:
+        share: mean over steps, of unlabelled images; None where it is not known.
+        trusted: measured on labelled images; None where it is not.
+    """
+    if trusted is None:
+        return share is None or share >= RARELY
+    return trusted >= FEW and share != 0.0  # 0 before self-teaching starts
+
+
 def _of_samples(step: int, diversity: float) -> Sign:
     return Sign(
         "collapsed",
@@ -331,18 +383,6 @@ def _of_samples(step: int, diversity: float) -> Sign:
         "A collapsed generator rarely comes back. Start again with a lower learning rate of both "
         "sides, or with feature matching.",
         ripe=step >= GRACE or diversity < NOTHING_MADE,
-    )
-
-
-def _of_running(player: str, step: int, scalars: Mapping[str, float]) -> Sign:
-    names = (f"update_ratio/{player}", f"weight_growth/{player}")
-    ratio, growth = (scalars.get(name, 0.0) for name in names)
-    runs = ratio > RUNAWAY or growth > 1.0 + GROWTH * step**0.5
-    return Sign(
-        f"runs/{player}",
-        _values({k: scalars[k] for k in names if k in scalars}) if runs else "",
-        f"'{player}' runs away",
-        f"Its learning rate is far too high: divide optim.{player}.lr by ten or more.",
     )
 
 

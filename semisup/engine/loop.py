@@ -4,31 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from semisup.data.prefetch import Prefetch, Ready
 from semisup.data.streams import Stream
-from semisup.engine.checkpoint import Checkpoints
 from semisup.engine.health import Health
+from semisup.engine.looks import looking, make_samples
 from semisup.engine.meter import Clock, Meter, mean_state
 from semisup.engine.runtime import (
-    Precision,
     autocast,
     random_state,
     restore_random_state,
     seed_rank,
 )
-from semisup.engine.settings import TrainSettings
 from semisup.engine.signals import GivenUp, StopSignal
 from semisup.engine.tracker import Tracker
+from semisup.engine.training import Draw, Training
 from semisup.engine.troubles import explained
-from semisup.engine.updates import Updates
-from semisup.engine.watch import Silent, View
 from semisup.errors import CheckpointError, Interrupted
 from semisup.methods.base import Method
 from semisup.ops.ema import ema_decay, ema_update
@@ -43,60 +40,6 @@ from semisup.ops.ranks import (
     world,
 )
 from semisup.types import Batch, Labelled, Progress, Unlabelled, Weak
-
-
-class Checkup(Protocol):
-    """An evaluation while training; may keep the best predictor so far."""
-
-    def __call__(self, predictor: nn.Module, step: int) -> Mapping[str, float]:
-        """Score the predictor after `step` steps; the first scalar is its mIoU."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Which step was best so far."""
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue where `state_dict` left off."""
-
-
-Draw = Callable[[Batch, nn.Module, Method], Tensor]
-"""(batch, predictor, method) -> panel, uint8 3HW."""
-
-
-@dataclass
-class Training:
-    """All that the loop works on.
-
-    Attributes:
-        streams: step -> the streams from that step on, by name.
-        tracker: (step, last step that was scored) -> what records from there on.
-        checkup: called every `checkup_every` steps; 0 for never.
-        average: moving average of the predictor, or None.
-        fingerprint: the recipe's digest; a checkpoint of another recipe is refused.
-        draw: makes the panel for TensorBoard at each checkpoint; None for no pictures.
-        seconds: training time so far, over all calls that worked on the run.
-        processes: how many processes trained it; several numbers where it went on with others.
-    """
-
-    method: Method
-    updates: Updates
-    streams: Callable[[int], dict[str, Stream]]
-    settings: TrainSettings
-    device: torch.device
-    precision: Precision
-    checkpoints: Checkpoints
-    tracker: Callable[[int, int], Tracker]
-    fingerprint: str
-    checkup: Checkup | None = None
-    checkup_every: int = 0
-    view: View = field(default_factory=Silent)
-    average: nn.Module | None = None
-    draw: Draw | None = None
-    seconds: float = 0.0
-    processes: list[int] = field(default_factory=list)
-
-    def predictor(self) -> nn.Module:
-        """What is scored: the moving average where there is one."""
-        return self.method.predictor() if self.average is None else self.average
 
 
 def train(run: Training) -> int:
@@ -114,7 +57,7 @@ def train(run: Training) -> int:
     meter, health = Meter(), Health(_options(run.method))
     start, checked = _resume(run, meter, health)
     steps = run.settings.steps
-    missed = checked < start and _wants_checkup(run, start)  # stopped while it was scored
+    missed = checked < start and _wants_look(run, start)  # stopped while it was scored
     if start == steps and not missed:
         return 0
     if world() not in run.processes:
@@ -153,6 +96,15 @@ def _wants_checkup(run: Training, done: int) -> bool:
     )
 
 
+def _wants_trust(run: Training, done: int) -> bool:
+    every, steps = run.settings.checkpoint_every, run.settings.steps
+    return run.trust is not None and done > 0 and _due(done, every, steps)
+
+
+def _wants_look(run: Training, done: int) -> bool:
+    return _wants_checkup(run, done) or _wants_trust(run, done)
+
+
 def _due(done: int, every: int, steps: int) -> bool:
     return every > 0 and (done % every == 0 or done == steps)
 
@@ -168,6 +120,8 @@ def _step(
     parts = run.settings.accumulate
     measure = _due(progress.step + 1, run.settings.log_every, progress.steps)
     total: dict[str, Tensor] = {}
+    if run.settings.cuda_graphs:  # gradients of the first batch must outlive the others
+        torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
     for micro in range(parts):
         batch = next_batch(batches)
         run.updates.begin(progress, micro, measure=measure)
@@ -211,7 +165,8 @@ class _Session:
     """What is written and said between two steps.
 
     Attributes:
-        checked: after which step the predictor was last scored.
+        checked: after which step the predictor was last scored, or the trust asked for: all looks
+            that were due until then are recorded.
     """
 
     run: Training
@@ -228,7 +183,7 @@ class _Session:
         if batch is not None and _due(done, run.settings.log_every, steps):
             self._log(done)
         stopping = any_rank(self.stop.received is not None)  # read once: what stops here is saved
-        if not stopping and _wants_checkup(run, done):
+        if not stopping and _wants_look(run, done):
             stopping = self._check_up(done)
         if stopping or _due(done, run.settings.checkpoint_every, steps):
             self._save(done)
@@ -249,32 +204,42 @@ class _Session:
         record = self.clock.record(done, scalars)
         self.tracker.speed(done, {"images_per_second": record.images_per_second})
         self.run.view.logged(record)
-        for text in self.health.look(done, self.run.settings.steps, scalars):
+        trust = self.run.trust.standing() if self.run.trust is not None else {}
+        for text in self.health.look(done, self.run.settings.steps, scalars | trust):
             self.tracker.warning(done, text)
             self.run.view.warned(text)
 
     def _check_up(self, done: int) -> bool:
-        """Score the predictor; returns whether a signal came meanwhile.
+        """Score the predictor and look at the trust, as due; returns whether a signal came.
 
-        A signal ends it at once, for it may take minutes and a scheduler grants seconds. It is made
-        up for when the run goes on.
+        A signal ends it at once, for it may take minutes and a scheduler grants seconds. All of it
+        is made up for when the run goes on.
         """
         run = self.run
-        assert run.checkup is not None
+        checkup = run.checkup if _wants_checkup(run, done) else None
+        trust = run.trust if _wants_trust(run, done) else None
+        seen = checkup is not None or (trust is not None and not trust.silent)
         with self.clock.pause():
-            run.view.phase("scoring")
+            if seen:
+                run.view.phase("scoring")
             try:
                 # Of several processes one could be stopped where another is not.
                 with self.stop.at_once() if world() == 1 else contextlib.nullcontext():
-                    scores = run.checkup(run.predictor(), done)
+                    scores = checkup(run.predictor(), done) if checkup is not None else {}
+                    trusted = trust(run.method) if trust is not None else {}
             except GivenUp:
                 return True
             finally:
                 run.method.train()
             self.checked = done
-            self.tracker.checkup(done, scores)
-            run.view.scored(scores)
-            run.view.phase("training")
+            if trust is not None:
+                trust.remember(trusted)
+            for values in filter(None, (scores, trusted)):
+                self.tracker.checkup(done, values)
+            if scores:
+                run.view.scored(scores)
+            if seen:
+                run.view.phase("training")
         return any_rank(self.stop.received is not None)
 
     def _save(self, done: int) -> None:
@@ -299,17 +264,22 @@ class _Session:
             state["average"] = run.average.state_dict()
         if run.checkup is not None:
             state["checkup"] = run.checkup.state_dict()
+        if run.trust is not None:
+            state["trust"] = run.trust.state_dict()
         if is_first():
             run.checkpoints.save(done, state)
         wait_for_all()
 
     def _picture(self, draw: Draw, batch: Batch, done: int) -> None:
-        """A look at the last batch. Eval mode: neither batch statistics nor dropout move."""
+        """A look at the last batch, and at what a generator makes."""
         run = self.run
-        run.method.eval()
-        with torch.no_grad():
+        with looking(run.method, run.device):
             self.tracker.picture("panel", draw(batch, run.predictor(), run.method), done)
-        run.method.train()
+            samples = make_samples(run.method)
+            if samples is not None:
+                from semisup.engine.pictures import sample_panel  # slow to import
+
+                self.tracker.picture("samples", sample_panel(samples), done)
 
 
 def _images_per_step(run: Training, streams: Mapping[str, Stream]) -> int:
@@ -340,6 +310,8 @@ def _resume(run: Training, meter: Meter, health: Health) -> tuple[int, int]:
         _resume_rank(run, meter, state["ranks"], int(state["step"]))
         if "health" in state:  # not in older checkpoints
             health.load_state_dict(state["health"])
+        if run.trust is not None and "trust" in state:
+            run.trust.load_state_dict(state["trust"])
         run.seconds = float(state["seconds"])
         run.processes = list(state["processes"])
         return int(state["step"]), int(state["checked"])

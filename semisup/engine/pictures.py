@@ -137,6 +137,21 @@ def training_panel(
     return _join(rows, dim=1)
 
 
+def sample_panel(images: Tensor, across: int = 4) -> Tensor:
+    """Images that a generator made, in a grid, for TensorBoard.
+
+    Args:
+        images: B3HW uint8, B a multiple of `across`.
+        across: images in a row.
+
+    Returns:
+        uint8 3HW: thin white lines between.
+    """
+    assert len(images) % across == 0, (len(images), across)
+    rows = [images[first : first + across].cpu() for first in range(0, len(images), across)]
+    return _join([_join(list(row), dim=2) for row in rows], dim=1)
+
+
 def _join(pictures: Sequence[Tensor], dim: int) -> Tensor:
     shape = list(pictures[0].shape)
     shape[dim] = _SEPARATOR

@@ -100,6 +100,8 @@ class TrainSettings(Settings):
     """The same bits from one GPU run to the next, where torch can; slower. A CPU always does."""
     compile: bool = False
     """Compile the method's networks with torch.compile."""
+    cuda_graphs: bool = False
+    """Replay recorded kernels (CUDA graphs) for static shapes; needs train.compile and a GPU."""
     log_every: Annotated[int, Field(gt=0)] = 50
     """Steps between two lines of the log, at which the host waits for the device."""
     checkpoint_every: Annotated[int, Field(gt=0)] = 500

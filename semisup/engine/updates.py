@@ -38,7 +38,8 @@ class Updates:
         clip: largest gradient norm of a player; 0 clips nothing.
 
     Raises:
-        RecipeError: an `[optim.*]` table is missing or names no player.
+        RecipeError: an `[optim.*]` table is missing or names no player; a player holds weights that
+            are frozen.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Updates:
         clip: float = 0.0,
     ) -> None:
         _check_tables(players, optim)
+        _check_free(players)
         self._optim = dict(optim)
         self._optimisers = {
             player: make_optimiser(optim[player], groups) for player, groups in players.items()
@@ -162,16 +164,20 @@ class Updates:
         """Raise if a loss was not finite, on any rank. Synchronises: call at log points only.
 
         Raises:
-            RunError: names the player and the first bad step.
+            RunError: names the first player and its first bad step.
         """
         never = torch.iinfo(torch.int64).max
-        for player, first in self._first_bad.items():
-            step = int(lowest_over_ranks(first))
-            if step != never:
-                raise RunError(
-                    f"the loss of '{player}' is not finite since step {step}; any checkpoint "
-                    f"is from before it. Lower optim.{player}.lr or set train.clip."
-                )
+        bad = {player: int(lowest_over_ranks(first)) for player, first in self._first_bad.items()}
+        if not bad or min(bad.values()) == never:
+            return
+        player = min(bad, key=lambda name: bad[name])
+        # A loss passes through other players' networks, whose weights may be what has overflowed.
+        others = [f"optim.{name}.lr" for name in self._optim if name != player]
+        raise RunError(
+            f"the loss of '{player}' is not finite since step {bad[player]}; any checkpoint "
+            f"is from before it. Lower optim.{player}.lr or set train.clip."
+            + (f" The cause may as well be {' or '.join(others)}." if others else "")
+        )
 
     def check_weights(self, step: int) -> None:
         """Raise if a weight is not finite: a gradient may overflow where the loss does not.
@@ -250,6 +256,15 @@ def _check_tables(players: Mapping[str, Any], optim: Mapping[str, Any]) -> None:
             raise RecipeError(
                 f"[optim.{name}] is missing: the method's players are "
                 f"{', '.join(sorted(players))}. Add the table with at least lr."
+            )
+
+
+def _check_free(players: Mapping[str, Sequence[ParameterGroup]]) -> None:
+    for name, groups in players.items():
+        if not all(parameter.requires_grad for group in groups for parameter in group.params):
+            raise RecipeError(
+                f"'{name}' holds weights that are frozen (requires_grad is off), which no update "
+                "can move. Leave them out of the player's parameter groups, or free them."
             )
 
 

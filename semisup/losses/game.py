@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from semisup.losses.segmentation import masked_mean
+from semisup.ops.ranks import mean_over_ranks
 
 Form = Literal["cross_entropy", "hinge", "least_squares"]
 
@@ -65,6 +66,9 @@ def fooling_loss(logits: Tensor, form: Form = "cross_entropy", saturating: bool 
 def feature_distance(made: Tensor, real: Tensor) -> Tensor:
     """Feature matching (Salimans et al. 2016): L1 distance of the batches' mean features.
 
+    Where several processes share a batch, the means are those of the whole batch: a mean of
+    distances is not the distance of the means.
+
     Args:
         made: B x anything, features of the judge; pooled over places if they have any.
         real: B' x the same; no gradient passes.
@@ -72,7 +76,13 @@ def feature_distance(made: Tensor, real: Tensor) -> Tensor:
     Returns:
         0-d: the mean over features. Zero for equal batches.
     """
-    return (made.mean(dim=0) - real.detach().mean(dim=0)).abs().mean()
+    return (_mean_of_batch(made) - _mean_of_batch(real.detach())).abs().mean()
+
+
+def _mean_of_batch(rows: Tensor) -> Tensor:
+    """The mean over all processes' rows, whose gradients stay with the own ones."""
+    own = rows.mean(dim=0)
+    return mean_over_ranks(own.detach()) + (own - own.detach())
 
 
 def gradient_penalty(logits: Tensor, real: Tensor, weights: Tensor | None = None) -> Tensor:

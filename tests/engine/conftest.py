@@ -15,12 +15,14 @@ from semisup.data.base import SegmentationData
 from semisup.data.streams import Stream
 from semisup.data.transforms import WeakView
 from semisup.engine.checkpoint import Checkpoints
-from semisup.engine.loop import Training, make_average
+from semisup.engine.loop import make_average
 from semisup.engine.rundir import RunDirectory
 from semisup.engine.runtime import seed_rank
 from semisup.engine.selection import Selection
 from semisup.engine.settings import EvalSettings, OptimSettings, TrainSettings
 from semisup.engine.tracker import Tracker, Untracked
+from semisup.engine.training import Training
+from semisup.engine.trust import Trust
 from semisup.engine.updates import Updates
 from semisup.methods.adversarial import Adversarial
 from semisup.methods.base import Method
@@ -136,6 +138,23 @@ class PlainSegmenter(Segmenter):
         return self.head(features[0])
 
 
+class Trusting(Supervised):
+    """Supervised, but asked what it would teach itself: the half of each image that it is sure of.
+
+    Args:
+        inverted: to take the other half.
+    """
+
+    def __init__(self, *networks: Any, inverted: bool = False) -> None:
+        super().__init__(*networks)
+        self.inverted = inverted
+
+    def trusted(self, image: Tensor, logits: Tensor) -> Tensor:
+        sure = logits.float().softmax(1).amax(1)
+        usual = sure.flatten(1).median(1).values[:, None, None]
+        return (sure <= usual) if self.inverted else (sure > usual)
+
+
 WAITING = (
     *("_local_scalar_dense", "nonzero", "bincount", "masked_select", "unique", "aten.equal"),
     "repeat_interleave.Tensor",
@@ -170,6 +189,8 @@ def make_method(name: str, segmenter: Callable[[], Segmenter] = TinySegmenter) -
     torch.manual_seed(0)
     if name == "supervised":
         return Supervised(segmenter, 3)
+    if name in ("trusting", "mistaken"):
+        return Trusting(segmenter, 3, inverted=name == "mistaken")
     return Adversarial(segmenter, 3, confidence_threshold=0.4, discriminator_width=4)
 
 
@@ -190,6 +211,7 @@ def make_training(
     """A training of `method` in `folder`; goes on where one in the same folder was stopped.
 
     Args:
+        method: "trusting" and "mistaken" are asked what they would trust, too.
         optimiser: of all players; None: sgd at `lr` against adam.
     """
     directory = RunDirectory(folder)
@@ -248,6 +270,9 @@ def make_training(
         checkup=selection if hold_out else None,
         checkup_every=2,
         average=make_average(built) if train.ema else None,
+        trust=Trust(data, data.ids[4:], (32, 32), CPU, "float32", channels_last=True)
+        if isinstance(built, Trusting)
+        else None,
     )
 
 

@@ -20,11 +20,15 @@ import torch
 from torch import nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 
+from semisup import catalog
 from semisup.engine.evaluate import evaluate
 from semisup.engine.inference import Inference
-from semisup.engine.loop import Training, _step, ready, train
+from semisup.engine.loop import _step, ready, train
 from semisup.engine.settings import EvalSettings, OptimSettings
+from semisup.engine.training import Training
+from semisup.engine.updates import Updates
 from semisup.errors import DataError, Interrupted, RunError
+from semisup.methods.base import Method
 from semisup.ops import ranks
 from semisup.types import Progress
 
@@ -60,6 +64,81 @@ def gradients(folder: Path) -> dict[str, Any]:
                 found[f"{method}/{accumulate}/{key}"] = before[key] - value
             for key, value in scalars.items():
                 found[f"{method}/{accumulate}/scalar/{key}"] = ranks.mean_over_ranks(value)
+    return found
+
+
+TRUSTING = {"confidence_threshold": 0.4}
+STEADIED = {"label_smoothing": 0.1, "gradient_penalty_weight": 2.0}
+TWICE = {"discriminator_updates": 2}
+GAMES: dict[str, tuple[str, dict[str, Any]]] = {
+    "adversarial": ("adversarial", TRUSTING),
+    "adversarial, steadied": (
+        "adversarial",
+        {**TRUSTING, **STEADIED, **TWICE, "spectral_norm": True, "follows": "code"},
+    ),
+    "adversarial_luc": ("adversarial_luc", {}),
+    "adversarial_luc, steadied": ("adversarial_luc", {**STEADIED, **TWICE}),
+    "s4gan": ("s4gan", TRUSTING),
+    "s4gan, steadied": ("s4gan", {**TRUSTING, **STEADIED, **TWICE}),
+    "gan_segmentation": ("gan_segmentation", {}),
+    "gan_segmentation, steadied": ("gan_segmentation", {**STEADIED, "generator_updates": 2}),
+    "gan_segmentation, matching": ("gan_segmentation", {"feature_matching_weight": 1.0}),
+}
+"""Methods of two players with what they add up over images, all on."""
+
+NARROW = {"discriminator_width": 4, "generator_width": 4, "view": "small", "downsampling": 1}
+
+
+def game(name: str, options: dict[str, Any]) -> Method:
+    """A method in which no image has a part in what becomes of another, but in means over them.
+
+    So neither batch norm nor dropout, which are each process's own; and the noise of all processes
+    together is that of one alone.
+    """
+    torch.manual_seed(0)
+    built = catalog.create_method(
+        name, lambda extra=0: fixtures.PlainSegmenter(3 + extra), 3, (32, 32), **options
+    )
+    for module in list(built.modules()):
+        for key, part in list(module.named_children()):
+            if isinstance(part, nn.BatchNorm2d | nn.Dropout2d):
+                setattr(module, key, nn.Identity())
+    generator = getattr(built, "generator", None)
+    if generator is not None:
+        drawn = torch.Generator().manual_seed(3)
+        with torch.no_grad():  # without batch norm its first images are one grey
+            for weight in generator.parameters():
+                weight.mul_(10)
+
+        def draw(count: int, like: torch.Tensor) -> torch.Tensor:
+            noise = torch.rand(count * ranks.world(), generator.noise, generator=drawn)
+            return (2 * noise - 1)[count * ranks.rank() :][:count].to(like)
+
+        generator.draw = draw
+    return built
+
+
+def games(folder: Path) -> dict[str, Any]:
+    """Gradients of one step, and weights and scalars after three, of methods of two players."""
+    found = {}
+    for case, (name, options) in GAMES.items():
+        known = catalog.METHODS[name].__init__.__kwdefaults__
+        narrow = {key: value for key, value in NARROW.items() if key in known}
+        for what, count, rate in (("gradient", 1, 1.0), ("weight", 3, 0.05)):
+            place = folder / f"games-{ranks.world()}-{case}-{what}"
+            run = plain(place, "adversarial", ema=0.0, accumulate=1)
+            run.method = game(name, narrow | options).train()
+            players = run.method.players()
+            descent = OptimSettings(lr=rate, momentum=0.0, schedule="constant")
+            run.updates = Updates(players, dict.fromkeys(players, descent))
+            before = {k: v.clone() for k, v in run.method.state_dict().items()}
+            streams = ready(run, run.streams(0))
+            for step in range(count):
+                scalars, _ = _step(run, streams, Progress(9 * count + step, 10 * count))
+            for key, value in run.method.state_dict().items():
+                found[f"{case}/{what}/{key}"] = before[key] - value
+            for key, value in scalars.items():
+                found[f"{case}/{what}/scalar/{key}"] = ranks.mean_over_ranks(value)
     return found
 
 
@@ -132,6 +211,28 @@ def resume(folder: Path) -> dict[str, Any]:
         }
         found[f"{name}-random"] = ranks.gather(torch.get_rng_state())
         found[f"{name}-buffers"] = ranks.gather(dict(run.method.named_buffers()))
+    return found
+
+
+def trust(folder: Path) -> dict[str, Any]:
+    """What the ranks know of a trust that they are asked for, stopped by a signal or not.
+
+    The first stop is at a checkpoint that is due anyway.
+    """
+    found: dict[str, Any] = {}
+    for name, stops in (("whole", ()), ("stopped", (2, 4))):
+        place = folder / f"trust-{ranks.world()}-{name}"
+        for stop in stops:
+            run = fixtures.make_training(place, "trusting", batch=4)
+            _before_step(run, stop, _signal_to_last_rank)
+            try:
+                train(run)
+            except Interrupted as error:
+                found[f"{name}-{stop}"] = ranks.gather(str(error))
+        run = fixtures.make_training(place, "trusting", batch=4)
+        train(run)
+        found[name] = (place / "scalars.jsonl").read_text() if ranks.is_first() else ""
+        found[f"{name}-known"] = ranks.gather(run.trust.state_dict())
     return found
 
 
@@ -240,8 +341,8 @@ def trouble(folder: Path) -> dict[str, Any]:
 CHECKS = {
     check.__name__: check
     for check in (
-        *(gradients, losses, scores, messages, resume),
-        *(scoring, unused, fewer, trouble),
+        *(gradients, games, losses, scores, messages, resume),
+        *(trust, scoring, unused, fewer, trouble),
     )
 }
 

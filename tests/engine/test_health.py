@@ -17,8 +17,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from semisup.engine import loop
 from semisup.engine.health import GRACE, Health
-from semisup.engine.loop import Training, train
+from semisup.engine.loop import train
 from semisup.engine.settings import OptimSettings, TrainSettings
+from semisup.engine.training import Training
 from semisup.engine.watch import Silent
 from semisup.errors import Interrupted
 from semisup.types import Progress
@@ -189,6 +190,20 @@ def test_self_taught_accuracy_is_held_against_a_half_where_no_other_is_known() -
     # Where hardly anything is taught, whole batches are without, and count as all wrong.
     rarely = {"self_taught_share": 0.05, "self_taught_accuracy": 0.1}
     assert tell(Health(), courses(rarely, {}, 0)) == []
+
+
+def test_measured_trust_is_judged_where_it_is_of_some_weight() -> None:
+    def told(**values: float) -> int:
+        course = HEALTHY | FAILURES["wrong"][0] | values
+        return len(tell(Health(), courses(course, {}, 0)))
+
+    assert told(trusted_share=0.3) == 1
+    assert told(trusted_share=0.3, self_taught_share=0.1) == 1  # measured: not a mean with zeros
+    assert told(trusted_share=0.3, self_taught_share=0.0) == 0  # not begun
+    assert told(trusted_share=0.02) == 0
+    # Nearly everything is trusted, and a few pixels decide which is higher.
+    assert told(trusted_share=0.99, labelled_accuracy=0.605) == 0
+    assert told(trusted_share=0.99, labelled_accuracy=0.615) == 1
 
 
 def test_a_game_that_is_switched_off_is_no_fault() -> None:
@@ -421,7 +436,10 @@ def planted(training: Build, folder: Path) -> Training:
 
     def stepping(batch: Any, progress: Progress, update: Any) -> Mapping[str, torch.Tensor]:
         scalars = take(batch, progress, update)
-        return {k: torch.full_like(v, values.get(k, 1.0)) for k, v in scalars.items()}
+        return {
+            k: v if k.startswith("loss_") else torch.full_like(v, values.get(k, 1.0))
+            for k, v in scalars.items()
+        }
 
     run.method.step = stepping  # type: ignore[method-assign]
     run.view = Warned()
@@ -501,6 +519,36 @@ def test_a_run_that_is_stopped_or_killed_warns_as_if_it_were_whole(
     ]
     assert states[0]["health"] == states[1]["health"]
     assert states[0]["health"]["courses"]["won"]["told"]
+
+
+def test_trust_that_is_misplaced_is_told_after_two_checkpoints_and_sound_trust_never(
+    training: Build, tmp_path: Path
+) -> None:
+    options = OPTIONS | {"steps": 200, "checkpoint_every": 40, "hold_out": False, "ema": 0.0}
+    options["lr"] = 2e-3  # so slow that there is something to be wrong about
+    for name in ("trusting", "mistaken"):
+        train(training(tmp_path / name, name, **options))
+    text = (tmp_path / "mistaken" / FILES[1]).read_text()
+    scalars = [json.loads(each) for each in text.splitlines()]
+    looks = [line for line in scalars if "trusted_share" in line]
+    assert [look["step"] for look in looks] == [40, 80, 120, 160, 200]
+    assert all(look["self_taught_accuracy"] < look["labelled_accuracy"] for look in looks)
+    assert not (tmp_path / "trusting" / FILES[0]).exists()
+    [line] = lines(tmp_path / "mistaken")
+    assert line["step"] == 200  # the second look is at 80; bad at 100, 150, 200
+    assert "more often wrong than the rest since step 50" in line["warning"]
+    best = max(looks[2:4], key=lambda x: x["self_taught_accuracy"] - x["labelled_accuracy"])
+    assert f"(self_taught_accuracy {best['self_taught_accuracy']:.3g}," in line["warning"]
+
+    killed = training(tmp_path / "again", "mistaken", **options)
+    before_step(killed, 130, die)  # the last checkpoint is that of 120
+    with pytest.raises(KeyboardInterrupt):
+        train(killed)
+    train(training(tmp_path / "again", "mistaken", **options))
+    for file in FILES:
+        assert (tmp_path / "again" / file).read_bytes() == (
+            tmp_path / "mistaken" / file
+        ).read_bytes()
 
 
 def test_a_healthy_run_leaves_no_file(training: Build, tmp_path: Path) -> None:

@@ -19,11 +19,13 @@ from torch import Tensor
 
 from semisup.engine import loop, meter
 from semisup.engine.checkpoint import save_state
-from semisup.engine.loop import Training, train
+from semisup.engine.loop import train
 from semisup.engine.meter import Clock, Meter
 from semisup.engine.rundir import RunDirectory
 from semisup.engine.selection import Selection
 from semisup.engine.signals import GivenUp, StopSignal
+from semisup.engine.training import Training
+from semisup.engine.trust import Trust
 from semisup.engine.watch import Record, Silent
 from semisup.errors import CheckpointError, Interrupted, RunError
 from semisup.types import Progress
@@ -86,7 +88,7 @@ def assert_same(one: Any, other: Any) -> None:
     assert [n for n in one.keys() - tensors if one[n] != other[n]] == []
 
 
-@pytest.mark.parametrize("method", ["supervised", "adversarial"])
+@pytest.mark.parametrize("method", ["supervised", "adversarial", "trusting"])
 def test_a_run_that_is_interrupted_anywhere_ends_bit_for_bit_as_one_that_is_not(
     method: str, training: Build, tmp_path: Path
 ) -> None:
@@ -262,6 +264,78 @@ def test_a_kill_after_an_evaluation_was_made_up_for_does_not_record_it_twice(
     again = training(tmp_path / "stopped")
     train(again)
     assert_same(everything(whole), everything(again))
+
+
+class Signalled(Trust):
+    """Gets a signal in the middle of a look, or right after it."""
+
+    late = False
+
+    def __call__(self, method: Any) -> dict[str, float]:
+        if self.late:
+            found = super().__call__(method)
+        kill_self(signal.SIGTERM)()
+        assert self.late, "the look goes on"
+        return found
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("step", [3, 6, 7])  # at 6 and 7 the predictor is scored too
+def test_a_signal_ends_a_look_at_the_trust_and_it_is_made_up_for(
+    step: int, late: bool, training: Build, tmp_path: Path
+) -> None:
+    whole = training(tmp_path / "whole", "trusting")
+    train(whole)
+    run = training(tmp_path / "stopped", "trusting")
+    trust = run.trust
+    assert trust is not None
+    before_step(run, step - 1, lambda: become(trust, late))
+    with pytest.raises(Interrupted, match=f"after step {step} of 7; saved"):
+        train(run)
+    again = training(tmp_path / "stopped", "trusting")
+
+    def die(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    again.checkpoints.save = die  # type: ignore[method-assign]  # the lines are there, and no more
+    with pytest.raises(KeyboardInterrupt):
+        train(again)
+    last = training(tmp_path / "stopped", "trusting")
+    assert train(last) == 7 - step
+    assert_same(everything(whole), everything(last))
+    asked = [line for line in lines_of(tmp_path / "whole") if "trusted_share" in line]
+    assert [line["step"] for line in asked] == [3, 6, 7]
+
+
+def become(trust: Trust, late: bool) -> None:
+    trust.__class__ = Signalled
+    trust.late = late  # type: ignore[attr-defined]
+
+
+def lines_of(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "scalars.jsonl").read_text().splitlines()]
+
+
+def test_looks_at_the_trust_change_nothing_else(training: Build, tmp_path: Path) -> None:
+    states = []
+    for name in ("trusting", "supervised"):
+        run = training(tmp_path / name, name)
+        train(run)
+        states.append(everything(run))
+        states[-1]["checkpoint"].pop("trust", None)
+        states[-1]["checkpoint"]["health"]["courses"].pop("wrong taught", None)
+        states[-1]["checkpoint"]["checked"] = 0
+        lines = lines_of(run.checkpoints.folder.parent)
+        states[-1]["scalars"] = [line for line in lines if "trusted_share" not in line]
+    assert_same(*states)
+
+
+def test_a_checkpoint_from_before_the_trust_was_asked_for_is_taken(
+    training: Build, tmp_path: Path
+) -> None:
+    train(training(tmp_path, "supervised", steps=3, hold_out=False))
+    assert train(training(tmp_path, "trusting", steps=3, hold_out=False)) == 0
+    assert "trusted_share" in lines_of(tmp_path)[-1]
 
 
 def test_a_signal_while_scoring_is_given_up_for_is_raised_there() -> None:

@@ -40,7 +40,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
     """(check, number of processes) -> what they found; each number is launched once."""
     folder = tmp_path_factory.mktemp("ranks")
     two = ("gradients", "losses", "scores", "messages", "resume")
-    launch(folder, 2, *two, "scoring", "unused", "fewer", "trouble")
+    launch(folder, 2, *two, "trust", "scoring", "unused", "fewer", "trouble")
     launch(folder, 1, "gradients", "losses", "scores", "fewer")
     launch(folder, 4, "gradients", "scores")
 
@@ -62,6 +62,28 @@ def test_gradients_are_those_of_one_process_at_the_same_global_batch(
         torch.testing.assert_close(together[key], expected, rtol=1e-5, atol=1e-5, msg=key)
         moved += bool(expected.abs().max() > 1e-3)
     assert moved > 30  # so there was something to compare
+
+
+@pytest.mark.slow
+def test_games_are_those_of_one_process_at_the_same_global_batch(tmp_path: Path) -> None:
+    """Every method of two players, its terms all on: gradients of a step, weights after three."""
+    launch(tmp_path, 1, "games")
+    launch(tmp_path, 2, "games")
+    alone, together = (
+        torch.load(tmp_path / f"games-{processes}.pt", weights_only=True) for processes in (1, 2)
+    )
+    assert alone.keys() == together.keys()
+    moved: dict[str, float] = {}
+    for key, expected in alone.items():
+        case, what, name = key.split("/", 2)
+        if name == "scalar/sample_diversity":  # of neighbours in each process's own part
+            continue
+        torch.testing.assert_close(together[key], expected, rtol=1e-5, atol=1e-5, msg=key)
+        if what == "gradient" and not name.startswith("scalar/"):
+            player = f"{case}/{name.split('.')[0]}"
+            moved[player] = max(moved.get(player, 0.0), float(expected.abs().max()))
+    assert len(moved) == 2 * len({player.split("/")[0] for player in moved}) >= 18
+    assert min(moved.values()) > 1e-3, moved  # so there was something to compare
 
 
 def test_the_losses_of_50_steps_are_those_of_one_process(found: Found) -> None:
@@ -137,6 +159,20 @@ def assert_same(one: Any, other: Any) -> None:
             assert_same(left, right)
     else:
         assert one == other
+
+
+def test_all_ranks_know_the_trust_and_a_stop_changes_nothing(found: Found) -> None:
+    state = found("trust", 2)
+    assert state["whole"] == state["stopped"]
+    looks = [json.loads(line) for line in state["whole"].splitlines() if "trusted_share" in line]
+    assert [look["step"] for look in looks] == [3, 6, 7]
+    for name in ("whole", "stopped"):
+        first, second = state[f"{name}-known"]
+        assert first == second
+        assert [look["trusted_share"] for look in first["last"]] == [
+            look["trusted_share"] for look in looks[-2:]
+        ]
+    assert all("after step 3" in text for text in state["stopped-2"])
 
 
 def test_a_signal_to_one_rank_that_scores_stops_all_after_the_score(found: Found) -> None:

@@ -94,6 +94,28 @@ def test_feature_distance() -> None:
     assert feature_distance(real, real).item() == 0.0
 
 
+def test_feature_distance_of_two_processes_is_that_of_their_whole_batch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = torch.randn(4, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    real = torch.randn(4, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    whole = made.clone().requires_grad_()
+    distance = feature_distance(whole, real)
+    (wanted,) = torch.autograd.grad(distance, whole)
+    apart = made.clone().requires_grad_()
+    for part in (slice(0, 2), slice(2, 4)):
+        means = iter([made.mean(dim=0), real.mean(dim=0)])
+        monkeypatch.setattr("semisup.losses.game.mean_over_ranks", lambda _, m=means: next(m))
+        found = feature_distance(apart[part], real[part])
+        assert found.item() == pytest.approx(distance.item())
+        (found / 2).backward()  # the engine averages the processes' gradients
+    assert apart.grad is not None
+    assert torch.allclose(apart.grad, wanted)
+    # Distances of its own for each process would point elsewhere.
+    first, second = (made.view(2, 2, 6).mean(dim=1) - real.view(2, 2, 6).mean(dim=1)).sign()
+    assert not torch.equal(first, second)
+
+
 def test_gradient_penalty_of_a_known_slope() -> None:
     real = torch.tensor([[1.0, 2.0], [0.5, -1.0]], dtype=torch.float64, requires_grad=True)
     weight = torch.tensor([3.0, 4.0], dtype=torch.float64, requires_grad=True)
