@@ -11,7 +11,7 @@ venv:  ## .venv with everything that the other targets need
 	.venv/bin/pip install -e '.[dev,docs]'
 
 test:  ## the tests; `make test ARGS=--slow` takes the slow ones too
-	$(PYTHON) -m pytest $(ARGS)
+	$(PYTHON) -m pytest -n auto --dist loadfile $(ARGS)
 
 check:  ## linter, formatter, types
 	$(PYTHON) -m ruff check .
