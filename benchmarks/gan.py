@@ -4,9 +4,11 @@
     python benchmarks/gan.py --method gan_segmentation --rounds 7 --memory
     python benchmarks/gan.py --device cuda --batch 16 --side 321 --precision bf16 --peak 989
 
-DeepLab v3+ on MobileNetV2 and 7 classes, as in the recipes on VOC at 256 px, on random images. The
-textbook step is that of the published scripts; then one habit after another is given up:
+DeepLab v3+ on MobileNetV2, 7 classes, and a generator and a discriminator of the widths that the
+recipes on VOC at 256 px have (`--wide`: the papers'), on random images. The textbook step is that
+of the published scripts; then one habit after another is given up:
 
+channels first  images and weights in torch's default memory format;
 items           .item() of every loss at every step, for the log;
 host labels     label maps and one-hot truth made by NumPy on the host and copied over;
 all gradients   backward() into every network that the loss passed through, cleared afterwards;
@@ -28,6 +30,7 @@ import subprocess
 import sys
 from argparse import Namespace
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -47,9 +50,15 @@ from semisup.ops.statistics import statistics_kept
 from semisup.types import IGNORE, Batch, Labelled, Progress, Unlabelled
 
 CLASSES = 7
-HABITS = ("items", "host labels", "all gradients", "two looks", "plain optimiser")
+HABITS = ("channels first", "items", "host labels", "all gradients", "two looks", "plain optimiser")
 LATE = Progress(90, 100)
 """Every term acts by then."""
+
+WIDTHS = {
+    "adversarial": {"discriminator_width": 16},
+    "gan_segmentation": {"generator_width": 32},
+}
+"""Options of the recipes in recipes/voc_small."""
 
 
 class Scripted:
@@ -63,6 +72,8 @@ class Scripted:
 
     def __init__(self, method: Any, habits: frozenset[str], options: Namespace) -> None:
         self.method, self.habits, self.options = method, habits, options
+        if "channels first" in habits:
+            method.to(memory_format=torch.contiguous_format)
         self.parameters = {
             player: [p for group in groups for p in group.params]
             for player, groups in method.players().items()
@@ -77,10 +88,14 @@ class Scripted:
             )
             for player, groups in method.players().items()
         }
+        self.first: Batch | None = None
         self.log: list[float] = []
 
     def __call__(self, batch: Batch) -> None:
         step = {"adversarial": self._adversarial, "gan_segmentation": self._gan}
+        if "channels first" in self.habits:  # laid out once: its loader would have given it so
+            self.first = self.first or in_format(batch, torch.contiguous_format)
+            batch = self.first
         step[self.options.method](batch)
 
     def _descend(self, player: str, loss: Tensor, keep: bool = False) -> None:
@@ -191,7 +206,9 @@ def build(options: Namespace) -> Method:
     def network(extra: int = 0) -> Any:
         return create_model("deeplab_v3plus", CLASSES + extra)
 
-    method = create_method(options.method, network, CLASSES, (options.side, options.side)).train()
+    widths = {} if options.wide else WIDTHS[options.method]
+    crop = (options.side, options.side)
+    method = create_method(options.method, network, CLASSES, crop, **widths).train()
     for layer in method.modules():
         if isinstance(layer, nn.Dropout):
             layer.p = 0.0  # the ways look twice or once: with dropout they could not be compared
@@ -212,6 +229,17 @@ def make_batch(options: Namespace, dtype: torch.dtype = torch.float32) -> Batch:
     return Batch(
         labelled=Labelled(image, mask.to(to), ids),
         unlabelled=Unlabelled(free, valid.to(to), ids),
+    )
+
+
+def in_format(batch: Batch, memory_format: torch.memory_format) -> Batch:
+    """The batch with its images laid out anew, as a loader would have given them."""
+    labelled, unlabelled = batch.labelled, batch.unlabelled
+    return Batch(
+        labelled=replace(labelled, image=labelled.image.contiguous(memory_format=memory_format)),
+        unlabelled=replace(
+            unlabelled, image=unlabelled.image.contiguous(memory_format=memory_format)
+        ),
     )
 
 
@@ -249,7 +277,9 @@ def check_equal(options: Namespace) -> float:
         ends[name] = {k: p.detach().clone() for k, p in way.method.named_parameters()}
     reference = ends["textbook"]
     start = dict(build(small).named_parameters())
-    moved = max(float((value - start[key]).abs().max()) for key, value in reference.items())
+    moved = max(
+        float((value - start[key].detach()).abs().max()) for key, value in reference.items()
+    )
     largest = max(
         float((end[key] - value).abs().max())
         for end in ends.values()
@@ -298,6 +328,7 @@ def parse() -> Namespace:
     parser.add_argument("--precision", default="float32", choices=["float32", "bf16"])
     parser.add_argument("--batch", type=int, default=4, help="images a stream (%(default)s)")
     parser.add_argument("--side", type=int, default=176, help="of a crop, pixels (%(default)s)")
+    parser.add_argument("--wide", action="store_true", help="the papers' widths")
     parser.add_argument("--compile", action="store_true", help="also the library, compiled")
     parser.add_argument("--memory", action="store_true", help="also the peaks of memory")
     parser.add_argument("--peak", type=float, default=0.0, help="of the card, TFLOP/s")
