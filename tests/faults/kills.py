@@ -99,10 +99,19 @@ TAGGED = 'tags = "xml"\nweak_batch = 2'
 METHODS = {
     "supervised": Tried(),
     "adversarial": Tried(("discriminator",), "discriminator_width = 4"),
-    "adversarial_luc": Tried(("adversary",), "discriminator_width = 4\nspectral_norm = true"),
-    "gan_segmentation": Tried(("generator",), "generator_width = 4\nfeature_matching_weight = 0.1"),
+    "adversarial_luc": Tried(
+        ("adversary",), "discriminator_width = 4\ndownsampling = 1\nspectral_norm = true"
+    ),
+    "gan_segmentation": Tried(
+        ("generator",),
+        "generator_width = 4\nfeature_matching_weight = 0.1\nimage_pool = 4\n"
+        "generator_average = 0.9\ninstance_noise = 0.1",
+    ),
     "gan_segmentation_weak": Tried(("generator",), "generator_width = 4", TAGGED),
-    "s4gan": Tried(("discriminator",), "discriminator_width = 4\nconfidence_threshold = 0.4"),
+    "s4gan": Tried(
+        ("discriminator",),
+        "discriminator_width = 4\nconfidence_threshold = 0.4\ndiscriminator_updates = 2",
+    ),
     "s4gan_multi_label": Tried(("discriminator", "classifier"), "discriminator_width = 4"),
 }
 
