@@ -110,7 +110,7 @@ METHODS = {
     "gan_segmentation_weak": Tried(("generator",), "generator_width = 4", TAGGED),
     "s4gan": Tried(
         ("discriminator",),
-        "discriminator_width = 4\nconfidence_threshold = 0.4\ndiscriminator_updates = 2",
+        "discriminator_width = 4\nconfidence_threshold = 0.4\nspectral_norm = true",
     ),
     "s4gan_multi_label": Tried(("discriminator", "classifier"), "discriminator_width = 4"),
 }
