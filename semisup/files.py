@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import mmap
 import os
 import pickle
@@ -15,6 +16,12 @@ from semisup.errors import RunError
 
 _FOLDER = 0x10
 """Attribute of a folder in a zip archive."""
+
+
+def name_with_hash(path: Path) -> str:
+    """The name of a file with the first 8 digits of its SHA-256."""
+    with path.open("rb") as file:
+        return f"{path.name} ({hashlib.file_digest(file, 'sha256').hexdigest()[:8]})"
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:

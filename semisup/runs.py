@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import hashlib
 import json
 import sys
 import time
@@ -55,7 +54,7 @@ from semisup.engine.trust import Trust, may_trust
 from semisup.engine.updates import Updates
 from semisup.engine.watch import Silent, View
 from semisup.errors import RecipeError
-from semisup.files import write_atomically, write_text
+from semisup.files import name_with_hash, write_atomically, write_text
 from semisup.methods.base import Method
 from semisup.ops import ranks
 from semisup.recipe import Recipe
@@ -418,9 +417,7 @@ def pretraining(recipe: Recipe) -> str:
     """What the weights started from: "none", or the file with the start of its hash."""
     if not recipe.model.weights:
         return "none"
-    path = Path(recipe.model.weights)
-    with path.open("rb") as file:
-        return f"{path.name} ({hashlib.file_digest(file, 'sha256').hexdigest()[:8]})"
+    return name_with_hash(Path(recipe.model.weights))
 
 
 def _export(directory: RunDirectory, outcome: Outcome, recipe: Recipe) -> None:

@@ -31,6 +31,7 @@ from semisup.data.splits import Split
 from semisup.data.transforms import WeakView
 from semisup.engine.features import Features, open_features
 from semisup.engine.grid import image_grid
+from semisup.engine.looks import spread
 from semisup.engine.rundir import RunDirectory
 from semisup.engine.runtime import settle_on
 from semisup.engine.troubles import explained
@@ -38,9 +39,8 @@ from semisup.errors import DataError, RunError
 from semisup.files import write_text
 from semisup.methods.base import Method
 from semisup.metrics.frechet import frechet_distance
-from semisup.ops.pixels import IMAGENET_MEAN, IMAGENET_STD, per_channel
+from semisup.ops.pixels import IMAGENET_MEAN, IMAGENET_STD, per_channel, to_bytes
 from semisup.reopen import OpenMethod, open_method, run_recipe_of
-from semisup.sheets import spread
 
 SHOWN = 64
 """Images on the grid."""
@@ -193,7 +193,7 @@ def _make(opened: OpenMethod, count: int, seed: int) -> Iterator[Tensor]:
                 f"{opened.folder}: what the generator makes is not finite: the training has "
                 "diverged. Lower optim.generator.lr and run again."
             )
-        yield _as_bytes(images)
+        yield to_bytes(images)  # as real images are: no set has finer shades
 
 
 def _seed_of_chunk(seed: int, chunk: int) -> int:
@@ -240,12 +240,7 @@ def _noise(count: int, size: tuple[int, int]) -> Iterator[Tensor]:
     for start in range(0, count, _CHUNK):
         noise = torch.randn(min(_CHUNK, count - start), 3, *size, generator=generator)
         colours = noise * per_channel(IMAGENET_STD, noise) + per_channel(IMAGENET_MEAN, noise)
-        yield _as_bytes(colours)
-
-
-def _as_bytes(images: Tensor) -> Tensor:
-    """Images in [0, 1] as uint8, which real images are too: no set has finer shades."""
-    return (images.float() * 255).round().clamp(0, 255).to(torch.uint8)
+        yield to_bytes(colours)
 
 
 def _caption(report: dict[str, Any], shown: int) -> list[str]:

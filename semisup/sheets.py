@@ -13,8 +13,7 @@ from semisup.data.transforms import normalise
 from semisup.engine.evaluate import Evaluation
 from semisup.engine.grid import image_grid
 from semisup.engine.inference import Inference
-from semisup.engine.looks import NOISE_SEED, make_samples
-from semisup.engine.looks import spread as spread
+from semisup.engine.looks import NOISE_SEED, make_samples, spread
 from semisup.engine.pictures import contact_sheet, denormalise, heat, overlay, training_panel
 from semisup.errors import SemisupError
 from semisup.methods.base import Method

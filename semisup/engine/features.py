@@ -7,7 +7,6 @@ these features compare only with others of the same backbone and the same weight
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from semisup.data.transforms import normalise
 from semisup.errors import CheckpointError, RecipeError, suggest
+from semisup.files import name_with_hash
 from semisup.models.base import Backbone
 from semisup.models.classifiers import BACKBONES
 from semisup.models.weights import load_weights, read_weights
@@ -106,19 +106,13 @@ def open_features(
     found = None if file is None else _first_that_fits(names, file)
     if found is not None and file is not None:
         name, network = found
-        return Features(name, hashed(file), network.to(device).eval(), device)
+        return Features(name, name_with_hash(file), network.to(device).eval(), device)
     if weights is not None:
         raise CheckpointError(
             f"{weights}: holds no whole {' or '.join(names)}. Give torchvision's weights of one of "
             f"{', '.join(BACKBONES)}, and no other --backbone."
         )
     return _with_random_weights(names[0], device)
-
-
-def hashed(path: Path) -> str:
-    """The name of a file with the first 8 digits of its SHA-256."""
-    with path.open("rb") as file:
-        return f"{path.name} ({hashlib.file_digest(file, 'sha256').hexdigest()[:8]})"
 
 
 def _first_that_fits(names: Sequence[str], path: Path) -> tuple[str, Backbone] | None:

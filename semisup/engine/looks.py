@@ -10,6 +10,7 @@ from torch import Tensor
 
 from semisup.engine.runtime import random_state, restore_random_state
 from semisup.methods.base import Method
+from semisup.ops.pixels import to_bytes
 
 SAMPLES = 16
 """Images of a generator that are shown."""
@@ -44,7 +45,7 @@ def make_samples(method: Method) -> Tensor | None:
     images = method.make_samples(SAMPLES, NOISE_SEED)
     if images is None:
         return None
-    return (images.detach().float().cpu() * 255.0).round().clamp(0, 255).to(torch.uint8)
+    return to_bytes(images.detach().cpu())
 
 
 def spread(length: int, count: int) -> list[int]:

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from semisup.data.base import Colour
 from semisup.files import write_atomically
+from semisup.ops.pixels import to_bytes
 from semisup.types import IGNORE
 
 VOID_COLOUR: Colour = (224, 224, 192)
@@ -51,8 +52,7 @@ def denormalise(image: Tensor, mean: Sequence[float], std: Sequence[float]) -> T
     """
     means = torch.tensor(mean).view(-1, 1, 1)
     stds = torch.tensor(std).view(-1, 1, 1)
-    colours = image.detach().float().cpu() * stds + means
-    return (colours * 255.0).round().clamp(0, 255).to(torch.uint8)
+    return to_bytes(image.detach().float().cpu() * stds + means)
 
 
 def colourise(labels: Tensor, palette: Sequence[Colour]) -> Tensor:

@@ -70,7 +70,7 @@ from semisup.models.discriminators import ImageDiscriminator
 from semisup.models.layers import resize
 from semisup.ops.ema import ema_decay, ema_update
 from semisup.ops.pixels import to_unit
-from semisup.ops.ranks import mean_over_ranks, sum_over_ranks
+from semisup.ops.ranks import sum_over_ranks
 from semisup.types import IGNORE, Batch, Labelled, Progress, Scalars, Unlabelled
 
 RAMP = 0.5
@@ -488,8 +488,7 @@ class PresentClasses(nn.Module):
 def feature_matching_loss(made: Judged, true: Judged) -> Tensor:
     """L1 distance of D's mean features of made and of true pairs.
 
-    Pairs of which nothing is known take no part. Where several processes share a batch, the means
-    are those of the whole batch: a mean of distances is not the distance of the means.
+    Pairs of which nothing is known take no part.
 
     Args:
         made: pairs whose maps get the gradient.
@@ -504,10 +503,9 @@ def feature_matching_loss(made: Judged, true: Judged) -> Tensor:
 
 
 def _mean_features(judged: Judged) -> Tensor:
-    """C: the mean over all processes' known pairs, whose gradients stay with the own ones."""
+    """C: this process's part of the mean over all known pairs; the mean of the parts is that."""
     total = judged.features.masked_fill(~judged.known[:, None], 0.0).sum(dim=0)
-    own = total / count(judged.known)
-    return mean_over_ranks(own.detach()) + (own - own.detach())
+    return total / count(judged.known)
 
 
 def self_taught_images_loss(

@@ -33,6 +33,11 @@ def to_normalised(
     return standardise_(image.clone(), mean, std)
 
 
+def to_bytes(image: Tensor) -> Tensor:
+    """Shares of full brightness as uint8 of the same shape; what lies outside of [0, 1] is cut."""
+    return (image.float() * 255.0).round().clamp(0, 255).to(torch.uint8)
+
+
 def per_channel(values: Sequence[float], like: Tensor) -> Tensor:
     """C11 tensor of `values` with the type and device of `like`."""
     # Filled on the device: copying a list there would make the host wait for it at every step.

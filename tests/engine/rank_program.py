@@ -12,7 +12,7 @@ import importlib.util
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,8 @@ _spec.loader.exec_module(fixtures)
 
 METHODS = ("supervised", "adversarial")
 CPU = torch.device("cpu")
+Told = dict[int, list[tuple[str, int]]]
+"""Step -> what each rank says of its stop, and its exit code."""
 
 
 def plain(folder: Path, method: str, **options: Any) -> Training:
@@ -193,15 +195,8 @@ def resume(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, stops in (("whole", ()), ("stopped", (1, 4))):
         place = folder / f"resume-{ranks.world()}-{name}"
-        for stop in stops:
-            run = fixtures.make_training(place, "adversarial", batch=4)
-            _before_step(run, stop, _signal_to_last_rank)
-            try:
-                train(run)
-            except Interrupted as error:
-                found[f"{name}-{stop}"] = ranks.gather((str(error), error.exit_code))
-        run = fixtures.make_training(place, "adversarial", batch=4)
-        train(run)
+        run, told = _train_with_stops(place, "adversarial", stops)
+        found |= {f"{name}-{stop}": heard for stop, heard in told.items()}
         found[name] = {
             "method": run.method.state_dict(),
             "updates": run.updates.state_dict(),
@@ -214,6 +209,21 @@ def resume(folder: Path) -> dict[str, Any]:
     return found
 
 
+def _train_with_stops(place: Path, method: str, stops: Sequence[int]) -> tuple[Training, Told]:
+    """A run to its end, stopped before some of its steps, and what all ranks say at each stop."""
+    told: Told = {}
+    for stop in stops:
+        run = fixtures.make_training(place, method, batch=4)
+        _before_step(run, stop, _signal_to_last_rank)
+        try:
+            train(run)
+        except Interrupted as error:
+            told[stop] = ranks.gather((str(error), error.exit_code))
+    run = fixtures.make_training(place, method, batch=4)
+    train(run)
+    return run, told
+
+
 def trust(folder: Path) -> dict[str, Any]:
     """What the ranks know of a trust that they are asked for, stopped by a signal or not.
 
@@ -222,15 +232,8 @@ def trust(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, stops in (("whole", ()), ("stopped", (2, 4))):
         place = folder / f"trust-{ranks.world()}-{name}"
-        for stop in stops:
-            run = fixtures.make_training(place, "trusting", batch=4)
-            _before_step(run, stop, _signal_to_last_rank)
-            try:
-                train(run)
-            except Interrupted as error:
-                found[f"{name}-{stop}"] = ranks.gather(str(error))
-        run = fixtures.make_training(place, "trusting", batch=4)
-        train(run)
+        run, told = _train_with_stops(place, "trusting", stops)
+        found |= {f"{name}-{stop}": [text for text, _ in heard] for stop, heard in told.items()}
         found[name] = (place / "scalars.jsonl").read_text() if ranks.is_first() else ""
         found[f"{name}-known"] = ranks.gather(run.trust.state_dict())
     return found
