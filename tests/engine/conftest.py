@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from semisup.data.base import SegmentationData
 from semisup.data.streams import Stream
+from semisup.data.tags import Tags
 from semisup.data.transforms import WeakView
 from semisup.engine.checkpoint import Checkpoints
 from semisup.engine.loop import make_average
@@ -236,7 +237,10 @@ def make_training(
     protocol = EvalSettings(hold_out=2)
     keep = directory.checkpoints
     selection = Selection(data, data.ids[4:], "held_out", keep, protocol, CPU, "float32")
-    parts = {"labelled": data.ids[:2], "unlabelled": data.ids[2:4]}
+    parts = {"labelled": data.ids[:2], "unlabelled": data.ids[2:4], "weak": data.ids[2:4]}
+    tags = Tags(
+        data.classes, {key: frozenset({1 + n % 2}) for n, key in enumerate(data.ids)}, "xml"
+    )
 
     def streams(step: int) -> dict[str, Stream]:
         return {
@@ -251,11 +255,12 @@ def make_training(
                 start=step * train.accumulate,
                 rank=ranks.rank(),
                 world=ranks.world(),
+                tags=tags if name == "weak" else None,
             )
-            for name in sorted(built.streams)
+            for name in sorted(run.method.streams)
         }
 
-    return Training(
+    run = Training(
         method=built,
         updates=updates,
         streams=streams,
@@ -274,6 +279,7 @@ def make_training(
         if isinstance(built, Trusting)
         else None,
     )
+    return run
 
 
 @pytest.fixture

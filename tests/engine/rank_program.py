@@ -85,6 +85,8 @@ GAMES: dict[str, tuple[str, dict[str, Any]]] = {
     "gan_segmentation": ("gan_segmentation", {}),
     "gan_segmentation, steadied": ("gan_segmentation", {**STEADIED, "generator_updates": 2}),
     "gan_segmentation, matching": ("gan_segmentation", {"feature_matching_weight": 1.0}),
+    "gan_segmentation_weak": ("gan_segmentation_weak", {}),
+    "gan_segmentation_weak, steadied": ("gan_segmentation_weak", {**STEADIED}),
 }
 """Methods of two players with what they add up over images, all on."""
 
