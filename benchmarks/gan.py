@@ -2,6 +2,7 @@
 
     python benchmarks/gan.py
     python benchmarks/gan.py --method gan_segmentation --rounds 7 --memory
+    python benchmarks/gan.py --method s4gan --compile
     python benchmarks/gan.py --device cuda --batch 16 --side 321 --precision bf16 --peak 989
 
 DeepLab v3+ on MobileNetV2, 7 classes, and a generator and a discriminator of the widths that the
@@ -45,7 +46,7 @@ from semisup.engine.runtime import autocast
 from semisup.engine.settings import OptimSettings
 from semisup.engine.updates import Updates
 from semisup.methods.base import Method
-from semisup.ops.pixels import to_normalised
+from semisup.ops.pixels import to_normalised, to_unit
 from semisup.ops.statistics import statistics_kept
 from semisup.types import IGNORE, Batch, Labelled, Progress, Unlabelled
 
@@ -54,11 +55,16 @@ HABITS = ("channels first", "items", "host labels", "all gradients", "two looks"
 LATE = Progress(90, 100)
 """Every term acts by then."""
 
-WIDTHS = {
+WIDTHS: dict[str, dict[str, Any]] = {
     "adversarial": {"discriminator_width": 16},
+    "adversarial_luc": {},
     "gan_segmentation": {"generator_width": 32},
+    "s4gan": {"discriminator_width": 16},
 }
 """Options of the recipes in recipes/voc_small."""
+
+ALL_TRUSTED = {"s4gan": {"confidence_threshold": 0.2}}
+"""Where a fresh discriminator would trust no image, so that a term would have no gradient."""
 
 
 class Scripted:
@@ -92,7 +98,12 @@ class Scripted:
         self.log: list[float] = []
 
     def __call__(self, batch: Batch) -> None:
-        step = {"adversarial": self._adversarial, "gan_segmentation": self._gan}
+        step = {
+            "adversarial": self._adversarial,
+            "adversarial_luc": self._adversarial_luc,
+            "gan_segmentation": self._gan,
+            "s4gan": self._s4gan,
+        }
         if "channels first" in self.habits:  # laid out once: its loader would have given it so
             self.first = self.first or in_format(batch, torch.contiguous_format)
             batch = self.first
@@ -109,10 +120,12 @@ class Scripted:
         for optimiser in self.optimisers.values():
             optimiser.zero_grad(set_to_none=True)
 
-    def _look(self, network: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+    def _look(self, network: Callable[..., Any], *inputs: Tensor) -> Any:
         with autocast(self.options.precision, inputs[0].device):
             found = network(*inputs)
-        return found.float() if self.options.precision != "float32" else found
+        if self.options.precision == "float32":
+            return found
+        return tuple(f.float() for f in found) if isinstance(found, tuple) else found.float()
 
     def _against(self, logits: Tensor, answer: float, valid: Tensor) -> Tensor:
         """Binary cross entropy, the answers made where the habit is to make them."""
@@ -122,7 +135,7 @@ class Scripted:
         else:
             answers = torch.full_like(logits, answer)
         loss = F.binary_cross_entropy_with_logits(logits, answers, reduction="none")
-        return (loss.squeeze(1) * valid).sum() / valid.sum()
+        return (loss.view_as(valid) * valid).sum() / valid.sum()
 
     def _one_hot(self, truth: Tensor) -> Tensor:
         if "host labels" not in self.habits:
@@ -157,6 +170,70 @@ class Scripted:
         real = self._look(judge, self._one_hot(truth).to(predicted))
         fake = self._look(judge, predicted.detach()) if again else judged
         loss = self._against(real, 1.0, known) + self._against(fake, 0.0, known)
+        self._descend("discriminator", 0.5 * loss)
+
+    def _adversarial_luc(self, batch: Batch) -> None:
+        method, mask = self.method, batch.labelled.mask
+        known = mask != IGNORE
+
+        def reduced(maps: Tensor) -> Tensor:
+            return F.avg_pool2d(maps, method.downsampling, ceil_mode=True)
+
+        def judge(maps: Tensor) -> Tensor:
+            found: Tensor = self._look(method.adversary, reduced(maps), image)
+            return found
+
+        image = reduced(to_unit(batch.labelled.image))
+        shares = method.adversary.shares(reduced(known[:, None].to(image)).squeeze(1))
+        logits = self._look(method.segmenter, batch.labelled.image)
+        predicted = logits.softmax(1)
+        judged = judge(predicted)
+        self._descend(
+            "segmenter",
+            F.cross_entropy(logits, mask, ignore_index=IGNORE)
+            + method.adversarial_weight * self._against(judged, 1.0, shares),
+            keep="two looks" not in self.habits,
+        )
+        truth = torch.where(known, mask, predicted.detach().argmax(1))
+        real = judge(self._one_hot(truth).to(predicted))
+        fake = judge(predicted.detach()) if "two looks" in self.habits else judged
+        loss = self._against(real, 1.0, shares) + self._against(fake, 0.0, shares)
+        self._descend("adversary", 0.5 * loss)
+
+    def _s4gan(self, batch: Batch) -> None:
+        method, again = self.method, "two looks" in self.habits
+        mask, free = batch.labelled.mask, batch.unlabelled
+        pairs = torch.ones_like(mask[:, 0, 0], dtype=torch.bool)
+
+        def judge_made(maps: Tensor) -> Any:
+            outside = ~free.valid[:, None]
+            image = to_unit(free.image).masked_fill(outside, 0.0)
+            return self._look(method.discriminator, maps.masked_fill(outside, 0.0), image)
+
+        def judge_true() -> Any:
+            truth = torch.where(mask != IGNORE, mask, logits.detach().argmax(1))
+            maps = self._one_hot(truth).to(logits)
+            return self._look(method.discriminator, maps, to_unit(batch.labelled.image))
+
+        logits = self._look(method.segmenter, batch.labelled.image)
+        others = self._look(method.segmenter, free.image)
+        made, features = judge_made(others.softmax(1))
+        true, wanted = judge_true()
+        trusted = made.detach().sigmoid() > method.confidence_threshold
+        taught = trusted[:, None, None] & free.valid
+        answer = others.detach().argmax(1).masked_fill(~taught, IGNORE)
+        self_taught = F.cross_entropy(others, answer, ignore_index=IGNORE, reduction="sum")
+        distance = (features.mean(0) - wanted.detach().mean(0)).abs().mean()
+        self._descend(
+            "segmenter",
+            F.cross_entropy(logits, mask, ignore_index=IGNORE)
+            + method.feature_matching_weight * distance
+            + method.self_taught_weight * self_taught / taught.sum().clamp(min=1),
+            keep=not again,
+        )
+        if again:
+            (made, _), (true, _) = judge_made(others.softmax(1).detach()), judge_true()
+        loss = self._against(made, 0.0, pairs) + self._against(true, 1.0, pairs)
         self._descend("discriminator", 0.5 * loss)
 
     def _gan(self, batch: Batch) -> None:
@@ -207,10 +284,11 @@ def build(options: Namespace) -> Method:
         return create_model("deeplab_v3plus", CLASSES + extra)
 
     widths = {} if options.wide else WIDTHS[options.method]
+    trust = ALL_TRUSTED.get(options.method, {})
     crop = (options.side, options.side)
-    method = create_method(options.method, network, CLASSES, crop, **widths).train()
+    method = create_method(options.method, network, CLASSES, crop, **widths, **trust).train()
     for layer in method.modules():
-        if isinstance(layer, nn.Dropout):
+        if isinstance(layer, nn.Dropout | nn.Dropout2d):
             layer.p = 0.0  # the ways look twice or once: with dropout they could not be compared
     return method.to(options.device, memory_format=torch.channels_last)
 
@@ -264,7 +342,8 @@ def compiled(method: Method) -> Method:
 
 def check_equal(options: Namespace) -> float:
     """Largest difference of any weight from the textbook's after two steps in double precision."""
-    small = Namespace(**{**vars(options), "side": 64, "batch": 2, "precision": "float32"})
+    side = 144 if options.method == "adversarial_luc" else 64  # the adversary sees a quarter of it
+    small = Namespace(**{**vars(options), "side": side, "batch": 2, "precision": "float32"})
     small.compile = False
     batch = make_batch(small, torch.float64)
     ends: dict[str, dict[str, Tensor]] = {}
@@ -321,9 +400,7 @@ def check_synchronisations(way: Library, batch: Batch) -> None:
 
 def parse() -> Namespace:
     parser = arguments("A whole alternating step.", rounds=5)
-    parser.add_argument(
-        "--method", default="adversarial", choices=["adversarial", "gan_segmentation"]
-    )
+    parser.add_argument("--method", default="adversarial", choices=list(WIDTHS))
     parser.add_argument("--device", default="cpu", help="where to compute (%(default)s)")
     parser.add_argument("--precision", default="float32", choices=["float32", "bf16"])
     parser.add_argument("--batch", type=int, default=4, help="images a stream (%(default)s)")
@@ -349,11 +426,13 @@ def main() -> None:
     ways = {name: make() for name, make in ladder(options).items()}
     runs: dict[str, Contestant] = {n: (lambda way=way: way(batch)) for n, way in ways.items()}
     timings = interleave(runs, options.rounds)
+    streams = len(ways["semisup"].method.streams)
     title = (
-        f"{options.method}: one step, {options.batch} + {options.batch} crops of {options.side} "
-        f"px, {options.precision} (weights differ by {difference:.0e} of their steps)"
+        f"{options.method}: one step, {' + '.join([str(options.batch)] * streams)} crops of "
+        f"{options.side} px, {options.precision} (weights differ by {difference:.0e} of their "
+        "steps)"
     )
-    show(title, timings, base="textbook", work=2 * options.batch, unit="images")
+    show(title, timings, base="textbook", work=streams * options.batch, unit="images")
     print(f"semisup is {speed_up(timings, 'semisup', 'textbook'):.2f} x as fast as the textbook")
     if options.device.startswith("cuda"):
         check_synchronisations(ways["semisup"], batch)
