@@ -197,14 +197,14 @@ def run_recipe_of(folder: Path) -> Recipe:
     """The recipe of a run, finished or not, under the name that it was run by.
 
     Raises:
-        RunError: no run lies there.
+        RunError: no run lies there, or its record is damaged.
     """
     directory = RunDirectory(folder)
     if not directory.recipe.is_file():
         raise RunError(f"{folder}: is no run of semisup. Start one with 'semisup run RECIPE'.")
-    result = read_result(directory.result)
-    # A run that is not finished states its name nowhere but in its folder's.
-    name = result["recipe"] if result is not None else folder.absolute().parent.name
+    stated = read_result(directory.result) or directory.read_facts() or {}
+    # Where the record was deleted, the folder of the run still has the last part of the name.
+    name = str(stated.get("recipe", folder.absolute().parent.name))
     return replace(load_recipe(str(directory.recipe)), name=name)
 
 

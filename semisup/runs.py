@@ -248,6 +248,7 @@ def _start(
     write_text(directory.recipe, recipe.to_toml())
     write_split(directory.split, job.labels.split)
     facts = {
+        "recipe": recipe.name,
         "command": list(command) or sys.argv,
         "git": git_state(),
         "versions": versions(),

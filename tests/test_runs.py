@@ -239,6 +239,7 @@ def test_the_selected_checkpoint_is_the_best_on_the_held_out_images(
 
 def test_how_it_was_started_is_recorded(done: tuple[Finished, Noting]) -> None:
     facts = json.loads((done[0].folder / "run.json").read_text())
+    assert facts["recipe"] == done[0].result["recipe"]
     assert facts["command"] == ["semisup", "run"]
     assert facts["weights"] == []
     assert facts.keys() >= {"git", "versions", "device", "started"}

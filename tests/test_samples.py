@@ -252,11 +252,15 @@ def test_a_training_image_is_cut_as_in_training_and_never_padded(
     assert view.min() == 255
 
 
-def test_a_run_that_was_stopped_is_measured_under_the_name_of_its_folder(
+def test_a_run_that_was_stopped_is_measured_under_the_name_that_it_was_started_by(
     run: Path, root: Path
 ) -> None:
     (run / "result.json").unlink()
-    assert sample(run, root, count=2)["recipe"] == "tiny"
+    facts = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(facts | {"recipe": "folder/tiny"}))
+    assert sample(run, root, count=2)["recipe"] == "folder/tiny"
+    (run / "run.json").unlink()
+    assert run_recipe_of(run).name == "tiny"
 
 
 # From the command line
