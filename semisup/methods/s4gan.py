@@ -243,18 +243,12 @@ class S4Gan(Method):
             return self._judge(
                 maps,
                 labelled.image,
-                # Void and padding carry one label. But padding is exactly the mean, in all
-                # channels, and a mean of ImageNet times 255 is no whole number: no pixel of a
-                # picture is.
-                padding=~valid & (labelled.image == 0).all(dim=1),
+                padding=~valid & looks_padded(labelled.image),
                 known=valid.flatten(1).any(dim=1),
             )
 
     def _judge(self, maps: Tensor, image: Tensor, padding: Tensor, known: Tensor) -> Judged:
-        padding = padding[:, None]
-        logits, features = self.discriminator(
-            maps.masked_fill(padding, 0.0), to_unit(image).masked_fill(padding, 0.0)
-        )
+        logits, features = self.discriminator(*without_padding(maps, image, padding))
         return Judged(logits, features, known, maps)
 
     def _step_discriminator(self, made: Judged, true: Judged, update: Update) -> dict[str, Tensor]:
@@ -273,14 +267,17 @@ class S4Gan(Method):
 
     def pictures(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
         """Where D holds the prediction for true; its score is the mean of this map's logits."""
-        places = self.discriminator.places(logits.softmax(dim=1), to_unit(batch.labelled.image))
+        image = batch.labelled.image
+        pair = without_padding(logits.softmax(dim=1), image, looks_padded(image))
+        places = self.discriminator.places(*pair)
         return {"discriminator": self.game.belief(resize(places, logits.shape[-2:]))}
 
     def trusted(self, image: Tensor, logits: Tensor) -> Tensor | None:
         """All pixels of the images that D holds for true with more than the threshold."""
         if self.self_taught_weight == 0:
             return None
-        score, _ = self.discriminator(logits.softmax(dim=1), to_unit(image))
+        pair = without_padding(logits.softmax(dim=1), image, looks_padded(image))
+        score, _ = self.discriminator(*pair)
         trusted = self.game.belief(score) > self.confidence_threshold
         return trusted[:, None, None].expand(-1, *logits.shape[-2:])
 
@@ -483,6 +480,36 @@ class PresentClasses(nn.Module):
         taken = torch.cat([background, absent], dim=1)[:, :, None, None]
         fused: Tensor = maps.masked_fill(taken, GONE)
         return fused
+
+
+def looks_padded(image: Tensor) -> Tensor:
+    """Where a normalised image is padding, for void and padding of a mask carry one label.
+
+    Padding is exactly the mean, in all channels, and a mean of ImageNet times 255 is no whole
+    number: no pixel of a picture is.
+
+    Args:
+        image: B3HW.
+
+    Returns:
+        BHW bool.
+    """
+    return (image == 0).all(dim=1)
+
+
+def without_padding(maps: Tensor, image: Tensor, padding: Tensor) -> tuple[Tensor, Tensor]:
+    """A pair as D sees it.
+
+    Args:
+        maps: BKHW, class maps.
+        image: B3HW, normalised.
+        padding: BHW bool.
+
+    Returns:
+        Maps BKHW and image B3HW in [0, 1], both 0 on padding.
+    """
+    padding = padding[:, None]
+    return maps.masked_fill(padding, 0.0), to_unit(image).masked_fill(padding, 0.0)
 
 
 def feature_matching_loss(made: Judged, true: Judged) -> Tensor:

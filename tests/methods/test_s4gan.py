@@ -183,6 +183,29 @@ def test_the_threshold_selects_images_and_not_pixels() -> None:
     assert torch.equal(gradient.abs().sum(1) > 0, chosen)
 
 
+def test_trust_and_pictures_show_the_discriminator_what_training_shows_it(
+    build: Build, make_batch: MakeBatch
+) -> None:
+    method, batch = build(), make_batch()
+    image, valid = batch.unlabelled.image.clone(), batch.unlabelled.valid.clone()
+    valid[:, :, 10:] = False
+    batch = unlabelled(batch, image=image.masked_fill(~valid[:, None], 0.0), valid=valid)
+    image = batch.unlabelled.image
+    seen: list[Tensor] = []
+    method.discriminator.layers.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    logits = method.segmenter(image)
+    method._judge_made(logits, batch.unlabelled, EARLY)
+    method.trusted(image, logits)
+    method.pictures(replace_labelled(batch, image), logits)
+    assert torch.equal(seen[0], seen[1])
+    assert torch.equal(seen[0], seen[2])
+    assert not seen[0][:, :, :, 10:].any()
+
+
+def replace_labelled(batch: Batch, image: Tensor) -> Batch:
+    return Batch(labelled=replace(batch.labelled, image=image), unlabelled=batch.unlabelled)
+
+
 @pytest.mark.parametrize(("threshold", "taught"), [(0.5, False), (0.4999, True), (0.5001, False)])
 def test_only_scores_above_the_threshold_are_trusted(threshold: float, taught: bool) -> None:
     logits, valid = torch.randn(1, 3, 2, 2), torch.ones(1, 2, 2, dtype=torch.bool)
