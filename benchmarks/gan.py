@@ -90,7 +90,7 @@ class Scripted:
                 lr=options.rate,
                 momentum=0.9,
                 fused=None if "plain optimiser" in habits else True,
-                foreach=None,
+                foreach=False if "plain optimiser" in habits else None,
             )
             for player, groups in method.players().items()
         }

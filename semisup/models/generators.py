@@ -16,8 +16,8 @@ class ImageGenerator(nn.Module):
     Radford, Metz and Chintala, ICLR 2016, https://arxiv.org/abs/1511.06434: a transposed
     convolution lays the noise out on a small grid, each of the following doubles the grid, batch
     normalisation and ReLU between, tanh at the end. At 64 x 64 with `width` 64 it is the network of
-    PyTorch's DCGAN example, 3,576,704 parameters. Other sizes start from a grid of 4 to 7 places a
-    side and are cut at the end.
+    PyTorch's DCGAN example, 3,576,704 parameters. Other sizes start from a grid of 4 to 8 places on
+    the shorter side and are cut at the end.
 
     Args:
         size: height and width of the images in pixels, each at least 8.
