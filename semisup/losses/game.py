@@ -54,8 +54,10 @@ def fooling_loss(logits: Tensor, form: Form = "cross_entropy", saturating: bool 
         logits: any shape.
         form: of the game.
         saturating: minus what the judge pays, the minimax game of the 2014 paper, whose gradient
-            fades as the judge wins.
+            fades as the judge wins. Least squares have none: the judge's loss is least at 0, so
+            that below it the maker would be paid to look still more like made input.
     """
+    assert not (saturating and form == "least_squares"), "least squares have no minimax game"
     if saturating:
         return -fake_loss(logits, form)
     if form == "cross_entropy":
@@ -85,15 +87,24 @@ def _mean_of_batch(rows: Tensor) -> Tensor:
     return mean_over_ranks(own.detach()) + (own - own.detach())
 
 
-def gradient_penalty(logits: Tensor, real: Tensor, weights: Tensor | None = None) -> Tensor:
+def gradient_penalty(
+    logits: Tensor,
+    real: Tensor,
+    weights: Tensor | None = None,
+    places: Tensor | None = None,
+) -> Tensor:
     """R1 (Mescheder et al. 2018, https://arxiv.org/abs/1801.04406): E |d D / d real|^2 / 2.
+
+    Where inputs have a say in one another's logits, as in a judge with batch norm in train mode, it
+    is the slope of the batch's sum in each input, and so goes with the size of the batch.
 
     Args:
         logits: the judge's, any shape with B first; averaged over all but B.
         real: B x anything, what they were computed from; must require a gradient.
         weights: of the shape of `logits` but for sides of 1, bool or >= 0: what each logit counts
-            in that average, so that padding has no say; None counts all alike. An input without
-            any weight is left out.
+            in that average; None counts all alike. An input without any weight is left out.
+        places: bool, of the shape of `real` but for sides of 1: where slopes count, so that padding
+            has no say, near which a logit may lie that has a weight; None counts all.
 
     Returns:
         0-d, with a graph: it is to be minimised in the judge. Multiply by gamma.
@@ -105,6 +116,8 @@ def gradient_penalty(logits: Tensor, real: Tensor, weights: Tensor | None = None
     with torch.autocast(logits.device.type, enabled=False):
         per_input = (logits.reshape(weights.shape) * weights).sum(dim=1) / total.clamp(min=1e-12)
         (gradient,) = torch.autograd.grad(per_input.sum(), real, create_graph=True)
+    if places is not None:
+        gradient = gradient.masked_fill(~places, 0.0)
     return 0.5 * masked_mean(gradient.square().flatten(1).sum(dim=1), total > 0)
 
 

@@ -116,17 +116,20 @@ class Game:
         ):
             yield maps.detach().requires_grad_()
 
-    def penalty(self, logits: Tensor, maps: Tensor, weights: Tensor) -> Tensor:
+    def penalty(
+        self, logits: Tensor, maps: Tensor, weights: Tensor, places: Tensor | None = None
+    ) -> Tensor:
         """What the judge pays for its slope at real input, weighted; 0 where that is off.
 
         Args:
             logits: of its look, B first.
             maps: what `real_shown` gave for it.
             weights: what each logit counts, of their shape but for sides of 1.
+            places: bool, of the shape of `maps` but for sides of 1: where slopes count; None: all.
 
         Returns:
             0-d.
         """
         if self.gradient_penalty_weight == 0:
             return logits.new_zeros(())
-        return self.gradient_penalty_weight * gradient_penalty(logits, maps, weights)
+        return self.gradient_penalty_weight * gradient_penalty(logits, maps, weights, places)

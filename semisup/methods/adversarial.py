@@ -265,7 +265,7 @@ class Adversarial(Method):
         paid = 0.5 * (
             masked_mean(self.game.fake(fake), valid_fake) + masked_mean(self.game.real(real), valid)
         )
-        penalty = self.game.penalty(real, shown, valid)
+        penalty = self.game.penalty(real, shown, valid, valid[:, None])
         loss = paid + penalty
         update("discriminator", loss)
         return {

@@ -151,8 +151,8 @@ class AdversarialLuc(Method):
         predicted = maps[0].softmax(dim=1)
         made = self._reduced(predicted if self.adversarial_weight else predicted.detach())
         fake = self.adversary(self.game.shown(made, progress.fraction), image)
-        valid = (labelled.mask != IGNORE)[:, None].to(image)
-        shares = self.adversary.shares(self._reduced(valid).squeeze(1))
+        valid = self._reduced((labelled.mask != IGNORE)[:, None].to(image))
+        shares = self.adversary.shares(valid.squeeze(1))
         terms = {
             "loss_segmentation": supervised_loss(
                 maps, labelled.mask, self.segmenter.auxiliary_weights
@@ -166,10 +166,10 @@ class AdversarialLuc(Method):
         )
 
         true = self._reduced(self._truth(labelled.mask, predicted))
-        terms |= self._update_adversary(fake, true, image, shares, progress, update)
+        terms |= self._update_adversary(fake, true, image, valid, progress, update)
         for _ in range(self.game.discriminator_updates - 1):
             fake = self.adversary(self.game.shown(made.detach(), progress.fraction), image)
-            self._update_adversary(fake, true, image, shares, progress, update)
+            self._update_adversary(fake, true, image, valid, progress, update)
         return {name: value.detach() for name, value in terms.items()}
 
     def _update_adversary(
@@ -177,7 +177,7 @@ class AdversarialLuc(Method):
         fake: Tensor,
         true: Tensor,
         image: Tensor,
-        shares: Tensor,
+        valid: Tensor,
         progress: Progress,
         update: Update,
     ) -> dict[str, Tensor]:
@@ -187,17 +187,18 @@ class AdversarialLuc(Method):
             fake: Bh'w', the judgements of predictions.
             true: BKhw, ground truth.
             image: B3hw, the images beside which both are shown.
-            shares: Bh'w' in [0, 1], what each judgement counts.
+            valid: B1hw in [0, 1], the shares of the cells of `true` that are known.
             progress: where the run stands.
             update: of the engine.
         """
+        shares = self.adversary.shares(valid.squeeze(1))
         with self.game.real_shown(true, progress.fraction) as shown:
             real = self.adversary(shown, image)
         paid = 0.5 * (
             weighted_mean(self.game.fake(fake), shares)
             + weighted_mean(self.game.real(real), shares)
         )
-        penalty = self.game.penalty(real, shown, shares)
+        penalty = self.game.penalty(real, shown, shares, valid > 0)
         update("adversary", paid + penalty)
         known = shares > 0
         return {

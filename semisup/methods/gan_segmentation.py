@@ -73,7 +73,8 @@ class GanSegmentation(Method):
         feature_matching_weight: of the distance between S's mean deepest features of made and of
             real images, added to G's loss (Salimans et al. 2016); >= 0.
         form: of the game: "cross_entropy" (the paper's), "hinge" or "least_squares".
-        saturating: whether G minimises log(1 - D), the minimax game, and not -log D.
+        saturating: whether G minimises log(1 - D), the minimax game, and not -log D; not with
+            least squares.
         label_smoothing: s in [0, 1): S is asked for 1 - s on real images, not for 1.
         generator_updates: updates of G for each of S; all but the last on images of their own.
         generator_width: channels of G at half its resolution.
@@ -83,7 +84,8 @@ class GanSegmentation(Method):
             (Sonderby et al. 2017, https://arxiv.org/abs/1610.04490).
         gradient_penalty_weight: gamma, of R1 in S's loss: half the squared slope of the mean
             realness of a real image without mask in its pixels (Mescheder et al. 2018,
-            https://arxiv.org/abs/1801.04406); >= 0.
+            https://arxiv.org/abs/1801.04406); >= 0. With batch norm images have a say in one
+            another's realness, and the penalty goes with the size of the batch.
         generator_average: decay in [0, 1] of a moving average of G's weights, from which samples
             are made (Yazici et al. 2018, https://arxiv.org/abs/1806.04498); 0: from G itself.
         image_pool: made images of earlier steps to remember; S is shown one of them in place of a
@@ -138,6 +140,11 @@ class GanSegmentation(Method):
             image_pool=image_pool,
         )
         require_share(generator_average=generator_average)
+        if saturating and form == "least_squares":
+            raise ValueError(
+                'saturating goes with form "cross_entropy" or "hinge": in least squares S asks '
+                "made images for 0, and G would be paid to look still more like them"
+            )
         if generator_updates < 1:
             raise ValueError(f"generator_updates must be at least 1, but is {generator_updates}")
         self.num_classes = num_classes
@@ -275,11 +282,9 @@ class GanSegmentation(Method):
     def _look_at_real(self, real: Unlabelled | Weak, progress: Progress) -> tuple[Tensor, Tensor]:
         """Logits of the real images, and what S pays for its slope there."""
         with self.game.real_shown(real.image, progress.fraction) as image:
-            shown = image
-            if image.requires_grad:  # S sees padding too, but its slope there is nobody's
-                shown = torch.where(real.valid[:, None], image, image.detach())
-            logits = self.segmenter(shown)
-        return logits, self.game.penalty(realness(logits), image, real.valid)
+            logits = self.segmenter(image)
+        penalty = self.game.penalty(realness(logits), image, real.valid, real.valid[:, None])
+        return logits, penalty
 
     def _real(self, batch: Batch) -> Unlabelled | Weak:
         """The real images without masks."""

@@ -50,6 +50,15 @@ def test_no_memory_on_a_gpu() -> None:
     assert "out of memory. Use a smaller" in str(told)
 
 
+def test_a_gradient_of_a_gradient_through_synchronised_batch_norm() -> None:
+    """Torch's words; they need several GPUs."""
+    text = "derivative for aten::batch_norm_backward_elemt is not implemented"
+    told = explain(RuntimeError(text))
+    assert isinstance(told, RecipeError)
+    assert "train.sync_batch_norm" in str(told)
+    assert "method.gradient_penalty_weight" in str(told)
+
+
 def test_a_killed_worker() -> None:
     told = explain(RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."))
     assert isinstance(told, RunError)

@@ -70,6 +70,19 @@ def test_a_penalty_by_hand() -> None:
     assert not maps.requires_grad
 
 
+def test_what_a_logit_sees_of_padding_counts_where_no_place_is_left_out() -> None:
+    """Logit = 3 times the pixel itself + 2 times the one two rows below, which is padding."""
+    game, maps = Game(gradient_penalty_weight=4.0), torch.rand(2, 3, 4, 4)
+    valid = torch.zeros(2, 4, 4, dtype=torch.bool)
+    valid[:, :2] = True
+    with game.real_shown(maps, 0.0) as shown:
+        said = 3 * shown[:, 0] + 2 * shown[:, 0].roll(-2, dims=1)
+    own, below = 8 * (3 / 8) ** 2, 8 * (2 / 8) ** 2
+    everywhere = game.penalty(said, shown, valid)
+    assert everywhere.item() == pytest.approx(4 * 0.5 * (own + below))
+    assert game.penalty(said, shown, valid, valid[:, None]).item() == pytest.approx(4 * 0.5 * own)
+
+
 def test_a_look_whose_slope_is_penalised_is_not_in_half_precision() -> None:
     layer, maps = nn.Conv2d(3, 1, 1), torch.rand(2, 3, 4, 4)
     for weight, expected in ((0.0, torch.bfloat16), (1.0, torch.float32)):

@@ -165,8 +165,21 @@ def test_the_generator_is_told_the_tags(build: Build, make_batch: MakeBatch) -> 
     assert torch.equal(told[0], batch.weak.tags[:, 1:])
 
 
-@pytest.mark.parametrize("form", ["cross_entropy", "hinge", "least_squares"])
-@pytest.mark.parametrize("saturating", [False, True])
+def test_least_squares_have_no_minimax_game(build: Build) -> None:
+    with pytest.raises(RecipeError, match='saturating goes with form "cross_entropy" or "hinge"'):
+        build(form="least_squares", saturating=True)
+
+
+@pytest.mark.parametrize(
+    ("form", "saturating"),
+    [
+        ("cross_entropy", False),
+        ("cross_entropy", True),
+        ("hinge", False),
+        ("hinge", True),
+        ("least_squares", False),
+    ],
+)
 def test_every_form_of_the_game_trains(
     form: str, saturating: bool, build: Build, make_batch: MakeBatch, make_updates: Any
 ) -> None:

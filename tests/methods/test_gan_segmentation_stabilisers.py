@@ -204,6 +204,17 @@ def test_padding_has_no_say_in_the_penalty(build: Build, make_batch: MakeBatch) 
 
     # Through a wider view padding is seen, but its own pixels are nobody's to change.
     method = build("gan_segmentation", "plain", gradient_penalty_weight=1.0).double()
+    image = real.image.clone().requires_grad_()
+    logits = method.segmenter(image)
+    realness = logits[:, :-1].logsumexp(1) - logits[:, -1]
+    valid = real.valid
+    of_each = (realness * valid).sum((1, 2)) / valid.sum((1, 2))
+    (slope,) = torch.autograd.grad(of_each.sum(), image)
+    squares = slope.square().sum(1)
+    assert float(squares[~valid].sum()) > 1e-3 * float(squares.sum())
+    expected = float((squares * valid).sum((1, 2)).mean() / 2)
+    assert penalty(method, real) == pytest.approx(expected, rel=1e-9)
+
     valid = real.valid.clone()
     valid[1] = False
     alone = Unlabelled(image=real.image[:1], valid=valid[:1], ids=real.ids[:1])

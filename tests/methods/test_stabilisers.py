@@ -153,8 +153,9 @@ class Rules:
     def noise(self, maps: Tensor, fraction: float) -> Tensor:
         return self.sigma * (1 - fraction) * torch.randn(maps.shape, dtype=maps.dtype)
 
-    def penalty(self, of_each: Tensor, maps: Tensor) -> Tensor:
+    def penalty(self, of_each: Tensor, maps: Tensor, known: Tensor) -> Tensor:
         (slope,) = torch.autograd.grad(of_each.sum(), maps, create_graph=True)
+        slope = slope * known
         return self.gamma * (slope**2).sum(dim=(1, 2, 3)).mean() / 2
 
 
@@ -200,7 +201,7 @@ def adversarial(
         real, _ = d.look(truth)
         of_each = (real[:, 0] * known).sum((1, 2)) / known.sum((1, 2))
         halves = rules.real(real[:, 0])[known].mean() + rules.fake(fake[:, 0])[known].mean()
-        descend("discriminator", 0.5 * halves + rules.penalty(of_each, truth))
+        descend("discriminator", 0.5 * halves + rules.penalty(of_each, truth, known[:, None]))
 
 
 def adversarial_luc(
@@ -229,7 +230,8 @@ def adversarial_luc(
         real, _ = d.look(truth, colours)
         of_each = (real * share).sum((1, 2)) / share.sum((1, 2))
         halves = ((rules.real(real) + rules.fake(fake)) * share).sum() / share.sum()
-        descend("adversary", 0.5 * halves + rules.penalty(of_each, truth))
+        known = (mask != IGNORE)[:, None]
+        descend("adversary", 0.5 * halves + rules.penalty(of_each, truth, known))
 
 
 def s4gan(
@@ -263,7 +265,7 @@ def s4gan(
         maps = (truth + noises[1]).requires_grad_()
         (real, _), _ = d.look(maps, in_colour(image), as_in=None if number else of_truth)
         halves = rules.real(real).mean() + rules.fake(fake).mean()
-        descend("discriminator", 0.5 * halves + rules.penalty(real, maps))
+        descend("discriminator", 0.5 * halves + rules.penalty(real, maps, torch.ones(())))
 
 
 TEXTBOOK = {"adversarial": adversarial, "adversarial_luc": adversarial_luc, "s4gan": s4gan}
