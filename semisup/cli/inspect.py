@@ -61,12 +61,12 @@ def _check_players(recipe: Recipe) -> None:
 
     from semisup.assemble import build_method
     from semisup.cli.listing import COUNT_CLASSES
-    from semisup.engine.updates import Updates
+    from semisup.engine.updates import make_optimisers
 
     fresh = recipe.model.model_copy(update={"weights": ""})
     with torch.device("meta"):
         method, _ = build_method(replace(recipe, model=fresh), COUNT_CLASSES)
-        Updates(method.players(), recipe.optim)
+        make_optimisers(method.players(), recipe.optim)
 
 
 @click.command(

@@ -51,12 +51,8 @@ class Updates:
         accumulate: int = 1,
         clip: float = 0.0,
     ) -> None:
-        _check_tables(players, optim)
-        _check_free(players)
+        self._optimisers = make_optimisers(players, optim)
         self._optim = dict(optim)
-        self._optimisers = {
-            player: make_optimiser(optim[player], groups) for player, groups in players.items()
-        }
         self._parameters = {
             player: [p for group in groups for p in group.params]
             for player, groups in players.items()
@@ -266,6 +262,15 @@ def _check_free(players: Mapping[str, Sequence[ParameterGroup]]) -> None:
                 f"'{name}' holds weights that are frozen (requires_grad is off), which no update "
                 "can move. Leave them out of the player's parameter groups, or free them."
             )
+
+
+def make_optimisers(
+    players: Mapping[str, Sequence[ParameterGroup]], optim: Mapping[str, OptimSettings]
+) -> dict[str, Optimizer]:
+    """An optimiser for each player, by its own table; the arguments and errors of `Updates`."""
+    _check_tables(players, optim)
+    _check_free(players)
+    return {player: make_optimiser(optim[player], groups) for player, groups in players.items()}
 
 
 def make_optimiser(optim: OptimSettings, groups: Sequence[ParameterGroup]) -> Optimizer:

@@ -1,6 +1,10 @@
 """What test_several_processes.py runs in each of several processes, and in one alone.
 
     python -m torch.distributed.run --nproc-per-node 2 rank_program.py FOLDER CHECK...
+    python rank_program.py FOLDER --forked 1 CHECK... --forked 4 CHECK...
+
+The second way starts the processes itself, one number of them after the other: what takes longest
+in a short check is to import torch, and here that is done once.
 
 Each check leaves what it found in `FOLDER/<check>-<world>.pt` (first process) or, where the ranks
 differ, in `FOLDER/<check>-<world>-<rank>.pt`.
@@ -11,7 +15,9 @@ from __future__ import annotations
 import importlib.util
 import os
 import signal
+import socket
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -361,5 +367,40 @@ def main(folder: Path, checks: list[str]) -> None:
                 torch.save(found, folder / f"{name}-{ranks.world()}.pt")
 
 
+def forked(folder: Path, processes: int, checks: list[str]) -> None:
+    """`main` in so many children, with what torchrun would tell them; exits if one fails."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    children = []
+    for rank in range(processes):
+        child = os.fork()
+        if child:
+            children.append(child)
+            continue
+        code = 1
+        try:
+            told = {"RANK": rank, "WORLD_SIZE": processes}
+            told |= {f"LOCAL_{name}": value for name, value in told.items()}
+            told |= {"MASTER_ADDR": "localhost", "MASTER_PORT": port}
+            os.environ.update({name: str(value) for name, value in told.items()})
+            main(folder, checks)
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    failed = [child for child in children if os.waitpid(child, 0)[1]]
+    if failed:
+        sys.exit(f"{len(failed)} of {processes} processes failed")
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:])
+    place, words = Path(sys.argv[1]), sys.argv[2:]
+    if "--forked" not in words:
+        main(place, words)
+    while words[:1] == ["--forked"]:
+        number, rest = int(words[1]), words[2:]
+        end = rest.index("--forked") if "--forked" in rest else len(rest)
+        forked(place, number, rest[:end])
+        words = rest[end:]

@@ -21,10 +21,20 @@ Found = Callable[[str, int], dict[str, Any]]
 
 
 def launch(folder: Path, processes: int, *checks: str) -> None:
+    """By torchrun, as users do."""
     torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
-    start = torchrun if processes > 1 else []
+    call(*torchrun, str(PROGRAM), str(folder), *checks)
+
+
+def fork(folder: Path, checks: dict[int, list[str]]) -> None:
+    """Number of processes -> checks, of which one program starts the processes itself."""
+    words = [word for number, names in checks.items() for word in ("--forked", number, *names)]
+    call(str(PROGRAM), str(folder), *map(str, words))
+
+
+def call(*arguments: str) -> None:
     done = subprocess.run(
-        [sys.executable, *start, str(PROGRAM), str(folder), *checks],
+        [sys.executable, *arguments],
         env=os.environ
         | {"PYTHONPATH": str(Path(semisup.__file__).parents[1]), "OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -41,8 +51,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
     folder = tmp_path_factory.mktemp("ranks")
     two = ("gradients", "losses", "scores", "messages", "resume")
     launch(folder, 2, *two, "trust", "scoring", "unused", "fewer", "trouble")
-    launch(folder, 1, "gradients", "losses", "scores", "fewer")
-    launch(folder, 4, "gradients", "scores")
+    fork(folder, {1: ["gradients", "losses", "scores", "fewer"], 4: ["gradients", "scores"]})
 
     def load(check: str, processes: int) -> dict[str, Any]:
         state: dict[str, Any] = torch.load(folder / f"{check}-{processes}.pt", weights_only=True)
@@ -67,8 +76,7 @@ def test_gradients_are_those_of_one_process_at_the_same_global_batch(
 @pytest.mark.slow
 def test_games_are_those_of_one_process_at_the_same_global_batch(tmp_path: Path) -> None:
     """Every method of two players, its terms all on: gradients of a step, weights after three."""
-    launch(tmp_path, 1, "games")
-    launch(tmp_path, 2, "games")
+    fork(tmp_path, {1: ["games"], 2: ["games"]})
     alone, together = (
         torch.load(tmp_path / f"games-{processes}.pt", weights_only=True) for processes in (1, 2)
     )

@@ -13,7 +13,8 @@ import torch
 
 from semisup.assemble import Place, build_method
 from semisup.catalog import DATASETS
-from semisup.engine.updates import Updates
+from semisup.engine.updates import make_optimisers
+from semisup.methods.base import Method
 from semisup.models.decouplednet import DecoupledNet
 from semisup.recipe import Recipe, load_recipe, shipped_recipes
 from semisup.runs import run_recipe
@@ -94,26 +95,32 @@ def digests() -> dict[str, str]:
 
 
 @every_recipe
-def test_its_optimisers_are_those_of_its_players(name: str) -> None:
-    recipe = without_weights(load_recipe(name))
-    with torch.device("meta"):
-        method, _ = build_method(recipe, 5)
-        Updates(method.players(), recipe.optim)
-    assert recipe.optim.keys() == method.players().keys()
-
-
-@every_recipe
-def test_its_crops_suit_its_network(name: str) -> None:
-    """A training step's forward pass, on the meta device: no memory, no arithmetic."""
+def test_its_optimisers_are_those_of_its_players_and_its_crops_suit_its_network(name: str) -> None:
+    """On the meta device: no memory, no arithmetic."""
     recipe = without_weights(load_recipe(name))
     crop = (375, 500) if recipe.data.crop == "whole" else recipe.data.crop
     with torch.device("meta"):
         method, _ = build_method(recipe, 5)
-        image = torch.empty(recipe.data.labelled_batch, 3, *crop)
+        make_optimisers(method.players(), recipe.optim)
+    assert recipe.optim.keys() == method.players().keys()
+    network = (recipe.model.model_dump_json(), type(method).__name__)
+    if (crop, *network) not in _SUIT:
+        assert output_sizes(method, recipe.data.labelled_batch, crop) == {crop}
+        _SUIT.add((crop, *network))
+
+
+_SUIT: set[tuple[object, ...]] = set()
+"""Crop, network and method: several recipes differ in their masks alone."""
+
+
+def output_sizes(method: Method, batch: int, crop: tuple[int, int]) -> set[tuple[int, int]]:
+    """Height and width of what a training step's forward pass gives."""
+    with torch.device("meta"):
+        image = torch.empty(batch, 3, *crop)
         if isinstance(method.segmenter, DecoupledNet):
             method.segmenter.classifier.encode(image)
         maps = method.segmenter.training_logits(image)
-    assert {logits.shape[-2:] for logits in maps} == {crop}
+    return {(logits.shape[-2], logits.shape[-1]) for logits in maps}
 
 
 @every_recipe
