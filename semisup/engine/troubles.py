@@ -25,7 +25,7 @@ _TOO_SMALL = (
 
 _ONE_VALUE = ("Expected more than 1 value per channel", "Expected more than 1 spatial element")
 
-_ONE_SLOPE = "derivative for aten::batch_norm_backward"
+_NO_SECOND_GRADIENT = "derivative for aten::batch_norm_backward"
 
 _NOT_DETERMINISTIC = re.compile(r"(\S+) does not have a deterministic implementation")
 
@@ -73,7 +73,7 @@ def explain(error: RuntimeError | ValueError | MemoryError) -> SemisupError | No
             f"the images are too small for the network ({_first_sentence(text)}). Use a larger "
             "data.crop."
         )
-    if _ONE_SLOPE in text:
+    if _NO_SECOND_GRADIENT in text:
         return RecipeError(
             "train.sync_batch_norm: torch's SyncBatchNorm has no gradient of a gradient, which "
             "method.gradient_penalty_weight needs. Set the one to false, or the other to 0."

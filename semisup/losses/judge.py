@@ -45,6 +45,7 @@ class Game:
         instance_noise: deviation >= 0, at the start of the run, of the noise on all that the judge
             is shown in training.
         discriminator_updates: of the judge for each of the maker, at least 1.
+        saturating: whether the maker plays the minimax game; least squares have none.
 
     Raises:
         ValueError: an attribute is out of its range; names it and its value.
@@ -55,6 +56,7 @@ class Game:
     gradient_penalty_weight: float = 0.0
     instance_noise: float = 0.0
     discriminator_updates: int = 1
+    saturating: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.label_smoothing < 1:
@@ -65,6 +67,11 @@ class Game:
         if self.discriminator_updates < 1:
             raise ValueError(
                 f"discriminator_updates must be at least 1, but is {self.discriminator_updates}"
+            )
+        if self.saturating and self.form == "least_squares":
+            raise ValueError(
+                'saturating goes with form "cross_entropy" or "hinge": in least squares the judge '
+                "asks made input for 0, and the maker would be paid to look still more like it"
             )
 
     def real(self, logits: Tensor) -> Tensor:
@@ -77,7 +84,7 @@ class Game:
 
     def fool(self, logits: Tensor) -> Tensor:
         """What the maker pays for its own input."""
-        return fooling_loss(logits, self.form)
+        return fooling_loss(logits, self.form, self.saturating)
 
     def belief(self, logits: Tensor) -> Tensor:
         """How probable the judge holds "real", in [0, 1]."""

@@ -166,10 +166,11 @@ class AdversarialLuc(Method):
         )
 
         true = self._reduced(self._truth(labelled.mask, predicted))
-        terms |= self._update_adversary(fake, true, image, valid, progress, update)
+        places = valid > 0
+        terms |= self._update_adversary(fake, true, image, shares, places, progress, update)
         for _ in range(self.game.discriminator_updates - 1):
             fake = self.adversary(self.game.shown(made.detach(), progress.fraction), image)
-            self._update_adversary(fake, true, image, valid, progress, update)
+            self._update_adversary(fake, true, image, shares, places, progress, update)
         return {name: value.detach() for name, value in terms.items()}
 
     def _update_adversary(
@@ -177,7 +178,8 @@ class AdversarialLuc(Method):
         fake: Tensor,
         true: Tensor,
         image: Tensor,
-        valid: Tensor,
+        shares: Tensor,
+        places: Tensor,
         progress: Progress,
         update: Update,
     ) -> dict[str, Tensor]:
@@ -187,18 +189,18 @@ class AdversarialLuc(Method):
             fake: Bh'w', the judgements of predictions.
             true: BKhw, ground truth.
             image: B3hw, the images beside which both are shown.
-            valid: B1hw in [0, 1], the shares of the cells of `true` that are known.
+            shares: Bh'w' in [0, 1], what each judgement counts.
+            places: B1hw bool, the cells of `true` of which anything is known.
             progress: where the run stands.
             update: of the engine.
         """
-        shares = self.adversary.shares(valid.squeeze(1))
         with self.game.real_shown(true, progress.fraction) as shown:
             real = self.adversary(shown, image)
         paid = 0.5 * (
             weighted_mean(self.game.fake(fake), shares)
             + weighted_mean(self.game.real(real), shares)
         )
-        penalty = self.game.penalty(real, shown, shares, valid > 0)
+        penalty = self.game.penalty(real, shown, shares, places)
         update("adversary", paid + penalty)
         known = shares > 0
         return {

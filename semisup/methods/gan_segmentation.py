@@ -39,7 +39,7 @@ import torch
 from torch import Tensor, nn
 
 from semisup.losses.extra_class import realness, tag_set_loss
-from semisup.losses.game import Form, feature_distance, fooling_loss, standing
+from semisup.losses.game import Form, feature_distance, standing
 from semisup.losses.judge import Game
 from semisup.losses.segmentation import masked_mean, supervised_loss
 from semisup.methods.base import (
@@ -141,24 +141,19 @@ class GanSegmentation(Method):
             image_pool=image_pool,
         )
         require_share(generator_average=generator_average)
-        if saturating and form == "least_squares":
-            raise ValueError(
-                'saturating goes with form "cross_entropy" or "hinge": in least squares S asks '
-                "made images for 0, and G would be paid to look still more like them"
-            )
         if generator_updates < 1:
             raise ValueError(f"generator_updates must be at least 1, but is {generator_updates}")
         self.num_classes = num_classes
         self.unlabelled_weight = unlabelled_weight
         self.generated_weight = generated_weight
         self.feature_matching_weight = feature_matching_weight
-        self.saturating = saturating
         self.generator_updates = generator_updates
         self.game = Game(
             form=form,
             label_smoothing=label_smoothing,
             gradient_penalty_weight=gradient_penalty_weight,
             instance_noise=instance_noise,
+            saturating=saturating,
         )
         self.generator_average = generator_average
         self.segmenter = build_segmenter(extra=1)
@@ -234,7 +229,7 @@ class GanSegmentation(Method):
             images = self._make(real)
             shown = self.game.shown(images, progress.fraction)
             judged = realness(self._look(shown))
-            loss = fooling_loss(judged, self.game.form, self.saturating).mean()
+            loss = self.game.fool(judged).mean()
             if self.feature_matching_weight:
                 features = self._features(shown)
                 wanted = self._features_of_real(real, progress)

@@ -267,17 +267,18 @@ class S4Gan(Method):
 
     def pictures(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
         """Where D holds the prediction for true; its score is the mean of this map's logits."""
-        image = batch.labelled.image
-        pair = without_padding(logits.softmax(dim=1), image, looks_padded(image))
-        places = self.discriminator.places(*pair)
+        places = self.discriminator.places(*self._pair(batch.labelled.image, logits))
         return {"discriminator": self.game.belief(resize(places, logits.shape[-2:]))}
+
+    def _pair(self, image: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Prediction and image as D sees them, outside of training."""
+        return without_padding(logits.softmax(dim=1), image, looks_padded(image))
 
     def trusted(self, image: Tensor, logits: Tensor) -> Tensor | None:
         """All pixels of the images that D holds for true with more than the threshold."""
         if self.self_taught_weight == 0:
             return None
-        pair = without_padding(logits.softmax(dim=1), image, looks_padded(image))
-        score, _ = self.discriminator(*pair)
+        score, _ = self.discriminator(*self._pair(image, logits))
         trusted = self.game.belief(score) > self.confidence_threshold
         return trusted[:, None, None].expand(-1, *logits.shape[-2:])
 

@@ -1,7 +1,7 @@
 """What test_several_processes.py runs in each of several processes, and in one alone.
 
     python -m torch.distributed.run --nproc-per-node 2 rank_program.py FOLDER CHECK...
-    python rank_program.py FOLDER --forked 1 CHECK... --forked 4 CHECK...
+    python rank_program.py FOLDER 1:CHECK,CHECK 4:CHECK
 
 The second way starts the processes itself, one number of them after the other: what takes longest
 in a short check is to import torch, and here that is done once.
@@ -397,10 +397,9 @@ def forked(folder: Path, processes: int, checks: list[str]) -> None:
 
 if __name__ == "__main__":
     place, words = Path(sys.argv[1]), sys.argv[2:]
-    if "--forked" not in words:
+    if ":" not in words[0]:
         main(place, words)
-    while words[:1] == ["--forked"]:
-        number, rest = int(words[1]), words[2:]
-        end = rest.index("--forked") if "--forked" in rest else len(rest)
-        forked(place, number, rest[:end])
-        words = rest[end:]
+    else:
+        for word in words:
+            number, _, names = word.partition(":")
+            forked(place, int(number), names.split(","))

@@ -28,8 +28,8 @@ def launch(folder: Path, processes: int, *checks: str) -> None:
 
 def fork(folder: Path, checks: dict[int, list[str]]) -> None:
     """Number of processes -> checks, of which one program starts the processes itself."""
-    words = [word for number, names in checks.items() for word in ("--forked", number, *names)]
-    call(str(PROGRAM), str(folder), *map(str, words))
+    words = [f"{number}:{','.join(names)}" for number, names in checks.items()]
+    call(str(PROGRAM), str(folder), *words)
 
 
 def call(*arguments: str) -> None:
