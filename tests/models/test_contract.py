@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -83,7 +84,7 @@ def test_output_has_the_size_of_the_input(name: str) -> None:
         model = MODELS[name]().eval()
         smallest = type(model).stride
         sides = sorted({smallest, smallest + 1, 33, 48, 71, 225})
-        for height, width in zip(sides, [*sides[1:], sides[0]], strict=True):
+        for height, width in [*itertools.pairwise(sides), *itertools.pairwise(sides[::-1])]:
             logits = model(torch.empty(2, 3, height, width))
             assert logits.shape == (2, CLASSES, height, width)
 
