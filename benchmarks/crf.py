@@ -30,14 +30,14 @@ import torch.nn.functional as F
 from ratios import Contestant, arguments, interleave, machine, show
 from torch import Tensor
 
-from semisup.data.scenes_drawing import draw_scene
-from semisup.data.voc import Voc
-from semisup.engine.inference import Inference
-from semisup.engine.settings import EvalSettings
+from semisup.data.sets.scenes.drawing import draw_scene
+from semisup.data.sets.voc import Voc
+from semisup.evaluation.inference import Inference
 from semisup.models.deeplab_v3plus import DeepLabV3Plus
 from semisup.ops import crf
 from semisup.ops.crf import CrfSettings, dense_crf
 from semisup.ops.lattice import Lattice
+from semisup.settings import EvalSettings
 from semisup.types import IGNORE
 
 SIZE = (375, 500)

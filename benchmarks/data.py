@@ -47,12 +47,13 @@ from torchvision import tv_tensors
 from torchvision.transforms import RandomCrop, v2
 from torchvision.transforms.v2 import functional as F
 
-from semisup.data.cache import CachedData
-from semisup.data.images import full_palette, voc_palette
-from semisup.data.scenes_drawing import draw_scene
-from semisup.data.streams import Stream, to_device
-from semisup.data.transforms import WeakView
-from semisup.data.voc import Voc
+from semisup.data.formats.pictures import full_palette, voc_palette
+from semisup.data.loading.cache import CachedData
+from semisup.data.loading.streams import Stream
+from semisup.data.loading.to_device import to_device
+from semisup.data.sets.scenes.drawing import draw_scene
+from semisup.data.sets.voc import Voc
+from semisup.data.views.weak import WeakView
 from semisup.ops.pixels import IMAGENET_MEAN, IMAGENET_STD
 from semisup.types import IGNORE, Labelled
 

@@ -38,21 +38,22 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from semisup.catalog import create_method, create_model
-from semisup.data.samples import RawBatch
-from semisup.data.scenes import Scenes
-from semisup.data.streams import Stream, to_device
-from semisup.data.transforms import WeakView
-from semisup.engine.checkpoint import Checkpoints
-from semisup.engine.loop import train
-from semisup.engine.rundir import RunDirectory
-from semisup.engine.runtime import autocast, resolve_device, resolve_precision
-from semisup.engine.settings import OptimSettings, TrainSettings
-from semisup.engine.tracker import Tracker
-from semisup.engine.training import Training
-from semisup.engine.updates import Updates
-from semisup.engine.watch import Silent
+from semisup.data.loading.samples import RawBatch
+from semisup.data.loading.streams import Stream
+from semisup.data.loading.to_device import to_device
+from semisup.data.sets.scenes.dataset import Scenes
+from semisup.data.views.weak import WeakView
 from semisup.methods.base import Method
+from semisup.monitoring.tracker import Tracker
+from semisup.monitoring.view import Silent
 from semisup.ops.pixels import IMAGENET_MEAN, IMAGENET_STD
+from semisup.runs.folder import RunDirectory
+from semisup.settings import OptimSettings, TrainSettings
+from semisup.system.device import autocast, resolve_device, resolve_precision
+from semisup.training.checkpoint import Checkpoints
+from semisup.training.loop import train
+from semisup.training.state import Training
+from semisup.training.updates import Updates
 from semisup.types import IGNORE, Batch, Progress
 
 CLASSES = 21
@@ -139,7 +140,7 @@ def make_training(
         device=device,
         precision=precision,
         checkpoints=Checkpoints(directory.checkpoints),
-        tracker=lambda *start: Tracker(directory, *start),
+        tracker=lambda *start: Tracker(directory.path, *start),
         fingerprint="benchmark",
     )
 

@@ -42,12 +42,12 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from semisup.catalog import create_method, create_model
-from semisup.engine.runtime import autocast
-from semisup.engine.settings import OptimSettings
-from semisup.engine.updates import Updates
 from semisup.methods.base import Method
+from semisup.models.layers import statistics_kept
 from semisup.ops.pixels import to_normalised, to_unit
-from semisup.ops.statistics import statistics_kept
+from semisup.settings import OptimSettings
+from semisup.system.device import autocast
+from semisup.training.updates import Updates
 from semisup.types import IGNORE, Batch, Labelled, Progress, Unlabelled
 
 CLASSES = 7

@@ -32,11 +32,11 @@ import torch.nn.functional as F
 from ratios import Contestant, arguments, interleave, machine, show
 from torch import Tensor
 
-from semisup.engine.inference import Inference
-from semisup.engine.settings import EvalSettings
+from semisup.evaluation.inference import Inference
 from semisup.metrics.boundary import BoundaryScores
 from semisup.metrics.confusion import Confusion, confusion_matrix, label_map
 from semisup.models.deeplab_v3plus import DeepLabV3Plus
+from semisup.settings import EvalSettings
 from semisup.types import IGNORE
 
 SIZE = (375, 500)

@@ -12,16 +12,18 @@ from typing import Any
 import click
 
 from semisup import catalog
-from semisup.catalog import options_schema
-from semisup.cli.listing import count_parameters
+from semisup.cli.display.listing import count_parameters
 from semisup.cli.main import cli
-from semisup.engine.settings import EvalSettings, OptimSettings, TrainSettings
-from semisup.recipe import (
+from semisup.options import options_schema
+from semisup.recipe.load import shipped_recipes
+from semisup.settings import (
     DataSettings,
+    EvalSettings,
     InitSettings,
     MethodSettings,
     ModelSettings,
-    shipped_recipes,
+    OptimSettings,
+    TrainSettings,
 )
 
 OUT = Path(__file__).parent / "reference"

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from semisup.engine.evaluate import protocol_line
+from semisup.evaluation.protocol import protocol_line
 
 
 def read_results(folders: Sequence[str]) -> dict[str, list[dict[str, Any]]]:

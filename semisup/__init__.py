@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0.dev0"
+from semisup.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from semisup.catalog import create_dataset as create_dataset

@@ -36,13 +36,13 @@ SECONDS = 300
 CONTRACT = ("tests/methods/test_contract.py",)
 ADVERSARIAL = ("tests/methods/test_adversarial.py",)
 DECOUPLED = ("tests/methods/test_decouplednet.py", "tests/models/test_decouplednet.py")
-UPDATES = ("tests/engine/test_updates.py",)
+UPDATES = ("tests/training/test_updates.py",)
 RESUME = (
-    "tests/engine/test_loop.py"
+    "tests/training/test_loop.py"
     "::test_a_run_that_is_interrupted_anywhere_ends_bit_for_bit_as_one_that_is_not",
 )
 HONEST = ("tests/recipes/test_honest_run.py",)
-RANKS = ("tests/engine/test_several_processes.py",)
+RANKS = ("tests/training/test_several_processes.py",)
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ MUTANTS = [
     ),
     Mutant(
         "made-images-in-the-statistics",
-        "ops/statistics.py",
+        "models/layers.py",
         "norm.track_running_stats = False",
         "norm.track_running_stats = True",
         "what is scored normalises by images that a generator has made",
@@ -189,11 +189,11 @@ MUTANTS = [
     ),
     Mutant(
         "maker-helps-the-judge",
-        "losses/game.py",
+        "losses/gan.py",
         "return F.softplus(-logits)",
         "return F.softplus(logits)",
         "generator and segmenter make what is easily told from real",
-        ("tests/losses/test_game.py", "tests/methods/test_orders.py"),
+        ("tests/losses/test_gan.py", "tests/methods/test_orders.py"),
     ),
     Mutant(
         "logits-into-the-discriminator",
@@ -213,7 +213,7 @@ MUTANTS = [
     ),
     Mutant(
         "threshold-ignored",
-        "losses/adversarial.py",
+        "losses/pseudo_labels.py",
         "    trusted = trusted & valid\n",
         "    trusted = valid\n",
         "every pixel is taught, trusted or not",
@@ -222,7 +222,7 @@ MUTANTS = [
     ),
     Mutant(
         "threshold-on-logits",
-        "losses/adversarial.py",
+        "losses/pseudo_labels.py",
         "> _logit(threshold)",
         "> threshold",
         "a probability is compared with a logit",
@@ -230,7 +230,7 @@ MUTANTS = [
     ),
     Mutant(
         "padding-is-taught",
-        "losses/adversarial.py",
+        "losses/pseudo_labels.py",
         "    trusted = trusted & valid\n",
         "",
         "black borders of crops are pseudo-labelled",
@@ -280,7 +280,7 @@ MUTANTS = [
     # Updates
     Mutant(
         "leak-between-players",
-        "ops/ranks.py",
+        "system/distributed.py",
         "inputs=self._parameters, retain_graph=keep_graph",
         "retain_graph=keep_graph",
         "gradients of the segmenter's loss pile up in the discriminator",
@@ -289,7 +289,7 @@ MUTANTS = [
     ),
     Mutant(
         "gradients-not-cleared",
-        "engine/updates.py",
+        "training/updates.py",
         "        optimiser.zero_grad(set_to_none=True)\n",
         "",
         "every step repeats all steps before it",
@@ -297,7 +297,7 @@ MUTANTS = [
     ),
     Mutant(
         "group-scale-ignored",
-        "engine/updates.py",
+        "training/updates.py",
         'group["lr"] = self._optim[player].lr * group["lr_scale"] * factor',
         'group["lr"] = self._optim[player].lr * factor',
         "the head learns as slowly as the backbone",
@@ -305,7 +305,7 @@ MUTANTS = [
     ),
     Mutant(
         "accumulation-not-averaged",
-        "engine/updates.py",
+        "training/updates.py",
         "scaler.scale(loss / self._accumulate)",
         "scaler.scale(loss)",
         "accumulating multiplies the learning rate",
@@ -313,7 +313,7 @@ MUTANTS = [
     ),
     Mutant(
         "clip-not-applied",
-        "engine/updates.py",
+        "training/updates.py",
         "            nn.utils.clip_grads_with_norm_(parameters, self._clip, norm)\n",
         "            pass\n",
         "train.clip says one thing and the run does another",
@@ -322,7 +322,7 @@ MUTANTS = [
     # State
     Mutant(
         "optimiser-not-resumed",
-        "engine/updates.py",
+        "training/updates.py",
         '            optimiser.load_state_dict(state["optimisers"][player])\n',
         "",
         "a resumed run starts with empty moments",
@@ -331,7 +331,7 @@ MUTANTS = [
     ),
     Mutant(
         "average-saved-never-loaded",
-        "engine/loop.py",
+        "training/resume.py",
         '        run.average.load_state_dict(state["average"])\n',
         "        pass\n",
         "a resumed run averages fresh weights (open_clip ff1809e)",
@@ -339,7 +339,7 @@ MUTANTS = [
     ),
     Mutant(
         "random-state-not-resumed",
-        "engine/loop.py",
+        "training/resume.py",
         '        restore_random_state(saved[rank()]["random"], run.device)\n',
         "        pass\n",
         "a resumed run draws another dropout",
@@ -347,7 +347,7 @@ MUTANTS = [
     ),
     Mutant(
         "best-step-not-resumed",
-        "engine/selection.py",
+        "training/selection.py",
         'int(state["best_step"]), float(state["best_miou"])',
         'int(state["best_step"]), -math.inf',
         "after a resume any checkpoint is the best one",
@@ -355,42 +355,42 @@ MUTANTS = [
     ),
     Mutant(
         "stream-starts-anew",
-        "assemble.py",
+        "runs/assemble.py",
         "start=step * accumulate",
         "start=0",
         "a resumed run sees the first images twice and the last ones never",
-        ("tests/test_runs.py::test_an_interrupted_run_ends_with_the_same_files",),
+        ("tests/runs/test_run.py::test_an_interrupted_run_ends_with_the_same_files",),
     ),
     Mutant(
         "checkpoint-of-another-recipe",
-        "engine/loop.py",
+        "training/resume.py",
         'if state.get("recipe") != run.fingerprint:',
         "if False:",
         "a run goes on from weights of another experiment",
-        ("tests/engine/test_loop.py::test_a_checkpoint_of_another_recipe_is_refused",),
+        ("tests/training/test_loop.py::test_a_checkpoint_of_another_recipe_is_refused",),
     ),
     Mutant(
         "checkpoint-runs-code",
-        "engine/checkpoint.py",
+        "training/checkpoint.py",
         "weights_only=True",
         "weights_only=False",
         "a downloaded checkpoint executes what its author likes",
         (
-            "tests/engine/test_loop.py"
+            "tests/training/test_loop.py"
             "::test_a_checkpoint_with_code_in_it_is_refused_and_not_executed",
         ),
     ),
     Mutant(
         "teacher-never-follows",
-        "engine/loop.py",
+        "training/loop.py",
         "        ema_update(run.average, run.method.predictor(), decay)\n",
         "",
         "the scored average is the network as it was initialised",
-        ("tests/engine/test_loop.py::test_the_average_starts_as_a_plain_mean_of_the_weights",),
+        ("tests/training/test_loop.py::test_the_average_starts_as_a_plain_mean_of_the_weights",),
     ),
     Mutant(
         "stays-in-eval-mode",
-        "engine/loop.py",
+        "training/session.py",
         "            finally:\n                run.method.train()\n            self.checked",
         "            finally:\n                pass\n            self.checked",
         "after the first score, batch norm and dropout stand still",
@@ -407,7 +407,7 @@ MUTANTS = [
     ),
     Mutant(
         "gradients-of-one-rank",
-        "ops/ranks.py",
+        "system/distributed.py",
         "self._backward(self._averaging(loss), keep_graph)",
         "self._backward(loss, keep_graph)",
         "every GPU trains a network of its own, and all but the first are thrown away",
@@ -415,7 +415,7 @@ MUTANTS = [
     ),
     Mutant(
         "every-rank-scores-all",
-        "engine/evaluate.py",
+        "evaluation/evaluate.py",
         "if place // _BLOCK % world() == rank()]",
         "if place // _BLOCK % world() <= rank()]",
         "images are counted as often as there are GPUs that padded their share with them",
@@ -423,7 +423,7 @@ MUTANTS = [
     ),
     Mutant(
         "same-dropout-on-every-rank",
-        "engine/runtime.py",
+        "system/device.py",
         "    if not is_first():\n        digest",
         "    if False:\n        digest",
         "the ranks drop the same units: less noise than one process has",
@@ -431,7 +431,7 @@ MUTANTS = [
     ),
     Mutant(
         "statistics-of-each-rank",
-        "ops/ranks.py",
+        "system/distributed.py",
         "        dist.broadcast(flat, src=FIRST)\n",
         "",
         "the ranks score different networks, and a resumed run is another one",
@@ -449,35 +449,35 @@ MUTANTS = [
     ),
     Mutant(
         "void-is-scored",
-        "engine/evaluate.py",
+        "evaluation/evaluate.py",
         "counted.add(labels, masks)",
         "counted.add(labels, [mask * (mask < 255) for mask in masks])",
         "void outlines count as background",
-        ("tests/engine/test_evaluate.py",),
+        ("tests/evaluation/test_evaluate.py",),
     ),
     Mutant(
         "scored-in-training-mode",
-        "engine/inference.py",
+        "evaluation/inference.py",
         "self.predictor = predictor.eval()",
         "self.predictor = predictor",
         "the score of an image depends on its neighbours in the batch",
-        ("tests/engine/test_evaluate.py",),
+        ("tests/evaluation/test_evaluate.py",),
     ),
     Mutant(
         "mirror-not-turned-back",
-        "engine/inference.py",
+        "evaluation/inference.py",
         "            logits = logits.flip(-1)\n",
         "            pass\n",
         "flip = true averages a map with its mirror image",
-        ("tests/engine/test_evaluate.py",),
+        ("tests/evaluation/test_evaluate.py",),
     ),
     Mutant(
         "crf-takes-probabilities-for-logits",
-        "engine/inference.py",
+        "evaluation/inference.py",
         "dense_crf(self._as_logits(scores), pixels, crf)",
         "dense_crf(scores, pixels, crf)",
         "with several views the CRF hardly hears what the network said",
-        ("tests/engine/test_evaluate.py",),
+        ("tests/evaluation/test_evaluate.py",),
     ),
     Mutant(
         "crf-adds-up-its-messages",
@@ -489,7 +489,7 @@ MUTANTS = [
     ),
     Mutant(
         "scored-on-the-training-subset",
-        "assemble.py",
+        "runs/assemble.py",
         "return DATASETS[recipe.data.name].eval_subset",
         "return DATASETS[recipe.data.name].train_subset",
         "the reported score is of what was trained on",
@@ -498,7 +498,7 @@ MUTANTS = [
     ),
     Mutant(
         "selected-on-the-reported-set",
-        "runs.py",
+        "runs/run.py",
         'return Selection(job.data, job.labels.held_out, "held_out", keep,',
         'return Selection(reported, reported.ids, "held_out", keep,',
         "the checkpoint is chosen on the images that are reported",
@@ -506,7 +506,7 @@ MUTANTS = [
     ),
     Mutant(
         "held-out-images-are-trained-on",
-        "runs.py",
+        "runs/run.py",
         "streams=stream_builder(recipe, data, job.labels.training, method, job.device)",
         "streams=stream_builder(recipe, data, job.labels.split, method, job.device)",
         "the checkpoint is chosen on images that it was trained on",
@@ -515,110 +515,112 @@ MUTANTS = [
     # Data
     Mutant(
         "hold-out-stays-in-the-split",
-        "data/splits.py",
+        "data/labels/splits.py",
         "labels={key: kind for key, kind in split.labels.items() if key not in held},",
         "labels=dict(split.labels),",
         "as above, one layer down",
-        ("tests/data/test_splits.py",),
+        ("tests/data/labels/test_splits.py",),
     ),
     Mutant(
         "split-not-nested",
-        "data/choices.py",
+        "data/labels/selection.py",
         'shuffled(data.ids, seed, "split")[: math.ceil(share * len(data.ids))]',
         'shuffled(data.ids, seed, f"split {share}")[: math.ceil(share * len(data.ids))]',
         "1/16 is not a part of 1/8: shares differ in luck, not in number alone",
-        ("tests/data/test_splits.py",),
+        ("tests/data/labels/test_splits.py",),
         quick=True,
     ),
     Mutant(
         "mask-resized-bilinearly",
-        "data/geometry.py",
+        "data/views/cropping.py",
         "labels = _resize(mask[None], rows, columns, InterpolationMode.NEAREST_EXACT)",
         "labels = _resize(mask[None], rows, columns, InterpolationMode.BILINEAR)",
         "between class 2 and class 4 a line of class 3 appears",
-        ("tests/data/test_transforms.py",),
+        ("tests/data/views/test_views.py",),
     ),
     Mutant(
         "mask-not-mirrored",
-        "data/geometry.py",
+        "data/views/cropping.py",
         "labels = place(labels, fill=IGNORE)[0]",
         "labels = place(labels.flip(-1) if flip else labels, fill=IGNORE)[0]",
         "half of the masks belong to the mirrored image",
-        ("tests/data/test_transforms.py",),
+        ("tests/data/views/test_views.py",),
         quick=True,
     ),
     Mutant(
         "padding-is-background",
-        "data/geometry.py",
+        "data/views/cropping.py",
         "labels = place(labels, fill=IGNORE)[0]",
         "labels = place(labels, fill=0)[0]",
         "black borders are taught as background",
-        ("tests/data/test_transforms.py",),
+        ("tests/data/views/test_views.py",),
     ),
     Mutant(
         "unlabelled-masks-are-read",
-        "data/samples.py",
+        "data/loading/samples.py",
         'if self._name == "labelled":',
         "if True:",
         "labels within reach of the unlabelled branch (UniMatch reads them)",
-        ("tests/data/test_streams.py::test_an_unlabelled_stream_opens_no_mask",),
+        ("tests/data/loading/test_streams.py::test_an_unlabelled_stream_opens_no_mask",),
     ),
     Mutant(
         "same-view-every-epoch",
-        "data/samples.py",
+        "data/loading/samples.py",
         '_generator(self._seed, self._name, "view", position)',
         '_generator(self._seed, self._name, "view", number)',
         "augmentation that makes one crop of each image, for good",
-        ("tests/data/test_streams.py::test_the_same_image_looks_different_in_the_next_epoch",),
+        (
+            "tests/data/loading/test_streams.py::test_the_same_image_looks_different_in_the_next_epoch",
+        ),
     ),
     Mutant(
         "nobody-tags-background",
-        "data/samples.py",
+        "data/loading/samples.py",
         "self._row(torch.tensor([0, *self._tags.of[key]]))",
         "self._row(torch.tensor([*self._tags.of[key]], dtype=torch.int64))",
         "a classifier of all classes learns that background is nowhere",
-        ("tests/data/test_streams.py",),
+        ("tests/data/loading/test_streams.py",),
     ),
     Mutant(
         "count-per-class-reads-all-masks",
-        "data/choices.py",
+        "data/labels/selection.py",
         "presence = read_presence(data, data.ids) if tags is None else tags.of",
         "presence = read_presence(data, data.ids)",
         "masks that are said to be unknown choose which are known",
-        ("tests/data/test_splits.py",),
+        ("tests/data/labels/test_splits.py",),
     ),
     Mutant(
         "same-combination-every-epoch",
-        "data/samples.py",
+        "data/loading/samples.py",
         '_digest(f"{self._seed}/turn/{key}") + epoch',
         '_digest(f"{self._seed}/turn/{key}")',
         "of an image with three classes one of seven combinations is ever learnt",
-        ("tests/data/test_streams.py",),
+        ("tests/data/loading/test_streams.py",),
     ),
     Mutant(
         "windows-without-their-classes",
-        "data/combinations.py",
+        "data/views/class_crops.py",
         "(inside >= self.held * total[:, None]).all(0)",
         "(inside >= self.held * total[:, None]).any(0)",
         "the bridge is told of classes that are not in the crop",
-        ("tests/data/test_combinations.py",),
+        ("tests/data/views/test_class_crops.py",),
     ),
     # Recipes
     Mutant(
         "digest-forgets-the-split",
-        "recipe.py",
+        "recipe/recipe.py",
         '_PLACES = ("data.root", "data.workers", "data.cache", "train.seed")',
         '_PLACES = ("data.root", "data.workers", "data.cache", "train.seed", "data.split_seed")',
         "two experiments share one folder, and the second takes the result of the first",
-        ("tests/test_recipe.py",),
+        ("tests/recipe/test_recipe.py",),
     ),
     Mutant(
         "child-loses-to-its-parent",
-        "recipe.py",
+        "recipe/load.py",
         "return kept | dict(layer)",
         "return dict(layer) | kept",
         "what a recipe states is silently ignored",
-        ("tests/test_recipe.py",),
+        ("tests/recipe/test_recipe.py",),
     ),
 ]
 

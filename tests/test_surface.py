@@ -14,7 +14,7 @@ import semisup
 from semisup.catalog import DATASETS, METHODS, MODELS, create_dataset
 from semisup.cli.main import cli
 from semisup.errors import RecipeError
-from semisup.recipe import shipped_recipes
+from semisup.recipe.load import shipped_recipes
 
 RECIPE = {"--set", "--device", "--out", "--data-root"}
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from torch import Tensor
 
 from semisup.data.base import SegmentationData
-from semisup.data.images import read_labels, read_rgb, voc_palette
-from semisup.data.layout import check_labels, choose_subset, find_folder, unique
+from semisup.data.formats.lists import check_labels, choose_subset, find_folder, unique
+from semisup.data.formats.pictures import read_labels, read_rgb, voc_palette
 
 CLASSES = ("ground", "plant", "animal")
 SUBSETS = ("train", "val")

@@ -17,8 +17,8 @@ from torch import Tensor
 from semisup.losses.adversarial import binary_cross_entropy_map
 from semisup.losses.segmentation import supervised_loss
 from semisup.methods.base import BuildSegmenter, Method, Update
+from semisup.models.adversarial.discriminators import FullyConvolutionalDiscriminator
 from semisup.models.base import ParameterGroup
-from semisup.models.discriminators import FullyConvolutionalDiscriminator
 from semisup.types import IGNORE, Batch, Progress, Scalars
 
 

@@ -14,13 +14,18 @@ from typing import Any
 
 import click
 
-import semisup
-from semisup.cli.data import data
-from semisup.cli.inspect import doctor, list_names, monitor, schema, show
+from semisup.cli.data.group import data
+from semisup.cli.doctor import doctor
+from semisup.cli.evaluate import evaluate
+from semisup.cli.list import list_names
+from semisup.cli.monitor import monitor
 from semisup.cli.predict import predict
-from semisup.cli.run import evaluate, run
+from semisup.cli.run import run
 from semisup.cli.samples import samples
+from semisup.cli.schema import schema
+from semisup.cli.show import show
 from semisup.errors import Interrupted, SemisupError, suggest
+from semisup.version import __version__
 
 EPILOG = """\b
 Examples:
@@ -90,7 +95,7 @@ def _tell_torchrun(error: SemisupError) -> None:
     epilog=EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(semisup.__version__, prog_name="semisup")
+@click.version_option(__version__, prog_name="semisup")
 def cli() -> None:
     """Semi-supervised, weakly supervised and adversarial semantic segmentation.
 

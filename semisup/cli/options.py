@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from semisup.assemble import Place
+    from semisup.runs.paths import Place
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -69,7 +69,7 @@ def with_crf(changes: tuple[str, ...], crf: bool) -> tuple[str, ...]:
 
 def place(data_root: Path, out: Path = Path("runs")) -> Place:
     """Where the data and the runs lie."""
-    from semisup.assemble import Place
+    from semisup.runs.paths import Place
 
     return Place(data_root=data_root, out=out)
 
@@ -90,7 +90,7 @@ def find_run(name: str, out: Path, seed: int | None = None, *, marker: str = "re
         RunError: there is none.
     """
     from semisup.errors import RunError
-    from semisup.files import exists
+    from semisup.system.files import exists
 
     kind = "finished run" if marker == "result.json" else "run"
     found = list((out / name).glob(f"*/{marker}")) if exists(out / name) else []

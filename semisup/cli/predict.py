@@ -83,12 +83,17 @@ def predict(
     """
     if bool(images) == (submission is not None):
         raise click.UsageError("give either IMAGES or --submission SUBSET")
-    from semisup.engine.explain import check_by_class
-    from semisup.engine.predict import claim_folder, find_images, predict_files, write_submission
-    from semisup.engine.runtime import resolve_device
-    from semisup.engine.troubles import explained
     from semisup.errors import RunError
-    from semisup.reopen import open_run, run_data
+    from semisup.evaluation.class_by_class import check_by_class
+    from semisup.evaluation.predict import (
+        claim_folder,
+        find_images,
+        predict_files,
+        write_submission,
+    )
+    from semisup.runs.reopen import open_run, run_data
+    from semisup.system.device import resolve_device
+    from semisup.system.torch_errors import explained
 
     where = resolve_device(device)
     opened = open_run(options.find_run(run, out, seed), where, options.with_crf(changes, crf))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -47,13 +46,13 @@ def run(
     earlier one was stopped, and prints the result of a run that is finished. Under torchrun several
     processes share each batch; the first of them prints and writes.
     """
-    from semisup.cli.results import print_result
-    from semisup.cli.view import make_view
-    from semisup.console import is_first_process
-    from semisup.engine.runtime import resolve_device
-    from semisup.ops.ranks import joined
-    from semisup.recipe import load_recipe
-    from semisup.runs import run_recipe
+    from semisup.cli.display.live import make_view
+    from semisup.cli.display.results import print_result
+    from semisup.recipe.load import load_recipe
+    from semisup.runs.run import run_recipe
+    from semisup.system.device import resolve_device
+    from semisup.system.distributed import joined
+    from semisup.system.progress import is_first_process
 
     overrides: dict[str, tuple[Any, str]] = {}
     if seed is not None:
@@ -70,58 +69,3 @@ def run(
     if not done.fresh:
         click.echo(f"This run was finished before: {done.folder}")
     print_result(done.result, done.folder)
-
-
-@click.command(
-    epilog="""\b
-Examples:
-  semisup evaluate quickstart
-  semisup evaluate quickstart --seed 1
-  semisup evaluate runs/quickstart/0123456789-s0 --subset test --set eval.flip=true
-  semisup evaluate quickstart --crf --set eval.crf_colour_sigma=5
-  torchrun --nproc-per-node 2 -m semisup evaluate quickstart
-"""
-)
-@click.argument("run")
-@click.option("--subset", default="", help="Which ids to score; default: the recipe's own.")
-@options.seed_of_run
-@options.crf
-@options.protocol_changes
-@options.device
-@options.out
-@options.data_root
-@options.as_json
-def evaluate(
-    run: str,
-    subset: str,
-    seed: int | None,
-    crf: bool,
-    changes: tuple[str, ...],
-    device: str,
-    out: Path,
-    data_root: Path,
-    as_json: bool,
-) -> None:
-    """Score a finished RUN again, on another subset or by another protocol.
-
-    RUN is a run's folder, or a recipe: then its run that ended last, unless --seed chooses. Only
-    [eval] can be changed. The result is kept in the run's folder, under a name of its own.
-    """
-    from semisup.cli.results import print_result
-    from semisup.console import is_first_process
-    from semisup.engine.runtime import resolve_device
-    from semisup.ops.ranks import joined
-    from semisup.reopen import evaluate_run
-
-    folder = options.find_run(run, out, seed)
-    place = options.place(data_root, out)
-    where = resolve_device(device)
-    with joined(where):
-        result, path = evaluate_run(folder, place, where, subset, options.with_crf(changes, crf))
-    if not is_first_process():
-        return
-    if as_json:
-        click.echo(json.dumps(result, indent=1))
-        return
-    print_result(result, folder)
-    click.echo(f"Kept in {path}")

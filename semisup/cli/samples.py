@@ -66,8 +66,8 @@ def samples(
     a recipe: then the run of it that wrote a checkpoint last. The number depends on the backbone
     and its weights and compares with nothing published.
     """
-    from semisup.engine.runtime import resolve_device
-    from semisup.samples import sample_run
+    from semisup.runs.generated import sample_run
+    from semisup.system.device import resolve_device
 
     folder = options.find_run(run, out, marker="checkpoints")
     place = options.place(data_root, out)

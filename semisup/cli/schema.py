@@ -1,66 +1,20 @@
-"""The JSON schema of a recipe, for editors that complete and check TOML."""
+"""`semisup schema`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import json
 
-from pydantic import BaseModel
-
-from semisup.catalog import DATASETS, METHODS, MODELS, options_schema
-from semisup.engine.settings import EvalSettings, OptimSettings, Settings, TrainSettings
-from semisup.recipe import DataSettings, InitSettings, MethodSettings, ModelSettings
+import click
 
 
-def recipe_schema() -> dict[str, Any]:
-    """JSON schema of a recipe file, for editors."""
-    tables: dict[str, Any] = {
-        "init": _table_schema(InitSettings),
-        "data": _named_schema(DataSettings, DATASETS),
-        "model": _named_schema(ModelSettings, MODELS),
-        "method": _named_schema(MethodSettings, METHODS),
-        "optim": {
-            "type": "object",
-            "description": "One table for each player of the method.",
-            "additionalProperties": _table_schema(OptimSettings),
-        },
-        "train": _table_schema(TrainSettings),
-        "eval": _table_schema(EvalSettings),
-    }
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "semisup recipe",
-        "type": "object",
-        "additionalProperties": False,
-        "properties": {
-            "extends": {"type": "string", "description": "The one parent recipe."},
-            **tables,
-        },
-    }
+@click.command(
+    epilog="""\b
+Example:
+  semisup schema > semisup-recipe.schema.json
+"""
+)
+def schema() -> None:
+    """Print the JSON schema of a recipe, for editors that complete and check TOML."""
+    from semisup.recipe.json_schema import recipe_schema
 
-
-def _table_schema(settings: type[BaseModel]) -> dict[str, Any]:
-    """Schema of one table. No key is required of a file: its parent may state it."""
-    schema = settings.model_json_schema()
-    schema.pop("required", None)
-    return schema
-
-
-def _named_schema(settings: type[Settings], catalogue: Mapping[str, type]) -> dict[str, Any]:
-    """Our own keys with, for each name, the options of its class."""
-    own = settings.model_json_schema()
-    variants = []
-    for name, cls in catalogue.items():
-        options = options_schema(cls).model_json_schema()
-        variants.append(
-            {
-                "type": "object",
-                "properties": {
-                    **own["properties"],
-                    **options["properties"],
-                    "name": {"const": name},
-                },
-                "additionalProperties": False,
-            }
-        )
-    return {"anyOf": variants, "description": (settings.__doc__ or "").splitlines()[0]}
+    click.echo(json.dumps(recipe_schema(), indent=1))

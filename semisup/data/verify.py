@@ -13,9 +13,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from semisup.console import track
 from semisup.data.base import SegmentationData
 from semisup.errors import DataError
+from semisup.system.progress import track
 from semisup.types import IGNORE
 
 _HELD_OUT = frozenset({"val", "test"})

@@ -7,7 +7,7 @@ https://arxiv.org/abs/1606.03498. With logits l_1 .. l_K and l_G of a pixel, p(G
     log p(G)       = l_G             - LSE(l_1 .. l_K, l_G) = -softplus(+realness)
     realness       = LSE(l_1 .. l_K) - l_G
 
-so the game over "generated" is that of `losses/game.py` on the map of `realness`, and nothing
+so the game over "generated" is that of `losses/gan.py` on the map of `realness`, and nothing
 overflows however sure the network is.
 """
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from semisup.ops.ranks import sum_over_ranks, world
+from semisup.system.distributed import sum_over_ranks, world
 from semisup.types import IGNORE
 
 
@@ -100,3 +100,19 @@ def count(valid: Tensor) -> Tensor:
     """
     pixels = sum_over_ranks(valid.sum()).clamp(min=1)
     return pixels if world() == 1 else pixels / world()
+
+
+def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
+    """Mean of `values` by `weights` >= 0; 0, with gradients of 0, where all weights are 0.
+
+    Where several processes share a batch, the mean of their results is that of the whole batch.
+
+    Args:
+        values: any shape.
+        weights: of the same shape.
+
+    Returns:
+        0-d.
+    """
+    total = sum_over_ranks(weights.sum()) / world()
+    return (values * weights).sum() / total.clamp(min=1e-12)

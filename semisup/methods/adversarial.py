@@ -41,24 +41,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from semisup.losses.adversarial import (
-    PixelGame,
-    one_hot,
-    self_taught_loss,
-    trusted_pixels,
-    without_holes,
-)
-from semisup.losses.game import Form
+from semisup.losses.adversarial import PixelGame
+from semisup.losses.gan import Form
+from semisup.losses.pseudo_labels import self_taught_loss, trusted_pixels
 from semisup.losses.segmentation import masked_mean, supervised_loss
-from semisup.methods.base import (
-    BuildSegmenter,
-    Method,
-    Update,
-    require_not_negative,
-    require_share,
-)
+from semisup.methods.base import BuildSegmenter, Method, Update, require_not_negative, require_share
+from semisup.models.adversarial.discriminators import FullyConvolutionalDiscriminator
 from semisup.models.base import ParameterGroup
-from semisup.models.discriminators import FullyConvolutionalDiscriminator
+from semisup.ops.masks import one_hot, without_holes
 from semisup.types import IGNORE, Batch, Labelled, Progress, Scalars, Unlabelled
 
 

@@ -26,7 +26,7 @@ There is no authors' code, and the details of the paper could not be verified. W
 2. The paper's adversary works at the reduced size of its segmenter's output. Here the maps come at
    the image's size, whatever the network, and are averaged over cells of `downsampling` pixels, the
    truth just as the prediction: resolution gives nothing away. 4 lets crops of 133 pixels through.
-3. Layers of the adversary, and a judgement per place: see models/adversaries.py.
+3. Layers of the adversary, and a judgement per place: see models/adversarial/luc_discriminator.py.
 Differs from the paper:
 4. The halves of the adversary's loss are averaged, as in the other methods here.
 5. Void pixels of the ground truth take S's own answer before they go into the adversary: holes that
@@ -40,16 +40,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from semisup.losses.adversarial import one_hot, without_holes
-from semisup.losses.game import Form
-from semisup.losses.judge import Game
-from semisup.losses.segmentation import supervised_loss
+from semisup.losses.gan import Form, Game
+from semisup.losses.segmentation import supervised_loss, weighted_mean
 from semisup.methods.base import BuildSegmenter, Method, Update, require_not_negative
-from semisup.models.adversaries import Adversary, Inputs, View
+from semisup.models.adversarial.luc_discriminator import Adversary, Inputs, View
 from semisup.models.base import ParameterGroup
 from semisup.models.layers import resize
+from semisup.ops.masks import one_hot, without_holes
 from semisup.ops.pixels import to_unit
-from semisup.ops.ranks import sum_over_ranks, world
 from semisup.types import IGNORE, Batch, Progress, Scalars
 
 TRUE_SHARE = 0.9
@@ -244,19 +242,3 @@ def softened(truth: Tensor, predicted: Tensor, true_share: float = TRUE_SHARE) -
     own = (truth * predicted).sum(dim=1, keepdim=True)
     kept = torch.where(own < true_share, (1 - true_share) / (1 - own), 1.0)
     return torch.where(truth > 0, own.clamp(min=true_share), kept * predicted)
-
-
-def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
-    """Mean of `values` by `weights` >= 0; 0, with gradients of 0, where all weights are 0.
-
-    Where several processes share a batch, the mean of their results is that of the whole batch.
-
-    Args:
-        values: any shape.
-        weights: of the same shape.
-
-    Returns:
-        0-d.
-    """
-    total = sum_over_ranks(weights.sum()) / world()
-    return (values * weights).sum() / total.clamp(min=1e-12)

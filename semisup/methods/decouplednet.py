@@ -11,8 +11,8 @@ subset of the classes of an image: the crop was cut to hold enough of A, and its
 channels, the pixels of A and all others (combinatorial cropping). C is frozen in stage 2, so the
 few masks are left with one question that is the same for every class.
 
-The networks are in `models/decouplednet.py`, the crops in `data/combinations.py`. The two stages
-are two recipes; the second names the first in `[init] from`.
+The networks are in `models/decouplednet.py`, the crops in `data/views/class_crops.py`. The two
+stages are two recipes; the second names the first in `[init] from`.
 
 Differs from the paper:
 1. How C is trained is not in the authors' release: here by plain SGD on the tags of random crops.

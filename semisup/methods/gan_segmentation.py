@@ -19,15 +19,15 @@ There is no authors' code, and the details of the paper could not be verified. W
 1. u = f = 0.1. With the 1/2 of Salimans et al. 2016 (https://arxiv.org/abs/1606.03498), from whom
    the game is, S learns the game in place of the classes: 0.04 and 0.09 of mIoU less than without
    it, on two data sets (docs/results.md).
-2. G is DCGAN's (models/generators.py), noise uniform, its loss non-saturating; as many images are
-   made as there are unlabelled ones. The weak form tells G the tags of these.
+2. G is DCGAN's (models/adversarial/generators.py), noise uniform, its loss non-saturating; as many
+   images are made as there are unlabelled ones. The weak form tells G the tags of these.
 3. Made images pass through S's batch normalisation with the statistics of their own batch, and
    leave the running ones alone: prediction goes by real images.
 4. S is any segmenter of the catalogue with one more logit; the paper's is an FCN on VGG16.
 5. Padding of crops takes no part in any term.
 
 What steadies the game came later than the paper, and is off by default (losses/judge.py,
-ops/pool.py).
+ops/image_pool.py).
 """
 
 from __future__ import annotations
@@ -39,23 +39,15 @@ import torch
 from torch import Tensor, nn
 
 from semisup.losses.extra_class import realness, tag_set_loss
-from semisup.losses.game import Form, feature_distance, standing
-from semisup.losses.judge import Game
+from semisup.losses.gan import Form, Game, feature_distance, standing
 from semisup.losses.segmentation import masked_mean, supervised_loss
-from semisup.methods.base import (
-    BuildSegmenter,
-    Method,
-    Update,
-    require_not_negative,
-    require_share,
-)
+from semisup.methods.base import BuildSegmenter, Method, Update, require_not_negative, require_share
+from semisup.models.adversarial.generators import ImageGenerator
 from semisup.models.base import ParameterGroup, Segmenter
-from semisup.models.generators import ImageGenerator
-from semisup.models.layers import resize
+from semisup.models.layers import resize, statistics_kept
 from semisup.ops.ema import ema_decay, ema_update
+from semisup.ops.image_pool import ImagePool
 from semisup.ops.pixels import to_normalised, to_unit
-from semisup.ops.pool import ImagePool
-from semisup.ops.statistics import statistics_kept
 from semisup.types import IGNORE, Batch, Progress, Scalars, Unlabelled, Weak
 
 SAMPLES_TOGETHER = 64

@@ -52,29 +52,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from semisup.losses.adversarial import one_hot, without_holes
 from semisup.losses.classification import multi_label_loss, precision_and_recall
-from semisup.losses.game import Form, belief, feature_distance
-from semisup.losses.judge import Game
+from semisup.losses.gan import Form, Game, belief, feature_distance
 from semisup.losses.segmentation import count, cross_entropy, masked_mean, supervised_loss
-from semisup.methods.base import (
-    BuildSegmenter,
-    Method,
-    Update,
-    require_not_negative,
-    require_share,
-)
+from semisup.methods.base import BuildSegmenter, Method, Update, require_not_negative, require_share
+from semisup.models.adversarial.discriminators import ImageDiscriminator
 from semisup.models.base import ParameterGroup, Segmenter
 from semisup.models.classifiers import ClassificationNetwork
-from semisup.models.discriminators import ImageDiscriminator
 from semisup.models.layers import resize
 from semisup.ops.ema import ema_decay, ema_update
+from semisup.ops.masks import one_hot, tags_of_mask, without_holes
 from semisup.ops.pixels import to_unit
-from semisup.ops.ranks import sum_over_ranks
+from semisup.ops.ramps import ramp
+from semisup.system.distributed import sum_over_ranks
 from semisup.types import IGNORE, Batch, Labelled, Progress, Scalars, Unlabelled
-
-RAMP = 0.5
-"""Share of the run over which the consistency term rises to its full weight."""
 
 GONE = -1e4
 """Log probability of a class that is taken away: 0 in any precision, and finite in half."""
@@ -565,30 +556,6 @@ def self_taught_images_loss(
     return cross_entropy(logits, answer), share
 
 
-def tags_of_mask(mask: Tensor, num_classes: int) -> Tensor:
-    """Which classes but the background have a pixel in the mask.
-
-    Args:
-        mask: BHW int64, 0..K-1 and `IGNORE`.
-        num_classes: K.
-
-    Returns:
-        BL bool, L = K - 1.
-    """
-    labels = torch.zeros(len(mask), IGNORE + 1, dtype=torch.bool, device=mask.device)
-    return labels.scatter_(1, mask.flatten(1), True)[:, 1:num_classes]
-
-
 def _probability(logits: Tensor) -> Tensor:
     # In half precision, probabilities near 1 would mostly be equal.
     return logits.to(torch.promote_types(logits.dtype, torch.float32)).sigmoid()
-
-
-def ramp(fraction: float, start: float) -> float:
-    """0 up to `start`, then in a straight line to 1 over `RAMP` of the run.
-
-    Args:
-        fraction: share of the run that is behind.
-        start: share of the run.
-    """
-    return min(1.0, max(0.0, (fraction - start) / RAMP))

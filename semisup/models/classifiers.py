@@ -17,11 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from semisup.errors import RecipeError, suggest
-from semisup.models.base import Backbone, PooledStage
+from semisup.models.backbones.base import Backbone, PooledStage
+from semisup.models.backbones.mobilenet import MobileNetV2Features
+from semisup.models.backbones.resnet import ResNet50Features
+from semisup.models.backbones.vgg import VGG16Features, adapt_vgg16
 from semisup.models.layers import initialise, of_rows, transposed_convolution
-from semisup.models.mobilenet import MobileNetV2Features
-from semisup.models.resnet import ResNet50Features
-from semisup.models.vgg import VGG16Features, adapt_vgg16
 from semisup.models.weights import rename_prefix
 
 

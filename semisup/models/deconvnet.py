@@ -19,9 +19,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from semisup.models.base import ParameterGroup, PooledStage, Segmenter, biases_apart
+from semisup.models.backbones.base import PooledStage
+from semisup.models.backbones.vgg import VGG16Features, adapt_vgg16
+from semisup.models.base import ParameterGroup, Segmenter, biases_apart
 from semisup.models.layers import WideDeconvolution, conv_norm_relu, of_rows, resize
-from semisup.models.vgg import VGG16Features, adapt_vgg16
 
 Upsampling = Literal["switches", "bilinear", "skip"]
 

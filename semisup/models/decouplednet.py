@@ -35,7 +35,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from semisup.errors import RecipeError
-from semisup.models.base import ParameterGroup, PooledStage, Segmenter, biases_apart
+from semisup.models.backbones.base import PooledStage
+from semisup.models.base import ParameterGroup, Segmenter, biases_apart
 from semisup.models.classifiers import ClassificationNetwork, Encoded
 from semisup.models.deconvnet import DeconvDecoder, Upsampling
 from semisup.models.layers import conv_norm_relu, of_rows, resize

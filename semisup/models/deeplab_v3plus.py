@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from semisup.errors import RecipeError, suggest
+from semisup.models.backbones.mobilenet import MobileNetV2Features
 from semisup.models.base import ParameterGroup, Segmenter
 from semisup.models.layers import conv_norm_relu, initialise, resize
-from semisup.models.mobilenet import MobileNetV2Features
 from semisup.models.weights import rename_prefix
 
 BACKBONES: Mapping[str, Callable[..., MobileNetV2Features]] = MappingProxyType(

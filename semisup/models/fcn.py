@@ -19,10 +19,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from semisup.models.backbones.mobilenet import MobileNetV2Features
+from semisup.models.backbones.vgg import FC6_SHAPE, VGG16Features, adapt_vgg16
 from semisup.models.base import ParameterGroup, Segmenter, biases_apart
 from semisup.models.layers import initialise, resize
-from semisup.models.mobilenet import MobileNetV2Features
-from semisup.models.vgg import FC6_SHAPE, VGG16Features, adapt_vgg16
 from semisup.models.weights import rename_prefix
 
 

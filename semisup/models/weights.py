@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from semisup.errors import CheckpointError
-from semisup.files import check_sums, is_file
 from semisup.models.base import Segmenter
+from semisup.system.files import check_sums, is_file
 
 WRAPPERS = ("state_dict", "model")
 """Keys under which other projects put a state dict into a .pth file."""

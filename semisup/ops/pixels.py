@@ -42,3 +42,16 @@ def per_channel(values: Sequence[float], like: Tensor) -> Tensor:
     """C11 tensor of `values` with the type and device of `like`."""
     # Filled on the device: copying a list there would make the host wait for it at every step.
     return torch.stack([like.new_full((1, 1), value) for value in values])
+
+
+def normalise(
+    image: Tensor, mean: Sequence[float] = IMAGENET_MEAN, std: Sequence[float] = IMAGENET_STD
+) -> Tensor:
+    """uint8 BCHW -> float BCHW of mean 0 and deviation 1, on the device of `image`.
+
+    Args:
+        image: uint8 BCHW or CHW.
+        mean: one number a channel, for images in [0, 1].
+        std: one number a channel.
+    """
+    return standardise_(image.float() / 255, mean, std)

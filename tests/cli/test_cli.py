@@ -23,18 +23,18 @@ from rich.console import Console
 
 import semisup
 from semisup.catalog import DATASETS, METHODS, MODELS
-from semisup.cli import inspect
-from semisup.cli.listing import print_entries
+from semisup.cli import doctor, monitor
+from semisup.cli.display.listing import print_entries
+from semisup.cli.display.live import LiveView, PlainView
+from semisup.cli.display.results import print_result
+from semisup.cli.display.verification import print_verification
 from semisup.cli.main import cli
 from semisup.cli.options import find_run
-from semisup.cli.results import print_result
-from semisup.cli.verification import print_verification
-from semisup.cli.view import LiveView, PlainView
 from semisup.data.verify import Problem, SubsetReport, Verification
-from semisup.engine.watch import Record
 from semisup.errors import Interrupted, RunError
-from semisup.recipe import shipped_recipes
-from semisup.tables import dump_toml
+from semisup.monitoring.view import Record
+from semisup.recipe.load import shipped_recipes
+from semisup.recipe.toml import dump_toml
 
 PACKAGE = Path(semisup.__file__).parents[1]
 
@@ -357,7 +357,7 @@ def test_doctor_lists_every_gpu(place: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     monkeypatch.setattr("torch.version.cuda", None)
     monkeypatch.setattr("torch.backends.cudnn.version", lambda: None)
-    assert inspect._cuda() == {"version": "none", "cudnn": "none", "devices": "none"}
+    assert doctor._cuda() == {"version": "none", "cudnn": "none", "devices": "none"}
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     monkeypatch.setattr("torch.version.cuda", "13.0")
     monkeypatch.setattr("torch.backends.cudnn.version", lambda: 91002)
@@ -365,7 +365,7 @@ def test_doctor_lists_every_gpu(place: Path, monkeypatch: pytest.MonkeyPatch) ->
         "torch.cuda.get_device_properties",
         lambda index: SimpleNamespace(name=f"Card {index}", total_memory=(index + 1) * 2**33),
     )
-    assert inspect._cuda() == {
+    assert doctor._cuda() == {
         "version": "13.0",
         "cudnn": "91002",
         "cuda:0": "Card 0, 8.0 GiB",
@@ -411,7 +411,7 @@ def test_monitor_starts_tensorboard_on_the_runs(
         started.append(command)
         return subprocess.CompletedProcess(command, 0)
 
-    monkeypatch.setattr(inspect.subprocess, "run", start)
+    monkeypatch.setattr(monitor.subprocess, "run", start)
     output = succeed("monitor", tmp_path, "--port", 7001)
     assert "http://localhost:7001" in output
     output = succeed("monitor", tmp_path, "--host", "0.0.0.0")
@@ -523,7 +523,7 @@ def test_predict_passes_the_competition_on(
         given.append((data.subset, competition))
         return out
 
-    monkeypatch.setattr("semisup.engine.predict.write_submission", write)
+    monkeypatch.setattr("semisup.evaluation.predict.write_submission", write)
     arguments = ["predict", "tiny", "--submission", "val", "--to", tmp_path, *where(place)]
     succeed(*arguments)
     succeed(*arguments, "--seed", 0, "--competition", "comp5")
@@ -560,7 +560,7 @@ def test_ctrl_c_outside_of_training(place: Path, monkeypatch: pytest.MonkeyPatch
     def interrupt(*arguments: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("semisup.reopen.evaluate", interrupt)
+    monkeypatch.setattr("semisup.runs.reopen.evaluate", interrupt)
     result = call("evaluate", "tiny", *where(place))
     assert (result.exit_code, result.stderr) == (130, "semisup: interrupted.\n")
 
@@ -571,7 +571,7 @@ def test_a_run_that_is_stopped_exits_with_the_signals_code(
     def stop(*arguments: Any) -> None:
         raise Interrupted("stopped by a signal after step 1 of 2; saved.", 143)
 
-    monkeypatch.setattr("semisup.runs.train", stop)
+    monkeypatch.setattr("semisup.runs.run.train", stop)
     result = call("run", place / "tiny.toml", "--out", tmp_path, "--data-root", place / "data")
     assert result.exit_code == 143
     assert result.stderr.endswith("semisup: stopped by a signal after step 1 of 2; saved.\n")
@@ -783,7 +783,7 @@ def test_an_error_that_the_first_process_tells_is_told_once(
         error.told = True
         raise error
 
-    monkeypatch.setattr("semisup.recipe.load_recipe", fails)
+    monkeypatch.setattr("semisup.recipe.load.load_recipe", fails)
     result = call("run", "quickstart")
     assert (result.exit_code, result.stderr) == (1, "")
 

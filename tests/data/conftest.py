@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from semisup.data.camvid_tables import COLOURS, frames
-from semisup.data.images import full_palette, voc_palette
+from semisup.data.formats.pictures import full_palette, voc_palette
+from semisup.data.sets.camvid_classes import COLOURS, frames
 
 SIZE = (6, 8)  # height, width
 

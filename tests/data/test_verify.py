@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from semisup.data.camvid import CamVid
-from semisup.data.folder import Folder
+from semisup.data.sets.camvid import CamVid
+from semisup.data.sets.folder import Folder
+from semisup.data.sets.voc import Voc
 from semisup.data.verify import Verification, check_apart, verify
-from semisup.data.voc import Voc
 from semisup.errors import DataError
 
 Picture = Callable[..., Path]

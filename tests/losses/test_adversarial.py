@@ -8,16 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from semisup.losses.adversarial import (
-    PixelGame,
-    binary_cross_entropy_map,
-    one_hot,
-    self_taught_loss,
-    trusted_pixels,
-)
-from semisup.losses.game import Form
-from semisup.losses.judge import Game
+from semisup.losses.adversarial import PixelGame, binary_cross_entropy_map
+from semisup.losses.gan import Form, Game
+from semisup.losses.pseudo_labels import self_taught_loss, trusted_pixels
 from semisup.losses.segmentation import masked_mean
+from semisup.ops.masks import one_hot
 from semisup.types import IGNORE
 
 

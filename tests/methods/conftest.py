@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from semisup.catalog import METHODS
-from semisup.engine.settings import OptimSettings
-from semisup.engine.updates import Updates
 from semisup.methods.base import Method
 from semisup.models import classifiers
-from semisup.models.base import Backbone, ParameterGroup, PooledStage, Segmenter
+from semisup.models.backbones.base import Backbone, PooledStage
+from semisup.models.base import ParameterGroup, Segmenter
 from semisup.models.decouplednet import DecoupledNet
+from semisup.settings import OptimSettings
+from semisup.training.updates import Updates
 from semisup.types import IGNORE, Batch, Labelled, Unlabelled, Weak
 
 CLASSES = 3

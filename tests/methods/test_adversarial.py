@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from semisup.catalog import create_method
-from semisup.engine.settings import OptimSettings
-from semisup.engine.updates import Updates
 from semisup.errors import RecipeError
-from semisup.losses.adversarial import one_hot
 from semisup.methods.adversarial import Adversarial
 from semisup.models.base import Segmenter
+from semisup.ops.masks import one_hot
+from semisup.settings import OptimSettings
+from semisup.training.updates import Updates
 from semisup.types import IGNORE, Batch, Labelled, Progress, Unlabelled
 
 EARLY, LATE = Progress(0, 100), Progress(90, 100)

@@ -13,12 +13,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from semisup.catalog import create_method
-from semisup.engine.settings import OptimSettings
-from semisup.engine.updates import Updates
 from semisup.errors import RecipeError
-from semisup.methods.adversarial_luc import AdversarialLuc, softened, weighted_mean
+from semisup.losses.segmentation import weighted_mean
+from semisup.methods.adversarial_luc import AdversarialLuc, softened
 from semisup.models.base import Segmenter
 from semisup.ops.pixels import IMAGENET_MEAN, IMAGENET_STD
+from semisup.settings import OptimSettings
+from semisup.training.updates import Updates
 from semisup.types import IGNORE, Batch, Labelled, Progress
 
 NOW = Progress(0, 100)

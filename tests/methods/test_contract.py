@@ -13,10 +13,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from semisup.catalog import METHODS, create_method, options_schema
-from semisup.engine.updates import Updates
+from semisup.catalog import METHODS, create_method
 from semisup.methods.base import Method
 from semisup.models.decouplednet import DecoupledNet
+from semisup.options import options_schema
+from semisup.training.updates import Updates
 from semisup.types import Batch, Labelled, Progress, Unlabelled
 
 CLASSES = 3

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 from semisup.catalog import create_method
-from semisup.losses.judge import Game
+from semisup.losses.gan import Game
 from semisup.methods import gan_segmentation
 from semisup.methods.gan_segmentation import GanSegmentation
-from semisup.ops.pool import ImagePool
+from semisup.ops.image_pool import ImagePool
 from semisup.types import Batch, Progress, Unlabelled
 
 CLASSES, SIDE = 3, 32

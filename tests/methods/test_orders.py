@@ -16,10 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from semisup.catalog import create_method
-from semisup.engine.settings import OptimSettings
-from semisup.engine.updates import Updates
 from semisup.methods.base import Method
 from semisup.models.base import ParameterGroup
+from semisup.settings import OptimSettings
+from semisup.training.updates import Updates
 from semisup.types import IGNORE, Batch, Progress
 
 CLASSES, SIDE, STEPS, RATE = 3, 32, 5, 0.05

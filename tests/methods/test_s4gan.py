@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from semisup.catalog import create_method
 from semisup.errors import RecipeError
-from semisup.losses.adversarial import one_hot
 from semisup.methods.base import Method
 from semisup.methods.s4gan import (
     GONE,
@@ -24,13 +23,13 @@ from semisup.methods.s4gan import (
     S4Gan,
     S4GanMultiLabel,
     feature_matching_loss,
-    ramp,
     self_taught_images_loss,
-    tags_of_mask,
 )
+from semisup.models.adversarial.discriminators import ImageDiscriminator
 from semisup.models.base import Segmenter
 from semisup.models.classifiers import ClassificationNetwork
-from semisup.models.discriminators import ImageDiscriminator
+from semisup.ops.masks import one_hot, tags_of_mask
+from semisup.ops.ramps import ramp
 from semisup.types import IGNORE, Batch, Labelled, Progress, Unlabelled
 
 EARLY, LATE = Progress(0, 100), Progress(90, 100)

@@ -14,11 +14,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from semisup.catalog import create_method
-from semisup.engine.settings import OptimSettings
-from semisup.engine.updates import Updates
 from semisup.errors import RecipeError
-from semisup.models.adversaries import Adversary
-from semisup.models.discriminators import FullyConvolutionalDiscriminator, ImageDiscriminator
+from semisup.models.adversarial.discriminators import (
+    FullyConvolutionalDiscriminator,
+    ImageDiscriminator,
+)
+from semisup.models.adversarial.luc_discriminator import Adversary
+from semisup.settings import OptimSettings
+from semisup.training.updates import Updates
 from semisup.types import IGNORE, Batch, Progress
 
 CLASSES, STEPS, RATE = 3, 2, 0.05

@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from semisup.models.base import PooledStage
+from semisup.models.backbones.base import PooledStage
+from semisup.models.backbones.vgg import VGG16Features
 from semisup.models.deconvnet import DeconvDecoder, DeconvNet
 from semisup.models.layers import WideDeconvolution
-from semisup.models.vgg import VGG16Features
 
 
 def parameters(module: nn.Module) -> int:

@@ -6,8 +6,8 @@ from torch import nn
 from torchvision.models import mobilenet_v2
 
 from semisup.errors import RecipeError
+from semisup.models.backbones.mobilenet import MobileNetV2Features
 from semisup.models.deeplab_v3plus import DeepLabV3Plus
-from semisup.models.mobilenet import MobileNetV2Features
 
 
 def separable_parameters(channels: int, out: int) -> int:

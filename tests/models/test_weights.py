@@ -10,9 +10,9 @@ from torch import nn
 from torchvision.models import mobilenet_v2
 
 from semisup.errors import CheckpointError
+from semisup.models.backbones.vgg import VGG16Features
 from semisup.models.deeplab_v3plus import DeepLabV3Plus
 from semisup.models.fcn import FCN8s
-from semisup.models.vgg import VGG16Features
 from semisup.models.weights import load_weights, read_weights, rename_prefix
 
 STATE = {"0.weight": torch.tensor([[1.5, -2.0]]), "0.bias": torch.tensor([0.25])}

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from semisup.data.scenes_drawing import draw_scene
+from semisup.data.sets.scenes.drawing import draw_scene
 from semisup.ops import crf
 from semisup.ops.crf import CrfSettings, dense_crf
 from semisup.ops.lattice import Lattice

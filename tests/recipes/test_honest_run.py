@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 import torch
 
-from semisup import runs
-from semisup.assemble import Place
-from semisup.data import prefetch
 from semisup.data.base import SegmentationData
-from semisup.engine import selection
+from semisup.data.loading import prefetch
 from semisup.methods.adversarial import Adversarial
-from semisup.recipe import load_recipe
-from semisup.runs import Finished
+from semisup.recipe.load import load_recipe
+from semisup.runs import run as runs
+from semisup.runs.paths import Place
+from semisup.runs.record import Finished
+from semisup.training import selection
 
 CHANGES = [
     "data.train=24",

@@ -11,13 +11,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from semisup.assemble import Place, build_method
 from semisup.catalog import DATASETS
-from semisup.engine.updates import make_optimisers
 from semisup.methods.base import Method
 from semisup.models.decouplednet import DecoupledNet
-from semisup.recipe import Recipe, load_recipe, shipped_recipes
-from semisup.runs import run_recipe
+from semisup.recipe.load import load_recipe, shipped_recipes
+from semisup.recipe.recipe import Recipe
+from semisup.runs.assemble import build_method
+from semisup.runs.paths import Place
+from semisup.runs.run import run_recipe
+from semisup.training.optimisers import make_optimisers
 
 RECIPES = shipped_recipes()
 every_recipe = pytest.mark.parametrize("name", RECIPES)

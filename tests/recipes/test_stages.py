@@ -13,12 +13,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from semisup.assemble import Place
 from semisup.catalog import create_dataset
 from semisup.errors import RecipeError
-from semisup.recipe import Recipe, load_recipe
-from semisup.reopen import open_run
-from semisup.runs import Finished, run_recipe
+from semisup.recipe.load import load_recipe
+from semisup.recipe.recipe import Recipe
+from semisup.runs.paths import Place
+from semisup.runs.record import Finished
+from semisup.runs.reopen import open_run
+from semisup.runs.run import run_recipe
 
 CPU = torch.device("cpu")
 SCENES = ["data.train=24", "data.val=3", "data.test=1", "data.size=[48, 64]"]

@@ -14,7 +14,7 @@ from cases import refused
 from click.testing import Result
 from places import Call, Place
 
-from semisup.engine.checkpoint import Checkpoints
+from semisup.training.checkpoint import Checkpoints
 
 FULL = "No space left on device"
 

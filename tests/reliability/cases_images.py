@@ -19,7 +19,7 @@ from click.testing import Result
 from PIL import Image
 from places import Call, Place, cut, noise
 
-from semisup.data.images import read_rgb
+from semisup.data.formats.pictures import read_rgb
 
 FETCH = "fetch it again"
 

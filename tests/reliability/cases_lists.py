@@ -9,7 +9,7 @@ from cases import read, refused
 from click.testing import Result
 from places import Call, Place, cut
 
-from semisup.data.layout import read_ids
+from semisup.data.formats.lists import read_ids
 
 
 def reads(place: Place, content: bytes, name: str = "train.txt") -> Call:

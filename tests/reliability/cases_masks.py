@@ -8,7 +8,7 @@ from click.testing import Result
 from PIL import Image
 from places import Call, Place, cut, noise
 
-from semisup.data.images import full_palette, voc_palette
+from semisup.data.formats.pictures import full_palette, voc_palette
 
 SAVE = "save label ids as 8-bit grey PNG"
 

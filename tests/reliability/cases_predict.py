@@ -9,7 +9,7 @@ from click.testing import Result
 from PIL import Image
 from places import Call, Place, cut, noise
 
-from semisup.engine.inference import Inference
+from semisup.evaluation.inference import Inference
 
 
 def without_memory(place: Place) -> None:

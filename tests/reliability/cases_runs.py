@@ -15,7 +15,7 @@ from click.testing import Result
 from places import Call, Place, cut
 from safetensors.torch import save_file
 
-from semisup.engine.checkpoint import save_state
+from semisup.training.checkpoint import save_state
 
 
 def checkpoint(run: Path, step: int) -> Path:

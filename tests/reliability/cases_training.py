@@ -16,8 +16,8 @@ from cases import read, refused
 from click.testing import Result
 from places import Call, Place
 
-import semisup.data.folder
-from semisup.engine.checkpoint import Checkpoints
+import semisup.data.sets.folder
+from semisup.training.checkpoint import Checkpoints
 
 
 def before_the_bad_step(place: Place, *changes: str) -> Call:
@@ -100,14 +100,14 @@ def whole_images_in_batches(place: Place) -> list[object]:
 def worker_killed(place: Place) -> list[object]:
     if multiprocessing.get_start_method() != "fork":
         pytest.skip("a worker that is not forked does not see the patch")
-    wanted = semisup.data.folder.read_rgb
+    wanted = semisup.data.sets.folder.read_rgb
 
     def die(path: Path) -> torch.Tensor:
         if multiprocessing.parent_process() is not None:
             os.kill(os.getpid(), signal.SIGKILL)
         return wanted(path)
 
-    place.patch.setattr(semisup.data.folder, "read_rgb", die)
+    place.patch.setattr(semisup.data.sets.folder, "read_rgb", die)
     return place.train("data.workers=1")
 
 

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from semisup.cli.main import cli
-from semisup.tables import dump_toml
+from semisup.recipe.toml import dump_toml
 
 SIZE = (40, 50)
 """Height and width of every picture."""

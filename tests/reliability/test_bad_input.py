@@ -27,7 +27,7 @@ from places import Call, Place, run_command
 from safetensors.torch import load_file
 from table import Table
 
-from semisup.engine.checkpoint import load_state
+from semisup.training.checkpoint import load_state
 
 MODULES = {
     "images": cases_images,

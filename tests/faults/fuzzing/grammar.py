@@ -14,8 +14,8 @@ from fuzzing.trees import BASE, IDS, change_seeds, npy
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from semisup.recipe import load_recipe, shipped_recipes
-from semisup.tables import flatten
+from semisup.recipe.load import load_recipe, shipped_recipes
+from semisup.recipe.toml import flatten
 
 EXAMPLES = 60
 """Inputs of one call."""

@@ -15,22 +15,23 @@ from fuzzing import archives, images, trees
 from fuzzing.mutation import Mutator, any_change, splice, text_change
 from torch import Tensor, nn
 
-from semisup.data.camvid import CamVid
-from semisup.data.folder import Folder
-from semisup.data.images import read_labels, read_rgb
-from semisup.data.splits import make_split
-from semisup.data.tags import read_tags, write_tags
-from semisup.data.voc import Voc
-from semisup.data.voc_files import read_boxes, read_sbd_mask
-from semisup.engine.checkpoint import Checkpoints, load_state, save_state
-from semisup.engine.predict import claim_folder
-from semisup.engine.result import read_result
-from semisup.engine.rundir import RunDirectory
-from semisup.engine.tracker import _reopen  # a Tracker would write TensorBoard's files as well
+from semisup.data.formats.pictures import read_labels, read_rgb
+from semisup.data.formats.voc_annotations import read_boxes, read_sbd_mask
+from semisup.data.labels.splits import make_split
+from semisup.data.labels.tags import read_tags, write_tags
+from semisup.data.sets.camvid import CamVid
+from semisup.data.sets.folder import Folder
+from semisup.data.sets.voc import Voc
 from semisup.errors import CheckpointError
+from semisup.evaluation.predict import claim_folder
 from semisup.models.fcn import FCN32s
 from semisup.models.weights import load_weights
-from semisup.recipe import Recipe, load_recipe
+from semisup.monitoring.tracker import _reopen  # a Tracker would write TensorBoard's files as well
+from semisup.recipe.load import load_recipe
+from semisup.recipe.recipe import Recipe
+from semisup.runs.folder import RunDirectory
+from semisup.runs.result import read_result
+from semisup.training.checkpoint import Checkpoints, load_state, save_state
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from scipy.io import savemat
 
-from semisup.recipe import load_recipe, shipped_recipes
+from semisup.recipe.load import load_recipe, shipped_recipes
 
 IDS = ("2007_000001", "2007_000002", "b_2", "a-1")
 SPACED = "street view"

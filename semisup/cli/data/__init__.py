@@ -1,0 +1,1 @@
+"""`semisup data`: verify, make, split, tag and show data sets."""

@@ -1,0 +1,26 @@
+"""`semisup data`: the group of its commands."""
+
+from __future__ import annotations
+
+import click
+
+from semisup.cli.data.make import make
+from semisup.cli.data.show import show
+from semisup.cli.data.split import split
+from semisup.cli.data.tags import tags
+from semisup.cli.data.verify import verify
+
+
+@click.group(
+    epilog="""\b
+Examples:
+  semisup data make scenes
+  semisup data verify voc --data-root /data
+"""
+)
+def data() -> None:
+    """Verify, make, tag, split and look at data sets."""
+
+
+for command in (verify, make, split, tags, show):
+    data.add_command(command)

@@ -1,0 +1,43 @@
+"""`semisup data show`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from semisup.cli import options
+from semisup.cli.data.options import dataset_options, open_set
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  semisup data show scenes
+  semisup data show voc --subset val --count 12 --to voc.png
+"""
+)
+@click.argument("name")
+@click.option("--subset", default="", help="Default: what is trained on.")
+@click.option("--count", type=click.IntRange(min=1), default=8, show_default=True)
+@click.option(
+    "--to",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="PNG to write; default: NAME.png.",
+)
+@dataset_options
+@options.data_root
+def show(
+    name: str,
+    subset: str,
+    count: int,
+    to: Path | None,
+    settings: tuple[str, ...],
+    data_root: Path,
+) -> None:
+    """Write a contact sheet of data set NAME: images, masks over them, and the classes."""
+    from semisup.runs.sheets import draw_data_sheet
+
+    path = to or Path(f"{name}.png")
+    draw_data_sheet(path, open_set(name, data_root, subset, settings), count)
+    click.echo(f"Pictures: {path}")

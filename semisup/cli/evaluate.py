@@ -1,0 +1,65 @@
+"""`semisup evaluate`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from semisup.cli import options
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  semisup evaluate quickstart
+  semisup evaluate quickstart --seed 1
+  semisup evaluate runs/quickstart/0123456789-s0 --subset test --set eval.flip=true
+  semisup evaluate quickstart --crf --set eval.crf_colour_sigma=5
+  torchrun --nproc-per-node 2 -m semisup evaluate quickstart
+"""
+)
+@click.argument("run")
+@click.option("--subset", default="", help="Which ids to score; default: the recipe's own.")
+@options.seed_of_run
+@options.crf
+@options.protocol_changes
+@options.device
+@options.out
+@options.data_root
+@options.as_json
+def evaluate(
+    run: str,
+    subset: str,
+    seed: int | None,
+    crf: bool,
+    changes: tuple[str, ...],
+    device: str,
+    out: Path,
+    data_root: Path,
+    as_json: bool,
+) -> None:
+    """Score a finished RUN again, on another subset or by another protocol.
+
+    RUN is a run's folder, or a recipe: then its run that ended last, unless --seed chooses. Only
+    [eval] can be changed. The result is kept in the run's folder, under a name of its own.
+    """
+    from semisup.cli.display.results import print_result
+    from semisup.runs.reopen import evaluate_run
+    from semisup.system.device import resolve_device
+    from semisup.system.distributed import joined
+    from semisup.system.progress import is_first_process
+
+    folder = options.find_run(run, out, seed)
+    place = options.place(data_root, out)
+    where = resolve_device(device)
+    with joined(where):
+        result, path = evaluate_run(folder, place, where, subset, options.with_crf(changes, crf))
+    if not is_first_process():
+        return
+    if as_json:
+        click.echo(json.dumps(result, indent=1))
+        return
+    print_result(result, folder)
+    click.echo(f"Kept in {path}")

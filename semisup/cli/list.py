@@ -1,0 +1,34 @@
+"""`semisup list`."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from semisup.cli import options
+
+KINDS = ("models", "methods", "datasets", "recipes")
+
+
+@click.command(
+    "list",
+    epilog="""\b
+Examples:
+  semisup list
+  semisup list models
+  semisup list recipes --json
+""",
+)
+@click.argument("kind", required=False, type=click.Choice(KINDS))
+@options.as_json
+def list_names(kind: str | None, as_json: bool) -> None:
+    """List what a recipe may name: models (with parameter counts), methods, datasets, recipes."""
+    from semisup.cli.display.listing import entries, print_entries
+
+    chosen = {name: entries(name) for name in ([kind] if kind else KINDS)}
+    if as_json:
+        click.echo(json.dumps(chosen[kind] if kind else chosen, indent=1))
+        return
+    for name, rows in chosen.items():
+        print_entries(name, rows)

@@ -1,0 +1,125 @@
+"""Folders and list files of data sets, shared by their readers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
+
+from torch import Tensor
+
+from semisup.errors import DataError, suggest
+from semisup.system.files import exists
+from semisup.types import IGNORE
+
+_LONGEST = 250
+"""Bytes of an id: a file system takes 255 for the name of a file."""
+
+
+def find_folder(
+    root: Path | str, places: Sequence[str], holds: Sequence[str], *, what: str, remedy: str
+) -> Path:
+    """The first of `places` under `root` that has everything in `holds`.
+
+    Raises:
+        DataError: none has; names what was sought, where, and `remedy`.
+    """
+    folders = [Path(root).expanduser() / place for place in places]
+    for folder in folders:
+        if all(exists(folder / name) for name in holds):
+            return folder
+    looked = ", ".join(str(folder) for folder in folders)
+    raise DataError(
+        f"{what} is not there: no {' and '.join(holds)} in any of {looked}; "
+        f"set --data-root or SEMISUP_DATA, {remedy}"
+    )
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file, stripped, without blank ones.
+
+    A byte order mark, CRLF and a missing last newline are tolerated.
+
+    Raises:
+        DataError: the file is missing or not UTF-8.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise DataError(
+            f"cannot read the list {path} ({error.strerror}); make it a text file"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is no UTF-8 text; save it as UTF-8") from error
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def read_ids(path: Path) -> tuple[str, ...]:
+    """The image ids of a list file, one a line, in its order.
+
+    A line of paths, "JPEGImages/2007_000032.jpg SegmentationClass/2007_000032.png", as in several
+    lists of the literature, is reduced to the stem that its paths share.
+
+    Raises:
+        DataError: a line that is no id, or an id that stands there twice.
+    """
+    return unique((_id(line, path) for line in read_lines(path)), path)
+
+
+def unique(ids: Iterable[str], path: Path) -> tuple[str, ...]:
+    """`ids` as a tuple.
+
+    Raises:
+        DataError: there is none, or one stands there twice; names `path` and the id.
+    """
+    ids = tuple(ids)
+    if not ids:
+        raise DataError(f"{path} lists no image; fetch the data set again")
+    name, times = Counter(ids).most_common(1)[0]
+    if times > 1:
+        raise DataError(f"{path} lists '{name}' {times} times; remove the repeats")
+    return ids
+
+
+def choose_subset(subset: str, known: Iterable[str], where: Path) -> str:
+    """`subset`, if it is one of `known`.
+
+    Raises:
+        DataError: it is not; names the nearest.
+    """
+    known = list(known)
+    if subset not in known:
+        raise DataError(f"no subset '{subset}' in {where}.{suggest(subset, known)}")
+    return subset
+
+
+def check_labels(labels: Tensor, num_classes: int, path: Path) -> Tensor:
+    """`labels` (uint8 HW), if each is below `num_classes` or void.
+
+    Raises:
+        DataError: another label; names `path` and the label.
+    """
+    if int((labels + 1).max()) > num_classes:  # void is 255, and one more is 0: one fast pass
+        wrong = labels[(labels >= num_classes) & (labels != IGNORE)]
+        raise DataError(
+            f"{path} holds label {int(wrong[0])}, but the classes are 0..{num_classes - 1} and "
+            f"{IGNORE} for void; correct the mask or the list of classes"
+        )
+    return labels
+
+
+def _id(line: str, path: Path) -> str:
+    name = _shared_stem(line, path)
+    if len(name.encode()) > _LONGEST or "\0" in name:
+        raise DataError(f"{path} has the line {line[:20]!r}..., which names no file; correct it")
+    return name
+
+
+def _shared_stem(line: str, path: Path) -> str:
+    words = line.split()
+    if len(words) == 1 and "/" not in line:
+        return line
+    stems = {PurePosixPath(word).stem for word in words if "/" in word}
+    if len(stems) != 1 or not all("/" in word for word in words):
+        raise DataError(f"{path} has the line '{line}'; a line is one image id")
+    return stems.pop()

@@ -1,0 +1,1 @@
+"""Which labels an image has: splits, tags."""

@@ -1,0 +1,115 @@
+"""Which images a split spec names.
+
+Choices are made by ordering the ids by a keyed hash, which no version of a library and no order of
+the list on disk can change.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from semisup.data.base import SegmentationData
+from semisup.data.labels.classes_in_masks import Presence, read_presence
+from semisup.data.labels.split_lists import read_kinds
+from semisup.data.labels.tags import Tags
+from semisup.errors import RecipeError
+
+REMEDY = 'write "all", a share such as "1/8", "5/class" or "file:PATH"'
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a spec comes to.
+
+    Attributes:
+        name: of the choice.
+        kinds: the kinds of the images that it names.
+        states_kinds: whether a list stated them, and so those of all images.
+        presence: the labels in the masks, where they were read to choose.
+    """
+
+    name: str
+    kinds: Mapping[str, str]
+    states_kinds: bool = False
+    presence: Presence | None = None
+
+
+def choose(data: SegmentationData, spec: str, seed: int, tags: Tags | None) -> Choice:
+    """What `spec` names; see `make_split` for its grammar and the errors.
+
+    With `tags`, "5/class" goes by them and opens no mask.
+    """
+    if spec == "none":
+        return Choice(spec, {})
+    if spec.startswith("file:"):
+        path = Path(spec.removeprefix("file:"))
+        kinds, states = read_kinds(data, path)
+        return Choice(f"file:{path.name}", kinds, states)
+    per_class = re.fullmatch(r"(\d+)/class", spec)
+    if per_class:
+        return _choose_per_class(data, int(per_class[1]), seed, tags)
+    share = Fraction(1) if spec == "all" else _share(spec)
+    chosen = shuffled(data.ids, seed, "split")[: math.ceil(share * len(data.ids))]
+    name = "all" if share == 1 else f"{share}-s{seed}"
+    return Choice(name, dict.fromkeys(chosen, "mask"))
+
+
+def _choose_per_class(data: SegmentationData, count: int, seed: int, tags: Tags | None) -> Choice:
+    name = f"{count}-per-class-s{seed}"
+    presence = read_presence(data, data.ids) if tags is None else tags.of
+    candidates: dict[int, list[str]] = {}
+    for key in shuffled(data.ids, seed, "split"):
+        for label in presence[key]:
+            candidates.setdefault(label, []).append(key)
+    chosen = _walk(candidates, presence, count)
+    if not chosen:
+        raise RecipeError(f"split '{name}' labels no image at all: {REMEDY}")
+    return Choice(name, dict.fromkeys(chosen, "mask"), presence=presence if tags is None else None)
+
+
+def shuffled(ids: Iterable[str], seed: int, purpose: str) -> list[str]:
+    """`ids` in an order that depends on the seed, the purpose and the ids, not on their order."""
+
+    def key(name: str) -> bytes:
+        return hashlib.blake2b(f"{purpose}/{seed}/{name}".encode(), digest_size=16).digest()
+
+    return sorted(ids, key=key)
+
+
+def _share(spec: str) -> Fraction:
+    try:
+        # Spelt out: of an exponent of a billion `Fraction` would write down all the digits.
+        share = Fraction(spec) if re.fullmatch(r"[\d./+-]{1,40}", spec) else None
+    except (ValueError, ZeroDivisionError):
+        share = None
+    if share is None:
+        raise RecipeError(f"split '{spec}' cannot be understood: {REMEDY}")
+    if not 0 < share <= 1:
+        raise RecipeError(f"split '{spec}' is no share above 0 and up to 1: {REMEDY}")
+    return share
+
+
+def _walk(candidates: Mapping[int, Sequence[str]], presence: Presence, count: int) -> set[str]:
+    """Raises the number of images of every class to 1, then to 2, ... up to `count`.
+
+    A smaller count stops the same walk earlier: this is what makes the splits nested.
+    """
+    rare_first = sorted(candidates, key=lambda label: (len(candidates[label]), label))
+    waiting = {label: iter(keys) for label, keys in candidates.items()}
+    chosen: set[str] = set()
+    have: Counter[int] = Counter()
+    most = max(map(len, candidates.values()), default=0)
+    for target in range(1, min(count, most) + 1):
+        for label in rare_first:
+            while have[label] < min(target, len(candidates[label])):
+                key = next(key for key in waiting[label] if key not in chosen)
+                chosen.add(key)
+                have.update(presence[key])
+    return chosen

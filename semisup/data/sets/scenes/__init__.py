@@ -1,0 +1,1 @@
+"""Made scenes that need no download."""

@@ -1,0 +1,112 @@
+"""Pascal VOC 2012, with the augmented training set of SBD.
+
+Everingham et al., The Pascal Visual Object Classes Challenge, IJCV 2010.
+Hariharan et al., Semantic Contours from Inverse Detectors, ICCV 2011 (SBD).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import Tensor
+
+from semisup.data.formats.lists import find_folder, read_ids, unique
+from semisup.data.formats.pictures import voc_palette
+from semisup.data.formats.voc_annotations import read_sbd_mask
+from semisup.data.sets.voc_layout import VocTree
+
+CLASSES = (
+    *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat"),
+    *("chair", "cow", "diningtable", "dog", "horse", "motorbike", "person", "pottedplant"),
+    *("sheep", "sofa", "train", "tvmonitor"),
+)
+
+_PLACES = ("VOCdevkit/VOC2012", "VOC2012", ".")
+_SBD_PLACES = ("benchmark_RELEASE/dataset", "VOCdevkit/benchmark_RELEASE/dataset", "sbd")
+_AUGMENTED = ("train_aug", "trainaug")
+
+
+class Voc(VocTree):
+    """Pascal VOC 2012: 1,464 train and 1,449 val images, 10,582 train images with SBD.
+
+    The mask of an image is looked for in three places, and the first that has it wins:
+    SegmentationClass (the official masks, with void borders), SegmentationClassAug (SBD as PNG,
+    no borders), SBD's own `cls/<id>.mat`. In the official layout SegmentationClass holds just the
+    2,913 images of train and val, so that all others get SBD's masks. `facts` counts the sources.
+
+    Args:
+        root: folder with VOCdevkit/VOC2012 or VOC2012, or VOC2012 itself. SBD is looked for in
+            benchmark_RELEASE/dataset beside it, in sbd, and in VOC2012/cls.
+        subset: a list in ImageSets/Segmentation: "train", "val", "trainval", "train_aug" (also
+            found as trainaug). Where there is no list of the augmented set, it is made by its
+            rule: VOC train and SBD train and SBD val, without VOC val.
+        classes: classes to keep, "background" among them if it is wanted; they are numbered in
+            VOC's order and all others become void. None keeps all 21.
+
+    Raises:
+        DataError: there is no VOC 2012 under `root`, or no such subset.
+        RecipeError: a name in `classes` that VOC does not have.
+    """
+
+    name = "voc"
+
+    def __init__(
+        self, root: Path | str, subset: str = "train", *, classes: tuple[str, ...] | None = None
+    ) -> None:
+        folder = find_folder(
+            root,
+            _PLACES,
+            ("JPEGImages", "ImageSets/Segmentation"),
+            what="Pascal VOC 2012",
+            remedy="and unpack VOCtrainval_11-May-2012.tar there "
+            "(host.robots.ox.ac.uk/pascal/VOC/voc2012)",
+        )
+        places = [Path(root).expanduser() / place for place in _SBD_PLACES]
+        self._sbd = next((p for p in [*places, folder] if (p / "cls").is_dir()), None)
+        self._list_made = False
+        super().__init__(folder, subset, CLASSES, voc_palette(len(CLASSES)), classes)
+
+    def _read_subset(self) -> tuple[str, ...]:
+        if self.subset not in _AUGMENTED:
+            return super()._read_subset()
+        for name in _AUGMENTED:
+            if (self._lists() / f"{name}.txt").is_file():
+                return read_ids(self._lists() / f"{name}.txt")
+        if self._sbd is None or not (self._sbd / "train.txt").is_file():
+            return super()._read_subset()  # says which lists there are
+        self._list_made = True
+        train, val = (set(read_ids(self._lists() / f"{part}.txt")) for part in ("train", "val"))
+        sbd = {i for part in ("train", "val") for i in read_ids(self._sbd / f"{part}.txt")}
+        return unique(sorted((train | sbd) - val), self._sbd)
+
+    def _mask_folders(self) -> list[tuple[str, Path, str]]:
+        """Name, folder and file suffix of the sources of masks; the first has precedence."""
+        folders = [
+            (n, self.root / n, ".png") for n in ("SegmentationClass", "SegmentationClassAug")
+        ]
+        if self._sbd is not None:
+            folders.append(("SBD cls", self._sbd / "cls", ".mat"))
+        return folders
+
+    def mask_path(self, index: int) -> Path:
+        """The first of the three places that has the mask; the first of all where none has."""
+        name = self.ids[index]
+        paths = [folder / f"{name}{suffix}" for _, folder, suffix in self._mask_folders()]
+        return next((path for path in paths if path.exists()), paths[0])
+
+    def _read_mask(self, path: Path) -> Tensor:
+        return read_sbd_mask(path) if path.suffix == ".mat" else super()._read_mask(path)
+
+    def facts(self) -> dict[str, object]:
+        """Classes kept, how many masks come from where, and whether the list was made here."""
+        facts = {**super().facts(), "masks": self._count_sources()}
+        return {**facts, "list": "made from VOC's and SBD's lists"} if self._list_made else facts
+
+    def _count_sources(self) -> dict[str, int]:
+        left, counts = set(self.ids), {}
+        for name, folder, suffix in self._mask_folders():
+            if folder.is_dir():
+                here = left & {path.stem for path in folder.iterdir() if path.suffix == suffix}
+                left -= here
+                counts[name] = len(here)
+        return {name: count for name, count in counts.items() if count}

@@ -1,0 +1,141 @@
+"""Reading a tree in the layout of Pascal VOC, whatever its classes are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from semisup.data.base import Colour, SegmentationData
+from semisup.data.formats.lists import check_labels, choose_subset, read_ids
+from semisup.data.formats.pictures import read_labels, read_rgb
+from semisup.data.formats.voc_annotations import Box, read_boxes
+from semisup.errors import DataError, RecipeError, suggest
+from semisup.types import IGNORE
+
+
+class VocTree(SegmentationData):
+    """A folder with JPEGImages, SegmentationClass and ImageSets/Segmentation.
+
+    SegmentationObject is read by `instances` alone, Annotations by `boxes` and `object_names`.
+
+    Args:
+        folder: the folder itself.
+        subset: name of a list in ImageSets/Segmentation.
+        names: the name of each label id.
+        palette: the colour of each label id.
+        keep: classes to keep, in any order; they are numbered in the order of `names` and all
+            others become void. None keeps all.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        subset: str,
+        names: tuple[str, ...],
+        palette: Sequence[Colour],
+        keep: tuple[str, ...] | None = None,
+    ) -> None:
+        self.root = folder
+        self.subset = subset
+        self._names = names
+        self._kept = _positions(keep, names)
+        self.classes = tuple(names[label] for label in self._kept)
+        self.palette = tuple(palette[label] for label in self._kept)
+        self._new_label = torch.full((IGNORE + 1,), IGNORE, dtype=torch.uint8)
+        self._new_label[self._kept] = torch.arange(len(self._kept), dtype=torch.uint8)
+        self.ids = self._read_subset()
+
+    @property
+    def stored_classes(self) -> tuple[str, ...]:
+        """All names, those that are not kept among them."""
+        return self._names
+
+    def _lists(self) -> Path:
+        return self.root / "ImageSets" / "Segmentation"
+
+    def _read_subset(self) -> tuple[str, ...]:
+        known = [path.stem for path in self._lists().glob("*.txt")]
+        choose_subset(self.subset, known, self._lists())
+        return read_ids(self._lists() / f"{self.subset}.txt")
+
+    def image_path(self, index: int) -> Path:
+        """JPEGImages/<id>.jpg."""
+        return self.root / "JPEGImages" / f"{self.ids[index]}.jpg"
+
+    def mask_path(self, index: int) -> Path:
+        """SegmentationClass/<id>.png."""
+        return self.root / "SegmentationClass" / f"{self.ids[index]}.png"
+
+    def image(self, index: int) -> Tensor:
+        """Image `index`: uint8 3HW, RGB; errors as in `read_rgb`."""
+        return read_rgb(self.image_path(index))
+
+    def mask(self, index: int) -> Tensor:
+        """Ground truth of image `index`: uint8 HW, 0..K-1 of the kept classes, else 255.
+
+        Raises:
+            DataError: as `read_labels`, or a label that is no class.
+        """
+        path = self.mask_path(index)
+        labels = check_labels(self._read_mask(path), len(self._names), path)
+        if len(self._kept) == len(self._names):
+            return labels
+        return self._new_label[labels.int()]
+
+    def _read_mask(self, path: Path) -> Tensor:
+        return read_labels(path)
+
+    def instances(self, index: int) -> Tensor:
+        """Objects of image `index`: uint8 HW, 0 background, 1, 2, ... one an object, 255 void.
+
+        All annotated objects are in it, also those of classes that are not kept.
+
+        Raises:
+            DataError: as `mask`.
+        """
+        return read_labels(self.root / "SegmentationObject" / f"{self.ids[index]}.png")
+
+    def boxes(self, index: int) -> list[Box]:
+        """Boxes of the objects of kept classes in image `index`.
+
+        Raises:
+            DataError: the XML file is missing or damaged.
+        """
+        return [box for box in read_boxes(self._annotation(index)) if box.name in self.classes]
+
+    def object_names(self, index: int) -> list[str]:
+        """As `SegmentationData`, from Annotations/<id>.xml."""
+        names = [box.name for box in read_boxes(self._annotation(index))]
+        for name in names:
+            if name not in self._names:
+                raise DataError(
+                    f"{self._annotation(index)} names the class '{name}', which {self.name} does "
+                    f"not have.{suggest(name, self._names)}"
+                )
+        return names
+
+    def _annotation(self, index: int) -> Path:
+        return self.root / "Annotations" / f"{self.ids[index]}.xml"
+
+    def facts(self) -> dict[str, object]:
+        """The kept classes, where some are not."""
+        if len(self._kept) == len(self._names):
+            return {}
+        return {"classes_kept": list(self.classes)}
+
+
+def _positions(keep: tuple[str, ...] | None, names: tuple[str, ...]) -> list[int]:
+    """The label ids of the classes to keep, ascending."""
+    if keep is None:
+        return list(range(len(names)))
+    for name in keep:
+        if name not in names:
+            raise RecipeError(f"'{name}' in classes is no class here.{suggest(name, names)}")
+        if keep.count(name) > 1:
+            raise RecipeError(f"'{name}' stands twice in classes; name each class once")
+    if not keep:
+        raise RecipeError("classes is empty; name the classes to keep, or leave the key out")
+    return sorted(names.index(name) for name in keep)

@@ -1,0 +1,1 @@
+"""Views of an image: crops and colours."""

@@ -1,1 +1,0 @@
-"""The training loop and what surrounds it: updates, evaluation, checkpoints, tracking."""

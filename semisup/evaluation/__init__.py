@@ -1,0 +1,1 @@
+"""From a predictor to scores and predictions."""

@@ -1,0 +1,91 @@
+"""Why a network that segments class by class predicts what it does, as a picture sheet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from semisup.data.base import Colour
+from semisup.errors import RecipeError
+from semisup.evaluation.inference import Inference
+from semisup.models.base import SegmentsByClass
+from semisup.ops.pixels import normalise
+from semisup.pictures.drawing import heat, overlay
+from semisup.pictures.sheets import contact_sheet
+from semisup.types import IGNORE
+
+COLUMNS = ("image", "what it looks at", "where it is", "in the prediction")
+
+
+def check_by_class(predictor: object, what: str) -> SegmentsByClass:
+    """`predictor`, if it segments class by class.
+
+    Args:
+        predictor: of a run.
+        what: the option that needs it.
+
+    Raises:
+        RecipeError: it does not.
+    """
+    if not isinstance(predictor, SegmentsByClass):
+        raise RecipeError(
+            f"{what}: a {type(predictor).__name__} does not identify classes and segment each of "
+            "them; use a run of the method decouplednet, or leave the option out."
+        )
+    return predictor
+
+
+@torch.inference_mode()
+def draw_explanation(
+    path: Path,
+    inference: Inference,
+    image: Tensor,
+    labels: Tensor,
+    classes: Sequence[str],
+    palette: Sequence[Colour],
+) -> None:
+    """Write a sheet of one image: a row for the whole, and one for each identified class.
+
+    Of scales, mirrors and windows of the protocol nothing is seen in the maps: they are those of
+    one look at the whole image.
+
+    Args:
+        path: PNG to write.
+        inference: whose predictor segments class by class.
+        image: uint8 3HW.
+        labels: HW uint8, the prediction.
+        classes: K names.
+        palette: K colours.
+
+    Raises:
+        RecipeError: it does not.
+    """
+    predictor = check_by_class(inference.predictor, "--explain")
+    found = predictor.explain(normalise(image[None].to(inference.device)))
+    shown = image.permute(1, 2, 0)
+    rows, captions = [], []
+    for label, maps in found.items():
+        own = labels.cpu() if label == 0 else _alone(labels.cpu(), label)
+        panels = [heat(maps[name]) for name in ("saliency", "map")]
+        rows.append([shown, *panels, overlay(image, own, palette)])
+        others = ", ".join(classes[other] for other in found if other)
+        captions.append(
+            f"together ({others}); the background; the whole prediction"
+            if label == 0
+            else f"{classes[label]}: {(own == label).float().mean():.1%} of the pixels"
+        )
+    if not rows:
+        blank = torch.zeros(labels.shape)
+        rows = [[shown, heat(blank), heat(blank), overlay(image, labels.cpu(), palette)]]
+        captions = ["no class was identified: everything is background"]
+    used = [label for label in range(len(classes)) if label in found]
+    legend = [(classes[label], palette[label]) for label in used]
+    contact_sheet(path, rows, columns=COLUMNS, captions=captions, legend=legend)
+
+
+def _alone(labels: Tensor, label: int) -> Tensor:
+    """The pixels of one class; all others void."""
+    return labels.masked_fill(labels != label, IGNORE)

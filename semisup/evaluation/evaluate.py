@@ -1,0 +1,205 @@
+"""The one evaluator: from a predictor and a data set to scores with their protocol."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from semisup.data.base import SegmentationData
+from semisup.errors import DataError
+from semisup.evaluation.inference import Inference
+from semisup.metrics.bootstrap import bootstrap_interval
+from semisup.metrics.boundary import BoundaryScores
+from semisup.metrics.confusion import Confusion, Scores, label_map, scores
+from semisup.system.distributed import gather, rank, sum_over_ranks, world
+from semisup.system.progress import track
+
+BOOTSTRAP_SEED = 0
+BOOTSTRAP_RESAMPLES = 1000
+
+_BATCH_PIXELS = 1 << 18
+"""Images of equal size are predicted together up to this many pixels."""
+
+_BLOCK = 16
+"""Images that follow one another and go to one process. Only images of one block are predicted
+together: sums of floats differ with the size of a batch, and a score must not depend on how many
+processes counted it."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one pass over a set of images gave.
+
+    Attributes:
+        scores: from the one confusion matrix of all images.
+        interval: 95 % bootstrap interval over images of the mIoU.
+        boundary: boundary F1 and IoU; empty if they were not asked for.
+        confusion: KK int64; row = truth, column = prediction.
+        counts: NK3, see `image_counts`.
+        ids: the N images.
+        classes: K names.
+    """
+
+    scores: Scores
+    interval: tuple[float, float]
+    boundary: dict[str, Any]
+    confusion: Tensor
+    counts: Tensor
+    ids: tuple[str, ...]
+    classes: tuple[str, ...]
+
+    def summary(self) -> dict[str, Any]:
+        """Scores for a result file, but for those per class."""
+        plain = self.scores.as_dict()
+        plain.pop("per_class_iou")
+        single = {k: v for k, v in self.boundary.items() if not k.startswith("per_class")}
+        return plain | {"miou_interval_95": list(self.interval)} | single
+
+    def per_class(self) -> dict[str, dict[str, float | None]]:
+        """Class -> its IoU and, where they were counted, its boundary scores."""
+        columns = {"iou": self.scores.as_dict()["per_class_iou"]} | {
+            name.removeprefix("per_class_"): values
+            for name, values in self.boundary.items()
+            if name.startswith("per_class")
+        }
+        return {
+            name: {column: values[k] for column, values in columns.items()}
+            for k, name in enumerate(self.classes)
+        }
+
+    def image_miou(self, index: int) -> float:
+        """mIoU of one image over the classes in it: for captions, never averaged."""
+        inside, predicted, true = self.counts[index].double().unbind(-1)
+        return float((inside / (predicted + true - inside)).nanmean())
+
+
+def evaluate(
+    inference: Inference,
+    data: SegmentationData,
+    ids: Sequence[str] | None = None,
+    *,
+    boundary: bool | None = None,
+    description: str = "scoring",
+) -> Evaluation:
+    """Score a predictor; each image counts exactly once, however many processes share the work.
+
+    Args:
+        inference: the predictor with its protocol.
+        data: the set; its masks are read at their original size and never resized.
+        ids: which images; None for all.
+        boundary: whether to count boundary scores; None as the protocol says.
+        description: what the progress bar says.
+
+    Raises:
+        DataError: no image, nothing but void, or a mask of another size than its image.
+    """
+    chosen = tuple(data.ids if ids is None else ids)
+    if not chosen:
+        raise DataError(
+            f"{data.name} {data.subset}: there is no image to score. Choose another subset."
+        )
+    wanted = inference.settings.boundary if boundary is None else boundary
+    share = _share(len(chosen))
+    counted = Confusion(data.num_classes, inference.device)
+    edges = BoundaryScores(data.num_classes) if wanted else None
+    number = {name: i for i, name in enumerate(data.ids)}
+    numbers = [number[chosen[place]] for place in share]
+    pairs = track(_read_ahead(data, numbers), description, len(share))
+    for images, masks in _batches(zip(share, pairs, strict=True)):
+        labels = label_map(inference(images))
+        counted.add(labels, masks)
+        if edges is not None:
+            for label, mask in zip(labels, masks, strict=True):
+                edges.add(label, mask)
+    counted.check(lambda i: data.mask_path(numbers[i]))
+    matrix, per_image = _join(counted, share, len(chosen))
+    if not matrix.any():
+        raise DataError(f"{data.name} {data.subset}: every pixel is void. Correct the masks.")
+    absent = inference.settings.absent
+    return Evaluation(
+        scores=scores(matrix, absent=absent),
+        interval=bootstrap_interval(
+            per_image, seed=BOOTSTRAP_SEED, resamples=BOOTSTRAP_RESAMPLES, absent=absent
+        ),
+        boundary=_join_edges(edges).result() if edges is not None else {},
+        confusion=matrix,
+        counts=per_image,
+        ids=chosen,
+        classes=data.classes,
+    )
+
+
+def _share(images: int) -> list[int]:
+    """Which of the images this process scores: every `world`-th block."""
+    return [place for place in range(images) if place // _BLOCK % world() == rank()]
+
+
+def _join(counted: Confusion, share: Sequence[int], images: int) -> tuple[Tensor, Tensor]:
+    """The confusion matrix and the counts (NK3) of all images, from what each process counted."""
+    own = counted.counts
+    counts = own.new_zeros(images, *own.shape[1:])
+    counts[share] = own
+    return sum_over_ranks(counted.matrix).cpu(), sum_over_ranks(counts).cpu()
+
+
+def _join_edges(own: BoundaryScores) -> BoundaryScores:
+    joined = BoundaryScores(own.num_classes)
+    for part in gather(own):
+        joined.merge(part)
+    return joined
+
+
+def _batches(
+    pairs: Iterable[tuple[int, tuple[Tensor, Tensor]]],
+) -> Iterator[tuple[Tensor, list[Tensor]]]:
+    """Images and masks of one size and one block that follow one another, together.
+
+    Args:
+        pairs: place of an image in the set; image and mask.
+    """
+    waiting: list[tuple[int, Tensor, Tensor]] = []
+
+    def batch() -> tuple[Tensor, list[Tensor]]:
+        _, images, masks = zip(*waiting, strict=True)
+        waiting.clear()
+        return torch.stack(images), list(masks)
+
+    for place, (image, mask) in pairs:
+        if waiting:
+            before, first, _ = waiting[-1]
+            full = (len(waiting) + 1) * mask.numel() > _BATCH_PIXELS
+            if full or image.shape != first.shape or place // _BLOCK != before // _BLOCK:
+                yield batch()
+        waiting.append((place, image, mask))
+    if waiting:
+        yield batch()
+
+
+def _read_ahead(
+    data: SegmentationData, numbers: Sequence[int], depth: int = 8
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Decode on two threads, at most `depth` images ahead, in order."""
+
+    def read(i: int) -> tuple[Tensor, Tensor]:
+        image, mask = data.image(i), data.mask(i)
+        if image.shape[-2:] != mask.shape:
+            raise DataError(
+                f"{data.mask_path(i)}: is {tuple(mask.shape)} (H, W) but its image is "
+                f"{tuple(image.shape[-2:])}. Masks must have the size of their images."
+            )
+        return image, mask
+
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        waiting: deque[Future[tuple[Tensor, Tensor]]] = deque()
+        for i in numbers:
+            waiting.append(pool.submit(read, i))
+            if len(waiting) >= depth:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()

@@ -1,0 +1,143 @@
+"""From an image of any size to a score per class and pixel: scales, mirror, sliding window, CRF."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from semisup.ops.crf import dense_crf
+from semisup.ops.pixels import normalise
+from semisup.settings import EvalSettings
+from semisup.system.device import Precision, autocast
+
+
+class Inference:
+    """Applies a predictor to whole images by a stated protocol.
+
+    Args:
+        predictor: image BCHW -> logits BKHW; put into eval mode.
+        settings: mode, window, overlap, scales, flip, CRF.
+        device: where to compute.
+        precision: of the forward passes.
+    """
+
+    def __init__(
+        self,
+        predictor: nn.Module,
+        settings: EvalSettings,
+        device: torch.device,
+        precision: Precision = "float32",
+    ) -> None:
+        self.predictor = predictor.eval()
+        self.settings = settings
+        self.device = device
+        self.precision = precision
+
+    @torch.inference_mode()
+    def __call__(self, images: Tensor) -> Tensor:
+        """Scores of `images`, uint8 B3HW of one size.
+
+        Returns:
+            BKHW float32 at the size of the images: logits where there is one scale and no mirror,
+            or a CRF; else the mean of the probabilities.
+        """
+        pixels = images.to(self.device, non_blocking=True)
+        scores = self._scores(normalise(pixels))
+        crf = self.settings.dense_crf()
+        return scores if crf is None else dense_crf(self._as_logits(scores), pixels, crf)
+
+    def logits(self, images: Tensor) -> Tensor:
+        """As calling it, but with logits in any case: their softmax is the prediction."""
+        scores = self(images)
+        return scores if self.settings.crf else self._as_logits(scores)
+
+    def _as_logits(self, scores: Tensor) -> Tensor:
+        averaged = len(self.settings.scales) > 1 or self.settings.flip
+        return scores.clamp(min=1e-8).log() if averaged else scores
+
+    def _scores(self, image: Tensor) -> Tensor:
+        """Logits of the only view, or the mean of the probabilities of several."""
+        size = image.shape[-2:]
+        views = [(scale, False) for scale in self.settings.scales]
+        if self.settings.flip:
+            views += [(scale, True) for scale in self.settings.scales]
+        if len(views) == 1:
+            return self._view(image, *views[0], size=size)
+        total: Tensor | None = None
+        for scale, mirror in views:
+            probability = self._view(image, scale, mirror, size=size).softmax(dim=1)
+            total = probability if total is None else total.add_(probability)
+        assert total is not None
+        return total / len(views)
+
+    def _view(self, image: Tensor, scale: float, mirror: bool, size: torch.Size) -> Tensor:
+        """Logits of one scale and mirror, resized (as scores) to `size`."""
+        if scale != 1.0:
+            shape = [max(1, round(side * scale)) for side in size]
+            image = F.interpolate(
+                image, size=shape, mode="bilinear", align_corners=False, antialias=scale < 1
+            )
+        if mirror:
+            image = image.flip(-1)
+        image = image.contiguous(memory_format=torch.channels_last)
+        logits = self._slide(image) if self.settings.mode == "slide" else self._forward(image)
+        if mirror:
+            logits = logits.flip(-1)
+        if logits.shape[-2:] != size:
+            logits = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+        return logits
+
+    def _forward(self, image: Tensor) -> Tensor:
+        with autocast(self.precision, self.device):
+            logits: Tensor = self.predictor(image)
+        return logits.float()
+
+    def _slide(self, image: Tensor) -> Tensor:
+        """Mean of the logits of all windows that see a pixel."""
+        return slide(image, self._forward, self.settings.window, self.settings.overlap)
+
+
+def slide(
+    image: Tensor,
+    forward: Callable[[Tensor], Tensor],
+    window: tuple[int, int],
+    overlap: float,
+) -> Tensor:
+    """Logits of a large image from windows, averaged where they overlap.
+
+    The windows are spread evenly; the last one ends at the border. An image smaller than the
+    window is seen as it is.
+
+    Args:
+        image: BCHW.
+        forward: BChw -> BKhw.
+        window: (H, W) in pixels.
+        overlap: smallest share that neighbours have in common, in [0, 1).
+    """
+    height, width = image.shape[-2:]
+    high, wide = min(window[0], height), min(window[1], width)
+    total: Tensor | None = None
+    seen = image.new_zeros((1, 1, height, width), dtype=torch.float32)
+    for top in window_starts(height, high, overlap):
+        for left in window_starts(width, wide, overlap):
+            rows, columns = slice(top, top + high), slice(left, left + wide)
+            logits = forward(image[..., rows, columns])
+            if total is None:
+                total = logits.new_zeros((*logits.shape[:2], height, width))
+            total[..., rows, columns] += logits
+            seen[..., rows, columns] += 1
+    assert total is not None
+    return total / seen
+
+
+def window_starts(length: int, window: int, overlap: float) -> list[int]:
+    """Where windows begin along one axis: evenly spread, first at 0, last at the end."""
+    if length <= window:
+        return [0]
+    step = max(1, math.floor(window * (1 - overlap)))
+    count = math.ceil((length - window) / step) + 1
+    return [round(i * (length - window) / (count - 1)) for i in range(count)]

@@ -1,0 +1,89 @@
+"""The protocol block of a result: how its scores were measured."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from semisup.data.base import SegmentationData
+from semisup.settings import EvalSettings
+
+
+def protocol(
+    settings: EvalSettings,
+    data: SegmentationData,
+    ids: Sequence[str],
+    *,
+    pretraining: str,
+    selection: str,
+    precision: str,
+) -> dict[str, Any]:
+    """Everything that a score depends on beside the weights.
+
+    Results whose protocols differ must not stand in one table.
+
+    Args:
+        pretraining: what the weights started from, such as a file with its hash, or "none".
+        selection: how the checkpoint was chosen.
+        precision: of the forward passes.
+    """
+    text = "\n".join(sorted(ids))
+    crf = settings.dense_crf()
+    sliding = {"window": list(settings.window), "overlap": settings.overlap}
+    return {
+        "data": data.name,
+        "subset": data.subset,
+        "images": len(ids),
+        "ids_sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "classes": list(data.classes),
+        "scored_size": "original",
+        "void": "left out by ground truth",
+        "absent_classes": settings.absent,
+        "mode": settings.mode,
+        **(sliding if settings.mode == "slide" else {}),
+        "scales": list(settings.scales),
+        "flip": settings.flip,
+        "crf": None if crf is None else asdict(crf),
+        "precision": precision,
+        "pretraining": pretraining,
+        "selection": selection,
+        **data.facts(),
+    }
+
+
+def protocol_line(block: dict[str, Any]) -> str:
+    """The protocol block in one line for people."""
+    mode = block["mode"]
+    if mode == "slide":
+        high, wide = block["window"]
+        mode = f"sliding window {high}x{wide}"
+    else:
+        mode = "whole image"
+    scales = ", ".join(f"{scale:g}" for scale in block["scales"])
+    parts = [
+        f"{block['data']} {block['subset']}",
+        f"{block['images']} images (ids {block['ids_sha256'][:8]})",
+        f"{len(block['classes'])} classes",
+        f"scored at {block['scored_size']} size",
+        mode,
+        f"scale {scales}",
+        "flip" if block["flip"] else "no flip",
+        _crf_line(block["crf"]),
+        f"absent classes {block['absent_classes']}",
+        f"pretraining {block['pretraining']}",
+        block["selection"],
+    ]
+    return ", ".join(parts)
+
+
+def _crf_line(crf: dict[str, Any] | None) -> str:
+    if crf is None:
+        return "no CRF"
+    return (
+        f"{'exact ' if crf['exact'] else ''}CRF ({crf['iterations']} iterations, smoothness "
+        f"{crf['smoothness_weight']:g} within {crf['smoothness_sigma']:g} px, appearance "
+        f"{crf['appearance_weight']:g} within {crf['appearance_sigma']:g} px and "
+        f"{crf['colour_sigma']:g} levels)"
+    )

@@ -1,0 +1,1 @@
+"""Warnings of trainings that go wrong."""

@@ -1,0 +1,70 @@
+"""Figures drawn by matplotlib, without its global state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure as Figure
+from numpy.typing import NDArray
+from torch import Tensor
+
+_MOST_ANNOTATED = 12
+
+
+def confusion_figure(confusion: Tensor, classes: Sequence[str]) -> Figure:
+    """A confusion matrix as a heat map: which share of each true class became what.
+
+    Rows add up to 100 %; the row of a class without a true pixel is grey. Cells carry their
+    percentage for at most 12 classes.
+
+    Args:
+        confusion: KK counts, row = truth, column = prediction.
+        classes: K names.
+    """
+    counts = confusion.cpu().double()
+    true = counts.sum(1, keepdim=True)
+    percent = torch.where(true > 0, 100.0 * counts / true.clamp(min=1), torch.nan).numpy()
+    side = min(max(3.0 + 0.3 * len(classes), 4.5), 18.0)
+    figure = Figure(figsize=(side + 1.0, side), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_facecolor("0.85")
+    # By the square root: a confusion of a few per cent can be seen beside a diagonal near 100.
+    norm = PowerNorm(0.5, vmin=0.0, vmax=100.0)
+    drawn = axes.imshow(percent, norm=norm, cmap="Blues", interpolation="nearest")
+    bar = figure.colorbar(drawn, ax=axes, shrink=0.8, ticks=[0, 1, 5, 10, 20, 40, 60, 80, 100])
+    bar.set_label("% of the true class")
+    _name_ticks(axes, classes, side)
+    if len(classes) <= _MOST_ANNOTATED:
+        _annotate(axes, percent)
+    return figure
+
+
+def render(figure: Figure) -> Tensor:
+    """The pixels of a figure, uint8 3HW."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # type: ignore[no-untyped-call]
+    pixels = np.asarray(canvas.buffer_rgba())[..., :3]  # type: ignore[no-untyped-call]
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1)
+
+
+def _name_ticks(axes: Axes, classes: Sequence[str], side: float) -> None:
+    size = min(10.0, 55.0 * side / len(classes))
+    positions = range(len(classes))
+    axes.set_xticks(positions, classes, rotation=90, fontsize=size)
+    axes.set_yticks(positions, classes, fontsize=size)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+
+
+def _annotate(axes: Axes, percent: NDArray[np.float64]) -> None:
+    for (row, column), value in np.ndenumerate(percent):
+        if np.isnan(value):
+            continue
+        colour = "white" if value > 30.0 else "black"
+        label = axes.text(column, row, f"{value:.0f}", color=colour, fontsize=9)
+        label.set(ha="center", va="center")

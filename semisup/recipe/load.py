@@ -1,0 +1,275 @@
+"""Recipes: what to run, as data.
+
+A recipe is TOML: names out of the catalogue, and options that are checked against the parameters
+they bind to. Defaults live in code; a recipe states what differs, `extends` one parent at most,
+and `--set` changes single keys. Every value knows where it came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from semisup.catalog import DATASETS, METHODS, MODELS, find
+from semisup.errors import RecipeError, suggest
+from semisup.options import explain, options_schema
+from semisup.recipe.recipe import Recipe
+from semisup.recipe.toml import flatten, parse_change, read_toml, shown, unflatten
+from semisup.settings import (
+    DataSettings,
+    EvalSettings,
+    InitSettings,
+    MethodSettings,
+    ModelSettings,
+    OptimSettings,
+    TrainSettings,
+)
+from semisup.system.files import is_file
+
+S = TypeVar("S", bound=BaseModel)
+
+DEEPEST = 20
+"""Recipes over one another."""
+
+TABLES = ("init", "data", "model", "method", "optim", "train", "eval")
+
+
+_CATALOGUES: dict[str, Mapping[str, type]] = {
+    "data": DATASETS,
+    "model": MODELS,
+    "method": METHODS,
+}
+"""Tables that name a class and hold its options."""
+
+
+Stated = dict[str, tuple[Any, str]]
+"""Dotted key -> its value and where that came from."""
+
+
+def _first_stage(recipe: Recipe, seen: tuple[str, ...]) -> Recipe | None:
+    """The recipe that `[init]` names, with what is handed on to it."""
+    init = recipe.init
+    if not init.recipe:
+        return None
+    seen = (*seen, recipe.name)
+    if len(seen) > DEEPEST:
+        circle = " from ".join(seen[:4])
+        raise RecipeError(f"init.from goes round in a circle: {circle} ... Name a first stage.")
+    handed = {
+        "train.seed": recipe.train.seed if init.seed == "same" else init.seed,
+        "data.root": recipe.data.root,
+        "data.workers": recipe.data.workers,
+        "data.cache": recipe.data.cache,
+        **({"data.tags": recipe.data.tags} if recipe.data.tags else {}),
+        **({"model.weights": recipe.model.weights} if recipe.model.weights else {}),
+    }
+    overrides = _state(handed, f"recipe {recipe.name}")
+    return load_recipe(init.recipe, init.changes, overrides=overrides, seen=seen)
+
+
+def recipe_folder() -> Path:
+    """Where the shipped recipes lie: in the wheel, or beside the package in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    shipped = package / "_recipes"
+    return shipped if shipped.is_dir() else package.parent / "recipes"
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """Name -> file of every recipe that comes with the package."""
+    folder = recipe_folder()
+    return {
+        path.relative_to(folder).with_suffix("").as_posix(): path
+        for path in sorted(folder.rglob("*.toml"))
+    }
+
+
+def find_recipe(name: str) -> Path:
+    """The file of a recipe: a path that ends in .toml, or the name of a shipped one.
+
+    Raises:
+        RecipeError: there is none.
+    """
+    if name.endswith(".toml"):
+        path = Path(name)
+        if not is_file(path):
+            raise RecipeError(f"recipe {name}: there is no such file. Check the path.")
+        return path
+    known = shipped_recipes()
+    if name not in known:
+        raise RecipeError(
+            f"no recipe is called {name!r}.{suggest(name, known)} A file must end in .toml."
+        )
+    return known[name]
+
+
+def load_recipe(
+    name: str,
+    changes: Sequence[str] = (),
+    *,
+    overrides: Mapping[str, tuple[Any, str]] | None = None,
+    seen: tuple[str, ...] = (),
+) -> Recipe:
+    """Read, extend, change and check a recipe.
+
+    Args:
+        name: a shipped recipe or the path of a .toml file.
+        changes: `key=value` as given to --set; later ones win.
+        overrides: dotted key -> (value, where it came from), applied last (such as --seed).
+        seen: the recipes that start from this one, the last stage first.
+
+    Raises:
+        RecipeError: anything that cannot be used; names the file and the key.
+    """
+    path = find_recipe(name)
+    changed: dict[str, Any] = {}
+    for change in changes:
+        key, value = parse_change(change)
+        changed |= flatten({key: value})
+    stated = overlay(_read_with_parents(path, seen=()), _state(changed, "--set"))
+    stated = overlay(stated, overrides or {})
+    label = path.with_suffix("").name if name.endswith(".toml") else name
+    tables = unflatten({key: value for key, (value, _) in stated.items()}, label)
+    return build_recipe(label, tables, {key: source for key, (_, source) in stated.items()}, seen)
+
+
+def overlay(
+    inherited: Mapping[str, tuple[Any, str]], layer: Mapping[str, tuple[Any, str]]
+) -> Stated:
+    """One layer of a recipe (a file, or all of --set) over what it inherits.
+
+    The layer's keys win. Where it names another data set, model or method, the options that only
+    the old class has are not inherited, and with another method no optimiser but the segmenter's,
+    which every method has: the other players were the old method's.
+    """
+    kept = dict(inherited)
+    for table, catalogue in _CATALOGUES.items():
+        key = f"{table}.name"
+        if key not in layer or key not in inherited or layer[key][0] == inherited[key][0]:
+            continue
+        old, new = (_options_of(catalogue, stated[key][0]) for stated in (inherited, layer))
+        for option in old - new:
+            kept.pop(f"{table}.{option}", None)
+        if table == "method":
+            kept = {name: value for name, value in kept.items() if not _is_other_player(name)}
+    return kept | dict(layer)
+
+
+def _options_of(catalogue: Mapping[str, type], name: Any) -> set[str]:
+    """Options of a class; none of a name that is not there, which is reported later."""
+    cls = catalogue.get(name) if isinstance(name, str) else None
+    return set(options_schema(cls).model_fields) if cls else set()
+
+
+def _is_other_player(key: str) -> bool:
+    return key.startswith("optim.") and key.split(".")[1] != "segmenter"
+
+
+def _state(values: Mapping[str, Any], source: str) -> Stated:
+    return {key: (value, source) for key, value in values.items()}
+
+
+def build_recipe(
+    name: str,
+    tables: Mapping[str, Any],
+    sources: Mapping[str, str] | None = None,
+    seen: tuple[str, ...] = (),
+) -> Recipe:
+    """Check nested tables and fill in the defaults; load the recipe that it starts from."""
+    for table, content in tables.items():
+        if table not in TABLES:
+            raise RecipeError(
+                f"recipe {name}: there is no table [{table}].{suggest(table, TABLES)}"
+            )
+        if not isinstance(content, Mapping):
+            raise RecipeError(f"recipe {name}: [{table}] must be a table, not {content!r}.")
+    data, data_options = _split_options(name, "data", tables, DataSettings, DATASETS, "data set")
+    model, model_options = _split_options(name, "model", tables, ModelSettings, MODELS, "model")
+    method, method_options = _split_options(
+        name, "method", tables, MethodSettings, METHODS, "method"
+    )
+    optim = {
+        player: _check(name, f"optim.{player}", table, OptimSettings)
+        for player, table in tables.get("optim", {}).items()
+    }
+    recipe = Recipe(
+        name=name,
+        init=_check(name, "init", tables.get("init", {}), InitSettings),
+        data=data,
+        model=model,
+        method=method,
+        optim=optim,
+        train=_check(name, "train", tables.get("train", {}), TrainSettings),
+        eval=_check(name, "eval", tables.get("eval", {}), EvalSettings),
+        data_options=data_options,
+        model_options=model_options,
+        method_options=method_options,
+        sources={},
+    )
+    given = sources or {}
+    filled = {key: given.get(key, "default") for key in flatten(recipe.resolved())}
+    return replace(recipe, sources=filled, first=_first_stage(recipe, seen))
+
+
+def _check(recipe: str, table: str, content: Any, schema: type[S], known: Sequence[str] = ()) -> S:
+    if not isinstance(content, Mapping):
+        raise RecipeError(f"recipe {recipe}: [{table}] must be a table, not {content!r}.")
+    try:
+        return schema.model_validate(dict(content))
+    except ValidationError as error:
+        what = explain(error, schema, f"{table}.", known)
+        raise RecipeError(f"recipe {recipe}: {what}") from None
+
+
+def _split_options(
+    recipe: str,
+    table: str,
+    tables: Mapping[str, Any],
+    schema: type[S],
+    catalogue: Mapping[str, type],
+    kind: str,
+) -> tuple[S, dict[str, Any]]:
+    """One table that holds our own keys and the options of the class that it names."""
+    content = tables.get(table, {})
+    if not isinstance(content, Mapping) or "name" not in content:
+        raise RecipeError(f"recipe {recipe}: '{table}.name' is missing.{suggest('', catalogue)}")
+    try:
+        cls: type = find(catalogue, kind, shown(str(content["name"])))
+    except RecipeError as error:
+        raise RecipeError(f"recipe {recipe}: {error}") from None
+    options = options_schema(cls)
+    ours = {k: v for k, v in content.items() if k in schema.model_fields}
+    theirs = {k: v for k, v in content.items() if k not in schema.model_fields}
+    settings = _check(recipe, table, ours, schema)
+    checked = _check(recipe, table, theirs, options, known=list(schema.model_fields))
+    return settings, {key: getattr(checked, key) for key in options.model_fields}
+
+
+def _read_with_parents(path: Path, seen: tuple[Path, ...]) -> Stated:
+    """What a recipe states over what its parents do."""
+    path = path.resolve()
+    if path in seen:
+        circle = " -> ".join(p.name for p in (*seen, path))
+        raise RecipeError(f"recipe {path}: 'extends' goes round in a circle: {circle}.")
+    if len(seen) == DEEPEST:
+        raise RecipeError(f"recipe {path}: 'extends' is {DEEPEST} recipes deep. Copy what it says.")
+    own = read_toml(path)
+    parent = own.pop("extends", None)
+    first = own.get("init.from")
+    if isinstance(first, str) and first.endswith(".toml"):
+        own["init.from"] = str(path.parent / first)
+    stated = _state(own, path.name)
+    if parent is None:
+        return stated
+    if not isinstance(parent, str):
+        raise RecipeError(f"recipe {path}: 'extends' must be one name, not {parent!r}.")
+    try:
+        found = path.parent / parent if parent.endswith(".toml") else find_recipe(parent)
+    except RecipeError as error:
+        raise RecipeError(f"recipe {path}: {error}") from None
+    if not is_file(found):
+        raise RecipeError(f"recipe {path}: extends {shown(parent)}, which is not there.")
+    return overlay(_read_with_parents(found, (*seen, path)), stated)

@@ -1,0 +1,281 @@
+"""From a recipe to objects: data, split, streams, networks, method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch._functorch import config as gradients_of_compiled
+
+from semisup.catalog import DATASETS, MODELS, create_dataset, create_method, create_model
+from semisup.data.base import SegmentationData
+from semisup.data.labels.splits import Split, hold_out, make_split
+from semisup.data.labels.tags import read_tags
+from semisup.data.loading.cache import CachedData
+from semisup.data.loading.samples import StreamName
+from semisup.data.loading.streams import Stream
+from semisup.data.views.class_crops import CombinationView
+from semisup.data.views.weak import WeakView
+from semisup.errors import RecipeError
+from semisup.methods.base import Method
+from semisup.models.base import Segmenter
+from semisup.models.weights import load_weights
+from semisup.recipe.recipe import Recipe
+from semisup.runs.paths import Place
+from semisup.settings import DataSettings
+from semisup.system import distributed as ranks
+from semisup.system.device import usable_cores
+
+
+def open_data(recipe: Recipe, place: Place, subset: str = "") -> SegmentationData:
+    """The recipe's data set; `subset` "" is what it trains on."""
+    name = recipe.data.name
+    root = Path(recipe.data.root) if recipe.data.root else place.data_root
+    chosen = subset or recipe.data.subset or DATASETS[name].train_subset
+    return create_dataset(name, root.expanduser(), chosen, **recipe.data_options)
+
+
+def open_reported(recipe: Recipe, place: Place, subset: str = "") -> SegmentationData:
+    """The set that the recipe reports on."""
+    return open_data(recipe, place, subset or recipe.eval.subset or eval_subset(recipe))
+
+
+def eval_subset(recipe: Recipe) -> str:
+    """The data set's own subset to report on."""
+    return DATASETS[recipe.data.name].eval_subset
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Who is labelled in a run.
+
+    Attributes:
+        split: the whole split, held-out images included: the label budget.
+        training: the split without the held-out images.
+        held_out: images that only choose the checkpoint.
+    """
+
+    split: Split
+    training: Split
+    held_out: tuple[str, ...]
+
+
+def split_labels(recipe: Recipe, data: SegmentationData) -> Labels:
+    """Make the recipe's split and keep the held-out images apart."""
+    settings = recipe.data
+    tags = read_tags(data, settings.tags) if settings.tags else None
+    split = make_split(data, settings.split, settings.split_seed, tags=tags, tagged=settings.tagged)
+    if not recipe.eval.hold_out:
+        return Labels(split, split, ())
+    if not recipe.eval.every:
+        raise RecipeError(
+            f"eval.hold_out = {recipe.eval.hold_out} keeps images back to choose a checkpoint, but "
+            "eval.every = 0 leaves none to choose from. Set eval.every, such as to a tenth of "
+            "train.steps."
+        )
+    training, held_out = hold_out(split, recipe.eval.hold_out, recipe.data.split_seed)
+    return Labels(split, training, held_out)
+
+
+def build_method(
+    recipe: Recipe, num_classes: int, start: Path | None = None
+) -> tuple[Method, list[str]]:
+    """The method with its networks; and what was said of the weights they started from.
+
+    Args:
+        recipe: of the run.
+        num_classes: K.
+        start: weights that an earlier stage ended with; None: `model.weights`, where it is set.
+
+    Raises:
+        RecipeError: the method cannot train the model.
+    """
+    notes: list[str] = []
+    weights = start or recipe.model.weights
+    trained_by = MODELS[recipe.model.name].trained_by
+    if trained_by and recipe.method.name not in trained_by:
+        raise RecipeError(
+            f"method '{recipe.method.name}' cannot train '{recipe.model.name}'; set method.name to "
+            f"one of {', '.join(trained_by)}."
+        )
+
+    def build_segmenter(extra: int = 0) -> Segmenter:
+        model = create_model(recipe.model.name, num_classes + extra, **recipe.model_options)
+        if weights:
+            notes.append(str(load_weights(model, weights)))
+        return model
+
+    method = create_method(
+        recipe.method.name,
+        build_segmenter,
+        num_classes,
+        None if recipe.data.crop == "whole" else recipe.data.crop,
+        **recipe.method_options,
+    )
+    return method, notes
+
+
+def stream_builder(
+    recipe: Recipe, data: SegmentationData, split: Split, method: Method, device: torch.device
+) -> Callable[[int], dict[str, Stream]]:
+    """Step -> the streams that the method reads, from that step on.
+
+    Raises:
+        RecipeError: the method wants unlabelled images and the split leaves none.
+    """
+    settings = recipe.data
+    _check_labels(recipe, split, method)
+    for name in sorted(method.streams):
+        _check_batch(f"data.{name}_batch", getattr(settings, f"{name}_batch"), settings.crop)
+    view = WeakView(
+        crop=None if settings.crop == "whole" else settings.crop,
+        scale=settings.scale,
+        flip=settings.flip,
+    )
+    common: dict[str, Any] = {
+        "data": CachedData(data, settings.cache) if settings.cache else data,
+        "seed": recipe.train.seed,
+        "view": view,
+        "workers": worker_count(settings.workers),
+        "pin": device.type == "cuda",
+        "rank": ranks.rank(),
+        "world": ranks.world(),
+    }
+    own: dict[StreamName, dict[str, Any]] = {
+        "labelled": {"ids": split.labelled},
+        "unlabelled": {"ids": split.unlabelled, "strong": method.strong_view},
+        "weak": {"ids": split.weak, "tags": split.tags},
+    }
+    if method.combinations:
+        own["labelled"]["view"] = combinations_of(settings)
+    accumulate = recipe.train.accumulate
+
+    def streams(step: int) -> dict[str, Stream]:
+        return {
+            name: Stream(
+                name=name,
+                batch_size=getattr(settings, f"{name}_batch"),
+                start=step * accumulate,
+                **common | own[name],
+            )
+            for name in own
+            if name in method.streams
+        }
+
+    return streams
+
+
+def _check_labels(recipe: Recipe, split: Split, method: Method) -> None:
+    """Refuse a split that leaves a stream of the method without images.
+
+    Raises:
+        RecipeError: names the key and the remedy.
+    """
+    name = f"'{recipe.method.name}'"
+    if "unlabelled" in method.streams and not split.unlabelled:
+        raise RecipeError(
+            f"data.split = {recipe.data.split!r} leaves no unlabelled image, which {name} reads. "
+            "Take a smaller share, such as 1/8, or supervised."
+        )
+    if "weak" in method.streams and split.tags is None:
+        raise RecipeError(
+            f"{name} reads image tags, and data.tags is not set. Set it to 'xml' (VOC, scenes) or "
+            "'file:PATH'; 'semisup data tags' makes such a file from masks."
+        )
+    if "labelled" in method.streams and not split.labelled:
+        raise RecipeError(
+            f"data.split = {recipe.data.split!r} leaves no image with a mask, which {name} reads. "
+            "Take a share, such as 1/8, or a count, such as 5/class."
+        )
+
+
+def combinations_of(settings: DataSettings) -> CombinationView:
+    """The crops that are cut for subsets of an image's classes.
+
+    Raises:
+        RecipeError: there is no crop.
+    """
+    if settings.crop == "whole":
+        raise RecipeError('data.crop = "whole": this method cuts crops; set [height, width].')
+    return CombinationView(crop=settings.crop, flip=settings.flip)
+
+
+def _check_batch(key: str, size: int, crop: tuple[int, int] | str) -> None:
+    """Refuse a batch that its images or the processes of the run do not fit into."""
+    processes = ranks.world()
+    if size % processes:
+        raise RecipeError(
+            f"{key} = {size} cannot be shared by {processes} processes. Set it to a multiple of "
+            f"{processes}."
+        )
+    if crop == "whole" and size > processes:
+        raise RecipeError(
+            f'data.crop = "whole" goes with {key} = {processes}: images differ in size, and each '
+            "process takes one. Use train.accumulate for larger steps."
+        )
+
+
+def worker_count(workers: int | str) -> int:
+    """Processes that decode, for each stream: a quarter of the cores, 1 to 8, unless stated."""
+    if isinstance(workers, int):
+        return workers
+    return max(1, min(8, usable_cores() // 4))
+
+
+def prepare_networks(method: Method, recipe: Recipe, device: torch.device) -> None:
+    """Move the networks to the device, in the recipe's memory format, compiled if it says so.
+
+    Raises:
+        RecipeError: batch norm over several processes, or a replay of kernels, is wanted where
+            torch has none.
+    """
+    train = recipe.train
+    if train.sync_batch_norm and ranks.world() > 1:
+        if device.type != "cuda":
+            raise RecipeError(
+                "train.sync_batch_norm needs a GPU: torch's SyncBatchNorm has no form for the CPU. "
+                "Set it to false, or train in one process."
+            )
+        nn.SyncBatchNorm.convert_sync_batchnorm(method)  # type: ignore[no-untyped-call]
+    if train.cuda_graphs:
+        if not train.compile:
+            raise RecipeError(
+                "train.cuda_graphs replays compiled networks. Set train.compile to true, or "
+                "train.cuda_graphs to false."
+            )
+        if device.type != "cuda":
+            raise RecipeError(
+                f"train.cuda_graphs needs a GPU, and this run is on '{device.type}'. Set it to "
+                "false, or choose --device cuda."
+            )
+    method.to(device)
+    if train.channels_last:
+        method.to(memory_format=torch.channels_last)
+    if train.compile:
+        # Players share looks (`keep_graph`), so a network may be asked for gradients twice: torch
+        # must not reuse what the first backward pass has read, as it would by default.
+        gradients_of_compiled.donated_buffer = False
+        for network in method.children():
+            network.compile(mode="reduce-overhead" if train.cuda_graphs else None)
+            if train.cuda_graphs:
+                only_while_training(network)
+
+
+def only_while_training(network: nn.Module) -> None:
+    """Let a compiled network compute as it is written in eval mode.
+
+    Each size of image and each further call between two training steps would record a graph of its
+    own. A copy of the network is not compiled at all.
+    """
+    replayed = network._compiled_call_impl
+    assert replayed is not None
+
+    def call(*arguments: Any, **keywords: Any) -> Any:
+        chosen = replayed if network.training else network._call_impl
+        return chosen(*arguments, **keywords)
+
+    network._compiled_call_impl = call

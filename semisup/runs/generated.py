@@ -1,0 +1,252 @@
+"""Look at the images that a run's generator makes, and measure how far off they are.
+
+The distance is Frechet's (`metrics.frechet`) between features of a local backbone
+(`evaluation.features`). Three numbers are made in one way, of equally many images on each side:
+
+    distance    made images against training images
+    floor       other training images against the same ones: no generator can be asked for less
+    ceiling     noise, each pixel on its own, against the same ones
+
+Training images are seen as the run's streams cut them (the recipe's crop, scale and mirror), but
+from a seed that is always the same. An ideal generator of such crops would lie at the floor; single
+crops from the middle of each image would be another distribution than the one that is imitated.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from semisup.catalog import METHODS
+from semisup.data.labels.splits import Split
+from semisup.data.views.weak import WeakView
+from semisup.errors import DataError, RunError
+from semisup.evaluation.features import Features, open_features
+from semisup.methods.base import Method
+from semisup.metrics.frechet import frechet_distance
+from semisup.monitoring.snapshots import spread
+from semisup.ops.pixels import IMAGENET_MEAN, IMAGENET_STD, per_channel, to_bytes
+from semisup.pictures.grid import image_grid
+from semisup.runs.assemble import split_labels
+from semisup.runs.folder import RunDirectory
+from semisup.runs.paths import Place
+from semisup.runs.reopen import OpenMethod, open_method, run_recipe_of
+from semisup.system.device import settle_on
+from semisup.system.files import write_text
+from semisup.system.progress import track
+from semisup.system.torch_errors import explained
+
+SHOWN = 64
+"""Images on the grid."""
+
+NOTE = "compares with nothing published, only with the same features and number of images"
+
+_CHUNK = 64
+"""Images that are made at a time. They are seeded by chunk: another number gives other images."""
+
+_REAL_SEED = 0
+"""Of the views of training images, and of the noise of the ceiling: they are one yardstick for
+whatever a generator is asked for."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What `sample_run` found and wrote.
+
+    Attributes:
+        report: the content of `file`.
+        picture: the grid.
+        file: the report as JSON.
+    """
+
+    report: dict[str, Any]
+    picture: Path
+    file: Path
+
+
+def sample_run(
+    folder: Path,
+    place: Place,
+    device: torch.device,
+    *,
+    count: int = 512,
+    backbone: str = "",
+    weights: Path | None = None,
+    seed: int = 0,
+) -> Samples:
+    """Draw and measure what the generator in a run's newest checkpoint makes.
+
+    Writes `pictures/generated.png` and `samples.json` in the run's folder, over earlier ones.
+
+    Args:
+        folder: of a run, finished or not.
+        place: where the data lie.
+        device: where to compute.
+        count: images on each side of a distance, at least 2; at most half of the training images
+            are taken.
+        backbone: see `open_features`.
+        weights: of the backbone; None: those of the recipe, where they fit it.
+        seed: of the noise that the images are made from.
+
+    Raises:
+        RunError: no run, no checkpoint, a method that makes no images, or one that has diverged.
+        CheckpointError: a checkpoint or weights that cannot be used.
+        DataError: there are too few training images.
+    """
+    recipe = run_recipe_of(folder)
+    _check_makes_images(METHODS[recipe.method.name], recipe.method.name)
+    settle_on(device)
+    features = open_features(device, backbone, weights, otherwise=recipe.model.weights)
+    opened = open_method(folder, place, device)
+    ids = _training_ids(opened)
+    if len(ids) < 4:
+        raise DataError(
+            f"{opened.data.name} {opened.data.subset}: the run trains on {len(ids)} images, and a "
+            "distance and its floor take 4 at least. Train on more."
+        )
+    measured = min(count, len(ids) // 2)
+    made = max(measured, min(count, SHOWN))
+    with explained():
+        chunks = track(_make(opened, made, seed), "making images", -(-made // _CHUNK))
+        shown, first = _look(chunks, features)
+        size = (shown.shape[-2], shown.shape[-1])
+        pairs = spread(len(ids), 2 * measured)
+        views = track(_views(opened, [ids[i] for i in pairs], size), "real images", len(pairs))
+        real = features(view[None] for view in views)
+        noise = features(_noise(measured, size))
+    # Neighbours in a list are often alike, such as frames of a video: every other one for each set.
+    sets = {"distance": first[:measured], "floor": real[1::2], "ceiling": noise}
+    distances = {
+        name: frechet_distance(other, real[::2])
+        for name, other in track(list(sets.items()), "comparing")
+    }
+    report = {
+        "recipe": opened.recipe.name,
+        "recipe_hash": opened.recipe_hash,
+        "run_seed": opened.recipe.train.seed,
+        "step": opened.step,
+        "seed": seed,
+        **distances,
+        "count": measured,
+        "training_images": len(ids),
+        "size": list(size),
+        "features": features.describe(),
+        "note": NOTE,
+    }
+    directory = RunDirectory(folder)
+    directory.make()
+    picture, file = directory.pictures / "generated.png", directory.path / "samples.json"
+    image_grid(picture, shown, _caption(report, len(shown)))
+    write_text(file, json.dumps(report, indent=1) + "\n")
+    return Samples(report, picture, file)
+
+
+def _check_makes_images(method: type[Method], name: str) -> None:
+    """Refuse a method without a generator before anything is loaded.
+
+    Raises:
+        RunError: names the method, and those that make images.
+    """
+    if method.make_samples is Method.make_samples:
+        able = [n for n, cls in METHODS.items() if cls.make_samples is not Method.make_samples]
+        raise RunError(f"method '{name}' makes no images; take a run of {' or '.join(able)}.")
+
+
+def _training_ids(opened: OpenMethod) -> list[str]:
+    """The images that the method's streams read, sorted: what its generator imitates."""
+    split = split_labels(opened.recipe, opened.data).training
+    ids = {name for stream in opened.method.streams for name in _of_stream(split, stream)}
+    return sorted(ids)
+
+
+def _of_stream(split: Split, stream: str) -> Sequence[str]:
+    return {"labelled": split.labelled, "unlabelled": split.unlabelled, "weak": split.weak}[stream]
+
+
+@torch.no_grad()
+def _make(opened: OpenMethod, count: int, seed: int) -> Iterator[Tensor]:
+    """`count` images of the generator, in chunks B3HW uint8.
+
+    The first chunk is `make_samples(64, seed)`, the others have seeds drawn from that.
+
+    Raises:
+        RunError: the method makes none as its options stand, or they are not finite.
+    """
+    for chunk, start in enumerate(range(0, count, _CHUNK)):
+        wanted = min(_CHUNK, count - start)
+        images = opened.method.make_samples(wanted, _seed_of_chunk(seed, chunk))
+        if images is None:
+            raise RunError(
+                f"{opened.folder}: method '{opened.recipe.method.name}' makes no images with the "
+                "options of this run. Take a run whose generator was trained."
+            )
+        assert images.ndim == 4, images.shape
+        assert images.shape[:2] == (wanted, 3), images.shape
+        if not images.isfinite().all():
+            raise RunError(
+                f"{opened.folder}: what the generator makes is not finite: the training has "
+                "diverged. Lower optim.generator.lr and run again."
+            )
+        yield to_bytes(images)  # as real images are: no set has finer shades
+
+
+def _seed_of_chunk(seed: int, chunk: int) -> int:
+    """Neighbouring seeds must not share chunks, as seed + chunk would."""
+    if chunk == 0:
+        return seed
+    digest = hashlib.blake2b(f"samples/{seed}/{chunk}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+def _look(chunks: Iterator[Tensor], features: Features) -> tuple[Tensor, Tensor]:
+    """The first images B3HW, to be shown, and the features ND of all."""
+    shown: list[Tensor] = []
+
+    def passing() -> Iterator[Tensor]:
+        for chunk in chunks:
+            if not shown:
+                shown.append(chunk[:SHOWN].cpu())
+            yield chunk
+
+    found = features(passing())
+    return shown[0], found
+
+
+def _views(opened: OpenMethod, ids: Sequence[str], size: tuple[int, int]) -> Iterator[Tensor]:
+    """Training images 3HW uint8 as the streams cut them; a small one is enlarged, never padded.
+
+    Padding takes no part in training, and no generator makes any.
+    """
+    settings, data = opened.recipe.data, opened.data
+    number = {name: i for i, name in enumerate(data.ids)}
+    generator = torch.Generator().manual_seed(_REAL_SEED)
+    for name in ids:
+        image = data.image(number[name])
+        covers = max(side / own for side, own in zip(size, image.shape[-2:], strict=True))
+        low, high = settings.scale
+        view = WeakView(crop=size, scale=(max(low, covers), max(high, covers)), flip=settings.flip)
+        yield view(image, None, generator).image
+
+
+def _noise(count: int, size: tuple[int, int]) -> Iterator[Tensor]:
+    """Pixels of independent colours, with the mean and deviation of ImageNet's, in chunks."""
+    generator = torch.Generator().manual_seed(_REAL_SEED)
+    for start in range(0, count, _CHUNK):
+        noise = torch.randn(min(_CHUNK, count - start), 3, *size, generator=generator)
+        colours = noise * per_channel(IMAGENET_STD, noise) + per_channel(IMAGENET_MEAN, noise)
+        yield to_bytes(colours)
+
+
+def _caption(report: dict[str, Any], shown: int) -> list[str]:
+    return [
+        f"{report['recipe']}, run seed {report['run_seed']}, step {report['step']}: images made "
+        f"from noise seed {report['seed']}",
+        f"the first {shown} of that seed, in order; nobody has picked any",
+    ]

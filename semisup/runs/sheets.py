@@ -1,0 +1,145 @@
+"""Pictures of a predictor at work: the panel for TensorBoard and the sheet of a finished run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from semisup.data.base import Colour, SegmentationData
+from semisup.errors import SemisupError
+from semisup.evaluation.evaluate import Evaluation
+from semisup.evaluation.inference import Inference
+from semisup.methods.base import Method
+from semisup.metrics.confusion import label_map
+from semisup.monitoring.snapshots import NOISE_SEED, make_samples, spread
+from semisup.ops.pixels import IMAGENET_MEAN, IMAGENET_STD, normalise
+from semisup.pictures.drawing import denormalise, heat, overlay
+from semisup.pictures.grid import image_grid
+from semisup.pictures.panels import training_panel
+from semisup.pictures.sheets import contact_sheet
+from semisup.types import Batch, Labelled
+
+PANEL_IMAGES = 4
+
+
+def draw_panel(
+    batch: Batch, predictor: nn.Module, method: Method, palette: Sequence[Colour]
+) -> Tensor:
+    """Input, ground truth, prediction and the method's own maps of a training batch.
+
+    Of a method that reads no mask, its tagged images and the prediction.
+
+    Returns:
+        uint8 3HW.
+    """
+    labelled = batch.labelled if "labelled" in method.streams else None
+    image = (labelled or batch.weak).image[:PANEL_IMAGES]
+    logits = predictor(image).float()
+    maps, extra = [label_map(logits).cpu()], []
+    if labelled is not None:
+        mask = labelled.mask[:PANEL_IMAGES]
+        few = Labelled(image=image, mask=mask, ids=labelled.ids[:PANEL_IMAGES])
+        maps = [mask.to(torch.uint8).cpu(), *maps]
+        extra = list(method.pictures(Batch(labelled=few), logits).values())
+    shown = denormalise(image, IMAGENET_MEAN, IMAGENET_STD)
+    return training_panel(shown, maps, palette, extra=extra)
+
+
+@torch.no_grad()
+def draw_sheet(
+    path: Path,
+    inference: Inference,
+    data: SegmentationData,
+    scored: Evaluation,
+    method: Method,
+    *,
+    count: int,
+) -> None:
+    """Write the picture sheet of a run: image, ground truth, prediction, the method's maps.
+
+    The images are spread evenly over the set, so nobody has picked the good ones.
+
+    Args:
+        path: PNG to write.
+        inference: the predictor with its protocol.
+        data: the set that was scored.
+        scored: its evaluation, for the captions.
+        method: whose maps are shown.
+        count: images on the sheet; 0 writes none.
+    """
+    if not count:
+        return
+    method.eval()
+    chosen = spread(len(scored.ids), count)
+    index = {name: i for i, name in enumerate(data.ids)}
+    rows, captions, own = [], [], []
+    for position in chosen:
+        name = scored.ids[position]
+        image, mask = data.image(index[name]), data.mask(index[name])
+        logits = inference.logits(image[None])
+        labels = label_map(logits)[0].cpu()
+        rows.append(
+            [
+                image.permute(1, 2, 0),
+                overlay(image, mask, data.palette),
+                overlay(image, labels, data.palette),
+            ]
+        )
+        own.append(_own_maps(method, image, mask, name, logits))
+        captions.append(f"{name}    mIoU of this image {scored.image_miou(position):.2f}")
+    names = [name for name in own[0] if all(name in maps for maps in own)]
+    for row, maps in zip(rows, own, strict=True):
+        row += [heat(maps[name][0, 0]) for name in names]
+    legend = list(zip(data.classes, data.palette, strict=True))
+    columns = ["image", "ground truth", "prediction", *names]
+    contact_sheet(path, rows, columns=columns, captions=captions, legend=legend)
+
+
+@torch.no_grad()
+def draw_sample_sheet(path: Path, method: Method, *, step: int, seed: int) -> None:
+    """Write what the generator of a finished run makes; nothing where the method has none.
+
+    Args:
+        path: PNG to write.
+        method: after its last step.
+        step: which one that was.
+        seed: of the run.
+    """
+    method.eval()
+    images = make_samples(method)
+    if images is not None:
+        caption = [
+            f"made after step {step}, run seed {seed}",
+            f"all {len(images)} images of the fixed noise (seed {NOISE_SEED}), in order; nobody "
+            "has picked any",
+        ]
+        image_grid(path, images, caption, columns=4)
+
+
+def _own_maps(
+    method: Method, image: Tensor, mask: Tensor, name: str, logits: Tensor
+) -> dict[str, Tensor]:
+    """The method's maps of one image; none where it is too small for them."""
+    device = logits.device
+    labelled = Labelled(
+        image=normalise(image[None].to(device)), mask=mask[None].to(device).long(), ids=(name,)
+    )
+    try:
+        return method.pictures(Batch(labelled=labelled), logits)
+    except SemisupError:  # a look is no reason to lose a run that is trained and scored
+        return {}
+
+
+def draw_data_sheet(path: Path, data: SegmentationData, count: int) -> None:
+    """Write a contact sheet of a data set: image, mask overlay and class legend."""
+    rows, captions = [], []
+    for position in spread(len(data), count):
+        image, mask = data.image(position), data.mask(position)
+        rows.append([image.permute(1, 2, 0), overlay(image, mask, data.palette)])
+        present = [data.classes[k] for k in torch.unique(mask).tolist() if k < data.num_classes]
+        captions.append(f"{data.ids[position]}    {', '.join(present)}")
+    legend = list(zip(data.classes, data.palette, strict=True))
+    contact_sheet(path, rows, columns=["image", "mask"], captions=captions, legend=legend)

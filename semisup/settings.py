@@ -1,0 +1,239 @@
+"""The engine's own tables of a recipe: `[optim.*]`, `[train]` and `[eval]`.
+
+Strict: an unknown key, a value of the wrong type, NaN and infinity are refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from semisup.ops.crf import CrfSettings
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
+
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Decay = Annotated[float, Field(ge=0, lt=1)]
+Size = Annotated[
+    tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]], BeforeValidator(_as_tuple)
+]
+"""(H, W) in pixels."""
+Range = Annotated[
+    tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]], BeforeValidator(_as_tuple)
+]
+Shares = Annotated[tuple[Share, ...], BeforeValidator(_as_tuple)]
+Texts = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
+Scales = Annotated[
+    tuple[Annotated[float, Field(gt=0)], ...],
+    Field(min_length=1),
+    BeforeValidator(_as_tuple),
+]
+
+Weight = Annotated[float, Field(ge=0)]
+Sigma = Annotated[float, Field(ge=0.1)]
+
+
+class Settings(BaseModel):
+    """A table of a recipe."""
+
+    model_config = ConfigDict(
+        strict=True,
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+    )
+
+
+class OptimSettings(Settings):
+    """`[optim.<player>]`: one optimiser and its schedule."""
+
+    kind: Literal["sgd", "adam", "adamw", "rmsprop"] = "sgd"
+    """Which of torch's optimisers; fused where torch has it."""
+    lr: Annotated[float, Field(gt=0)]
+    """Learning rate at the top of the schedule."""
+    momentum: Share = 0.9
+    """Momentum of sgd and rmsprop."""
+    nesterov: bool = False
+    """Nesterov's momentum (sgd)."""
+    betas: Annotated[tuple[Decay, Decay], BeforeValidator(_as_tuple)] = (0.9, 0.999)
+    """Decay of the running moments of adam and adamw."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """L2 penalty (decoupled in adamw)."""
+    schedule: Literal["poly", "cosine", "step", "constant"] = "poly"
+    """How the learning rate falls over the run."""
+    power: Annotated[float, Field(gt=0)] = 0.9
+    """Exponent of poly."""
+    milestones: Shares = (0.5, 0.75)
+    """Shares of the run at which step multiplies by `gamma`."""
+    gamma: Annotated[float, Field(gt=0)] = 0.1
+    """Factor of step."""
+    warmup: Share = 0.0
+    """Share of the run in which the rate rises linearly from 0; on top of any schedule."""
+
+
+class TrainSettings(Settings):
+    """`[train]`: length, seed and numerics of a run."""
+
+    steps: Annotated[int, Field(gt=0)]
+    """Optimiser steps of each player."""
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    """Seed of initial weights, order, augmentation and dropout."""
+    precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
+    """auto: bf16 on a GPU that has it, float32 elsewhere."""
+    accumulate: Annotated[int, Field(gt=0)] = 1
+    """Batches whose gradients are averaged for one step."""
+    clip: Annotated[float, Field(ge=0)] = 0.0
+    """Largest gradient norm of a player; 0 clips nothing."""
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Decay of a moving average of the predictor, which is then what is scored; 0: none."""
+    channels_last: bool = True
+    """Keep images and weights in the NHWC memory format."""
+    sync_batch_norm: bool = False
+    """Batch norm over the images of all processes of a run instead of each one's own (GPU)."""
+    deterministic: bool = False
+    """The same bits from one GPU run to the next, where torch can; slower. A CPU always does."""
+    compile: bool = False
+    """Compile the method's networks with torch.compile."""
+    cuda_graphs: bool = False
+    """Replay recorded kernels (CUDA graphs) for static shapes; needs train.compile and a GPU."""
+    log_every: Annotated[int, Field(gt=0)] = 50
+    """Steps between two lines of the log, at which the host waits for the device."""
+    checkpoint_every: Annotated[int, Field(gt=0)] = 500
+    """Steps between two checkpoints."""
+    keep: Annotated[int, Field(ge=0)] = 2
+    """Newest checkpoints that are kept; 0: all."""
+
+
+class EvalSettings(Settings):
+    """`[eval]`: the evaluation protocol."""
+
+    subset: str = ""
+    """Which ids are reported; empty: the data set's own ("val")."""
+    mode: Literal["whole", "slide"] = "whole"
+    """Whole image in one pass, or a sliding window."""
+    window: Size = (321, 321)
+    """(H, W) of the sliding window."""
+    overlap: Annotated[float, Field(ge=0, lt=1)] = 1 / 3
+    """Share of the window that neighbours have in common."""
+    scales: Scales = (1.0,)
+    """The image is shown to the network at each of these scales and the probabilities averaged."""
+    flip: bool = False
+    """Show the mirrored image too."""
+    crf: bool = False
+    """Refine the scores of each image with a dense CRF, at its own size."""
+    crf_iterations: Annotated[int, Field(gt=0)] = CrfSettings.iterations
+    """Updates of the marginals of the CRF."""
+    crf_smoothness_weight: Weight = CrfSettings.smoothness_weight
+    """Weight of the kernel that knows positions only; 0: none."""
+    crf_smoothness_sigma: Sigma = CrfSettings.smoothness_sigma
+    """Its standard deviation, in pixels."""
+    crf_appearance_weight: Weight = CrfSettings.appearance_weight
+    """Weight of the kernel that knows positions and colours; 0: none."""
+    crf_appearance_sigma: Sigma = CrfSettings.appearance_sigma
+    """Its standard deviation in position, in pixels."""
+    crf_colour_sigma: Sigma = CrfSettings.colour_sigma
+    """Its standard deviation in colour, in levels of 0 to 255."""
+    crf_exact: bool = CrfSettings.exact
+    """All pairs of pixels at any size, not only for images of up to 4,096 pixels; very slow."""
+    absent: Literal["excluded", "zero"] = "excluded"
+    """A class in neither truth nor prediction: left out of the mean, or counted as 0."""
+    boundary: bool = True
+    """Boundary F1 and boundary IoU beside the region scores."""
+    every: Annotated[int, Field(ge=0)] = 0
+    """Steps between two evaluations while training; 0: only at the end."""
+    hold_out: Annotated[int, Field(ge=0)] = 0
+    """Labelled images kept from training to choose the checkpoint; 0: the last one is chosen."""
+    pictures: Annotated[int, Field(ge=0)] = 8
+    """Images on the picture sheet."""
+
+    def dense_crf(self) -> CrfSettings | None:
+        """What the keys `crf_*` say, or None without a CRF."""
+        if not self.crf:
+            return None
+        return CrfSettings(
+            iterations=self.crf_iterations,
+            smoothness_weight=self.crf_smoothness_weight,
+            smoothness_sigma=self.crf_smoothness_sigma,
+            appearance_weight=self.crf_appearance_weight,
+            appearance_sigma=self.crf_appearance_sigma,
+            colour_sigma=self.crf_colour_sigma,
+            exact=self.crf_exact,
+        )
+
+
+def _as_text(value: Any) -> Any:
+    """A number as text, so that 0.125 and 1 are shares as "0.125" and "1" are."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return str(value) if number else value
+
+
+class InitSettings(Settings):
+    """`[init]`: the recipe whose finished run the weights start from, for methods in stages.
+
+    It is run first where it has not been. What says where things lie (`data.root`, `data.workers`,
+    `data.cache`, `data.tags`, `model.weights`) and the seed are handed on to it.
+    """
+
+    recipe: Annotated[str, Field(alias="from")] = ""
+    """A shipped recipe, or the path of a .toml file, relative to this one; empty: fresh weights."""
+    seed: Annotated[int, Field(ge=0, lt=2**63)] | Literal["same"] = "same"
+    """Which of its runs; "same": the one of this run's seed."""
+    changes: Annotated[Texts, Field(alias="set")] = ()
+    """Changes of its keys, as given to --set, such as ["data.tagged=5/class"]."""
+
+
+class DataSettings(Settings):
+    """`[data]`: data set, label split, crops and batches. Options of the data set go here too."""
+
+    name: str
+    """Data set, one of `semisup list datasets`."""
+    root: str = ""
+    """Folder that holds it; empty: --data-root, then SEMISUP_DATA, then ./data."""
+    subset: str = ""
+    """Ids to train on; empty: the data set's own ("train")."""
+    split: Annotated[str, BeforeValidator(_as_text, json_schema_input_type=str | float)] = "all"
+    """Who has a mask: all, a share (1/8 or 0.125), a count per class (5/class), file:PATH; none."""
+    tags: str = ""
+    """Where image tags come from: xml (VOC's annotations) or file:PATH; empty: there are none."""
+    tagged: Annotated[str, BeforeValidator(_as_text, json_schema_input_type=str | float)] = "all"
+    """Who has tags, where there are any; said like `split`. Who has a mask has tags too."""
+    split_seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the split; runs of several seeds share one split."""
+    crop: Size | Literal["whole"] = (321, 321)
+    """(H, W) of training crops, or "whole" for whole images (batch of 1)."""
+    scale: Range = (0.5, 2.0)
+    """Smallest and largest factor of the random scale."""
+    flip: bool = True
+    """Mirror half of the crops."""
+    labelled_batch: Annotated[int, Field(gt=0, le=2**16)] = 8
+    """Labelled images in a batch."""
+    unlabelled_batch: Annotated[int, Field(gt=0, le=2**16)] = 8
+    """Unlabelled images in a batch, where the method reads them."""
+    weak_batch: Annotated[int, Field(gt=0, le=2**16)] = 8
+    """Tagged images in a batch, where the method reads them."""
+    workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
+    """Processes that decode, for each stream; any number gives the same bits."""
+    cache: Annotated[int, Field(ge=0)] = 0
+    """MiB of memory in which decoded images and masks are kept; 0: none. Gives the same bits."""
+
+
+class ModelSettings(Settings):
+    """`[model]`: the segmenter. Options of its class go here too."""
+
+    name: str
+    """Network, one of `semisup list models`."""
+    weights: str = ""
+    """Local file (safetensors or pth) to start from; empty: fresh weights."""
+
+
+class MethodSettings(Settings):
+    """`[method]`: the training method. Options of its class go here too."""
+
+    name: str
+    """Method, one of `semisup list methods`."""

@@ -1,0 +1,139 @@
+"""The training loop: one function that knows no method and no discriminator."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from semisup.data.loading.prefetch import Prefetch, Ready
+from semisup.data.loading.streams import Stream
+from semisup.methods.base import Method
+from semisup.monitoring.clock import Clock
+from semisup.monitoring.health.health import Health
+from semisup.monitoring.meter import Meter
+from semisup.ops.ema import ema_decay, ema_update
+from semisup.system.device import autocast
+from semisup.system.distributed import (
+    share_buffers,
+    world,
+)
+from semisup.system.signals import StopSignal
+from semisup.system.torch_errors import explained
+from semisup.training.resume import _resume
+from semisup.training.session import _due, _Session, _wants_look
+from semisup.training.state import Training
+from semisup.types import Batch, Labelled, Progress, Unlabelled, Weak
+
+
+def train(run: Training) -> int:
+    """Train to the last step, from the newest checkpoint if there is one.
+
+    Several processes may train together (see `system.distributed`): each calls this with the same
+    run.
+
+    Returns:
+        How many steps this call took.
+
+    Raises:
+        Interrupted: a signal came; the step was finished and saved.
+        RunError: a loss is not finite, memory is short, a worker was killed.
+    """
+    meter, health = Meter(), Health(_options(run.method))
+    start, checked = _resume(run, meter, health)
+    steps = run.settings.steps
+    missed = checked < start and _wants_look(run, start)  # stopped while it was scored
+    if start == steps and not missed:
+        return 0
+    if world() not in run.processes:
+        run.processes.append(world())
+    tracker = run.tracker(start, checked)
+    streams = run.streams(start)
+    clock = Clock(start, steps, _images_per_step(run, streams))
+    batches = ready(run, streams)
+    run.view.phase("training")
+    run.method.train()
+    try:
+        with explained(), StopSignal() as stop:
+            session = _Session(run, meter, health, clock, tracker, stop, checked)
+            if missed:
+                session.settle(start)
+            for step in range(start, steps):
+                scalars, batch = _step(run, batches, Progress(step, steps))
+                meter.add(scalars)
+                run.view.stepped(step + 1, steps)
+                session.settle(step + 1, batch)
+    finally:
+        for stream in streams.values():
+            stream.close()
+        tracker.close()
+    return steps - start
+
+
+def _options(method: Method) -> dict[str, float]:
+    """The numbers among the method's attributes, such as its options."""
+    return {k: v for k, v in vars(method).items() if isinstance(v, int | float)}
+
+
+def _step(
+    run: Training, batches: Mapping[str, Iterator[Ready]], progress: Progress
+) -> tuple[dict[str, Tensor], Batch]:
+    """One optimiser step of every player, over `accumulate` batches.
+
+    Returns:
+        Means of the scalars, and the last batch.
+    """
+    parts = run.settings.accumulate
+    measure = _due(progress.step + 1, run.settings.log_every, progress.steps)
+    total: dict[str, Tensor] = {}
+    if run.settings.cuda_graphs:  # gradients of the first batch must outlive the others
+        torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
+    for micro in range(parts):
+        batch = next_batch(batches)
+        run.updates.begin(progress, micro, measure=measure)
+        with autocast(run.precision, run.device):
+            now = replace(progress, ends_step=micro == parts - 1)
+            scalars = run.method.step(batch, now, run.updates)
+        for name, value in scalars.items():
+            total[name] = value if name not in total else total[name] + value
+    share_buffers(run.method)
+    if run.average is not None:
+        decay = ema_decay(progress.step, run.settings.ema)
+        ema_update(run.average, run.method.predictor(), decay)
+    return {name: value / parts for name, value in total.items()}, batch
+
+
+def ready(run: Training, streams: Mapping[str, Stream]) -> dict[str, Iterator[Ready]]:
+    """The streams' batches, normalised, on the device."""
+    memory = torch.channels_last if run.settings.channels_last else torch.contiguous_format
+    return {
+        name: Prefetch(stream, run.device, memory_format=memory) for name, stream in streams.items()
+    }
+
+
+def next_batch(batches: Mapping[str, Iterator[Ready]]) -> Batch:
+    """The next batch of every stream."""
+    labelled: Labelled | None = None
+    unlabelled: Unlabelled | None = None
+    weak: Weak | None = None
+    for images in map(next, batches.values()):
+        if isinstance(images, Labelled):
+            labelled = images
+        elif isinstance(images, Weak):
+            weak = images
+        else:
+            unlabelled = images
+    return Batch(labelled=labelled, unlabelled=unlabelled, weak=weak)
+
+
+def _images_per_step(run: Training, streams: Mapping[str, Stream]) -> int:
+    return run.settings.accumulate * sum(stream.batch_size for stream in streams.values())
+
+
+def make_average(method: Method) -> nn.Module:
+    """A copy of the predictor that follows it as a moving average."""
+    average = copy.deepcopy(method.predictor())
+    return average.eval().requires_grad_(False)

@@ -1,0 +1,160 @@
+"""Bookkeeping between two steps: logging, evaluation, checkpoints, stopping."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import Any
+
+from semisup.errors import Interrupted
+from semisup.monitoring.clock import Clock
+from semisup.monitoring.health.health import Health
+from semisup.monitoring.meter import Meter
+from semisup.monitoring.snapshots import looking, make_samples
+from semisup.monitoring.tracker import Tracker
+from semisup.system.device import random_state
+from semisup.system.distributed import any_rank, gather, is_first, wait_for_all, world
+from semisup.system.signals import GivenUp, StopSignal
+from semisup.training.state import Draw, Training
+from semisup.types import Batch
+
+
+def _wants_checkup(run: Training, done: int) -> bool:
+    return (
+        run.checkup is not None and done > 0 and _due(done, run.checkup_every, run.settings.steps)
+    )
+
+
+def _wants_trust(run: Training, done: int) -> bool:
+    every, steps = run.settings.checkpoint_every, run.settings.steps
+    return run.trust is not None and done > 0 and _due(done, every, steps)
+
+
+def _wants_look(run: Training, done: int) -> bool:
+    return _wants_checkup(run, done) or _wants_trust(run, done)
+
+
+def _due(done: int, every: int, steps: int) -> bool:
+    return every > 0 and (done % every == 0 or done == steps)
+
+
+@dataclass
+class _Session:
+    """What is written and said between two steps.
+
+    Attributes:
+        checked: after which step the predictor was last scored, or the trust asked for: all looks
+            that were due until then are recorded.
+    """
+
+    run: Training
+    meter: Meter
+    health: Health
+    clock: Clock
+    tracker: Tracker
+    stop: StopSignal
+    checked: int
+
+    def settle(self, done: int, batch: Batch | None = None) -> None:
+        """Log, score and save what is due after step `done`; stop where a signal asks for it."""
+        run, steps = self.run, self.run.settings.steps
+        if batch is not None and _due(done, run.settings.log_every, steps):
+            self._log(done)
+        stopping = any_rank(self.stop.received is not None)  # read once: what stops here is saved
+        if not stopping and _wants_look(run, done):
+            stopping = self._check_up(done)
+        if stopping or _due(done, run.settings.checkpoint_every, steps):
+            self._save(done)
+            if batch is not None and run.draw is not None and is_first():
+                self._picture(run.draw, batch, done)
+        if stopping:
+            raise Interrupted(
+                f"stopped by a signal after step {done} of {steps}; saved. "
+                "The same command goes on from there.",
+                self.stop.exit_code,
+            )
+
+    def _log(self, done: int) -> None:
+        self.run.updates.check_finite()
+        reports = {name: float(value) for name, value in self.run.updates.reports().items()}
+        scalars = self.meter.take() | reports
+        self.tracker.scalars(done, scalars)
+        record = self.clock.record(done, scalars)
+        self.tracker.speed(done, {"images_per_second": record.images_per_second})
+        self.run.view.logged(record)
+        trust = self.run.trust.standing() if self.run.trust is not None else {}
+        for text in self.health.look(done, self.run.settings.steps, scalars | trust):
+            self.tracker.warning(done, text)
+            self.run.view.warned(text)
+
+    def _check_up(self, done: int) -> bool:
+        """Score the predictor and look at the trust, as due; returns whether a signal came.
+
+        A signal ends it at once, for it may take minutes and a scheduler grants seconds. All of it
+        is made up for when the run goes on.
+        """
+        run = self.run
+        checkup = run.checkup if _wants_checkup(run, done) else None
+        trust = run.trust if _wants_trust(run, done) else None
+        seen = checkup is not None or (trust is not None and not trust.silent)
+        with self.clock.pause():
+            if seen:
+                run.view.phase("scoring")
+            try:
+                # Of several processes one could be stopped where another is not.
+                with self.stop.at_once() if world() == 1 else contextlib.nullcontext():
+                    scores = checkup(run.predictor(), done) if checkup is not None else {}
+                    trusted = trust(run.method) if trust is not None else {}
+            except GivenUp:
+                return True
+            finally:
+                run.method.train()
+            self.checked = done
+            if trust is not None:
+                trust.remember(trusted)
+            for values in filter(None, (scores, trusted)):
+                self.tracker.checkup(done, values)
+            if scores:
+                run.view.scored(scores)
+            if seen:
+                run.view.phase("training")
+        return any_rank(self.stop.received is not None)
+
+    def _save(self, done: int) -> None:
+        """Write a checkpoint; returns on every rank once it is whole."""
+        run = self.run
+        run.updates.check_finite()
+        run.updates.check_weights(done)
+        self.tracker.flush()  # a checkpoint must not be newer than the log, whatever fails
+        run.seconds += self.clock.lap()
+        own = {"random": random_state(run.device), "meter": self.meter.state_dict()}
+        state: dict[str, Any] = {
+            "seconds": run.seconds,
+            "processes": list(run.processes),
+            "recipe": run.fingerprint,
+            "method": run.method.state_dict(),
+            "updates": run.updates.state_dict(),
+            "ranks": gather(own),
+            "health": self.health.state_dict(),
+            "checked": self.checked,
+        }
+        if run.average is not None:
+            state["average"] = run.average.state_dict()
+        if run.checkup is not None:
+            state["checkup"] = run.checkup.state_dict()
+        if run.trust is not None:
+            state["trust"] = run.trust.state_dict()
+        if is_first():
+            run.checkpoints.save(done, state)
+        wait_for_all()
+
+    def _picture(self, draw: Draw, batch: Batch, done: int) -> None:
+        """A look at the last batch, and at what a generator makes."""
+        run = self.run
+        with looking(run.method, run.device):
+            self.tracker.picture("panel", draw(batch, run.predictor(), run.method), done)
+            samples = make_samples(run.method)
+            if samples is not None:
+                from semisup.pictures.panels import sample_panel  # slow to import
+
+                self.tracker.picture("samples", sample_panel(samples), done)

@@ -1,0 +1,77 @@
+"""What the training loop works on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from semisup.data.loading.streams import Stream
+from semisup.methods.base import Method
+from semisup.monitoring.pseudo_labels import Trust
+from semisup.monitoring.tracker import Tracker
+from semisup.monitoring.view import Silent, View
+from semisup.settings import TrainSettings
+from semisup.system.device import Precision
+from semisup.training.checkpoint import Checkpoints
+from semisup.training.updates import Updates
+from semisup.types import Batch
+
+
+class Checkup(Protocol):
+    """An evaluation while training; may keep the best predictor so far."""
+
+    def __call__(self, predictor: nn.Module, step: int) -> Mapping[str, float]:
+        """Score the predictor after `step` steps; the first scalar is its mIoU."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Which step was best so far."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where `state_dict` left off."""
+
+
+Draw = Callable[[Batch, nn.Module, Method], Tensor]
+"""(batch, predictor, method) -> panel, uint8 3HW."""
+
+
+@dataclass
+class Training:
+    """All that the loop works on.
+
+    Attributes:
+        streams: step -> the streams from that step on, by name.
+        tracker: (step, last step that was scored) -> what records from there on.
+        checkup: called every `checkup_every` steps; 0 for never.
+        average: moving average of the predictor, or None.
+        fingerprint: the recipe's digest; a checkpoint of another recipe is refused.
+        draw: makes the panel for TensorBoard at each checkpoint; None for no pictures.
+        trust: asked at each checkpoint how often self-teaching is right; None for never.
+        seconds: training time so far, over all calls that worked on the run.
+        processes: how many processes trained it; several numbers where it went on with others.
+    """
+
+    method: Method
+    updates: Updates
+    streams: Callable[[int], dict[str, Stream]]
+    settings: TrainSettings
+    device: torch.device
+    precision: Precision
+    checkpoints: Checkpoints
+    tracker: Callable[[int, int], Tracker]
+    fingerprint: str
+    checkup: Checkup | None = None
+    checkup_every: int = 0
+    view: View = field(default_factory=Silent)
+    average: nn.Module | None = None
+    draw: Draw | None = None
+    trust: Trust | None = None
+    seconds: float = 0.0
+    processes: list[int] = field(default_factory=list)
+
+    def predictor(self) -> nn.Module:
+        """What is scored: the moving average where there is one."""
+        return self.method.predictor() if self.average is None else self.average

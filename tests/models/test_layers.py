@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from semisup.models.layers import statistics_kept
+
+
+def test_it_normalises_by_the_batch_and_remembers_nothing() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)).train()
+    images = 5 + 3 * torch.randn(4, 3, 8, 8)
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    with statistics_kept(network):
+        made = network(images)
+    assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
+    assert made.mean(dim=(0, 2, 3)).abs().max() < 1e-5
+    assert torch.equal(made, network(images))
+    assert not torch.equal(before["1.running_mean"], network[1].running_mean)
+    assert int(network[1].num_batches_tracked) == 1
+
+
+def test_a_norm_that_never_tracks_stays_so() -> None:
+    norm = nn.BatchNorm2d(4, track_running_stats=False)
+    with statistics_kept(norm):
+        norm(torch.randn(2, 4, 3, 3))
+    assert not norm.track_running_stats
+
+
+def test_it_goes_on_tracking_after_an_error() -> None:
+    norm = nn.BatchNorm2d(4)
+    try:
+        with statistics_kept(norm):
+            raise KeyError
+    except KeyError:
+        pass
+    assert norm.track_running_stats

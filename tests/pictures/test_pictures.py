@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from matplotlib._pylab_helpers import Gcf
+from PIL import Image
+from torch import Tensor
+
+from semisup.errors import RunError
+from semisup.pictures.drawing import VOID_COLOUR, colourise, denormalise, heat, overlay
+from semisup.pictures.figures import confusion_figure
+from semisup.pictures.panels import sample_panel, training_panel
+from semisup.pictures.sheets import contact_sheet
+from semisup.types import IGNORE
+
+PALETTE = [(0, 0, 0), (128, 0, 0), (10, 200, 30)]
+LEGEND = list(zip(("background", "cat", "dog"), PALETTE, strict=True))
+
+
+def picture(height: int, width: int, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (3, height, width), dtype=torch.uint8, generator=generator)
+
+
+def test_denormalise_undoes_the_normalisation_of_every_grey_level() -> None:
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    image = torch.arange(256, dtype=torch.uint8).expand(3, 1, 256)
+    shares = image.float() / 255.0
+    normalised = (shares - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
+    assert torch.equal(denormalise(normalised, mean, std), image)
+    assert torch.equal(denormalise(normalised[None], mean, std), image[None])
+
+
+def test_denormalise_clips_what_is_out_of_range() -> None:
+    image = torch.tensor([-9.0, 9.0]).expand(3, 1, 2)
+    assert denormalise(image, (0.5,) * 3, (0.25,) * 3)[:, 0].tolist() == [[0, 255]] * 3
+
+
+def test_colourise_gives_each_label_its_colour() -> None:
+    labels = torch.tensor([[0, 1], [2, IGNORE]], dtype=torch.uint8)
+    coloured = colourise(labels, PALETTE)
+    assert coloured.dtype == torch.uint8
+    assert [tuple(c) for row in coloured.tolist() for c in row] == [*PALETTE, VOID_COLOUR]
+
+
+def test_heat_goes_from_dark_to_light() -> None:
+    colours = heat(torch.linspace(0, 1, 11).view(1, 11)).float()
+    assert colours.shape == (1, 11, 3)
+    brightness = (colours * torch.tensor([0.30, 0.59, 0.11])).sum(-1)[0]
+    assert (brightness.diff() > 0).all()
+
+
+def test_overlay_mixes_colours_and_leaves_void() -> None:
+    image = torch.full((3, 1, 2), 100, dtype=torch.uint8)
+    labels = torch.tensor([[2, IGNORE]], dtype=torch.uint8)
+    mixed = overlay(image, labels, PALETTE, alpha=0.25)
+    assert mixed.tolist() == [[[78, 125, 82], [100, 100, 100]]]
+    assert overlay(image, labels, PALETTE, alpha=1.0)[0, 0].tolist() == list(PALETTE[2])
+
+
+def test_training_panel_puts_maps_beside_their_image() -> None:
+    images = torch.stack([picture(6, 8, seed) for seed in range(3)])
+    truth = torch.randint(0, 3, (3, 6, 8), dtype=torch.uint8)
+    prediction = torch.randint(0, 3, (3, 6, 8), dtype=torch.uint8)
+    confidence = torch.rand(3, 1, 3, 4)
+    panel = training_panel(images, [truth, prediction], PALETTE, extra=[confidence], max_rows=2)
+    assert panel.dtype == torch.uint8
+    assert panel.shape == (3, 2 * 6 + 4, 4 * 8 + 3 * 4)
+    assert torch.equal(panel[:, :6, :8], images[0])
+    assert torch.equal(panel[:, 10:, :8], images[1])
+    assert (panel[:, 6:10] == 255).all()
+    assert (panel[:, :, 8:12] == 255).all()
+    assert torch.equal(panel[:, :6, 12:20], colourise(truth[0], PALETTE).permute(2, 0, 1))
+    assert torch.equal(panel[:, 10:, 24:32], colourise(prediction[1], PALETTE).permute(2, 0, 1))
+    upscaled = confidence[0, 0].repeat_interleave(2, 0).repeat_interleave(2, 1)
+    assert torch.equal(panel[:, :6, 36:], heat(upscaled).permute(2, 0, 1))
+
+
+def test_training_panel_of_images_alone() -> None:
+    images = torch.stack([picture(6, 8)])
+    assert torch.equal(training_panel(images, [], PALETTE), images[0])
+
+
+def test_sample_panel_is_a_grid_in_order() -> None:
+    images = torch.stack([picture(5, 7, seed) for seed in range(8)])
+    panel = sample_panel(images)
+    assert panel.dtype == torch.uint8
+    assert panel.shape == (3, 2 * 5 + 4, 4 * 7 + 3 * 4)
+    assert torch.equal(panel[:, :5, :7], images[0])
+    assert torch.equal(panel[:, :5, 33:], images[3])
+    assert torch.equal(panel[:, 9:, 11:18], images[5])
+    assert (panel[:, 5:9] == 255).all()
+    assert (panel[:, :, 18:22] == 255).all()
+
+
+def sheet(path: Path, rows: int, *, width: int = 60) -> Image.Image:
+    panel = torch.zeros(30, 40, 3, dtype=torch.uint8)
+    panel[:, :] = torch.tensor([200, 10, 10], dtype=torch.uint8)
+    other = torch.zeros(30, 40, 3, dtype=torch.uint8)
+    other[:, :] = torch.tensor([10, 10, 200], dtype=torch.uint8)
+    contact_sheet(
+        path,
+        [[panel, other]] * rows,
+        columns=["image", "ground truth"],
+        captions=[f"image {i}" for i in range(rows)],
+        legend=LEGEND,
+        width=width,
+    )
+    return load(path)
+
+
+def load(path: Path) -> Image.Image:
+    with Image.open(path) as image:
+        return image.convert("RGB")
+
+
+def colours_of(image: Image.Image) -> dict[tuple[int, ...], int]:
+    found = image.getcolors(maxcolors=1 << 20)
+    assert found is not None
+    return {colour: count for count, colour in found if isinstance(colour, tuple)}
+
+
+def test_sheet_holds_every_panel_title_caption_and_swatch(tmp_path: Path) -> None:
+    image = sheet(tmp_path / "sheet.png", rows=3)
+    colours = colours_of(image)
+    assert colours[(200, 10, 10)] == colours[(10, 10, 200)] == 3 * 60 * 45
+    for _, swatch in [*LEGEND, ("void", VOID_COLOUR)]:
+        assert colours[swatch] > 100, swatch
+    # The first panel lies below a title and a caption, at the left margin.
+    red = [(x, y) for y in range(90) for x in range(40) if image.getpixel((x, y)) == (200, 10, 10)]
+    left, top = min(red)
+    assert left == 16
+    for line in ((16, top - 20), (16, top - 46)):
+        ink = image.crop((*line, 80, line[1] + 20))
+        assert min(ink.convert("L").get_flattened_data()) < 150, line
+
+
+def test_sheet_grows_with_its_rows_and_keeps_the_shape_of_its_pictures(tmp_path: Path) -> None:
+    one, four = (sheet(tmp_path / f"{n}.png", rows=n) for n in (1, 4))
+    assert one.width == four.width == 2 * 60 + 6 + 2 * 16
+    assert four.height - one.height == 3 * (45 + 20 + 6 + 6)
+
+
+def test_sheet_averages_large_pictures_and_keeps_the_pixels_of_small_ones(tmp_path: Path) -> None:
+    stripes = torch.tensor([20, 220], dtype=torch.uint8).repeat(20).view(1, 40, 1).expand(40, 40, 3)
+    for width, expected in ((100, {20, 220}), (20, {120})):
+        path = tmp_path / f"{width}.png"
+        contact_sheet(path, [[stripes]], columns=[""], captions=[""], legend=[], width=width)
+        panel = load(path).crop((16, 16 + 46, 16 + width, 16 + 46 + width))
+        assert {colour[0] for colour in colours_of(panel)} == expected
+
+
+def test_sheet_with_many_long_names_stays_in_its_width(tmp_path: Path) -> None:
+    panel = torch.zeros(20, 20, 3, dtype=torch.uint8)
+    contact_sheet(
+        tmp_path / "sheet.png",
+        [[panel]],
+        columns=["a title that is far too long for its column " * 3],
+        captions=["a caption that is too long " * 9],
+        legend=[(f"class with quite a long name {i}", (i, 255 - i, 7)) for i in range(150)],
+        width=100,
+    )
+    image = load(tmp_path / "sheet.png")
+    assert image.width == 100 + 2 * 16
+    assert {(i, 255 - i, 7) for i in range(150)} <= colours_of(image).keys()
+    margin = image.crop((image.width - 12, 0, image.width, image.height))
+    assert colours_of(margin) == {(255, 255, 255): 12 * image.height}
+
+
+def test_sheet_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    sheet(tmp_path / "sheet.png", rows=1)
+    assert [file.name for file in tmp_path.iterdir()] == ["sheet.png"]
+    with pytest.raises(RunError, match="missing"):
+        sheet(tmp_path / "missing" / "sheet.png", rows=1)
+
+
+@pytest.mark.parametrize("num_classes", [1, 2, 12, 13, 150])
+def test_confusion_figure_names_classes_and_annotates_few(num_classes: int) -> None:
+    confusion = torch.eye(num_classes, dtype=torch.int64) * 3
+    confusion[0, -1] += 1
+    classes = [f"class {i}" for i in range(num_classes)]
+    figure = confusion_figure(confusion, classes)
+    axes = figure.axes[0]
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == classes
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == classes
+    texts = [text.get_text() for text in axes.texts]
+    assert len(texts) == (num_classes**2 if num_classes <= 12 else 0)
+    if num_classes == 2:
+        assert texts == ["75", "25", "0", "100"]
+
+
+def test_confusion_figure_has_rows_of_100_per_cent_and_blanks_absent_classes() -> None:
+    confusion = torch.tensor([[6, 2, 0], [0, 0, 0], [1, 1, 8]])
+    figure = confusion_figure(confusion, ["a", "b", "c"])
+    (image,) = figure.axes[0].images
+    values = image.get_array()
+    assert values is not None
+    assert values.filled(-1).tolist() == [[75, 25, 0], [-1, -1, -1], [10, 10, 80]]
+    assert len(figure.axes[0].texts) == 6
+
+
+def test_confusion_figure_renders_without_warnings(tmp_path: Path) -> None:
+    confusion_figure(torch.eye(2), ["background", "cat"]).savefig(tmp_path / "figure.png")
+    with Image.open(tmp_path / "figure.png") as drawn:
+        assert min(drawn.size) > 300
+        assert min(drawn.convert("L").get_flattened_data()) < 60
+
+
+def test_figures_are_not_kept_by_pyplot() -> None:
+    before = Gcf.get_num_fig_managers()
+    confusion_figure(torch.eye(2), ["background", "cat"])
+    assert Gcf.get_num_fig_managers() == before

@@ -1,0 +1,599 @@
+"""Whole runs on a tiny folder of images: what they leave behind, and what can be done with it."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import os
+import signal
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from semisup.data.labels.splits import make_split
+from semisup.data.loading.streams import Stream
+from semisup.errors import CheckpointError, DataError, Interrupted, RecipeError, RunError
+from semisup.evaluation.evaluate import evaluate
+from semisup.evaluation.inference import Inference
+from semisup.monitoring.view import Silent
+from semisup.recipe.load import build_recipe, load_recipe
+from semisup.recipe.recipe import Recipe
+from semisup.runs import assemble
+from semisup.runs import run as runs
+from semisup.runs.assemble import build_method, prepare_networks, split_labels, stream_builder
+from semisup.runs.paths import Place
+from semisup.runs.record import Finished
+from semisup.runs.reopen import evaluate_run, open_run
+from semisup.runs.run import run_recipe
+from semisup.system import distributed as ranks
+
+CPU = torch.device("cpu")
+
+
+def make_folder(root: Path) -> None:
+    """12 training and 4 validation images of three classes in coloured stripes, some void."""
+    generator = np.random.default_rng(0)
+    (root / "images").mkdir(parents=True)
+    (root / "masks").mkdir()
+    names = {"train": [f"t{n:02d}" for n in range(12)], "val": [f"v{n}" for n in range(4)]}
+    names["extra"] = names["val"][:2]
+    for subset, ids in names.items():
+        (root / f"{subset}.txt").write_text("".join(f"{name}\n" for name in ids))
+    (root / "classes.txt").write_text("ground\nsky 70 130 180\ntree 0 128 0\n")
+    for name in [*names["train"], *names["val"]]:
+        labels = generator.integers(0, 3, (4, 5)).repeat(10, 0).repeat(10, 1).astype(np.uint8)
+        shades = labels[..., None] * 80 + generator.integers(0, 60, (40, 50, 3))
+        Image.fromarray(shades.astype(np.uint8)).save(root / "images" / f"{name}.png")
+        labels[:2] = 255
+        Image.fromarray(labels).save(root / "masks" / f"{name}.png")
+
+
+def tables(root: Path, **changes: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    base: dict[str, dict[str, Any]] = {
+        "data": {
+            "name": "folder",
+            "root": str(root),
+            "split": "1/2",
+            "crop": [32, 32],
+            "labelled_batch": 2,
+            "unlabelled_batch": 2,
+            "workers": 0,
+        },
+        "model": {"name": "unet", "width": 2, "batch_norm": True},
+        "method": {"name": "supervised"},
+        "optim": {"segmenter": {"kind": "adamw", "lr": 5e-3}},
+        "train": {"steps": 6, "accumulate": 2, "log_every": 2, "checkpoint_every": 4, "seed": 3},
+        "eval": {"every": 2, "hold_out": 2, "pictures": 3},
+    }
+    return {name: {**table, **changes.get(name, {})} for name, table in base.items()}
+
+
+def recipe_of(root: Path, **changes: Mapping[str, Any]) -> Recipe:
+    return build_recipe("tiny", tables(root, **changes))
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    make_folder(folder)
+    return folder
+
+
+class Noting(Silent):
+    def __init__(self) -> None:
+        self.phases: list[str] = []
+
+    def phase(self, name: str) -> None:
+        self.phases.append(name)
+
+
+@pytest.fixture(scope="module")
+def done(root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Finished, Noting]:
+    """One finished run that the tests below only look at."""
+    place, view = Place(root, tmp_path_factory.mktemp("runs")), Noting()
+    return run_recipe(recipe_of(root), place, CPU, view=view, command=["semisup", "run"]), view
+
+
+def test_where_a_run_lies_and_what_is_in_it(root: Path, done: tuple[Finished, Noting]) -> None:
+    finished, view = done
+    recipe = recipe_of(root)
+    assert finished.fresh
+    assert finished.folder.parts[-2:] == ("tiny", f"{recipe.digest()}-s3")
+    found = {str(p.relative_to(finished.folder)) for p in finished.folder.rglob("*")}
+    events = {name for name in found if name.startswith("events.out.tfevents")}
+    assert len(events) == 2  # training and final scores
+    kept = {name for name in found if name.startswith("checkpoints/best-")}
+    assert 1 <= len(kept) <= 3
+    assert found - events == {
+        "recipe.toml",
+        "run.json",
+        "scalars.jsonl",
+        "speed.jsonl",
+        "result.json",
+        "split.txt",
+        "predictor.safetensors",
+        "lock",
+        "checkpoints",
+        *kept,
+        "checkpoints/step-00000004.pt",
+        "checkpoints/step-00000006.pt",
+        "pictures",
+        "pictures/sheet.png",
+    }
+    assert view.phases[0] == "preparing"
+    assert view.phases[-1] == "scoring"
+
+
+def test_the_result_states_all_that_it_depends_on(
+    root: Path, done: tuple[Finished, Noting]
+) -> None:
+    finished, _ = done
+    result = json.loads((finished.folder / "result.json").read_text())
+    assert result == finished.result
+    assert result.keys() == {
+        "recipe",
+        "scores",
+        "per_class",
+        "confusion",
+        "protocol",
+        "split",
+        "palette",
+        "seed",
+        "checkpoint",
+        "recipe_hash",
+        "git",
+        "versions",
+        "device",
+        "processes",
+        "precision",
+        "time",
+    }
+    assert (result["recipe"], result["seed"], result["precision"]) == ("tiny", 3, "float32")
+    assert result["recipe_hash"] == recipe_of(root).digest()
+    assert result["device"].startswith("cpu")
+    assert result["palette"][1:] == [[70, 130, 180], [0, 128, 0]]
+    assert result["time"].keys() == {"train_seconds", "score_seconds"}
+    assert result["versions"]["torch"] == torch.__version__
+    assert result["git"] is None or result["git"].keys() == {"commit", "dirty"}
+
+
+def test_the_scores_follow_from_the_confusion_matrix(done: tuple[Finished, Noting]) -> None:
+    result = done[0].result
+    confusion = np.array(result["confusion"])
+    assert confusion.shape == (3, 3)
+    assert confusion.sum() == 4 * 38 * 50  # four images without their two void rows
+    union = confusion.sum(0) + confusion.sum(1) - confusion.diagonal()
+    ious = confusion.diagonal() / union
+    assert [row["iou"] for row in result["per_class"].values()] == pytest.approx(ious)
+    assert list(result["per_class"]) == ["ground", "sky", "tree"]
+    assert set(result["scores"]) == {"selected", "last"}
+    for scores in result["scores"].values():
+        assert scores.keys() == {
+            "miou",
+            "miou_interval_95",
+            "pixel_accuracy",
+            "mean_class_accuracy",
+            "frequency_weighted_iou",
+            "boundary_f1",
+            "boundary_iou",
+        }
+    assert result["scores"]["selected"]["miou"] == pytest.approx(ious.mean())
+
+
+def test_the_protocol_names_the_reported_images(done: tuple[Finished, Noting]) -> None:
+    block = done[0].result["protocol"]
+    ids = "\n".join(["v0", "v1", "v2", "v3"])
+    assert (block["data"], block["subset"], block["images"]) == ("folder", "val", 4)
+    assert block["ids_sha256"] == hashlib.sha256(ids.encode()).hexdigest()
+    assert block["classes"] == ["ground", "sky", "tree"]
+    assert block["pretraining"] == "none"
+    assert block["selection"] == "best on 2 held-out labelled training images"
+
+
+def test_the_split_is_recorded_whole_and_can_be_used_again(
+    root: Path, done: tuple[Finished, Noting]
+) -> None:
+    finished, _ = done
+    recipe = recipe_of(root)
+    data = assemble.open_data(recipe, Place(root))
+    labels = split_labels(recipe, data)
+    stated = finished.result["split"]
+    assert (stated["labelled"], stated["held_out"], stated["unlabelled"]) == (6, 2, 6)
+    assert stated["name"] == labels.split.name == "1/2-s0"
+    assert stated["sha256"] == labels.split.sha256
+    assert stated["class_counts"] == labels.split.class_counts
+    again = make_split(data, f"file:{finished.folder / 'split.txt'}", 0)
+    assert again.sha256 == stated["sha256"]
+    assert json.loads((finished.folder / "run.json").read_text())["split"] == stated
+
+
+def test_the_selected_checkpoint_is_the_best_on_the_held_out_images(
+    done: tuple[Finished, Noting],
+) -> None:
+    finished, _ = done
+    lines = [json.loads(x) for x in (finished.folder / "scalars.jsonl").read_text().splitlines()]
+    held_out = {x["step"]: x["held_out/miou"] for x in lines if "held_out/miou" in x}
+    assert list(held_out) == [2, 4, 6]
+    best = min(step for step, miou in held_out.items() if miou == max(held_out.values()))
+    checkpoint = finished.result["checkpoint"]
+    assert checkpoint["step"] == best
+    assert checkpoint["steps"] == 6
+    with safe_open(finished.folder / "predictor.safetensors", "pt") as file:
+        facts = json.loads(file.metadata()["semisup"])
+    assert facts == {"recipe": finished.result["recipe_hash"], "step": best}
+    assert lines[-1]["final"]
+    assert lines[-1]["score/miou"] == finished.result["scores"]["selected"]["miou"]
+    assert lines[-1]["score_iou/sky"] == finished.result["per_class"]["sky"]["iou"]
+
+
+def test_how_it_was_started_is_recorded(done: tuple[Finished, Noting]) -> None:
+    facts = json.loads((done[0].folder / "run.json").read_text())
+    assert facts["recipe"] == done[0].result["recipe"]
+    assert facts["command"] == ["semisup", "run"]
+    assert facts["weights"] == []
+    assert facts.keys() >= {"git", "versions", "device", "started"}
+
+
+def test_the_recorded_recipe_is_the_recipe(root: Path, done: tuple[Finished, Noting]) -> None:
+    again = load_recipe(str(done[0].folder / "recipe.toml"))
+    assert again.resolved() == recipe_of(root).resolved()
+    assert again.digest() == done[0].result["recipe_hash"]
+
+
+def test_the_picture_sheet_is_a_picture(done: tuple[Finished, Noting]) -> None:
+    with Image.open(done[0].folder / "pictures" / "sheet.png") as sheet:
+        assert sheet.format == "PNG"
+        assert sheet.width > 3 * 50
+        assert sheet.height > 3 * 40
+
+
+def test_a_finished_run_is_not_trained_again(
+    root: Path, done: tuple[Finished, Noting], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: Any) -> None:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(runs, "train", refuse)
+    folder = done[0].folder
+    before = {p: p.stat().st_mtime_ns for p in folder.rglob("*")}
+    again = run_recipe(recipe_of(root), Place(root, folder.parents[1]), CPU)
+    assert (again.fresh, again.folder, again.result) == (False, folder, done[0].result)
+    assert before == {p: p.stat().st_mtime_ns for p in folder.rglob("*")}
+
+
+def test_a_run_that_was_killed_while_scoring_is_scored_without_training(
+    root: Path, tmp_path: Path, done: tuple[Finished, Noting], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "write_result", die)
+        with pytest.raises(KeyboardInterrupt):
+            run_recipe(recipe_of(root), Place(root, tmp_path), CPU)
+    view = Noting()
+    again = run_recipe(recipe_of(root), Place(root, tmp_path), CPU, view=view)
+    assert "training" not in view.phases
+    for key in ("scores", "per_class", "confusion", "checkpoint"):
+        assert again.result[key] == done[0].result[key]
+    whole, twice = done[0].folder, again.folder
+    for name in ("scalars.jsonl", "predictor.safetensors", "recipe.toml", "split.txt"):
+        assert (whole / name).read_bytes() == (twice / name).read_bytes(), name
+
+
+def test_an_interrupted_run_ends_with_the_same_files(
+    root: Path, tmp_path: Path, done: tuple[Finished, Noting]
+) -> None:
+    class Interrupting(Silent):
+        def logged(self, record: Any) -> None:
+            if record.step == 2:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    recipe, place = recipe_of(root), Place(root, tmp_path)
+    with pytest.raises(Interrupted, match="after step 2 of 6"):
+        run_recipe(recipe, place, CPU, view=Interrupting())
+    with pytest.raises(RunError, match="is not finished"):
+        open_run(place.run_folder(recipe), CPU)
+    again = run_recipe(recipe, place, CPU)
+    for name in ("scalars.jsonl", "predictor.safetensors", "pictures/sheet.png"):
+        assert (again.folder / name).read_bytes() == (done[0].folder / name).read_bytes(), name
+
+
+def test_no_reported_or_held_out_image_is_ever_trained_on(root: Path) -> None:
+    recipe = recipe_of(
+        root,
+        method={"name": "adversarial"},
+        optim={"discriminator": {"lr": 1e-4}},
+        eval={"hold_out": 3, "every": 2},
+    )
+    data = assemble.open_data(recipe, Place(root))
+    labels = split_labels(recipe, data)
+    method, _ = assemble.build_method(recipe, data.num_classes)
+    streams = stream_builder(recipe, data, labels.training, method, torch.device("cpu"))(0)
+    seen = {name: {i for _ in range(30) for i in next(s).ids} for name, s in streams.items()}
+    assert len(labels.held_out) == 3
+    assert set(labels.held_out) < set(labels.split.labelled)
+    assert seen["labelled"] == set(labels.split.labelled) - set(labels.held_out)
+    assert seen["unlabelled"] == set(labels.split.unlabelled)
+
+
+def test_what_a_run_trains_on_selects_on_and_reports_on_is_apart(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: set[str] = set()
+    selected: list[tuple[str, ...]] = []
+    reported: list[tuple[str, ...]] = []
+
+    class Reading(Stream):
+        def __next__(self) -> Any:
+            batch = super().__next__()
+            trained.update(batch.ids)
+            return batch
+
+    def noting(into: list[tuple[str, ...]]) -> Callable[..., Any]:
+        def scoring(*arguments: Any, **keywords: Any) -> Any:
+            found = evaluate(*arguments, **keywords)
+            into.append(found.ids)
+            return found
+
+        return scoring
+
+    monkeypatch.setattr(assemble, "Stream", Reading)
+    monkeypatch.setattr("semisup.training.selection.evaluate", noting(selected))
+    monkeypatch.setattr(runs, "evaluate", noting(reported))
+    recipe = recipe_of(root)
+    run_recipe(recipe, Place(root, tmp_path), CPU)
+    labels = split_labels(recipe, assemble.open_data(recipe, Place(root)))
+    assert trained == set(labels.training.labelled)
+    assert set(selected) == {labels.held_out}
+    assert set(reported) == {("v0", "v1", "v2", "v3")}
+    assert trained.isdisjoint(labels.held_out)
+    assert trained | set(labels.held_out) == set(labels.split.labelled)
+
+
+def test_the_best_predictor_is_exported_and_reported_and_the_last_beside_it(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    falling = iter((0.9, 0.8, 0.7))
+
+    def worse_and_worse(*arguments: Any, **keywords: Any) -> Any:
+        found = evaluate(*arguments, **keywords)
+        return replace(found, scores=replace(found.scores, miou=next(falling)))
+
+    monkeypatch.setattr("semisup.training.selection.evaluate", worse_and_worse)
+    finished = run_recipe(recipe_of(root), Place(root, tmp_path), CPU)
+    assert finished.result["checkpoint"]["step"] == 2
+    checkpoints = finished.folder / "checkpoints"
+    best = torch.load(checkpoints / "best-00000002.pt", weights_only=True)["predictor"]
+    last = torch.load(checkpoints / "step-00000006.pt", weights_only=True)["method"]
+    opened = open_run(finished.folder, CPU)
+    weights = opened.predictor.state_dict()
+    assert all(torch.equal(weights[name], best[name]) for name in best)
+    assert not all(torch.equal(weights[name], last[f"segmenter.{name}"]) for name in best)
+    again, _ = evaluate_run(finished.folder, Place(root), CPU)
+    assert again["scores"]["selected"] == finished.result["scores"]["selected"]
+    assert finished.result["scores"]["last"] != finished.result["scores"]["selected"]
+
+
+def test_a_run_without_selection_reports_its_last_checkpoint(root: Path, tmp_path: Path) -> None:
+    recipe = recipe_of(root, train={"steps": 2}, eval={"every": 0, "hold_out": 0, "pictures": 0})
+    finished = run_recipe(recipe, Place(root, tmp_path), CPU)
+    assert finished.result["checkpoint"] == {"rule": "last checkpoint", "step": 2, "steps": 2}
+    assert finished.result["scores"]["selected"] == finished.result["scores"]["last"]
+    assert finished.result["protocol"]["selection"] == "last checkpoint"
+    assert not (finished.folder / "pictures" / "sheet.png").exists()
+    assert not list((finished.folder / "checkpoints").glob("best-*"))
+
+
+def test_an_adversarial_run_with_an_average_goes_through(root: Path, tmp_path: Path) -> None:
+    recipe = recipe_of(
+        root,
+        method={"name": "adversarial"},
+        optim={"discriminator": {"kind": "adam", "lr": 1e-4}},
+        train={"steps": 2, "ema": 0.9, "accumulate": 2, "clip": 1.0},
+        eval={"every": 0, "hold_out": 0, "pictures": 1},
+    )
+    finished = run_recipe(recipe, Place(root, tmp_path), CPU)
+    text = (finished.folder / "scalars.jsonl").read_text()
+    keys = json.loads(text.splitlines()[0]).keys()
+    assert {"loss_segmentation", "loss_discriminator", "lr/segmenter", "lr/discriminator"} <= keys
+    opened = open_run(finished.folder, CPU)  # the average is what is scored and exported
+    average = torch.load(finished.folder / "checkpoints" / "step-00000002.pt", weights_only=True)
+    assert average["average"].keys() == opened.predictor.state_dict().keys()
+    for name, value in opened.predictor.state_dict().items():
+        assert torch.equal(value, average["average"][name])
+
+
+def test_weights_to_start_from_are_loaded_and_recorded(root: Path, tmp_path: Path) -> None:
+    plain = recipe_of(root)
+    method, notes = assemble.build_method(plain, 3)
+    assert notes == []
+    weights = tmp_path / "start.safetensors"
+    save_file(method.predictor().state_dict(), weights)
+    recipe = recipe_of(root, model={"weights": str(weights)}, train={"steps": 1})
+    loaded, notes = assemble.build_method(recipe, 3)
+    assert "start.safetensors" in notes[0]
+    for name, value in loaded.predictor().state_dict().items():
+        assert torch.equal(value, method.predictor().state_dict()[name])
+    finished = run_recipe(recipe, Place(root, tmp_path), CPU)
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()[:8]
+    assert finished.result["protocol"]["pretraining"] == f"start.safetensors ({digest})"
+    weights.unlink()  # a finished run does not need them any more
+    assert open_run(finished.folder, CPU).result == finished.result
+
+
+def test_the_seed_and_the_place_decide_the_folder_and_nothing_else_does(
+    root: Path, tmp_path: Path
+) -> None:
+    place = Place(root, tmp_path)
+    one = place.run_folder(recipe_of(root))
+    assert place.run_folder(recipe_of(root, train={"seed": 4})).name == one.name[:-1] + "4"
+    moved = recipe_of(root, data={"root": "elsewhere", "workers": 5})
+    assert place.run_folder(moved) == one
+    assert place.run_folder(recipe_of(root, train={"steps": 7})) != one
+
+
+def test_a_split_without_unlabelled_images_is_refused_where_they_are_read(
+    root: Path, tmp_path: Path
+) -> None:
+    recipe = recipe_of(
+        root,
+        data={"split": "all"},
+        method={"name": "adversarial"},
+        optim={"discriminator": {"lr": 1e-4}},
+    )
+    with pytest.raises(RecipeError, match=r"data\.split = 'all' leaves no unlabelled image"):
+        run_recipe(recipe, Place(root, tmp_path), CPU)
+
+
+def test_whole_images_go_one_by_one(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r'data\.crop = "whole" goes with .* = 1'):
+        run_recipe(recipe_of(root, data={"crop": "whole"}), Place(root, tmp_path), CPU)
+    recipe = recipe_of(
+        root,
+        data={"crop": "whole", "labelled_batch": 1, "unlabelled_batch": 1},
+        train={"steps": 1},
+        eval={"pictures": 0},
+    )
+    assert run_recipe(recipe, Place(root, tmp_path), CPU).fresh
+
+
+def test_an_optimiser_that_is_missing_is_named_before_anything_is_trained(
+    root: Path, tmp_path: Path
+) -> None:
+    recipe = recipe_of(root, method={"name": "adversarial"})
+    with pytest.raises(RecipeError, match=r"\[optim\.discriminator\] is missing"):
+        run_recipe(recipe, Place(root, tmp_path), CPU)
+
+
+# What can be done with a finished run
+
+
+def test_an_opened_run_predicts_as_it_did_when_it_was_scored(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[Any] = []
+    export = runs._export
+
+    def keeping(directory: Any, outcome: runs.Outcome, recipe: Any) -> None:
+        kept.append(copy.deepcopy(outcome.predictor))
+        export(directory, outcome, recipe)
+
+    monkeypatch.setattr(runs, "_export", keeping)
+    recipe = recipe_of(root)
+    finished = run_recipe(recipe, Place(root, tmp_path), CPU)
+    opened = open_run(finished.folder, CPU)
+    assert not opened.predictor.training
+    assert opened.classes == ("ground", "sky", "tree")
+    assert opened.palette[1] == (70, 130, 180)
+    assert opened.recipe.name == "tiny"
+    images = torch.randint(0, 256, (1, 3, 40, 50), dtype=torch.uint8)
+    then = Inference(kept[0], recipe.eval, CPU)(images)
+    assert torch.equal(opened.inference(CPU)(images), then)
+
+
+def test_a_run_is_scored_again_to_the_same_number(
+    root: Path, done: tuple[Finished, Noting]
+) -> None:
+    finished, _ = done
+    result, path = evaluate_run(finished.folder, Place(root), CPU)
+    assert result["scores"] == {"selected": finished.result["scores"]["selected"]}
+    assert result["confusion"] == finished.result["confusion"]
+    assert result["protocol"] == finished.result["protocol"]
+    assert json.loads(path.read_text()) == result
+    assert path.parent == finished.folder
+    assert json.loads((finished.folder / "result.json").read_text()) == finished.result
+
+
+def test_a_run_is_scored_on_another_subset_and_protocol(
+    root: Path, done: tuple[Finished, Noting]
+) -> None:
+    finished, _ = done
+    extra, one = evaluate_run(finished.folder, Place(root), CPU, "extra")
+    assert (extra["protocol"]["subset"], extra["protocol"]["images"]) == ("extra", 2)
+    assert np.sum(extra["confusion"]) == 2 * 38 * 50
+    changes = ["eval.flip=true", "eval.scales=[0.75, 1.0]", "eval.boundary=false"]
+    flipped, two = evaluate_run(finished.folder, Place(root), CPU, "extra", changes)
+    assert flipped["protocol"]["flip"]
+    assert flipped["protocol"]["scales"] == [0.75, 1.0]
+    assert "boundary_f1" not in flipped["scores"]["selected"]
+    assert flipped["confusion"] != extra["confusion"]
+    assert one != two
+    assert json.loads(one.read_text()) == extra
+    assert {"seed", "split", "checkpoint", "recipe_hash"} <= flipped.keys()
+
+
+@pytest.mark.parametrize("change", ["train.steps=9", "model.width=4", "data.split=1/4"])
+def test_nothing_but_the_protocol_can_be_changed(
+    change: str, root: Path, done: tuple[Finished, Noting]
+) -> None:
+    with pytest.raises(RecipeError, match=rf"--set {change}: .*only eval\.\* can be set"):
+        evaluate_run(done[0].folder, Place(root), CPU, changes=[change])
+
+
+def test_an_unknown_subset_is_named(root: Path, done: tuple[Finished, Noting]) -> None:
+    with pytest.raises(DataError, match=r"no subset 'vall'.*mean 'val'"):
+        evaluate_run(done[0].folder, Place(root), CPU, "vall")
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="is no run of semisup"):
+        open_run(tmp_path, CPU)
+
+
+@pytest.fixture
+def copied(done: tuple[Finished, Noting], tmp_path: Path) -> Path:
+    """A copy of the finished run that may be broken."""
+    for name in ("recipe.toml", "result.json", "predictor.safetensors"):
+        (tmp_path / name).write_bytes((done[0].folder / name).read_bytes())
+    return tmp_path
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-50])
+
+
+@pytest.mark.parametrize(
+    "damage", [cut, Path.unlink, lambda path: save_file({"weight": torch.zeros(2)}, path)]
+)
+def test_weights_that_are_damaged_or_of_another_network_are_refused(
+    damage: Callable[[Path], None], copied: Path
+) -> None:
+    damage(copied / "predictor.safetensors")
+    with pytest.raises(CheckpointError, match=r"predictor\.safetensors: does not fit 'unet'") as e:
+        open_run(copied, CPU)
+    assert "\n" not in str(e.value)
+
+
+def test_a_cache_changes_no_bit(root: Path, tmp_path: Path) -> None:
+    found = []
+    for name, cache in (("without", 0), ("with", 1)):
+        recipe = recipe_of(root, data={"cache": cache, "workers": 1})
+        done = run_recipe(recipe, Place(root, tmp_path / name), CPU)
+        found.append(
+            [
+                (done.folder / file).read_bytes()
+                for file in ("predictor.safetensors", "scalars.jsonl")
+            ]
+        )
+    assert found[0] == found[1]
+
+
+def test_batch_norm_over_processes_needs_gpus(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = recipe_of(root, train={"sync_batch_norm": True})
+    method, _ = build_method(recipe, 3)
+    prepare_networks(method, recipe, CPU)  # alone there is nothing to share
+    monkeypatch.setattr(ranks, "world", lambda: 2)
+    with pytest.raises(RecipeError, match=r"train\.sync_batch_norm needs a GPU.*Set it to false"):
+        prepare_networks(method, recipe, CPU)

@@ -1,0 +1,1 @@
+"""What tests of several rooms share; pytest has tests/ on its path."""
