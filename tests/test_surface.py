@@ -116,6 +116,17 @@ def test_every_option_but_a_plain_seed_has_a_help_text(name: str) -> None:
             assert parameter.help, f"semisup {name} {parameter.opts[0]} has no help"
 
 
+@pytest.mark.parametrize("name", [name for name in FOUND if isinstance(FOUND[name], click.Group)])
+def test_help_of_a_group_fits_80_columns_uncut(name: str) -> None:
+    done = CliRunner().invoke(cli, [*name.split(), "--help"], terminal_width=80)
+    listed = done.output.partition("Commands:")[2].partition("Examples:")[0].splitlines()
+    lines = [line for line in listed if line.strip()]
+    assert len(lines) == len(FOUND[name].commands), "a description takes more than its line"
+    for line in lines:
+        assert len(line) <= 80, line
+        assert not line.endswith("..."), line
+
+
 def test_version() -> None:
     done = CliRunner().invoke(cli, ["--version"])
     assert done.output.strip() == f"semisup, version {semisup.__version__}"
@@ -192,7 +203,7 @@ def test_options_from_python() -> None:
         ("create_model", "fcn8", "no model is called 'fcn8'. Did you mean 'fcn8s'?"),
         ("create_method", "advesarial", "no method is called 'advesarial'. Did you mean 'adv"),
         ("create_dataset", "camvit", "no data set is called 'camvit'. Did you mean 'camvid'?"),
-        ("create_dataset", "qqqq", "no data set is called 'qqqq'. Known: camvid, folder,"),
+        ("create_dataset", "qqqq", f"no data set is called 'qqqq'. Known: {', '.join(DATASETS)}."),
     ],
 )
 def test_a_misspelt_name_is_suggested(create: str, name: str, line: str) -> None:

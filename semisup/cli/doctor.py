@@ -15,10 +15,11 @@ from semisup.cli import options
 
 
 @click.command(
+    short_help="Show versions, devices, disk and data found.",
     epilog="""\b
 Example:
   semisup doctor --data-root /data
-"""
+""",
 )
 @options.data_root
 @options.as_json

@@ -11,6 +11,7 @@ from semisup.cli import options
 
 
 @click.command(
+    short_help="Score a finished RUN again.",
     epilog="""\b
 Examples:
   semisup evaluate quickstart
@@ -18,7 +19,7 @@ Examples:
   semisup evaluate runs/quickstart/0123456789-s0 --subset test --set eval.flip=true
   semisup evaluate quickstart --crf --set eval.crf_colour_sigma=5
   torchrun --nproc-per-node 2 -m semisup evaluate quickstart
-"""
+""",
 )
 @click.argument("run")
 @click.option("--subset", default="", help="Which ids to score; default: the recipe's own.")

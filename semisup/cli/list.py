@@ -13,6 +13,7 @@ KINDS = ("models", "methods", "datasets", "recipes")
 
 @click.command(
     "list",
+    short_help="List models, methods, data sets, recipes.",
     epilog="""\b
 Examples:
   semisup list

@@ -10,11 +10,12 @@ import click
 
 
 @click.command(
+    short_help="Start TensorBoard on a folder of runs.",
     epilog="""\b
 Examples:
   semisup monitor
   semisup monitor runs/quickstart --port 6007
-"""
+""",
 )
 @click.argument("runs", type=click.Path(path_type=Path), default=Path("runs"))
 @click.option("--port", type=click.IntRange(0, 65535), default=6006, show_default=True)

@@ -10,6 +10,7 @@ from semisup.cli import options
 
 
 @click.command(
+    short_help="Label images with the network of a RUN.",
     epilog="""\b
 Examples:
   semisup predict quickstart photo.jpg --to predictions --overlay
@@ -18,7 +19,7 @@ Examples:
   semisup predict scenes/decouplednet_5 photo.jpg --to why --explain
   semisup predict voc_small/decouplednet_10 photos/ --to cats --classes cat,dog
   semisup predict voc/supervised_fcn8s_at_once --submission test --to submission
-"""
+""",
 )
 @click.argument("run")
 @click.argument("images", nargs=-1, type=click.Path(path_type=Path))

@@ -12,13 +12,14 @@ from semisup.cli import options
 
 
 @click.command(
+    short_help="Train a RECIPE and score it.",
     epilog="""\b
 Examples:
   semisup run quickstart
   semisup run quickstart --seed 1 --set data.split=1/4
   semisup run my_recipe.toml --device cuda:0 --data-root /data
   torchrun --nproc-per-node 2 -m semisup run my_recipe.toml
-"""
+""",
 )
 @click.argument("recipe")
 @options.changes

@@ -11,12 +11,13 @@ from semisup.cli import options
 
 
 @click.command(
+    short_help="Draw and measure a generator's images.",
     epilog="""\b
 Examples:
   semisup samples scenes/gan_segmentation_unet_1-8
   semisup samples scenes/gan_segmentation_unet_1-8 --weights mobilenet_v2.pth --seed 1
   semisup samples runs/my_recipe/0123456789-s0 --count 2000 --backbone resnet50
-"""
+""",
 )
 @click.argument("run")
 @click.option(

@@ -8,10 +8,11 @@ import click
 
 
 @click.command(
+    short_help="Print the JSON schema of a recipe.",
     epilog="""\b
 Example:
   semisup schema > semisup-recipe.schema.json
-"""
+""",
 )
 def schema() -> None:
     """Print the JSON schema of a recipe, for editors that complete and check TOML."""

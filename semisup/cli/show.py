@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 
 
 @click.command(
+    short_help="Print a RECIPE with all its defaults.",
     epilog="""\b
 Examples:
   semisup show quickstart
   semisup show quickstart --set data.split=1/4 --json
-"""
+""",
 )
 @click.argument("recipe")
 @options.changes

@@ -12,11 +12,12 @@ from semisup.cli.data.verify import verify
 
 
 @click.group(
+    short_help="Verify, make, tag, split, show data sets.",
     epilog="""\b
 Examples:
   semisup data make scenes
   semisup data verify voc --data-root /data
-"""
+""",
 )
 def data() -> None:
     """Verify, make, tag, split and look at data sets."""

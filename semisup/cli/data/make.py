@@ -11,11 +11,12 @@ from semisup.cli.data.options import dataset_options, open_set
 
 
 @click.command(
+    short_help="Make the pictures of a data set.",
     epilog="""\b
 Examples:
   semisup data make scenes
   semisup data make scenes --option seed=1 --data-root /data
-"""
+""",
 )
 @click.argument("name", type=click.Choice(["scenes"]))
 @dataset_options

@@ -11,11 +11,12 @@ from semisup.cli.data.options import dataset_options, open_set
 
 
 @click.command(
+    short_help="Write a contact sheet of a data set.",
     epilog="""\b
 Examples:
   semisup data show scenes
   semisup data show voc --subset val --count 12 --to voc.png
-"""
+""",
 )
 @click.argument("name")
 @click.option("--subset", default="", help="Default: what is trained on.")

@@ -11,12 +11,13 @@ from semisup.cli.data.options import dataset_options, open_set, print_counts
 
 
 @click.command(
+    short_help="Make a label split and count its classes.",
     epilog="""\b
 Examples:
   semisup data split scenes 1/8
   semisup data split voc 5/class --seed 1 --to split.txt
   semisup data split voc 5/class --tags xml
-"""
+""",
 )
 @click.argument("name")
 @click.argument("spec")

@@ -11,12 +11,13 @@ from semisup.cli.data.options import dataset_options, open_set, print_counts
 
 
 @click.command(
+    short_help="Derive image tags once and store them.",
     epilog="""\b
 Examples:
   semisup data tags scenes --from xml --to tags.txt
   semisup data tags voc --subset train_aug --from masks --to tags.txt
   semisup data tags voc --subset train_aug --from file:cls_labels.npy --to tags.txt
-"""
+""",
 )
 @click.argument("name")
 @click.option(

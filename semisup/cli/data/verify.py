@@ -11,11 +11,12 @@ from semisup.cli.data.options import dataset_options, open_set
 
 
 @click.command(
+    short_help="Check every file of a data set once.",
     epilog="""\b
 Examples:
   semisup data verify voc --data-root /data
   semisup data verify voc --subset train_aug --subset val
-"""
+""",
 )
 @click.argument("name")
 @click.option("--subset", "subsets", multiple=True, help="Default: what is trained and reported.")
