@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import typing
 from collections.abc import Mapping, Sequence
@@ -29,6 +30,7 @@ def check_options(cls: type, name: str, options: Mapping[str, Any]) -> dict[str,
     return {key: getattr(checked, key) for key in options}
 
 
+@functools.cache
 def options_schema(cls: type) -> type[BaseModel]:
     """The options of `cls` as a strict pydantic model, read off its keyword-only parameters."""
     hints = typing.get_type_hints(inspect.unwrap(cls.__init__))  # type: ignore[misc]

@@ -67,52 +67,61 @@ def test_there_are_recipes() -> None:
     assert len(RECIPES) >= 4
 
 
+@functools.cache
+def loaded(name: str) -> Recipe:
+    """A recipe, loaded once for all tests of this file."""
+    return load_recipe(name)
+
+
 @every_recipe
-def test_it_loads_and_says_in_one_line_what_it_is(name: str) -> None:
+def test_it_can_be_trusted(name: str, tmp_path: Path) -> None:
+    """One test: to load a recipe takes longer than to look at it."""
+    recipe = loaded(name)
+    assert recipe.name == name
     first = RECIPES[name].read_text(encoding="utf-8").splitlines()[0]
     assert re.match(r"# \S.{20,}", first), "the first line is what `semisup list recipes` shows"
-    assert load_recipe(name).name == name
 
-
-@every_recipe
-def test_it_has_the_same_digest_once_resolved(name: str, tmp_path: Path) -> None:
-    recipe = load_recipe(name)
     path = tmp_path / "resolved.toml"
     path.write_text(recipe.to_toml(), encoding="utf-8")
     again = load_recipe(str(path))
     assert again.digest() == recipe.digest()
     assert again.resolved() == recipe.resolved()
 
+    reported = recipe.eval.subset or DATASETS[recipe.data.name].eval_subset
+    trained = recipe.data.subset or DATASETS[recipe.data.name].train_subset
+    assert reported != trained, "it would report on what it was trained on"
 
-@every_recipe
-def test_its_names_do_not_clash_with_another(name: str) -> None:
-    """Two recipes that say the same would be one run in two places."""
-    assert [other for other, digest in digests().items() if digest == digests()[name]] == [name]
-
-
-@functools.cache
-def digests() -> dict[str, str]:
-    """Recipe -> its digest."""
-    return {name: load_recipe(name).digest() for name in RECIPES}
-
-
-@every_recipe
-def test_its_optimisers_are_those_of_its_players_and_its_crops_suit_its_network(name: str) -> None:
-    """On the meta device: no memory, no arithmetic."""
-    recipe = without_weights(load_recipe(name))
     crop = (375, 500) if recipe.data.crop == "whole" else recipe.data.crop
-    with torch.device("meta"):
-        method, _ = build_method(recipe, 5)
-        make_optimisers(method.players(), recipe.optim)
-    assert recipe.optim.keys() == method.players().keys()
-    network = (recipe.model.model_dump_json(), type(method).__name__)
-    if (crop, *network) not in _SUIT:
-        assert output_sizes(method, recipe.data.labelled_batch, crop) == {crop}
-        _SUIT.add((crop, *network))
+    players, sizes = built(recipe, crop)
+    assert recipe.optim.keys() == players
+    assert sizes == {crop}
 
 
-_SUIT: set[tuple[object, ...]] = set()
-"""Crop, network and method: several recipes differ in their masks alone."""
+def test_no_two_recipes_say_the_same() -> None:
+    """They would be one run in two places."""
+    digests = [loaded(name).digest() for name in RECIPES]
+    assert len(set(digests)) == len(digests)
+
+
+_BUILT: dict[str, tuple[set[str], set[tuple[int, int]]]] = {}
+"""What was built before: recipes of one family differ in their masks alone."""
+
+
+def built(recipe: Recipe, crop: tuple[int, int]) -> tuple[set[str], set[tuple[int, int]]]:
+    """The players of a recipe's method, each with an optimiser, and the sizes that it gives.
+
+    On the meta device: no memory, no arithmetic.
+    """
+    recipe = without_weights(recipe)
+    tables = {k: v for k, v in recipe.resolved().items() if k in ("model", "method", "optim")}
+    key = json.dumps([tables, crop, recipe.data.labelled_batch], sort_keys=True)
+    if key not in _BUILT:
+        with torch.device("meta"):
+            method, _ = build_method(recipe, 5)
+            make_optimisers(method.players(), recipe.optim)
+        sizes = output_sizes(method, recipe.data.labelled_batch, crop)
+        _BUILT[key] = {*method.players()}, sizes
+    return _BUILT[key]
 
 
 def output_sizes(method: Method, batch: int, crop: tuple[int, int]) -> set[tuple[int, int]]:
@@ -125,17 +134,15 @@ def output_sizes(method: Method, batch: int, crop: tuple[int, int]) -> set[tuple
     return {(logits.shape[-2], logits.shape[-1]) for logits in maps}
 
 
-@every_recipe
-def test_its_data_set_has_the_subsets_that_it_names(name: str) -> None:
-    recipe = load_recipe(name)
-    reported = recipe.eval.subset or DATASETS[recipe.data.name].eval_subset
-    trained = recipe.data.subset or DATASETS[recipe.data.name].train_subset
-    assert reported != trained, "it would report on what it was trained on"
+SCENES = [name for name in RECIPES if name == "quickstart" or name.startswith("scenes/")]
+"""By name: nothing is loaded while pytest collects."""
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in RECIPES if load_recipe(name).data.name == "scenes"]
-)
+def test_recipes_that_need_no_data_are_called_so() -> None:
+    assert [name for name in RECIPES if loaded(name).data.name == "scenes"] == SCENES
+
+
+@pytest.mark.parametrize("name", SCENES)
 def test_it_takes_two_steps_and_ends_in_a_result(
     name: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
