@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,6 +49,18 @@ class SegmentationData(ABC):
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def index(self, image_id: str) -> int:
+        """Position of an image in `ids`.
+
+        Raises:
+            KeyError: no image has this id.
+        """
+        return self._positions[image_id]
+
+    @functools.cached_property
+    def _positions(self) -> dict[str, int]:
+        return {image_id: position for position, image_id in enumerate(self.ids)}
 
     @property
     def num_classes(self) -> int:

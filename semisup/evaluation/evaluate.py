@@ -108,8 +108,7 @@ def evaluate(
     share = _share(len(chosen))
     counted = Confusion(data.num_classes, inference.device)
     edges = BoundaryScores(data.num_classes) if wanted else None
-    number = {name: i for i, name in enumerate(data.ids)}
-    numbers = [number[chosen[place]] for place in share]
+    numbers = [data.index(chosen[place]) for place in share]
     pairs = track(_read_ahead(data, numbers), description, len(share))
     for images, masks in _batches(zip(share, pairs, strict=True)):
         labels = label_map(inference(images))

@@ -147,8 +147,7 @@ class Trust:
             yield self._kept[at]
 
     def _load(self, ids: Sequence[str]) -> RawBatch:
-        number = {name: i for i, name in enumerate(self._data.ids)}
-        views = [self._centre(number[name]) for name in ids]
+        views = [self._centre(self._data.index(name)) for name in ids]
         masks = [view.mask for view in views if view.mask is not None]
         return RawBatch(
             images=torch.stack([view.image for view in views]),

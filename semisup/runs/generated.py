@@ -225,10 +225,9 @@ def _views(opened: OpenMethod, ids: Sequence[str], size: tuple[int, int]) -> Ite
     Padding takes no part in training, and no generator makes any.
     """
     settings, data = opened.recipe.data, opened.data
-    number = {name: i for i, name in enumerate(data.ids)}
     generator = torch.Generator().manual_seed(_REAL_SEED)
     for name in ids:
-        image = data.image(number[name])
+        image = data.image(data.index(name))
         covers = max(side / own for side, own in zip(size, image.shape[-2:], strict=True))
         low, high = settings.scale
         view = WeakView(crop=size, scale=(max(low, covers), max(high, covers)), flip=settings.flip)

@@ -74,11 +74,11 @@ def draw_sheet(
         return
     method.eval()
     chosen = spread(len(scored.ids), count)
-    index = {name: i for i, name in enumerate(data.ids)}
     rows, captions, own = [], [], []
     for position in chosen:
         name = scored.ids[position]
-        image, mask = data.image(index[name]), data.mask(index[name])
+        index = data.index(name)
+        image, mask = data.image(index), data.mask(index)
         logits = inference.logits(image[None])
         labels = label_map(logits)[0].cpu()
         rows.append(

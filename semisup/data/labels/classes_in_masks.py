@@ -20,9 +20,8 @@ def read_presence(data: SegmentationData, ids: Sequence[str]) -> dict[str, froze
     Raises:
         DataError: a mask cannot be used.
     """
-    position = {key: index for index, key in enumerate(data.ids)}
     found = {}
     for key in track(ids, "reading masks", total=len(ids)):
-        histogram = torch.bincount(data.mask(position[key]).flatten(), minlength=IGNORE + 1)
+        histogram = torch.bincount(data.mask(data.index(key)).flatten(), minlength=IGNORE + 1)
         found[key] = frozenset(histogram[:IGNORE].nonzero().flatten().tolist())
     return found

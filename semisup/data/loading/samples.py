@@ -76,8 +76,7 @@ class Samples(Dataset[Any]):  # the loader wants the type that collating makes o
         assert (tags is not None) == (name == "weak"), "the weak stream, and no other, needs tags"
         self._data = data
         self._ids = sorted(ids)
-        index = {key: number for number, key in enumerate(data.ids)}
-        self._indices = [index[key] for key in self._ids]
+        self._indices = [data.index(key) for key in self._ids]
         self._name = name
         self._seed = seed
         self._view = view
