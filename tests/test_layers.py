@@ -33,6 +33,12 @@ ROWS: tuple[tuple[str, ...], ...] = (
 FORBIDDEN = {"data": {"models"}, "models": {"ops", "types"}, "metrics": {"models", "ops"}}
 """Stricter than the rows: what a part must not know although it lies below."""
 
+MOST_FILES = 12
+"""In one room, so that newcomers find their way."""
+
+SHELVES = {"methods", "models", "data/sets"}
+"""Rooms whose files are all of one shape and found by their names."""
+
 THIRD_PARTY = {
     "tensorboard": {"monitoring.tracker"},
     "torch.utils.tensorboard": {"monitoring.tracker"},
@@ -126,6 +132,16 @@ def test_the_walk_sees_imports_of_every_kind() -> None:
 def test_every_part_has_a_row() -> None:
     known = {name for names in ROWS for name in names}
     assert {part(module) for module in MODULES if module} <= known
+
+
+def test_no_room_is_crowded() -> None:
+    rooms: dict[str, int] = {}
+    for path in MODULES.values():
+        if path.name != "__init__.py":
+            room = path.parent.relative_to(ROOT).as_posix()
+            rooms[room] = rooms.get(room, 0) + 1
+    crowded = {room: count for room, count in rooms.items() if count > MOST_FILES}
+    assert crowded.keys() <= SHELVES, crowded
 
 
 def test_imports_point_down() -> None:
