@@ -47,7 +47,7 @@ from semisup.methods.base import Method
 from semisup.monitoring.tracker import Tracker
 from semisup.monitoring.view import Silent
 from semisup.ops.pixels import IMAGENET_MEAN, IMAGENET_STD
-from semisup.runs.folder import RunDirectory
+from semisup.runs.folder import RunFolder
 from semisup.settings import OptimSettings, TrainSettings
 from semisup.system.device import autocast, resolve_device, resolve_precision
 from semisup.training.checkpoint import Checkpoints
@@ -128,7 +128,7 @@ def make_training(
 ) -> Training:
     settings = TrainSettings(steps=steps, log_every=steps, checkpoint_every=steps)
     precision = resolve_precision("auto", device)
-    directory = RunDirectory(folder)
+    directory = RunFolder(folder)
     directory.make()
     players = method.players()
     optim = {player: OPTIM[player] for player in players}

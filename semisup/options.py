@@ -26,7 +26,7 @@ def check_options(cls: type, name: str, options: Mapping[str, Any]) -> dict[str,
     try:
         checked = schema.model_validate(dict(options))
     except ValidationError as error:
-        raise RecipeError(f"{name}: {explain(error, schema)}") from None
+        raise RecipeError(f"{name}: {describe_errors(error, schema)}") from None
     return {key: getattr(checked, key) for key in options}
 
 
@@ -57,7 +57,7 @@ def _accept_lists(annotation: Any) -> Any:
     return annotation
 
 
-def explain(
+def describe_errors(
     error: Any, schema: type[BaseModel], prefix: str = "", known: Sequence[str] = ()
 ) -> str:
     """Pydantic's errors as one line: key, what is wrong, what would be right.

@@ -43,8 +43,9 @@ def evaluate(
 ) -> None:
     """Score a finished RUN again, on another subset or by another protocol.
 
-    RUN is a run's folder, or a recipe: then its run that ended last, unless --seed chooses. Only
-    [eval] can be changed. The result is kept in the run's folder, under a name of its own.
+    RUN is the folder of a run, or a recipe's name: its most recently finished run (--seed picks
+    another). Only [eval] can be changed. The result is kept in the run's folder, under a name of
+    its own.
     """
     from semisup.cli.display.results import print_result
     from semisup.runs.reopen import evaluate_run

@@ -79,8 +79,9 @@ def predict(
 ) -> None:
     """Label IMAGES (files or folders) with the network of a finished RUN.
 
-    Writes a palette PNG for each image: pixel value = class id. RUN is a run's folder, or a recipe:
-    then its run that ended last, unless --seed chooses. Only [eval] can be changed.
+    Writes a palette PNG for each image: pixel value = class id. RUN is the folder of a run, or a
+    recipe's name: its most recently finished run (--seed picks another). Only [eval] can be
+    changed.
     """
     if bool(images) == (submission is not None):
         raise click.UsageError("give either IMAGES or --submission SUBSET")
@@ -94,7 +95,7 @@ def predict(
     )
     from semisup.runs.reopen import open_run, run_data
     from semisup.system.device import resolve_device
-    from semisup.system.torch_errors import explained
+    from semisup.system.torch_errors import translated_errors
 
     where = resolve_device(device)
     opened = open_run(options.find_run(run, out, seed), where, options.with_crf(changes, crf))
@@ -107,7 +108,7 @@ def predict(
     inference = opened.inference(where)
     if submission is not None:
         data = run_data(opened, options.place(data_root), submission)
-        with explained():
+        with translated_errors():
             folder = write_submission(inference, data, to, competition)
         click.echo(f"Submission: {folder}")
         return
@@ -115,7 +116,7 @@ def predict(
         check_by_class(opened.predictor, "--explain")
     paths = find_images(images, endings=["_overlay"] * overlay + ["_explain"] * explain)
     claim_folder(to, opened.identity(), [path.stem for path in paths])
-    with explained():
+    with translated_errors():
         count = predict_files(
             inference,
             paths,

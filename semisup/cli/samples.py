@@ -63,9 +63,9 @@ def samples(
     """Show and measure what the generator of a RUN makes, whether the run is finished or not.
 
     Writes a grid of images (pictures/generated.png) and their Frechet distance to the training
-    images (samples.json) in the run's folder, from its newest checkpoint. RUN is a run's folder, or
-    a recipe: then the run of it that wrote a checkpoint last. The number depends on the backbone
-    and its weights and compares with nothing published.
+    images (samples.json) in the run's folder, from its newest checkpoint. RUN is the folder of
+    a run, or a recipe's name: its run that wrote a checkpoint last. Distances are comparable only
+    between runs measured with the same backbone, weights and count; not with published FIDs.
     """
     from semisup.runs.generated import sample_run
     from semisup.system.device import resolve_device

@@ -28,7 +28,7 @@ def check_by_class(predictor: object, what: str) -> SegmentsByClass:
         what: the option that needs it.
 
     Raises:
-        RecipeError: it does not.
+        RecipeError: the predictor does not segment class by class.
     """
     if not isinstance(predictor, SegmentsByClass):
         raise RecipeError(
@@ -61,7 +61,7 @@ def draw_explanation(
         palette: K colours.
 
     Raises:
-        RecipeError: it does not.
+        RecipeError: the predictor does not segment class by class.
     """
     predictor = check_by_class(inference.predictor, "--explain")
     found = predictor.explain(normalise(image[None].to(inference.device)))

@@ -128,7 +128,8 @@ def _first_that_fits(names: Sequence[str], path: Path) -> tuple[str, Backbone] |
 def _with_random_weights(name: str, device: torch.device) -> Features:
     """A backbone that has learnt nothing, always the same.
 
-    A deep one lets but a trace of an image through, so its unit is what it makes of noise.
+    A deep random network shrinks its input, so features are divided by their root mean square on
+    noise.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(RANDOM_SEED)

@@ -1,4 +1,4 @@
-"""What the two sides of an adversarial game pay, given the logits of whoever judges.
+"""GAN losses, given the discriminator's logits.
 
 A logit is high where the judge holds its input for real. Three forms of the game, each as a map of
 losses of the shape of the logits, so that void and padding can be left out before the mean:
@@ -172,7 +172,7 @@ def standing(
 
 @dataclass(frozen=True)
 class Game:
-    """What a method's options say of its game.
+    """Options of an adversarial game: its loss and its stabilisers.
 
     Logits are high where the judge holds its input for real. Losses have the shape of the logits,
     so that void and padding can be left out before the mean.

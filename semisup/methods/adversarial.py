@@ -11,8 +11,8 @@ x, y are labelled images and masks, u unlabelled images. D is fully convolutiona
 pixel says whether the class map there looks like ground truth. Where it does, S is taught its own
 prediction. S takes probabilities (softmax) to D, ground truth goes in as one-hot.
 
-S is stepped first. D has not moved in between, so its one look at S(x) gives both gradients,
-exactly as two looks would.
+S is stepped first. D's weights have not changed yet, so one forward pass on S(x) serves both
+updates and gives the gradients of two.
 
 Where the paper and the authors' code differ, `follows` chooses. In the paper D learns from labelled
 images only. In the code it also sees predictions on unlabelled ones as fake, void pixels of the

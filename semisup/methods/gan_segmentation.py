@@ -83,8 +83,8 @@ class GanSegmentation(Method):
             are made (Yazici et al. 2018, https://arxiv.org/abs/1806.04498); 0: from G itself.
         image_pool: made images of earlier steps to remember; S is shown one of them in place of a
             fresh one with probability 1/2 (Shrivastava et al. 2017,
-            https://arxiv.org/abs/1612.07828). It needs a look of its own at them: the one that
-            teaches G is not shared. 0: fresh ones only.
+            https://arxiv.org/abs/1612.07828). Costs one more forward pass of S: the one used to
+            update G cannot be shared. 0: fresh ones only.
 
     Logs:
         loss_segmentation: cross entropy on labelled images; falls from about ln K.

@@ -35,7 +35,7 @@ BATCH = 4
 
 
 def may_trust(method: Method) -> bool:
-    """Whether the method has an answer of its own to what it would trust."""
+    """Whether the method uses pseudo-labels (overrides `trusted`)."""
     return type(method).trusted is not Method.trusted
 
 

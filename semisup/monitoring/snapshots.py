@@ -1,4 +1,4 @@
-"""What the looks at a run that trains have in common: they change nothing, and nobody picks."""
+"""Snapshots of a run in training: they leave its state untouched, with the same noise always."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from semisup.catalog import DATASETS, METHODS, MODELS, find
 from semisup.errors import RecipeError, suggest
-from semisup.options import explain, options_schema
+from semisup.options import describe_errors, options_schema
 from semisup.recipe.recipe import Recipe
 from semisup.recipe.toml import flatten, parse_change, read_toml, shown, unflatten
 from semisup.settings import (
@@ -220,7 +220,7 @@ def _check(recipe: str, table: str, content: Any, schema: type[S], known: Sequen
     try:
         return schema.model_validate(dict(content))
     except ValidationError as error:
-        what = explain(error, schema, f"{table}.", known)
+        what = describe_errors(error, schema, f"{table}.", known)
         raise RecipeError(f"recipe {recipe}: {what}") from None
 
 

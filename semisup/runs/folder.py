@@ -13,7 +13,7 @@ from typing import IO, Any
 from semisup.errors import RunError
 
 
-class RunDirectory:
+class RunFolder:
     """`runs/<recipe>/<hash>-s<seed>`: where a run keeps all it writes.
 
     Args:
@@ -66,7 +66,7 @@ class RunDirectory:
             )
         return facts
 
-    def __enter__(self) -> RunDirectory:
+    def __enter__(self) -> RunFolder:
         self.make()
         try:
             self._lock = (self.path / "lock").open("a+", encoding="ascii")

@@ -35,13 +35,13 @@ from semisup.monitoring.snapshots import spread
 from semisup.ops.pixels import IMAGENET_MEAN, IMAGENET_STD, per_channel, to_bytes
 from semisup.pictures.grid import image_grid
 from semisup.runs.assemble import split_labels
-from semisup.runs.folder import RunDirectory
+from semisup.runs.folder import RunFolder
 from semisup.runs.paths import Place
 from semisup.runs.reopen import OpenMethod, open_method, run_recipe_of
 from semisup.system.device import settle_on
 from semisup.system.files import write_text
 from semisup.system.progress import track
-from semisup.system.torch_errors import explained
+from semisup.system.torch_errors import translated_errors
 
 SHOWN = 64
 """Images on the grid."""
@@ -113,7 +113,7 @@ def sample_run(
         )
     measured = min(count, len(ids) // 2)
     made = max(measured, min(count, SHOWN))
-    with explained():
+    with translated_errors():
         chunks = track(_make(opened, made, seed), "making images", -(-made // _CHUNK))
         shown, first = _look(chunks, features)
         size = (shown.shape[-2], shown.shape[-1])
@@ -140,7 +140,7 @@ def sample_run(
         "features": features.describe(),
         "note": NOTE,
     }
-    directory = RunDirectory(folder)
+    directory = RunFolder(folder)
     directory.make()
     picture, file = directory.pictures / "generated.png", directory.path / "samples.json"
     image_grid(picture, shown, _caption(report, len(shown)))

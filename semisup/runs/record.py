@@ -18,7 +18,7 @@ from semisup.evaluation.protocol import protocol
 from semisup.recipe.recipe import Recipe
 from semisup.recipe.toml import flatten
 from semisup.runs.assemble import Labels
-from semisup.runs.folder import RunDirectory
+from semisup.runs.folder import RunFolder
 from semisup.system.device import Precision, device_name, git_state, versions
 from semisup.system.files import name_with_hash
 from semisup.training.state import Training
@@ -50,7 +50,7 @@ class Job:
     """
 
     recipe: Recipe
-    directory: RunDirectory
+    directory: RunFolder
     data: SegmentationData
     reported: SegmentationData
     labels: Labels
@@ -171,7 +171,7 @@ def describe_first(first: Finished) -> dict[str, Any]:
 
 
 def _started_from(job: Job) -> str:
-    """What the weights of the first stage started from: labels of ours are told apart, in split."""
+    """The first stage's own pretraining; the labels it used are recorded under `split`."""
     if job.first is not None:
         return str(job.first.result["protocol"]["pretraining"])
     return pretraining(job.recipe)

@@ -24,12 +24,12 @@ from semisup.methods.base import Method
 from semisup.recipe.load import load_recipe
 from semisup.recipe.recipe import Recipe
 from semisup.runs.assemble import build_method, open_data, open_reported
-from semisup.runs.folder import RunDirectory
+from semisup.runs.folder import RunFolder
 from semisup.runs.paths import Place
 from semisup.runs.result import read_result, write_result
 from semisup.system import distributed as ranks
 from semisup.system.device import device_name, git_state, resolve_precision, settle_on, versions
-from semisup.system.torch_errors import explained
+from semisup.system.torch_errors import translated_errors
 from semisup.training.checkpoint import Checkpoints
 
 
@@ -42,7 +42,7 @@ class OpenRun:
         recipe: its resolved recipe.
         predictor: the chosen predictor, on the device.
         result: content of its result file.
-        forced: names of the classes that it segments whatever it identifies; empty: none.
+        forced: classes to segment regardless of what the classifier finds; empty: those it finds.
     """
 
     folder: Path
@@ -111,7 +111,7 @@ def open_run(folder: Path, device: torch.device, changes: Sequence[str] = ()) ->
                 f"--set {change}: a finished run can be scored in another way but not changed; "
                 "only eval.* can be set."
             )
-    directory = RunDirectory(folder)
+    directory = RunFolder(folder)
     result = read_result(directory.result)
     if result is None:
         what = "is not finished" if directory.recipe.is_file() else "is no run of semisup"
@@ -168,7 +168,7 @@ def open_method(folder: Path, place: Place, device: torch.device) -> OpenMethod:
         CheckpointError: the checkpoint is damaged or of another version.
     """
     recipe = run_recipe_of(folder)
-    directory = RunDirectory(folder)
+    directory = RunFolder(folder)
     state = Checkpoints(directory.checkpoints).latest()
     if state is None:
         raise RunError(
@@ -196,7 +196,7 @@ def run_recipe_of(folder: Path) -> Recipe:
     Raises:
         RunError: no run lies there, or its record is damaged.
     """
-    directory = RunDirectory(folder)
+    directory = RunFolder(folder)
     if not directory.recipe.is_file():
         raise RunError(f"{folder}: is no run of semisup. Start one with 'semisup run RECIPE'.")
     stated = read_result(directory.result) or directory.read_facts() or {}
@@ -237,7 +237,7 @@ def evaluate_run(
     reported = ranks.first_before_others(lambda: open_reported(opened.recipe, place, subset))
     began = time.perf_counter()
     inference = opened.inference(device)
-    with explained():
+    with translated_errors():
         scored = evaluate(inference, reported)
     rule = opened.result["checkpoint"]["rule"]
     block = protocol(

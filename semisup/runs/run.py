@@ -30,7 +30,7 @@ from semisup.runs.assemble import (
     split_labels,
     stream_builder,
 )
-from semisup.runs.folder import RunDirectory
+from semisup.runs.folder import RunFolder
 from semisup.runs.paths import Place
 from semisup.runs.record import (
     Finished,
@@ -55,7 +55,7 @@ from semisup.system.device import (
     versions,
 )
 from semisup.system.files import write_atomically, write_text
-from semisup.system.torch_errors import explained
+from semisup.system.torch_errors import translated_errors
 from semisup.training.checkpoint import Checkpoints
 from semisup.training.loop import make_average, train
 from semisup.training.selection import Selection
@@ -87,7 +87,7 @@ def run_recipe(
         SemisupError: whatever a user can mend.
     """
     view = view or Silent()
-    directory = RunDirectory(place.run_folder(recipe))
+    directory = RunFolder(place.run_folder(recipe))
     known = ranks.from_first(lambda: read_result(directory.result))
     if known is not None:
         return Finished(directory.path, known, fresh=False)
@@ -95,7 +95,11 @@ def run_recipe(
     view.phase("preparing")
     settle_on(device)
     job = ranks.first_before_others(lambda: _job(recipe, place, directory, device, first))
-    with explained(), deterministic(recipe.train.deterministic), contextlib.ExitStack() as stack:
+    with (
+        translated_errors(),
+        deterministic(recipe.train.deterministic),
+        contextlib.ExitStack() as stack,
+    ):
         run, selection, notes = _training(job, view)
         started_from = _started_from(job)  # now: the file may change while the run goes on
         ranks.from_first(lambda: _start(stack, job, command, notes))
@@ -121,7 +125,7 @@ def _run_first_stage(
 def _job(
     recipe: Recipe,
     place: Place,
-    directory: RunDirectory,
+    directory: RunFolder,
     device: torch.device,
     first: Finished | None,
 ) -> Job:
@@ -136,7 +140,7 @@ def _training(job: Job, view: View) -> tuple[Training, Selection | None, list[st
     """All that the loop works on."""
     recipe, directory, data = job.recipe, job.directory, job.data
     seed_everything(recipe.train.seed)
-    start = RunDirectory(job.first.folder).predictor if job.first is not None else None
+    start = RunFolder(job.first.folder).predictor if job.first is not None else None
     method, notes = build_method(recipe, data.num_classes, start)
     if method.wants_start and not (start or recipe.model.weights):
         raise RecipeError(
@@ -263,7 +267,7 @@ def _record_end(job: Job, run: Training, outcome: Outcome, started_from: str) ->
     return result
 
 
-def _export(directory: RunDirectory, outcome: Outcome, recipe: Recipe) -> None:
+def _export(directory: RunFolder, outcome: Outcome, recipe: Recipe) -> None:
     """The chosen predictor alone, for `predict`, `evaluate` and other programs."""
     state = outcome.predictor.state_dict()
     state = {k: v.detach().cpu().contiguous() for k, v in state.items()}

@@ -12,7 +12,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class GivenUp(Exception):  # noqa: N818 - what was asked for is no error
-    """Work that loses nothing was given up because of a signal."""
+    """Raised to break off an evaluation, which has nothing to save, when a signal arrives."""
 
 
 class StopSignal:

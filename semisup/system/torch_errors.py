@@ -31,18 +31,18 @@ _NOT_DETERMINISTIC = re.compile(r"(\S+) does not have a deterministic implementa
 
 
 @contextlib.contextmanager
-def explained() -> Iterator[None]:
-    """Tell the errors of a block as `explain` does; those that it does not know pass unchanged."""
+def translated_errors() -> Iterator[None]:
+    """Translate the errors of a block as `translate` does; others pass unchanged."""
     try:
         yield
     except (RuntimeError, ValueError, MemoryError) as error:
-        told = explain(error)
+        told = translate(error)
         if told is None:
             raise
         raise told from None
 
 
-def explain(error: RuntimeError | ValueError | MemoryError) -> SemisupError | None:
+def translate(error: RuntimeError | ValueError | MemoryError) -> SemisupError | None:
     """The line for an error that a user can act on; None for all others.
 
     Args:

@@ -22,7 +22,7 @@ from semisup.system.distributed import (
     world,
 )
 from semisup.system.signals import StopSignal
-from semisup.system.torch_errors import explained
+from semisup.system.torch_errors import translated_errors
 from semisup.training.resume import _resume
 from semisup.training.session import _due, _Session, _wants_look
 from semisup.training.state import Training
@@ -57,7 +57,7 @@ def train(run: Training) -> int:
     run.view.phase("training")
     run.method.train()
     try:
-        with explained(), StopSignal() as stop:
+        with translated_errors(), StopSignal() as stop:
             session = _Session(run, meter, health, clock, tracker, stop, checked)
             if missed:
                 session.settle(start)

@@ -40,7 +40,7 @@ def _due(done: int, every: int, steps: int) -> bool:
 
 @dataclass
 class _Session:
-    """What is written and said between two steps.
+    """Bookkeeping between steps: logging, evaluation, checkpoints, stopping.
 
     Attributes:
         checked: after which step the predictor was last scored, or the trust asked for: all looks

@@ -19,12 +19,12 @@ from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from semisup.errors import RunError
 from semisup.monitoring.tracker import Tracker
-from semisup.runs.folder import RunDirectory
+from semisup.runs.folder import RunFolder
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> RunDirectory:
-    directory = RunDirectory(tmp_path / "run")
+def run(tmp_path: Path) -> RunFolder:
+    directory = RunFolder(tmp_path / "run")
     directory.make()
     return directory
 
@@ -33,12 +33,12 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def events(run: RunDirectory) -> EventAccumulator:
+def events(run: RunFolder) -> EventAccumulator:
     found = EventAccumulator(str(run.path), size_guidance={"scalars": 0, "images": 0})
     return found.Reload()
 
 
-def test_a_line_for_each_record_with_the_clock_apart(run: RunDirectory) -> None:
+def test_a_line_for_each_record_with_the_clock_apart(run: RunFolder) -> None:
     tracker = Tracker(run.path)
     tracker.scalars(10, {"loss": 0.1 + 0.2, "lr": 1e-30})
     tracker.speed(10, {"images_per_second": 12.5})
@@ -48,7 +48,7 @@ def test_a_line_for_each_record_with_the_clock_apart(run: RunDirectory) -> None:
     tracker.close()
 
 
-def test_a_resumed_run_takes_back_what_it_will_write_again(run: RunDirectory) -> None:
+def test_a_resumed_run_takes_back_what_it_will_write_again(run: RunFolder) -> None:
     first = Tracker(run.path)
     for step in range(1, 6):
         first.scalars(step, {"loss": float(step)})
@@ -62,7 +62,7 @@ def test_a_resumed_run_takes_back_what_it_will_write_again(run: RunDirectory) ->
     assert [line["loss"] for line in lines(run.scalars)] == [1.0, 2.0, 3.0, 40.0]
 
 
-def test_a_run_that_begins_anew_begins_an_empty_log(run: RunDirectory) -> None:
+def test_a_run_that_begins_anew_begins_an_empty_log(run: RunFolder) -> None:
     first = Tracker(run.path)
     first.scalars(1, {"loss": 1.0})
     first.close()
@@ -70,7 +70,7 @@ def test_a_run_that_begins_anew_begins_an_empty_log(run: RunDirectory) -> None:
     assert run.scalars.read_text() == ""
 
 
-def test_warnings_have_a_file_once_there_are_some(run: RunDirectory) -> None:
+def test_warnings_have_a_file_once_there_are_some(run: RunFolder) -> None:
     file = run.path / "warnings.jsonl"
     tracker = Tracker(run.path)
     tracker.scalars(50, {"loss": 1.0})
@@ -87,7 +87,7 @@ def test_warnings_have_a_file_once_there_are_some(run: RunDirectory) -> None:
     assert lines(run.scalars) == [{"step": 50, "loss": 1.0}]
 
 
-def test_a_resumed_run_takes_back_the_warnings_that_it_will_give_again(run: RunDirectory) -> None:
+def test_a_resumed_run_takes_back_the_warnings_that_it_will_give_again(run: RunFolder) -> None:
     file = run.path / "warnings.jsonl"
     first = Tracker(run.path)
     for step in (50, 100, 150):
@@ -103,7 +103,7 @@ def test_a_resumed_run_takes_back_the_warnings_that_it_will_give_again(run: RunD
     assert not file.exists()
 
 
-def test_warnings_that_a_kill_cut_off_or_another_program_wrote(run: RunDirectory) -> None:
+def test_warnings_that_a_kill_cut_off_or_another_program_wrote(run: RunFolder) -> None:
     file = run.path / "warnings.jsonl"
     file.write_text('{"step": 1, "warning": "one"}\n{"step": 2, "warn')
     Tracker(run.path, 9).close()
@@ -113,7 +113,7 @@ def test_warnings_that_a_kill_cut_off_or_another_program_wrote(run: RunDirectory
         Tracker(run.path, 9)
 
 
-def test_a_line_that_a_kill_cut_off_is_dropped(run: RunDirectory) -> None:
+def test_a_line_that_a_kill_cut_off_is_dropped(run: RunFolder) -> None:
     run.scalars.write_text('{"step": 1, "loss": 1.0}\n{"step": 2, "loss": 2.0}\n{"step": 3, "lo')
     tracker = Tracker(run.path, step=9)
     tracker.scalars(10, {"loss": 10.0})
@@ -121,7 +121,7 @@ def test_a_line_that_a_kill_cut_off_is_dropped(run: RunDirectory) -> None:
     assert [line["step"] for line in lines(run.scalars)] == [1, 2, 10]
 
 
-def test_final_scores_take_the_place_of_earlier_ones(run: RunDirectory) -> None:
+def test_final_scores_take_the_place_of_earlier_ones(run: RunFolder) -> None:
     first = Tracker(run.path)
     first.scalars(7, {"loss": 0.5})
     first.final(7, {"score/miou": 0.25})
@@ -135,7 +135,7 @@ def test_final_scores_take_the_place_of_earlier_ones(run: RunDirectory) -> None:
     ]
 
 
-def test_tensorboard_reads_scalars_pictures_and_hyperparameters(run: RunDirectory) -> None:
+def test_tensorboard_reads_scalars_pictures_and_hyperparameters(run: RunFolder) -> None:
     tracker = Tracker(run.path)
     tracker.scalars(5, {"loss": 0.5})
     tracker.scalars(6, {"loss": 0.25})
@@ -168,7 +168,7 @@ def test_tensorboard_reads_scalars_pictures_and_hyperparameters(run: RunDirector
 
 
 def test_tensorboard_shows_a_resumed_step_once(
-    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Event files are read in the order of their names, which begin with the second.
     now = time.time()
@@ -187,7 +187,7 @@ def test_tensorboard_shows_a_resumed_step_once(
     ]
 
 
-def test_a_figure_is_drawn_as_it_is(run: RunDirectory) -> None:
+def test_a_figure_is_drawn_as_it_is(run: RunFolder) -> None:
     figure = Figure(figsize=(1, 1), dpi=20, facecolor=(1.0, 0.0, 0.0))
     tracker = Tracker(run.path)
     tracker.figure("red", figure, 1)
@@ -198,13 +198,13 @@ def test_a_figure_is_drawn_as_it_is(run: RunDirectory) -> None:
     assert (pixels == (255, 0, 0)).all()
 
 
-def test_a_log_that_cannot_be_opened(run: RunDirectory) -> None:
+def test_a_log_that_cannot_be_opened(run: RunFolder) -> None:
     run.scalars.mkdir()
     with pytest.raises(RunError, match=r"scalars\.jsonl: cannot be written .*--out"):
         Tracker(run.path)
 
 
-def test_a_disk_that_fills_up(run: RunDirectory) -> None:
+def test_a_disk_that_fills_up(run: RunFolder) -> None:
     run.scalars.symlink_to("/dev/full")
     tracker = Tracker(run.path)
     full = r"cannot be written \(No space left on device\)\. Free some space"
@@ -214,7 +214,7 @@ def test_a_disk_that_fills_up(run: RunDirectory) -> None:
 
 
 def test_a_disk_that_fills_up_under_the_event_file(
-    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*arguments: Any, **keywords: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -235,7 +235,7 @@ def test_a_disk_that_fills_up_under_the_event_file(
 
 
 @pytest.mark.parametrize("line", ["step,loss", "[1]", '{"loss": 1}', "\xff", "[" * 100_000])
-def test_a_log_of_another_program_is_refused(line: str, run: RunDirectory) -> None:
+def test_a_log_of_another_program_is_refused(line: str, run: RunFolder) -> None:
     run.scalars.write_bytes(f'{{"step": 1}}\n{line}\n'.encode("latin-1"))
     before = run.scalars.read_bytes()
     with pytest.raises(RunError, match=r"scalars\.jsonl: holds a line that is no record"):
@@ -244,7 +244,7 @@ def test_a_log_of_another_program_is_refused(line: str, run: RunDirectory) -> No
 
 
 def test_tensorboards_thread_is_quiet_about_a_full_disk(
-    run: RunDirectory, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told: list[type[BaseException]] = []
     monkeypatch.setattr(threading, "excepthook", lambda given: told.append(given.exc_type))
@@ -264,7 +264,7 @@ def test_tensorboards_thread_is_quiet_about_a_full_disk(
     assert threading.excepthook is before
 
 
-def test_a_log_that_is_no_utf8_is_refused(run: RunDirectory) -> None:
+def test_a_log_that_is_no_utf8_is_refused(run: RunFolder) -> None:
     # json.loads of bytes takes half a surrogate pair, and UTF-16 as well.
     for line in (b'{"step": 1, "a": "\xed\xb2\x80"}\n', '{"step": 1}\n'.encode("utf-16")):
         run.scalars.write_bytes(line + b'{"step": 9}\n')

@@ -245,7 +245,7 @@ def test_a_training_image_is_cut_as_in_training_and_never_padded(
 ) -> None:
     (tmp_path / "images").mkdir()
     white = torch.full((3, 10, 40), 255, dtype=torch.uint8)
-    data = SimpleNamespace(ids=["a"], image=lambda number: white)
+    data = SimpleNamespace(ids=["a"], index=["a"].index, image=lambda number: white)
     recipe = recipe_of(root, scale=[0.5, 0.6], flip=True)
     opened: Any = SimpleNamespace(data=data, recipe=recipe)
     (view,) = samples._views(opened, ["a"], (32, 24))

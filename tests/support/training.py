@@ -21,7 +21,7 @@ from semisup.methods.supervised import Supervised
 from semisup.models.base import Segmenter
 from semisup.monitoring.pseudo_labels import Trust
 from semisup.monitoring.tracker import Tracker, Untracked
-from semisup.runs.folder import RunDirectory
+from semisup.runs.folder import RunFolder
 from semisup.settings import EvalSettings, OptimSettings, TrainSettings
 from semisup.system import distributed as ranks
 from semisup.system.device import seed_rank
@@ -215,7 +215,7 @@ def make_training(
         method: "trusting" and "mistaken" are asked what they would trust, too.
         optimiser: of all players; None: sgd at `lr` against adam.
     """
-    directory = RunDirectory(folder)
+    directory = RunFolder(folder)
     directory.make()
     data = Patches([(36, 40), (40, 36), (44, 44), (33, 48), (36, 36), (40, 40)])
     train = TrainSettings(

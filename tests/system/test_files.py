@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from semisup.errors import RunError
-from semisup.runs.folder import RunDirectory
+from semisup.runs.folder import RunFolder
 from semisup.runs.result import read_result, write_result
 from semisup.system.files import exists, is_file, write_atomically, write_text
 from semisup.training.checkpoint import save_state
@@ -120,7 +120,7 @@ def test_a_run_where_none_can_be(place: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with (
         pytest.raises(RunError, match=r"run: cannot be made \(.+\)\. Choose another --out\."),
-        RunDirectory(tmp_path / place),
+        RunFolder(tmp_path / place),
     ):
         pass
 
@@ -129,17 +129,17 @@ def test_a_lock_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "lock").mkdir()
     with (
         pytest.raises(RunError, match=r"cannot be written to \(Is a directory\)"),
-        RunDirectory(tmp_path),
+        RunFolder(tmp_path),
     ):
         pass
 
 
 def test_the_lock_is_held_inside_and_given_back_even_after_an_error(tmp_path: Path) -> None:
     def hold() -> None:
-        with RunDirectory(tmp_path):
+        with RunFolder(tmp_path):
             with (
                 pytest.raises(RunError, match=rf"process {os.getpid()} is working on this run"),
-                RunDirectory(tmp_path),
+                RunFolder(tmp_path),
             ):
                 pass
             raise ZeroDivisionError
@@ -211,7 +211,7 @@ def test_a_path_that_no_system_has_is_no_file(tmp_path: Path) -> None:
 
 
 def test_how_a_run_was_begun_is_read_or_refused(tmp_path: Path) -> None:
-    run = RunDirectory(tmp_path)
+    run = RunFolder(tmp_path)
     assert run.read_facts() is None
     run.facts.write_text('{"started": "now"}')
     assert run.read_facts() == {"started": "now"}

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from semisup.errors import RecipeError, RunError, SemisupError
-from semisup.system.torch_errors import explain, explained
+from semisup.system.torch_errors import translate, translated_errors
 
 IMAGE = torch.zeros(1, 3, 4, 4)
 
@@ -24,7 +24,7 @@ def strict() -> Iterator[None]:
 
 
 def line(act: Callable[[], object], kind: type[SemisupError]) -> str:
-    with pytest.raises(kind) as caught, explained():
+    with pytest.raises(kind) as caught, translated_errors():
         act()
     text = str(caught.value)
     assert "\n" not in text
@@ -46,21 +46,21 @@ def test_no_memory(act: Callable[[], object]) -> None:
 
 
 def test_no_memory_on_a_gpu() -> None:
-    told = explain(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."))
+    told = translate(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."))
     assert "out of memory. Use a smaller" in str(told)
 
 
 def test_a_gradient_of_a_gradient_through_synchronised_batch_norm() -> None:
     """Torch's words; they need several GPUs."""
     text = "derivative for aten::batch_norm_backward_elemt is not implemented"
-    told = explain(RuntimeError(text))
+    told = translate(RuntimeError(text))
     assert isinstance(told, RecipeError)
     assert "train.sync_batch_norm" in str(told)
     assert "method.gradient_penalty_weight" in str(told)
 
 
 def test_a_killed_worker() -> None:
-    told = explain(RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."))
+    told = translate(RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."))
     assert isinstance(told, RunError)
     assert "Use fewer data.workers or smaller batches" in str(told)
 
@@ -99,7 +99,7 @@ def test_an_operation_that_is_not_deterministic() -> None:
 
 @pytest.mark.parametrize("error", [RuntimeError("mat1 and mat2"), ValueError("something else")])
 def test_what_is_a_bug_of_ours_passes_unchanged(error: RuntimeError | ValueError) -> None:
-    assert explain(error) is None
-    with pytest.raises(type(error)) as caught, explained():
+    assert translate(error) is None
+    with pytest.raises(type(error)) as caught, translated_errors():
         raise error
     assert caught.value is error

@@ -23,7 +23,7 @@ from semisup.monitoring.clock import Clock
 from semisup.monitoring.meter import Meter
 from semisup.monitoring.pseudo_labels import Trust
 from semisup.monitoring.view import Record, Silent
-from semisup.runs.folder import RunDirectory
+from semisup.runs.folder import RunFolder
 from semisup.system.signals import GivenUp, StopSignal
 from semisup.training import loop
 from semisup.training.checkpoint import save_state
@@ -416,8 +416,8 @@ def test_a_checkpoint_with_code_in_it_is_refused_and_not_executed(
 def test_a_worker_that_outlives_its_process_does_not_keep_the_run_locked(tmp_path: Path) -> None:
     program = (
         "import os, sys, time; from pathlib import Path\n"
-        "from semisup.runs.folder import RunDirectory\n"
-        "directory = RunDirectory(Path(sys.argv[1])).__enter__()\n"
+        "from semisup.runs.folder import RunFolder\n"
+        "directory = RunFolder(Path(sys.argv[1])).__enter__()\n"
         "if os.fork() == 0: print(os.getpid(), flush=True)\n"
         "time.sleep(60)"
     )
@@ -432,7 +432,7 @@ def test_a_worker_that_outlives_its_process_does_not_keep_the_run_locked(tmp_pat
         main.kill()
         main.wait(10)
         try:
-            with RunDirectory(tmp_path / "run"):
+            with RunFolder(tmp_path / "run"):
                 os.kill(worker, 0)  # it lives
         finally:
             os.kill(worker, signal.SIGKILL)
@@ -440,8 +440,8 @@ def test_a_worker_that_outlives_its_process_does_not_keep_the_run_locked(tmp_pat
 
 def test_a_second_process_on_one_run_is_told_who_works_on_it(tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from semisup.runs.folder import RunDirectory\n"
-        "with RunDirectory(Path(sys.argv[1])): print('in', flush=True); sys.stdin.read()"
+        "import sys; from pathlib import Path; from semisup.runs.folder import RunFolder\n"
+        "with RunFolder(Path(sys.argv[1])): print('in', flush=True); sys.stdin.read()"
     )
     root = Path(loop.__file__).parents[2]
     with subprocess.Popen(
@@ -455,12 +455,12 @@ def test_a_second_process_on_one_run_is_told_who_works_on_it(tmp_path: Path) -> 
         assert other.stdout.readline() == b"in\n"
         with (
             pytest.raises(RunError, match=rf"process {other.pid} is working on this run.*--out"),
-            RunDirectory(tmp_path / "run"),
+            RunFolder(tmp_path / "run"),
         ):
             pass
         other.stdin.close()
         other.wait(10)
-    with RunDirectory(tmp_path / "run") as free:  # the other one has ended: the way is free
+    with RunFolder(tmp_path / "run") as free:  # the other one has ended: the way is free
         assert (free.path / "lock").read_text() == str(os.getpid())
 
 

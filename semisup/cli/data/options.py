@@ -37,7 +37,7 @@ def parse_options(cls: type, settings: tuple[str, ...]) -> dict[str, Any]:
     from pydantic import ValidationError
 
     from semisup.errors import RecipeError
-    from semisup.options import explain, options_schema
+    from semisup.options import describe_errors, options_schema
     from semisup.recipe.toml import parse_value
 
     values: dict[str, Any] = {}
@@ -51,7 +51,7 @@ def parse_options(cls: type, settings: tuple[str, ...]) -> dict[str, Any]:
     try:
         schema.model_validate(values)
     except ValidationError as error:
-        raise RecipeError(explain(error, schema, "--option ")) from None
+        raise RecipeError(describe_errors(error, schema, "--option ")) from None
     return values
 
 

@@ -24,7 +24,9 @@ Examples:
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--subset", default="", help="Default: what is trained on.")
 @click.option("--tags", "source", default="", help="Image tags: xml or file:PATH. Default: none.")
-@click.option("--tagged", default="all", help="Who has tags, said as SPEC. Default: all.")
+@click.option(
+    "--tagged", default="all", help="Which images have tags, in the syntax of SPEC. Default: all."
+)
 @click.option(
     "--to",
     type=click.Path(path_type=Path, dir_okay=False),

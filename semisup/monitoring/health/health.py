@@ -43,8 +43,8 @@ BLIND = 0.02
 """Largest distance of the accuracy from a half, and of the mean answers from each other."""
 
 GAIN, LEAST_RECORD = 1.25, 0.002
-"""A distance of the answers, from each other or from an end, gains if it is this factor over its
-record, which is at least so much.
+"""The discriminator counts as improving while the gap between its two mean outputs exceeds 1.25
+times the largest gap so far, which counts as 0.002 at least; likewise their distance from 0 and 1.
 """
 
 ONE_ANSWER = 0.05
@@ -116,7 +116,7 @@ class Course:
         bad: which of the two it is.
         points: log points in a row.
         since: the step before which it was otherwise.
-        told: whether it was told, and has not lastingly been well since.
+        told: whether a warning is active, that is issued and not yet cleared.
     """
 
     bad: bool = False

@@ -29,7 +29,7 @@ from semisup.models.weights import load_weights
 from semisup.monitoring.tracker import _reopen  # a Tracker would write TensorBoard's files as well
 from semisup.recipe.load import load_recipe
 from semisup.recipe.recipe import Recipe
-from semisup.runs.folder import RunDirectory
+from semisup.runs.folder import RunFolder
 from semisup.runs.result import read_result
 from semisup.training.checkpoint import Checkpoints, load_state, save_state
 
@@ -241,7 +241,7 @@ def _read_result(folder: Path, path: Path) -> None:
 
 
 def _read_facts(folder: Path, path: Path) -> None:
-    assert isinstance(RunDirectory(folder).read_facts(), dict)
+    assert isinstance(RunFolder(folder).read_facts(), dict)
 
 
 def _read_scalars(folder: Path, path: Path) -> None:

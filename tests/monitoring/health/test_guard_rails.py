@@ -24,7 +24,7 @@ from semisup.monitoring.health.health import GRACE, Health
 from semisup.monitoring.tracker import Tracker
 from semisup.monitoring.view import Record, Silent
 from semisup.recipe.load import load_recipe
-from semisup.runs.folder import RunDirectory
+from semisup.runs.folder import RunFolder
 from semisup.settings import OptimSettings, TrainSettings
 from semisup.system.device import seed_rank
 from semisup.training.checkpoint import Checkpoints
@@ -146,7 +146,7 @@ def play(patches: Patches, tmp_path: Path) -> Play:
         method = create_method(name, build or known, CLASSES, (SIDE, SIDE), **options)
         plant(method)
         seed_rank(0)
-        folder = RunDirectory(tmp_path / str(len(list(tmp_path.iterdir()))))
+        folder = RunFolder(tmp_path / str(len(list(tmp_path.iterdir()))))
         folder.make()
 
         def streams(step: int) -> dict[str, Stream]:
