@@ -1,4 +1,5 @@
-"""The engine's own tables of a recipe: `[optim.*]`, `[train]` and `[eval]`.
+"""The tables of a recipe: `[init]`, `[data]`, `[model]`, `[method]`, `[optim.*]`, `[train]`,
+`[eval]`.
 
 Strict: an unknown key, a value of the wrong type, NaN and infinity are refused.
 """

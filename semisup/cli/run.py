@@ -1,4 +1,4 @@
-"""`semisup run` and `semisup evaluate`."""
+"""`semisup run`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`semisup show`, `list`, `monitor`, `doctor` and `schema`: look, change nothing."""
+"""`semisup show`."""
 
 from __future__ import annotations
 

@@ -6,6 +6,16 @@ losses of the shape of the logits, so that void and padding can be left out befo
     cross_entropy   Goodfellow et al. 2014, https://arxiv.org/abs/1406.2661, non-saturating
     hinge           Lim and Ye 2017, https://arxiv.org/abs/1705.02894
     least_squares   Mao et al. 2017, https://arxiv.org/abs/1611.04076
+
+Stabilisers, all of them off by default:
+
+    label smoothing   Salimans et al. 2016, https://arxiv.org/abs/1606.03498
+    gradient penalty  Mescheder et al. 2018, https://arxiv.org/abs/1801.04406: R1, at real input
+    instance noise    Sønderby et al. 2017, https://arxiv.org/abs/1610.04490; Arjovsky and Bottou
+                      2017, https://arxiv.org/abs/1701.04862: two distributions of images or class
+                      maps hardly overlap, so that a discriminator parts them without fail and
+                      teaches nothing; noise on both makes them overlap
+    more updates      Goodfellow et al. 2014, https://arxiv.org/abs/1406.2661: k steps of the judge
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""Losses against a network's own predictions."""
+"""Losses against a network's own predictions, where a discriminator trusts them.
+
+Hung et al., "Adversarial Learning for Semi-Supervised Semantic Segmentation", BMVC 2018,
+https://arxiv.org/abs/1802.07934.
+"""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ Differs from the paper, with `follows = "paper"`:
    which the code leaves them, they are holes that only real maps have: VOC's outlines would give
    the truth away, and D would win by looking for them. They are in no loss either way.
 
-What steadies the game came later than the paper; it is off by default (losses/judge.py). With n
+What steadies the game came later than the paper; it is off by default (losses/gan.py). With n
 updates of D a step, the first is on the looks that S's step has used, the others on new looks at
 the same maps.
 """

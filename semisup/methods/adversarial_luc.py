@@ -19,7 +19,7 @@ recommends. The adversary then learns from the very look at s(x) that S's step t
 moved in between and has neither dropout nor batch normalisation, so that look is what a second one
 would be. With `spectral_norm` it is not to the bit: each look moves the estimate of the singular
 values, and this way there are two of them a step, not three. With n updates of the adversary the
-others, which follow, are on new looks at the same maps. What steadies the game: losses/judge.py.
+others, which follow, are on new looks at the same maps. What steadies the game: losses/gan.py.
 
 There is no authors' code, and the details of the paper could not be verified. Where they are open:
 1. The weight w is tuned in the paper; 0.1 is ours. Players alternate at every step.

@@ -26,7 +26,7 @@ There is no authors' code, and the details of the paper could not be verified. W
 4. S is any segmenter of the catalogue with one more logit; the paper's is an FCN on VGG16.
 5. Padding of crops takes no part in any term.
 
-What steadies the game came later than the paper, and is off by default (losses/judge.py,
+What steadies the game came later than the paper, and is off by default (losses/gan.py,
 ops/image_pool.py).
 """
 

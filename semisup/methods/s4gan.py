@@ -20,7 +20,7 @@ a burn-in. It takes away classes that S finds in places where the whole image sh
 
 One look of D at a pair serves both updates: D has not moved between them, so both gradients are
 exact, but they are those of one dropout mask where the authors draw a second one. What steadies the
-game came later than the paper; it is off by default (losses/judge.py). With n updates of D a step,
+game came later than the paper; it is off by default (losses/gan.py). With n updates of D a step,
 those after the first are on new looks at the same pairs.
 
 Differs from the paper:

@@ -1,4 +1,4 @@
-"""Means of scalars between log points, and the clock of a run."""
+"""Means of scalars between log points."""
 
 from __future__ import annotations
 

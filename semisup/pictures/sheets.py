@@ -1,6 +1,6 @@
-"""Pictures for people: coloured label maps, picture sheets, panels for TensorBoard, heat maps.
+"""Sheets of pictures as PNG: panels in rows, with titles, captions and a legend.
 
-A panel is a uint8 HW3 tensor on the CPU. Nothing here touches matplotlib's global state.
+A panel is a uint8 HW3 tensor on the CPU.
 """
 
 from __future__ import annotations

@@ -23,8 +23,8 @@ from semisup.system.distributed import (
 )
 from semisup.system.signals import StopSignal
 from semisup.system.torch_errors import translated_errors
-from semisup.training.resume import _resume
-from semisup.training.session import _due, _Session, _wants_look
+from semisup.training.resume import resume
+from semisup.training.session import Session, due, wants_look
 from semisup.training.state import Training
 from semisup.types import Batch, Labelled, Progress, Unlabelled, Weak
 
@@ -43,9 +43,9 @@ def train(run: Training) -> int:
         RunError: a loss is not finite, memory is short, a worker was killed.
     """
     meter, health = Meter(), Health(_options(run.method))
-    start, checked = _resume(run, meter, health)
+    start, checked = resume(run, meter, health)
     steps = run.settings.steps
-    missed = checked < start and _wants_look(run, start)  # stopped while it was scored
+    missed = checked < start and wants_look(run, start)  # stopped while it was scored
     if start == steps and not missed:
         return 0
     if world() not in run.processes:
@@ -58,7 +58,7 @@ def train(run: Training) -> int:
     run.method.train()
     try:
         with translated_errors(), StopSignal() as stop:
-            session = _Session(run, meter, health, clock, tracker, stop, checked)
+            session = Session(run, meter, health, clock, tracker, stop, checked)
             if missed:
                 session.settle(start)
             for step in range(start, steps):
@@ -87,7 +87,7 @@ def _step(
         Means of the scalars, and the last batch.
     """
     parts = run.settings.accumulate
-    measure = _due(progress.step + 1, run.settings.log_every, progress.steps)
+    measure = due(progress.step + 1, run.settings.log_every, progress.steps)
     total: dict[str, Tensor] = {}
     if run.settings.cuda_graphs:  # gradients of the first batch must outlive the others
         torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]

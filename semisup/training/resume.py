@@ -13,7 +13,7 @@ from semisup.system.distributed import from_first, rank, world
 from semisup.training.state import Training
 
 
-def _resume(run: Training, meter: Meter, health: Health) -> tuple[int, int]:
+def resume(run: Training, meter: Meter, health: Health) -> tuple[int, int]:
     """Load the newest checkpoint, if there is one.
 
     Returns:

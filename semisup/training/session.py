@@ -20,26 +20,26 @@ from semisup.types import Batch
 
 
 def _wants_checkup(run: Training, done: int) -> bool:
-    return (
-        run.checkup is not None and done > 0 and _due(done, run.checkup_every, run.settings.steps)
-    )
+    return run.checkup is not None and done > 0 and due(done, run.checkup_every, run.settings.steps)
 
 
 def _wants_trust(run: Training, done: int) -> bool:
     every, steps = run.settings.checkpoint_every, run.settings.steps
-    return run.trust is not None and done > 0 and _due(done, every, steps)
+    return run.trust is not None and done > 0 and due(done, every, steps)
 
 
-def _wants_look(run: Training, done: int) -> bool:
+def wants_look(run: Training, done: int) -> bool:
+    """Whether the predictor or the pseudo-labels are to be scored after step `done`."""
     return _wants_checkup(run, done) or _wants_trust(run, done)
 
 
-def _due(done: int, every: int, steps: int) -> bool:
+def due(done: int, every: int, steps: int) -> bool:
+    """Whether step `done` is one of every `every`, or the last; never where `every` is 0."""
     return every > 0 and (done % every == 0 or done == steps)
 
 
 @dataclass
-class _Session:
+class Session:
     """Bookkeeping between steps: logging, evaluation, checkpoints, stopping.
 
     Attributes:
@@ -58,12 +58,12 @@ class _Session:
     def settle(self, done: int, batch: Batch | None = None) -> None:
         """Log, score and save what is due after step `done`; stop where a signal asks for it."""
         run, steps = self.run, self.run.settings.steps
-        if batch is not None and _due(done, run.settings.log_every, steps):
+        if batch is not None and due(done, run.settings.log_every, steps):
             self._log(done)
         stopping = any_rank(self.stop.received is not None)  # read once: what stops here is saved
-        if not stopping and _wants_look(run, done):
+        if not stopping and wants_look(run, done):
             stopping = self._check_up(done)
-        if stopping or _due(done, run.settings.checkpoint_every, steps):
+        if stopping or due(done, run.settings.checkpoint_every, steps):
             self._save(done)
             if batch is not None and run.draw is not None and is_first():
                 self._picture(run.draw, batch, done)

@@ -1,4 +1,4 @@
-"""Endless streams of batches, and their way to the device.
+"""Endless streams of batches.
 
 What a stream delivers depends on (seed, name, position) alone: not on the number of workers, on
 where the run was resumed, or on how many ranks share a global batch.

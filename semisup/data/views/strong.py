@@ -1,4 +1,4 @@
-"""Views of an image: geometry on the worker, photometry and normalisation on the device.
+"""The strong view: drawn on the worker, applied to the colours on the device.
 
 A worker delivers uint8: a float image would be four times the traffic between the processes. The
 random numbers of a sample are drawn on the worker too, colours included, so that a view depends
