@@ -68,7 +68,12 @@ def _first_stage(recipe: Recipe, seen: tuple[str, ...]) -> Recipe | None:
         **({"model.weights": recipe.model.weights} if recipe.model.weights else {}),
     }
     overrides = _state(handed, f"recipe {recipe.name}")
-    return load_recipe(init.recipe, init.changes, overrides=overrides, seen=seen)
+    try:
+        return load_recipe(init.recipe, init.changes, overrides=overrides, seen=seen)
+    except RecipeError as error:
+        if len(seen) > 1:  # said once, by the recipe that the user named
+            raise
+        raise RecipeError(f"recipe {recipe.name}: its first stage ([init]): {error}") from None
 
 
 def recipe_folder() -> Path:

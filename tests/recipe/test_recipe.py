@@ -572,3 +572,12 @@ def test_a_control_character_survives_in_the_recipe_of_a_run(write: Write) -> No
     text = "a\x7fb\tc"
     recipe = load_recipe(write(), [f"data.root={text}"])
     assert load_recipe(write(recipe.to_toml(), "again.toml")).data.root == recipe.data.root == text
+
+
+def test_a_mistake_in_what_is_set_of_the_first_stage_names_the_recipe_that_sets_it(
+    write: Write,
+) -> None:
+    stage = '[init]\nfrom = "quickstart"\nset = ["data.tagd=5/class"]\n'
+    refusal = refused(write(BASE + stage))
+    assert refusal.startswith("recipe base: its first stage ([init]): recipe quickstart: ")
+    assert "there is no key 'data.tagd'" in refusal
