@@ -325,7 +325,7 @@ def compare(options: Namespace, device: torch.device, folder: Path) -> None:
     first, other = copy.deepcopy(method), copy.deepcopy(method)
 
     def streams() -> dict[str, Prepared]:
-        names = sorted(method.streams)
+        names = method.reads.streams
         return {name: Prepared(name, options.batch, options.crop) for name in names}
 
     bare = bare_supervised if options.method == "supervised" else bare_of_method
@@ -337,7 +337,7 @@ def compare(options: Namespace, device: torch.device, folder: Path) -> None:
     run.view = turns
     train(run)
     timings = {name: Timing(tuple(values)) for name, values in turns.seconds.items()}
-    images = options.batch * len(method.streams)
+    images = options.batch * len(method.reads.streams)
     title = f"One step, {options.model}, {options.method}, {images} crops of {options.crop}"
     show(title, timings, base=BARE, work=images, unit="images")
     cost, noise = (1 / speed_up(timings, name, BARE) for name in (ENGINE, AGAIN))
@@ -394,7 +394,7 @@ def tell_loader(options: Namespace, device: torch.device, folder: Path) -> None:
         "view": WeakView(crop=(crop, crop), scale=(0.5, 2.0), flip=True),
         "workers": options.workers,
     }
-    names = sorted(method.streams)
+    names = method.reads.streams
     streams = {name: Waited(data, data.ids, name=name, **common) for name in names}
     run = make_training(method, folder / "run", streams, steps + 1, device)
     run.view = marks = Marks(streams, device)

@@ -42,7 +42,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from semisup.catalog import create_method, create_model
-from semisup.methods.base import Method
+from semisup.methods.base import Method, Task
 from semisup.models.layers import statistics_kept
 from semisup.ops.pixels import to_normalised, to_unit
 from semisup.settings import OptimSettings
@@ -286,7 +286,7 @@ def build(options: Namespace) -> Method:
     widths = {} if options.wide else WIDTHS[options.method]
     trust = ALL_TRUSTED.get(options.method, {})
     crop = (options.side, options.side)
-    method = create_method(options.method, network, CLASSES, crop, **widths, **trust).train()
+    method = create_method(options.method, Task(network, CLASSES, crop), **widths, **trust).train()
     for layer in method.modules():
         if isinstance(layer, nn.Dropout | nn.Dropout2d):
             layer.p = 0.0  # the ways look twice or once: with dropout they could not be compared
@@ -426,7 +426,7 @@ def main() -> None:
     ways = {name: make() for name, make in ladder(options).items()}
     runs: dict[str, Contestant] = {n: (lambda way=way: way(batch)) for n, way in ways.items()}
     timings = interleave(runs, options.rounds)
-    streams = len(ways["semisup"].method.streams)
+    streams = len(ways["semisup"].method.reads.streams)
     title = (
         f"{options.method}: one step, {' + '.join([str(options.batch)] * streams)} crops of "
         f"{options.side} px, {options.precision} (weights differ by {difference:.0e} of their "

@@ -18,14 +18,15 @@ from semisup.data.sets.voc import Voc
 from semisup.errors import RecipeError, suggest
 from semisup.methods.adversarial import Adversarial
 from semisup.methods.adversarial_luc import AdversarialLuc
-from semisup.methods.base import BuildSegmenter, Method
+from semisup.methods.base import Method, Task
 from semisup.methods.decouplednet import (
     DecoupledNetClassifier,
     DecoupledNetJoint,
     DecoupledNetSegmentation,
 )
 from semisup.methods.gan_segmentation import GanSegmentation, GanSegmentationWeak
-from semisup.methods.s4gan import S4Gan, S4GanMultiLabel
+from semisup.methods.s4gan import S4Gan
+from semisup.methods.s4gan_multi_label import S4GanMultiLabel
 from semisup.methods.supervised import Supervised
 from semisup.models.base import Segmenter
 from semisup.models.deconvnet import DeconvNet
@@ -87,36 +88,21 @@ def create_model(name: str, num_classes: int, **options: Any) -> Segmenter:
     return _built(f"model {name}", lambda: cls(num_classes, **check_options(cls, name, options)))
 
 
-def create_method(
-    name: str,
-    build_segmenter: BuildSegmenter,
-    num_classes: int,
-    crop: tuple[int, int] | None = None,
-    **options: Any,
-) -> Method:
-    """A method around fresh segmenters, such as `create_method("supervised", build, 21)`.
+def create_method(name: str, task: Task, **options: Any) -> Method:
+    """A method around fresh segmenters, such as `create_method("supervised", Task(build, 21))`.
 
     Args:
         name: one of `METHODS`.
-        build_segmenter: gives a fresh network at each call.
-        num_classes: K.
-        crop: height and width of the images of a batch, for a method that makes images.
-        options: keyword arguments of the method's class.
+        task: what gives the network, the number of classes, and the size of the crops.
+        options: keyword arguments of the method's class; a table such as `game` as an instance of
+            its dataclass or as a dictionary.
 
     Raises:
-        RecipeError: no such method or option, or the method makes images and has no `crop`.
+        RecipeError: no such method or option, or one that is out of its range.
     """
     cls: Any = find(METHODS, "method", name)
     options = check_options(cls, name, options)
-    arguments: list[Any] = [build_segmenter, num_classes]
-    if cls.wants_crop:
-        if crop is None:
-            raise RecipeError(
-                f"method {name} makes images of the size of the crops: set data.crop to "
-                '[height, width], not to "whole".'
-            )
-        arguments.append(crop)
-    return typing.cast(Method, _built(f"method {name}", lambda: cls(*arguments, **options)))
+    return typing.cast(Method, _built(f"method {name}", lambda: cls(task, **options)))
 
 
 def create_dataset(

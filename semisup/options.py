@@ -6,6 +6,7 @@ import functools
 import inspect
 import typing
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields, is_dataclass
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
@@ -17,31 +18,98 @@ from semisup.errors import RecipeError, suggest
 def check_options(cls: type, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """`options` checked against the keyword-only parameters of `cls`.
 
+    Args:
+        cls: whose options they are.
+        name: of it, for errors.
+        options: values; of a parameter whose type is a dataclass, an instance or its table.
+
+    Returns:
+        The same keys, with tables as instances of their dataclass.
+
     Raises:
-        RecipeError: an unknown key (suggests the right one) or a value of the wrong type.
+        RecipeError: an unknown key (suggests the right one), a value of the wrong type, or one
+            that a dataclass refuses.
     """
     from pydantic import ValidationError
 
     schema = options_schema(cls)
     try:
-        checked = schema.model_validate(dict(options))
+        checked = schema.model_validate({key: _as_table(value) for key, value in options.items()})
+        return {key: _as_instance(cls, key, getattr(checked, key)) for key in options}
     except ValidationError as error:
         raise RecipeError(f"{name}: {describe_errors(error, schema)}") from None
-    return {key: getattr(checked, key) for key in options}
+    except ValueError as error:
+        raise RecipeError(f"{name}: {error}") from None
+
+
+def option_names(cls: type) -> set[str]:
+    """Dotted names of all options of a class: those of a nested table are "game.loss"."""
+    names = set()
+    for key in options_schema(cls).model_fields:
+        nested = nested_tables(cls).get(key)
+        inner = [""] if nested is None else [f".{field.name}" for field in fields(nested)]
+        names |= {f"{key}{name}" for name in inner}
+    return names
+
+
+@functools.cache
+def nested_tables(cls: type) -> dict[str, Any]:
+    """Options that are a table of their own -> the dataclass that the table fills."""
+    return {
+        name: hint
+        for name, (hint, _) in _parameters(cls).items()
+        if isinstance(hint, type) and is_dataclass(hint)
+    }
 
 
 @functools.cache
 def options_schema(cls: type) -> type[BaseModel]:
-    """The options of `cls` as a strict pydantic model, read off its keyword-only parameters."""
-    hints = typing.get_type_hints(inspect.unwrap(cls.__init__))  # type: ignore[misc]
-    fields: dict[str, Any] = {}
-    for parameter in inspect.signature(cls).parameters.values():
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
-            required = parameter.default is inspect.Parameter.empty
-            default = ... if required else parameter.default
-            fields[parameter.name] = (_accept_lists(hints[parameter.name]), default)
+    """The options of `cls` as a strict pydantic model, read off its keyword-only parameters.
+
+    A parameter whose type is a dataclass becomes a nested model, from which a recipe's table fills
+    it. A dataclass's own schema has a field for each of its own.
+    """
+    chosen: dict[str, Any] = {}
+    for name, (hint, default) in _parameters(cls).items():
+        if name in nested_tables(cls):
+            schema = options_schema(hint)
+            chosen[name] = (schema, schema(**asdict(default)))
+        else:
+            chosen[name] = (_accept_lists(hint), default)
     config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
-    return create_schema(cls.__name__, __config__=config, **fields)
+    return create_schema(cls.__name__, __config__=config, **chosen)
+
+
+def _parameters(cls: type) -> dict[str, tuple[Any, Any]]:
+    """Name -> type and default (... where it is required) of each keyword-only parameter."""
+    hints = typing.get_type_hints(inspect.unwrap(cls.__init__))  # type: ignore[misc]
+    return {
+        parameter.name: (
+            hints[parameter.name],
+            ... if parameter.default is inspect.Parameter.empty else parameter.default,
+        )
+        for parameter in inspect.signature(cls).parameters.values()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+
+
+def _as_table(value: Any) -> Any:
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+
+
+def _as_instance(cls: type, key: str, value: Any) -> Any:
+    if key not in nested_tables(cls):
+        return value
+    try:
+        return nested_tables(cls)[key](**plain_values(value))
+    except ValueError as error:
+        raise ValueError(f"{key}.{error}") from None
+
+
+def plain_values(model: BaseModel) -> dict[str, Any]:
+    """The values of a checked model of options, those of nested tables as dictionaries."""
+    values = {key: getattr(model, key) for key in type(model).model_fields}
+    return {key: plain_values(v) if isinstance(v, BaseModel) else v for key, v in values.items()}
 
 
 def _accept_lists(annotation: Any) -> Any:
@@ -70,13 +138,14 @@ def describe_errors(
     """
     parts = []
     for entry in error.errors():
+        table, path = _table_of(schema, entry["loc"])
         # Behind the key stands which of several types was tried, and a place in a list.
-        name, *inner = entry["loc"]
+        name, *inner = entry["loc"][len(path) :]
         places = [str(part) for part in inner if isinstance(part, int)]
-        key = prefix + ".".join([str(name), *places])
+        key = prefix + ".".join([*path, str(name), *places])
         if entry["type"] == "extra_forbidden":
-            names = [field.alias or key for key, field in schema.model_fields.items()]
-            names += known
+            names = [field.alias or key for key, field in table.model_fields.items()]
+            names += () if path else known
             parts.append(f"there is no key '{key}'.{suggest(str(entry['loc'][-1]), names)}")
         elif entry["type"] == "missing":
             parts.append(f"'{key}' is missing.")
@@ -84,3 +153,18 @@ def describe_errors(
             given = entry["input"]
             parts.append(f"'{key}' = {given!r} ({type(given).__name__}): {entry['msg']}.")
     return " ".join(parts)
+
+
+def _table_of(
+    schema: type[BaseModel], location: Sequence[int | str]
+) -> tuple[type[BaseModel], list[str]]:
+    """The nested model that an error lies in, and the keys that lead to it."""
+    path: list[str] = []
+    for part in location[:-1]:
+        field = schema.model_fields.get(str(part))
+        annotation = None if field is None else field.annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            break
+        schema = annotation
+        path.append(str(part))
+    return schema, path

@@ -1,16 +1,17 @@
-"""What flows between the data side, the engine and the methods.
+"""What the data side, the training loop and the methods exchange.
 
 Shape letters, used in every docstring: B batch, K classes, C channels, H height, W width;
 lower-case h, w for a reduced map.
 
-An unlabelled image has no mask field, and neither has one with tags alone, so no method can read
-a mask that it must not.
+An unlabelled image has no mask field, and neither has one with weak labels alone, so no method can
+read a mask that it must not.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal, Protocol
 
 from torch import Tensor
 
@@ -21,6 +22,10 @@ Scalars = Mapping[str, Tensor]
 """What a method reports of a step: name -> detached 0-d tensor, left on its device."""
 
 
+StreamName = Literal["labelled", "unlabelled", "weak"]
+"""The streams of a run, each with its own images and batch size."""
+
+
 @dataclass(frozen=True, slots=True)
 class Labelled:
     """Images with their ground truth.
@@ -29,15 +34,18 @@ class Labelled:
         image: B3HW float, normalised, padded with the mean (0).
         mask: BHW int64, 0..K-1 and `IGNORE`; crop padding is `IGNORE`. All classes are in it,
             also those that are not in `selection`.
+        valid: BHW bool, False where the crop was padded and there is no picture.
         ids: the B image ids.
+        views: strong views of the same crops, B3HW each, as many as `Reads.labelled_views`.
         selection: BK bool, the foreground classes that each crop was cut for, a subset of those
-            in its mask; column 0, background, is False. None unless the method asks for
-            combinations.
+            in its mask; column 0, background, is False. None but with `Reads.class_crops`.
     """
 
     image: Tensor
     mask: Tensor
+    valid: Tensor
     ids: tuple[str, ...]
+    views: tuple[Tensor, ...] = ()
     selection: Tensor | None = None
 
 
@@ -49,39 +57,86 @@ class Unlabelled:
         image: B3HW float, normalised: the weak view (scale, crop, flip).
         valid: BHW bool, False where the crop was padded and there is no picture.
         ids: the B image ids.
-        strong: B3HW float, normalised: the same crop with colour jitter, grey and blur; None
-            unless the method asks for it (`Method.strong_view`).
+        views: strong views of the same crops (colour jitter, grey, blur), B3HW each, drawn
+            independently of one another, as many as `Reads.unlabelled_views`.
     """
 
     image: Tensor
     valid: Tensor
     ids: tuple[str, ...]
-    strong: Tensor | None = None
+    views: tuple[Tensor, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Weak:
-    """Images with tags: which classes are in the picture, but not where.
+    """Images with weak labels, such as tags: which classes are in the picture, but not where.
 
     The tags are those of the whole image. A crop may have lost some of what they name.
 
     Attributes:
         image: B3HW float, normalised: the weak view (scale, crop, flip).
         valid: BHW bool, False where the crop was padded and there is no picture.
-        tags: BK bool; column 0, background, is always True: nobody tags it.
         ids: the B image ids.
+        tags: BK bool; column 0, background, is always True: nobody tags it.
+        views: strong views of the same crops, B3HW each, as many as `Reads.weak_views`.
     """
 
     image: Tensor
     valid: Tensor
-    tags: Tensor
     ids: tuple[str, ...]
+    tags: Tensor
+    views: tuple[Tensor, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """What a method reads; the data side builds nothing else.
+
+    Attributes:
+        labelled: images with masks.
+        unlabelled: images alone.
+        weak: images with these weak labels; empty: none.
+        labelled_views: strong views of each labelled image.
+        unlabelled_views: strong views of each unlabelled image, each drawn on its own.
+        weak_views: strong views of each weakly labelled image.
+        class_crops: whether each labelled crop is cut for a subset of its image's classes
+            (`Labelled.selection`).
+        trained_weights: whether it goes on where another run has ended, and fresh weights are no
+            start for it.
+    """
+
+    labelled: bool = True
+    unlabelled: bool = False
+    weak: frozenset[Literal["tags"]] = frozenset()
+    labelled_views: int = 0
+    unlabelled_views: int = 0
+    weak_views: int = 0
+    class_crops: bool = False
+    trained_weights: bool = False
+
+    @property
+    def streams(self) -> tuple[StreamName, ...]:
+        """The streams it names, in the order in which they are read."""
+        read: dict[StreamName, bool] = {
+            "labelled": self.labelled,
+            "unlabelled": self.unlabelled,
+            "weak": bool(self.weak),
+        }
+        return tuple(name for name, wanted in read.items() if wanted)
+
+    def views(self, stream: StreamName) -> int:
+        """Strong views of each image of a stream."""
+        return {
+            "labelled": self.labelled_views,
+            "unlabelled": self.unlabelled_views,
+            "weak": self.weak_views,
+        }[stream]
 
 
 class Batch:
     """One batch of each stream that the method reads.
 
-    Reading a stream that the method did not name in `Method.streams` is a bug of the method and
+    Reading a stream that the method did not name in `Method.reads` is a bug of the method and
     fails loudly.
     """
 
@@ -112,7 +167,7 @@ class Batch:
 
     @property
     def weak(self) -> Weak:
-        """Images with tags."""
+        """Images with weak labels."""
         assert self._weak is not None, "this method did not ask for the weak stream"
         return self._weak
 
@@ -137,3 +192,23 @@ class Progress:
     def fraction(self) -> float:
         """Share of the run that is behind us, in [0, 1)."""
         return self.step / self.steps
+
+
+class Update(Protocol):
+    """The only road from a loss to a weight."""
+
+    def __call__(self, player: str, loss: Tensor, *, keep_graph: bool = False) -> None:
+        """One optimiser step that lowers `loss` in the parameters of `player` and in no others.
+
+        A loss must be formed right before its update: once a player has been stepped, a graph
+        that passed through its old weights is stale for all that comes before them.
+
+        Args:
+            player: whose parameters move.
+            loss: 0-d.
+            keep_graph: whether another player's loss shares forward passes with this one. That
+                player must not have been stepped since, and must lie behind this one in the
+                graph (a discriminator behind the segmenter): then its gradients do
+                not need this one's old weights, and both updates are those of two separate
+                forward passes.
+        """

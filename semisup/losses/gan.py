@@ -1,7 +1,7 @@
 """GAN losses, given the discriminator's logits.
 
-A logit is high where the judge holds its input for real. Three forms of the game, each as a map of
-losses of the shape of the logits, so that void and padding can be left out before the mean:
+A logit is high where the discriminator holds its input for real. Three losses of the game, each as
+a map of the shape of the logits, so that void and padding can be left out before the mean:
 
     cross_entropy   Goodfellow et al. 2014, https://arxiv.org/abs/1406.2661, non-saturating
     hinge           Lim and Ye 2017, https://arxiv.org/abs/1705.02894
@@ -9,13 +9,15 @@ losses of the shape of the logits, so that void and padding can be left out befo
 
 Stabilisers, all of them off by default:
 
-    label smoothing   Salimans et al. 2016, https://arxiv.org/abs/1606.03498
-    gradient penalty  Mescheder et al. 2018, https://arxiv.org/abs/1801.04406: R1, at real input
-    instance noise    Sønderby et al. 2017, https://arxiv.org/abs/1610.04490; Arjovsky and Bottou
-                      2017, https://arxiv.org/abs/1701.04862: two distributions of images or class
-                      maps hardly overlap, so that a discriminator parts them without fail and
-                      teaches nothing; noise on both makes them overlap
-    more updates      Goodfellow et al. 2014, https://arxiv.org/abs/1406.2661: k steps of the judge
+    label_smoothing        Salimans et al. 2016, https://arxiv.org/abs/1606.03498
+    r1                     Mescheder et al. 2018, https://arxiv.org/abs/1801.04406: a gradient
+                           penalty at real input
+    instance_noise         Sønderby et al. 2017, https://arxiv.org/abs/1610.04490; Arjovsky and
+                           Bottou 2017, https://arxiv.org/abs/1701.04862: two distributions of
+                           images or class maps hardly overlap, so that a discriminator parts them
+                           without fail and teaches nothing; noise on both makes them overlap
+    spectral_norm          Miyato et al. 2018, https://arxiv.org/abs/1802.05957
+    discriminator_updates  Goodfellow et al. 2014: several steps of D for each of the segmenter
 """
 
 from __future__ import annotations
@@ -29,240 +31,118 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from semisup.losses.segmentation import masked_mean
-from semisup.system.distributed import mean_over_ranks
+from semisup.losses.segmentation import count, masked_mean
+from semisup.system.distributed import mean_over_ranks, sum_over_ranks
 
-Form = Literal["cross_entropy", "hinge", "least_squares"]
-
-
-def real_loss(logits: Tensor, form: Form = "cross_entropy", smoothing: float = 0.0) -> Tensor:
-    """What the judge pays for real input: least where it calls it real.
-
-    Args:
-        logits: any shape.
-        form: of the game.
-        smoothing: s in [0, 1): the answer that is asked for is 1 - s, of real input alone
-            (Salimans et al. 2016, https://arxiv.org/abs/1606.03498). A hinge has no answer to
-            smooth: there the margin becomes 1 - s.
-    """
-    target = 1.0 - smoothing
-    if form == "cross_entropy":
-        return F.binary_cross_entropy_with_logits(
-            logits, torch.full_like(logits, target), reduction="none"
-        )
-    return F.relu(target - logits) if form == "hinge" else (logits - target).square()
+Loss = Literal["cross_entropy", "hinge", "least_squares"]
 
 
-def fake_loss(logits: Tensor, form: Form = "cross_entropy") -> Tensor:
-    """What the judge pays for made input: least where it calls it made."""
-    if form == "cross_entropy":
-        return F.softplus(logits)
-    return F.relu(1.0 + logits) if form == "hinge" else logits.square()
-
-
-def fooling_loss(logits: Tensor, form: Form = "cross_entropy", saturating: bool = False) -> Tensor:
-    """What the maker pays for its own input: least where the judge calls it real.
-
-    Args:
-        logits: any shape.
-        form: of the game.
-        saturating: minus what the judge pays, the minimax game of the 2014 paper, whose gradient
-            fades as the judge wins. Least squares have none: the judge's loss is least at 0, so
-            that below it the maker would be paid to look still more like made input.
-    """
-    assert not (saturating and form == "least_squares"), "least squares have no minimax game"
-    if saturating:
-        return -fake_loss(logits, form)
-    if form == "cross_entropy":
-        return F.softplus(-logits)
-    return -logits if form == "hinge" else (logits - 1.0).square()
-
-
-def feature_distance(made: Tensor, real: Tensor) -> Tensor:
-    """Feature matching (Salimans et al. 2016): L1 distance of the batches' mean features.
-
-    Where several processes share a batch, the means are those of the whole batch: a mean of
-    distances is not the distance of the means.
-
-    Args:
-        made: B x anything, features of the judge; pooled over places if they have any.
-        real: B' x the same; no gradient passes.
-
-    Returns:
-        0-d: the mean over features. Zero for equal batches.
-    """
-    return (_mean_of_batch(made) - _mean_of_batch(real.detach())).abs().mean()
-
-
-def _mean_of_batch(rows: Tensor) -> Tensor:
-    """The mean over all processes' rows, whose gradients stay with the own ones."""
-    own = rows.mean(dim=0)
-    return mean_over_ranks(own.detach()) + (own - own.detach())
-
-
-def gradient_penalty(
-    logits: Tensor,
-    real: Tensor,
-    weights: Tensor | None = None,
-    places: Tensor | None = None,
-) -> Tensor:
-    """R1 (Mescheder et al. 2018, https://arxiv.org/abs/1801.04406): E |d D / d real|^2 / 2.
-
-    Where inputs have a say in one another's logits, as in a judge with batch norm in train mode, it
-    is the slope of the batch's sum in each input, and so goes with the size of the batch.
-
-    Args:
-        logits: the judge's, any shape with B first; averaged over all but B.
-        real: B x anything, what they were computed from; must require a gradient.
-        weights: of the shape of `logits` but for sides of 1, bool or >= 0: what each logit counts
-            in that average; None counts all alike. An input without any weight is left out.
-        places: bool, of the shape of `real` but for sides of 1: where slopes count, so that padding
-            has no say, near which a logit may lie that has a weight; None counts all.
-
-    Returns:
-        0-d, with a graph: it is to be minimised in the judge. Multiply by gamma.
-    """
-    weights = torch.ones_like(logits) if weights is None else weights.to(logits)
-    weights = weights.reshape(len(logits), -1)
-    total = weights.sum(dim=1)
-    # A backward pass under autocast would take products of the judge's weights in half precision.
-    with torch.autocast(logits.device.type, enabled=False):
-        per_input = (logits.reshape(weights.shape) * weights).sum(dim=1) / total.clamp(min=1e-12)
-        (gradient,) = torch.autograd.grad(per_input.sum(), real, create_graph=True)
-    if places is not None:
-        gradient = gradient.masked_fill(~places, 0.0)
-    return 0.5 * masked_mean(gradient.square().flatten(1).sum(dim=1), total > 0)
-
-
-def belief(logits: Tensor, form: Form = "cross_entropy") -> Tensor:
-    """How probable the judge holds "real"; where least squares ask for 1 or 0, what it says.
-
-    Args:
-        logits: any shape.
-        form: of the game.
-
-    Returns:
-        The same shape, in [0, 1].
-    """
-    return logits.clamp(0, 1) if form == "least_squares" else logits.sigmoid()
-
-
-def standing(
-    real: Tensor,
-    fake: Tensor,
-    valid_real: Tensor | None = None,
-    valid_fake: Tensor | None = None,
-    form: Form = "cross_entropy",
-) -> dict[str, Tensor]:
-    """How the judge stands, to be reported; the names are those that the engine watches.
-
-    Args:
-        real: logits on real input, any shape.
-        fake: logits on made input, any shape.
-        valid_real: bool of the shape of `real`, False where there is nothing to judge.
-        valid_fake: likewise.
-        form: of the game: least squares asks for 1 and 0, the others for a sign.
-
-    Returns:
-        `d_real` and `d_fake`, the mean probability of "real" of each (least squares: what is said
-        of it, between 0 and 1), and `d_accuracy`, the mean of the shares of both that are judged
-        rightly: 0.5 where the judge is blind, 1 where it has won. 0-d and detached.
-    """
-    real, fake = (belief(logits.detach().float(), form) for logits in (real, fake))
-    valid_real = torch.ones_like(real, dtype=torch.bool) if valid_real is None else valid_real
-    valid_fake = torch.ones_like(fake, dtype=torch.bool) if valid_fake is None else valid_fake
-    right = masked_mean((real > 0.5).float(), valid_real)
-    right = right + masked_mean((fake <= 0.5).float(), valid_fake)
-    return {
-        "d_real": masked_mean(real, valid_real),
-        "d_fake": masked_mean(fake, valid_fake),
-        "d_accuracy": 0.5 * right,
-    }
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Game:
     """Options of an adversarial game: its loss and its stabilisers.
 
-    Logits are high where the judge holds its input for real. Losses have the shape of the logits,
-    so that void and padding can be left out before the mean.
-
     Attributes:
-        form: "cross_entropy", "hinge" or "least_squares".
-        label_smoothing: s in [0, 1): the judge is asked for 1 - s on real input.
-        gradient_penalty_weight: gamma >= 0, of R1 in the judge's loss.
-        instance_noise: deviation >= 0, at the start of the run, of the noise on all that the judge
-            is shown in training.
-        discriminator_updates: of the judge for each of the maker, at least 1.
-        saturating: whether the maker plays the minimax game; least squares have none.
+        loss: "cross_entropy", "hinge" or "least_squares".
+        label_smoothing: s in [0, 1): the discriminator's target for real input is 1 - s, not 1
+            (with a hinge, which has no target, the margin is). 0.1 is usual.
+        r1: gamma >= 0, weight of the penalty R1 in the discriminator's loss: half the squared
+            gradient of its mean output with respect to real input.
+        instance_noise: standard deviation, at the start of the run, of Gaussian noise on everything
+            that the discriminator is shown in training; it falls linearly to 0 over the run; >= 0.
 
     Raises:
         ValueError: an attribute is out of its range; names it and its value.
     """
 
-    form: Form = "cross_entropy"
+    loss: Loss = "cross_entropy"
     label_smoothing: float = 0.0
-    gradient_penalty_weight: float = 0.0
+    r1: float = 0.0
     instance_noise: float = 0.0
-    discriminator_updates: int = 1
-    saturating: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.label_smoothing < 1:
             raise ValueError(f"label_smoothing must be in [0, 1), but is {self.label_smoothing}")
-        for name in ("gradient_penalty_weight", "instance_noise"):
+        for name in ("r1", "instance_noise"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, but is {getattr(self, name)}")
-        if self.discriminator_updates < 1:
-            raise ValueError(
-                f"discriminator_updates must be at least 1, but is {self.discriminator_updates}"
-            )
-        if self.saturating and self.form == "least_squares":
-            raise ValueError(
-                'saturating goes with form "cross_entropy" or "hinge": in least squares the judge '
-                "asks made input for 0, and the maker would be paid to look still more like it"
-            )
 
     def real(self, logits: Tensor) -> Tensor:
-        """What the judge pays for real input."""
-        return real_loss(logits, self.form, self.label_smoothing)
+        """The discriminator's loss on real input, of the shape of `logits`."""
+        target = 1.0 - self.label_smoothing
+        if self.loss == "cross_entropy":
+            return F.binary_cross_entropy_with_logits(
+                logits, torch.full_like(logits, target), reduction="none"
+            )
+        return F.relu(target - logits) if self.loss == "hinge" else (logits - target).square()
 
     def fake(self, logits: Tensor) -> Tensor:
-        """What the judge pays for made input."""
-        return fake_loss(logits, self.form)
+        """The discriminator's loss on generated input, of the shape of `logits`."""
+        if self.loss == "cross_entropy":
+            return F.softplus(logits)
+        return F.relu(1.0 + logits) if self.loss == "hinge" else logits.square()
 
     def fool(self, logits: Tensor) -> Tensor:
-        """What the maker pays for its own input."""
-        return fooling_loss(logits, self.form, self.saturating)
+        """The generator's loss on its own output, of the shape of `logits`."""
+        if self.loss == "cross_entropy":
+            return F.softplus(-logits)
+        return -logits if self.loss == "hinge" else (logits - 1.0).square()
 
-    def belief(self, logits: Tensor) -> Tensor:
-        """How probable the judge holds "real", in [0, 1]."""
-        return belief(logits, self.form)
+    def probability(self, logits: Tensor) -> Tensor:
+        """The discriminator's probability of "real", in [0, 1].
 
-    def standing(
-        self, real: Tensor, fake: Tensor, valid_real: Tensor, valid_fake: Tensor
+        Least squares ask for 1 and 0 themselves: there it is the output, clamped.
+        """
+        return logits.clamp(0, 1) if self.loss == "least_squares" else logits.sigmoid()
+
+    def statistics(
+        self,
+        real: Tensor,
+        fake: Tensor,
+        valid_real: Tensor | None = None,
+        valid_fake: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """How the judge stands: see `semisup.losses.gan.standing`."""
-        return standing(real, fake, valid_real, valid_fake, self.form)
+        """What to report of the discriminator; the names are those that the monitoring reads.
 
-    def shown(self, maps: Tensor, fraction: float) -> Tensor:
-        """Class maps or images as the judge sees them at this share of the run."""
+        Args:
+            real: logits on real input, any shape.
+            fake: logits on generated input, any shape.
+            valid_real: bool of the shape of `real`, False where a logit does not count.
+            valid_fake: likewise.
+
+        Returns:
+            `d_real` and `d_fake`, the mean probability of "real" of each, and `d_accuracy`, the
+            mean of the shares of both that are classified rightly: 0.5 where the discriminator is
+            blind, 1 where it has won. 0-d and detached.
+        """
+        real, fake = (self.probability(logits.detach().float()) for logits in (real, fake))
+        valid_real = torch.ones_like(real, dtype=torch.bool) if valid_real is None else valid_real
+        valid_fake = torch.ones_like(fake, dtype=torch.bool) if valid_fake is None else valid_fake
+        right = masked_mean((real > 0.5).float(), valid_real)
+        right = right + masked_mean((fake <= 0.5).float(), valid_fake)
+        return {
+            "d_real": masked_mean(real, valid_real),
+            "d_fake": masked_mean(fake, valid_fake),
+            "d_accuracy": 0.5 * right,
+        }
+
+    def noisy(self, maps: Tensor, fraction: float) -> Tensor:
+        """Class maps or images as the discriminator sees them at this share of the run."""
         return with_noise(maps, self.instance_noise, fraction)
 
     @contextmanager
-    def real_shown(self, maps: Tensor, fraction: float) -> Iterator[Tensor]:
-        """Real maps or images as the judge sees them, for a look inside of the `with` block.
+    def real_input(self, maps: Tensor, fraction: float) -> Iterator[Tensor]:
+        """Real maps or images as the discriminator sees them, for a forward pass in the block.
 
-        A look whose slope is penalised is taken in single precision at least, for the squares of
-        slopes in half precision are mostly 0, and without torch.compile, which knows no gradient
+        A forward pass whose gradient is penalised runs in single precision at least, for squared
+        gradients in half precision are mostly 0, and without torch.compile, which knows no gradient
         of a gradient.
 
         Args:
             maps: BChw; no gradient passes.
             fraction: share of the run that is behind.
         """
-        maps = self.shown(maps.detach(), fraction)
-        if self.gradient_penalty_weight == 0:
+        maps = self.noisy(maps.detach(), fraction)
+        if self.r1 == 0:
             yield maps
             return
         maps = maps.to(torch.promote_types(maps.dtype, torch.float32))
@@ -275,20 +155,175 @@ class Game:
     def penalty(
         self, logits: Tensor, maps: Tensor, weights: Tensor, places: Tensor | None = None
     ) -> Tensor:
-        """What the judge pays for its slope at real input, weighted; 0 where that is off.
+        """R1 times gamma, of the discriminator's loss; 0 where it is off.
 
         Args:
-            logits: of its look, B first.
-            maps: what `real_shown` gave for it.
+            logits: of the forward pass on real input, B first.
+            maps: what `real_input` gave for it.
             weights: what each logit counts, of their shape but for sides of 1.
-            places: bool, of the shape of `maps` but for sides of 1: where slopes count; None: all.
+            places: bool, of the shape of `maps` but for sides of 1: where gradients count; None:
+                everywhere.
 
         Returns:
             0-d.
         """
-        if self.gradient_penalty_weight == 0:
+        if self.r1 == 0:
             return logits.new_zeros(())
-        return self.gradient_penalty_weight * gradient_penalty(logits, maps, weights, places)
+        return self.r1 * gradient_penalty(logits, maps, weights, places)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiscriminatorGame(Game):
+    """Options of the game of a segmenter with a discriminator of class maps.
+
+    Attributes:
+        loss: "cross_entropy", "hinge" or "least_squares".
+        label_smoothing: s in [0, 1): the discriminator's target for ground truth is 1 - s, not 1
+            (with a hinge, which has no target, the margin is). 0.1 is usual.
+        r1: gamma >= 0, weight of the penalty R1 in the discriminator's loss: half the squared
+            gradient of its mean output with respect to the class maps of ground truth.
+        instance_noise: standard deviation, at the start of the run, of Gaussian noise on all class
+            maps that the discriminator is shown in training; it falls linearly to 0 over the run;
+            >= 0.
+        spectral_norm: whether the discriminator's weights are divided by their largest singular
+            value.
+        discriminator_updates: updates of the discriminator for each of the segmenter, at least 1.
+
+    Raises:
+        ValueError: an attribute is out of its range; names it and its value.
+    """
+
+    spectral_norm: bool = False
+    discriminator_updates: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_updates("discriminator_updates", self.discriminator_updates)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratorGame(Game):
+    """Options of the game of an image generator with a segmenter that is its discriminator.
+
+    Attributes:
+        loss: "cross_entropy", "hinge" or "least_squares".
+        saturating: whether the generator minimises log(1 - D), the minimax game of the 2014 paper,
+            and not -log D. Least squares have no such game.
+        label_smoothing: s in [0, 1): the segmenter's target for real images is 1 - s, not 1 (with
+            a hinge, which has no target, the margin is). 0.1 is usual.
+        r1: gamma >= 0, weight of the penalty R1 in the segmenter's loss: half the squared gradient
+            of its mean realness with respect to a real image without a mask. With batch norm
+            images influence one another's realness, and the penalty grows with the batch.
+        instance_noise: standard deviation, at the start of the run, of Gaussian noise on real
+            images without masks and on generated ones, in deviations of ImageNet's colours; it
+            falls linearly to 0 over the run; >= 0.
+        generator_updates: updates of the generator for each of the segmenter; all but the last on
+            images of their own; at least 1.
+
+    Raises:
+        ValueError: an attribute is out of its range; names it and its value.
+    """
+
+    saturating: bool = False
+    generator_updates: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_updates("generator_updates", self.generator_updates)
+        if self.saturating and self.loss == "least_squares":
+            raise ValueError(
+                'saturating goes with loss "cross_entropy" or "hinge": with least squares the '
+                "discriminator's loss on generated input is least at 0, and below it the generator "
+                "would be rewarded for looking still more generated"
+            )
+
+    def fool(self, logits: Tensor) -> Tensor:
+        """The generator's loss on its own output, of the shape of `logits`.
+
+        The minimax game's is minus the discriminator's, whose gradient fades as that one wins.
+        """
+        return -self.fake(logits) if self.saturating else super().fool(logits)
+
+
+def _require_updates(name: str, value: int) -> None:
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, but is {value}")
+
+
+def feature_distance(
+    generated: Tensor,
+    real: Tensor,
+    valid_generated: Tensor | None = None,
+    valid_real: Tensor | None = None,
+) -> Tensor:
+    """Feature matching (Salimans et al. 2016): L1 distance of the batches' mean features.
+
+    Where several processes share a batch, the means are those of the whole batch: a mean of
+    distances is not the distance of the means.
+
+    Args:
+        generated: B x anything, features of the discriminator; averaged over places if they have
+            any.
+        real: B' x the same; no gradient passes.
+        valid_generated: B bool, which of them count; None: all.
+        valid_real: B' bool, likewise.
+
+    Returns:
+        0-d: the mean over features. Zero for equal batches, and where one of the sides has no
+        input that counts.
+    """
+    sides = ((generated, valid_generated), (real.detach(), valid_real))
+    means = [_mean_of_batch(rows, valid) for rows, valid in sides]
+    distance = (means[0] - means[1]).abs().mean()
+    counts = [valid.sum() for _, valid in sides if valid is not None]
+    if not counts:
+        return distance
+    known = sum_over_ranks(torch.stack(counts)) > 0
+    return torch.where(known.all(), distance, torch.zeros_like(distance))
+
+
+def _mean_of_batch(rows: Tensor, valid: Tensor | None) -> Tensor:
+    """The mean over all processes' rows, whose gradients stay with the own ones."""
+    if valid is None:
+        own = rows.mean(dim=0)
+    else:
+        dropped = ~valid.reshape(-1, *[1] * (rows.dim() - 1))
+        own = rows.masked_fill(dropped, 0.0).sum(dim=0) / count(valid)
+    return mean_over_ranks(own.detach()) + (own - own.detach())
+
+
+def gradient_penalty(
+    logits: Tensor,
+    real: Tensor,
+    weights: Tensor | None = None,
+    places: Tensor | None = None,
+) -> Tensor:
+    """R1 (Mescheder et al. 2018, https://arxiv.org/abs/1801.04406): E |d D / d real|^2 / 2.
+
+    Where inputs have a say in one another's logits, as in a discriminator with batch norm in train
+    mode, it is the gradient of the batch's sum in each input, and so grows with the batch.
+
+    Args:
+        logits: the discriminator's, any shape with B first; averaged over all but B.
+        real: B x anything, what they were computed from; must require a gradient.
+        weights: of the shape of `logits` but for sides of 1, bool or >= 0: what each logit counts
+            in that average; None counts all alike. An input without any weight is left out.
+        places: bool, of the shape of `real` but for sides of 1: where gradients count, so that
+            padding has no say, near which a logit may lie that has a weight; None counts all.
+
+    Returns:
+        0-d, with a graph: it is to be minimised in the discriminator. Multiply by gamma.
+    """
+    weights = torch.ones_like(logits) if weights is None else weights.to(logits)
+    weights = weights.reshape(len(logits), -1)
+    total = weights.sum(dim=1)
+    # Under autocast a backward pass would multiply weights of the discriminator in half precision.
+    with torch.autocast(logits.device.type, enabled=False):
+        per_input = (logits.reshape(weights.shape) * weights).sum(dim=1) / total.clamp(min=1e-12)
+        (gradient,) = torch.autograd.grad(per_input.sum(), real, create_graph=True)
+    if places is not None:
+        gradient = gradient.masked_fill(~places, 0.0)
+    return 0.5 * masked_mean(gradient.square().flatten(1).sum(dim=1), total > 0)
 
 
 def with_noise(tensor: Tensor, sigma: float, fraction: float) -> Tensor:

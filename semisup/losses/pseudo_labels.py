@@ -1,65 +1,72 @@
-"""Losses against a network's own predictions, where a discriminator trusts them.
+"""Pseudo-labels: the segmenter's own predictions, taught where a discriminator accepts them.
 
 Hung et al., "Adversarial Learning for Semi-Supervised Semantic Segmentation", BMVC 2018,
-https://arxiv.org/abs/1802.07934.
+https://arxiv.org/abs/1802.07934 (pixel by pixel); Mittal et al., "Semi-Supervised Semantic
+Segmentation with High- and Low-level Consistency", TPAMI 2019, https://arxiv.org/abs/1908.05724
+(whole images).
 """
 
 from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor
 
-from semisup.losses.gan import Form
-from semisup.losses.segmentation import count, cross_entropy
+from semisup.losses.gan import Loss
+from semisup.losses.segmentation import cross_entropy, masked_mean
 from semisup.types import IGNORE
 
 
-def self_taught_loss(
-    logits: Tensor,
-    confidence: Tensor,
-    threshold: float,
-    valid: Tensor | None = None,
-    form: Form = "cross_entropy",
-) -> tuple[Tensor, Tensor]:
-    """Cross-entropy against the segmenter's own answer, where the discriminator trusts it.
+def pseudo_labels_where(logits: Tensor, accepted: Tensor) -> Tensor:
+    """The most probable classes as ground truth, void elsewhere; no gradient passes.
 
-    No gradient passes through the answers or the choice of pixels.
+    Args:
+        logits: BKHW.
+        accepted: BHW bool.
+
+    Returns:
+        BHW int64, 0..K-1 and `IGNORE`.
+    """
+    return logits.detach().argmax(dim=1).masked_fill(~accepted, IGNORE)
+
+
+def self_taught_loss(logits: Tensor, accepted: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+    """Cross-entropy against the segmenter's own prediction where it is accepted.
+
+    No gradient passes through the predictions or the choice of pixels.
 
     Args:
         logits: BKHW, of the segmenter.
-        confidence: B1HW logits, of the discriminator on this prediction.
-        threshold: in [0, 1]; see `trusted_pixels`.
-        valid: BHW bool, False where a pixel takes no part; None takes all.
-        form: of the game in which the discriminator learns.
+        accepted: which of them are taught: BHW bool, or B for whole images.
+        valid: where pixels count, BHW bool.
 
     Returns:
-        The mean over the trusted pixels, 0-d, and the share of the valid pixels that are trusted,
-        0-d and detached.
+        The mean over the accepted valid pixels, 0-d, 0 where there is none; and the share of the
+        valid pixels (or of the images that have one) that are accepted, 0-d and detached.
     """
-    trusted = trusted_pixels(confidence, threshold, form)
-    valid = torch.ones_like(trusted) if valid is None else valid
-    trusted = trusted & valid
-    answer = logits.detach().argmax(1).masked_fill(~trusted, IGNORE)
-    share = trusted.sum() / count(valid)
-    return cross_entropy(logits, answer), share
+    if accepted.dim() == 1:
+        known = valid.flatten(1).any(dim=1)
+        share = masked_mean(accepted.float(), known)
+        accepted = accepted[:, None, None]
+    else:
+        share = masked_mean(accepted.float(), valid)
+    return cross_entropy(logits, pseudo_labels_where(logits, accepted & valid)), share
 
 
-def trusted_pixels(confidence: Tensor, threshold: float, form: Form = "cross_entropy") -> Tensor:
-    """Where the discriminator holds a prediction for true with more than `threshold`.
+def exceeds(logits: Tensor, threshold: float, loss: Loss = "cross_entropy") -> Tensor:
+    """Where a discriminator's probability of "ground truth" is above `threshold`.
 
     Args:
-        confidence: B1HW logits.
-        threshold: in [0, 1], of the sigmoid, or of what is said itself where least squares ask for
-            1 or 0; 0 trusts all pixels and 1 none.
-        form: of the game.
+        logits: of the discriminator, any shape; no gradient passes.
+        threshold: in [0, 1], of the sigmoid, or of the output itself where the targets of least
+            squares are 1 and 0; a threshold of 0 accepts everything and one of 1 nothing.
+        loss: of the game in which the discriminator learns.
 
     Returns:
-        BHW bool.
+        Bool, of the shape of `logits`.
     """
-    logits = confidence.detach().squeeze(1)
-    if form == "least_squares" and 0 < threshold < 1:
+    logits = logits.detach()
+    if loss == "least_squares" and 0 < threshold < 1:
         return logits > threshold
     return logits > _logit(threshold)
 

@@ -15,11 +15,11 @@ lower resolution and judges place by place. Three ways to show them, with y' the
               y'_l = max(0.9, s_l) for the true class l, the others share the rest as in s
 
 S takes its step first, with BCE(., 1) in place of the minimax game's -BCE(., 0), as the paper
-recommends. The adversary then learns from the very look at s(x) that S's step took: it has not
-moved in between and has neither dropout nor batch normalisation, so that look is what a second one
-would be. With `spectral_norm` it is not to the bit: each look moves the estimate of the singular
-values, and this way there are two of them a step, not three. With n updates of the adversary the
-others, which follow, are on new looks at the same maps. What steadies the game: losses/gan.py.
+recommends. The adversary then learns from the same forward pass on s(x): its weights have not
+changed yet and it has neither dropout nor batch normalisation, so a second pass would give the
+same. With `spectral_norm` not to the bit: each pass moves the estimate of the singular values, and
+this way there are two of them a step, not three. With n updates of the adversary those after the
+first are on new passes on the same maps. The stabilisers of `game`: losses/gan.py.
 
 There is no authors' code, and the details of the paper could not be verified. Where they are open:
 1. The weight w is tuned in the paper; 0.1 is ours. Players alternate at every step.
@@ -40,15 +40,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from semisup.losses.gan import Form, Game
-from semisup.losses.segmentation import supervised_loss, weighted_mean
-from semisup.methods.base import BuildSegmenter, Method, Update, require_not_negative
+from semisup.losses.discriminator_step import Scores, update_discriminator
+from semisup.losses.gan import DiscriminatorGame
+from semisup.losses.segmentation import supervised_loss
+from semisup.methods.base import Method, Task, require_not_negative, require_positive
 from semisup.models.adversarial.luc_discriminator import Adversary, Inputs, View
 from semisup.models.base import ParameterGroup
 from semisup.models.layers import resize
 from semisup.ops.masks import one_hot, without_holes
 from semisup.ops.pixels import to_unit
-from semisup.types import IGNORE, Batch, Progress, Scalars
+from semisup.types import IGNORE, Batch, Progress, Scalars, Update
 
 TRUE_SHARE = 0.9
 """What the true class keeps at least of a softened pixel: the paper's tau."""
@@ -58,23 +59,17 @@ class AdversarialLuc(Method):
     """Luc et al. 2016: segmenter against an adversary that also sees the image.
 
     Args:
-        build_segmenter: gives the network.
-        num_classes: K.
-        adversarial_weight: w, of the adversarial term; >= 0. With 0 the adversary only looks on.
+        task: network and classes.
+        adversarial_weight: w, of the adversarial term; >= 0. With 0 the adversary trains, but does
+            not teach.
         inputs: what the adversary sees: "basic", "product" or "scaling".
-        view: side of what a judgement sees: "large", 34 x 34 cells, or "small", 18 x 18.
+        view: side of the receptive field of one output: "large", 34 x 34 cells, or "small",
+            18 x 18.
         light: whether the adversary has half as many channels behind its first pooling.
         downsampling: side in pixels of the cells that class maps and image are averaged over.
-        form: of the game: "cross_entropy" (the paper's), "hinge" or "least_squares".
-        label_smoothing: t in [0, 1): the adversary is asked for 1 - t on ground truth, not for 1.
-        spectral_norm: whether the adversary's weights are divided by their largest singular values.
-        gradient_penalty_weight: gamma >= 0, of R1 in the adversary's loss: the squared slope of its
-            mean judgement at the class maps of ground truth.
-        instance_noise: deviation, at the start of the run, of noise on all class maps that the
-            adversary is shown; it fades to 0 over the run; >= 0.
-        discriminator_updates: updates of the adversary for each of S; at least 1.
         discriminator_width: a third of the channels of the adversary's first layer, on which all
             others depend; less for small pictures and small machines.
+        game: loss of the game ("cross_entropy" in the paper) and its stabilisers.
 
     Logs:
         loss_segmentation: cross entropy; falls from about ln K.
@@ -84,54 +79,37 @@ class AdversarialLuc(Method):
         loss_gradient_penalty: R1 times gamma; well below loss_adversary, 0 where it is off.
         d_real: mean probability of "ground truth" on ground truth; above 0.5.
         d_fake: the same on predictions; below 0.5, and not 0.
-        d_accuracy: share of judgements that are right; 0.5 blind, 1 it has won.
+        d_accuracy: share of its outputs that are right; 0.5 blind, 1 it has won.
     """
 
     def __init__(
         self,
-        build_segmenter: BuildSegmenter,
-        num_classes: int,
+        task: Task,
         *,
         adversarial_weight: float = 0.1,
         inputs: Inputs = "basic",
         view: View = "large",
         light: bool = False,
         downsampling: int = 4,
-        form: Form = "cross_entropy",
-        label_smoothing: float = 0.0,
-        spectral_norm: bool = False,
-        gradient_penalty_weight: float = 0.0,
-        instance_noise: float = 0.0,
-        discriminator_updates: int = 1,
         discriminator_width: int = 32,
+        game: DiscriminatorGame = DiscriminatorGame(),
     ) -> None:
         super().__init__()
         require_not_negative(adversarial_weight=adversarial_weight)
-        for name, value in (
-            ("downsampling", downsampling),
-            ("discriminator_width", discriminator_width),
-        ):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, but is {value}")
-        self.num_classes = num_classes
+        require_positive(downsampling=downsampling, discriminator_width=discriminator_width)
+        self.num_classes = task.num_classes
         self.adversarial_weight = adversarial_weight
         self.inputs = inputs
         self.downsampling = downsampling
-        self.game = Game(
-            form=form,
-            label_smoothing=label_smoothing,
-            gradient_penalty_weight=gradient_penalty_weight,
-            instance_noise=instance_noise,
-            discriminator_updates=discriminator_updates,
-        )
-        self.segmenter = build_segmenter()
+        self.game = game
+        self.segmenter = task.build_segmenter()
         self.adversary = Adversary(
-            num_classes,
+            task.num_classes,
             view=view,
             light=light,
             inputs=inputs,
             width=discriminator_width,
-            spectral_norm=spectral_norm,
+            spectral_norm=game.spectral_norm,
         )
 
     def players(self) -> dict[str, list[ParameterGroup]]:
@@ -142,70 +120,38 @@ class AdversarialLuc(Method):
         }
 
     def step(self, batch: Batch, progress: Progress, update: Update) -> Scalars:
-        """One step of the segmenter, then one of the adversary on the same look."""
+        """One step of the segmenter, then one of the adversary."""
         labelled = batch.labelled
         image = self._reduced(to_unit(labelled.image))
-        maps = self.segmenter.training_logits(labelled.image)
-        predicted = maps[0].softmax(dim=1)
-        made = self._reduced(predicted if self.adversarial_weight else predicted.detach())
-        fake = self.adversary(self.game.shown(made, progress.fraction), image)
+        logits = self.segmenter.training_logits(labelled.image)
+        predicted = logits[0].softmax(dim=1)
         valid = self._reduced((labelled.mask != IGNORE)[:, None].to(image))
         shares = self.adversary.shares(valid.squeeze(1))
-        terms = {
-            "loss_segmentation": supervised_loss(
-                maps, labelled.mask, self.segmenter.auxiliary_weights
-            ),
-            "loss_adversarial": weighted_mean(self.game.fool(fake), shares),
-        }
-        update(
-            "segmenter",
-            terms["loss_segmentation"] + self.adversarial_weight * terms["loss_adversarial"],
-            keep_graph=True,
+
+        def scores(maps: Tensor) -> Scores:
+            shown = self.game.noisy(maps, progress.fraction)
+            return Scores(self.adversary(shown, image), shares, shown)
+
+        def scores_of_truth() -> Scores:
+            truth = self._reduced(self._truth(labelled.mask, predicted))
+            with self.game.real_input(truth, progress.fraction) as shown:
+                return Scores(self.adversary(shown, image), shares, shown, valid > 0)
+
+        maps = self._reduced(predicted if self.adversarial_weight else predicted.detach())
+        fake = scores(maps)
+        loss = supervised_loss(logits, labelled.mask, self.segmenter.auxiliary_weights)
+        adversarial = fake.mean(self.game.fool(fake.logits))
+        update("segmenter", loss + self.adversarial_weight * adversarial, keep_graph=True)
+        reported = update_discriminator(
+            self.game,
+            update,
+            fake,
+            scores_of_truth(),
+            again=lambda: (scores(maps.detach()), scores_of_truth()),
+            player="adversary",
         )
-
-        true = self._reduced(self._truth(labelled.mask, predicted))
-        places = valid > 0
-        terms |= self._update_adversary(fake, true, image, shares, places, progress, update)
-        for _ in range(self.game.discriminator_updates - 1):
-            fake = self.adversary(self.game.shown(made.detach(), progress.fraction), image)
-            self._update_adversary(fake, true, image, shares, places, progress, update)
-        return {name: value.detach() for name, value in terms.items()}
-
-    def _update_adversary(
-        self,
-        fake: Tensor,
-        true: Tensor,
-        image: Tensor,
-        shares: Tensor,
-        places: Tensor,
-        progress: Progress,
-        update: Update,
-    ) -> dict[str, Tensor]:
-        """One update on a look at predictions and one at ground truth.
-
-        Args:
-            fake: Bh'w', the judgements of predictions.
-            true: BKhw, ground truth.
-            image: B3hw, the images beside which both are shown.
-            shares: Bh'w' in [0, 1], what each judgement counts.
-            places: B1hw bool, the cells of `true` of which anything is known.
-            progress: where the run stands.
-            update: of the engine.
-        """
-        with self.game.real_shown(true, progress.fraction) as shown:
-            real = self.adversary(shown, image)
-        paid = 0.5 * (
-            weighted_mean(self.game.fake(fake), shares)
-            + weighted_mean(self.game.real(real), shares)
-        )
-        penalty = self.game.penalty(real, shown, shares, places)
-        update("adversary", paid + penalty)
-        known = shares > 0
-        return {
-            "loss_adversary": paid,
-            "loss_gradient_penalty": penalty,
-            **self.game.standing(real, fake, known, known),
-        }
+        reported |= {"loss_segmentation": loss, "loss_adversarial": adversarial}
+        return {name: value.detach() for name, value in reported.items()}
 
     def _reduced(self, maps: Tensor) -> Tensor:
         """BCHW, averaged over cells of `downsampling` pixels; those of the last row and column may
@@ -223,7 +169,7 @@ class AdversarialLuc(Method):
         """Where the adversary holds the prediction for ground truth."""
         image = batch.labelled.image
         judged = self.adversary(self._reduced(logits.softmax(dim=1)), self._reduced(to_unit(image)))
-        return {"adversary": self.game.belief(resize(judged[:, None], image.shape[-2:]))}
+        return {"adversary": self.game.probability(resize(judged[:, None], image.shape[-2:]))}
 
 
 @torch.no_grad()

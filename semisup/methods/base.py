@@ -1,6 +1,6 @@
 """What every training method is.
 
-A method owns its networks, its losses and their weights, and the order of its updates. The engine
+A method owns its networks, its losses and their weights, and the order of its updates. Training
 owns optimisers, learning rates, precision, clipping, accumulation, streams, evaluation, logging,
 checkpoints, seeds and devices.
 """
@@ -9,17 +9,43 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import ClassVar, Protocol
+from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor, nn
 
 from semisup.models.base import ParameterGroup, Segmenter
-from semisup.types import Batch, Progress, Scalars
+from semisup.types import Batch, Progress, Reads, Scalars, Update
 
-BuildSegmenter = Callable[..., Segmenter]
-"""Gives a fresh segmenter at each call, with `extra=n` one of n more logits behind those of the K
-classes; a method never knows which network it is.
-"""
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a method is built for.
+
+    Attributes:
+        build_segmenter: gives a fresh segmenter at each call, with `extra=n` one of n more logits
+            behind those of the K classes; a method never knows which network it is.
+        num_classes: K.
+        crop: height and width of the images of a batch, in pixels; None: whole images, which differ
+            in size.
+    """
+
+    build_segmenter: Callable[..., Segmenter]
+    num_classes: int
+    crop: tuple[int, int] | None = None
+
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of all images of a batch, for a network that generates some.
+
+        Raises:
+            ValueError: they differ in size.
+        """
+        if self.crop is None:
+            raise ValueError(
+                "it generates images of the size of the crops: set data.crop to [height, width], "
+                'not to "whole".'
+            )
+        return self.crop
 
 
 def require_not_negative(**options: float) -> None:
@@ -33,6 +59,17 @@ def require_not_negative(**options: float) -> None:
             raise ValueError(f"{name} must not be negative, but is {value}")
 
 
+def require_positive(**options: int) -> None:
+    """Refuse options of a method below 1, such as widths and numbers of updates.
+
+    Raises:
+        ValueError: names the option and its value.
+    """
+    for name, value in options.items():
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, but is {value}")
+
+
 def require_share(**options: float) -> None:
     """Refuse options of a method outside of [0, 1], such as thresholds.
 
@@ -44,50 +81,16 @@ def require_share(**options: float) -> None:
             raise ValueError(f"{name} must be in [0, 1], but is {value}")
 
 
-class Update(Protocol):
-    """The only road from a loss to a weight."""
-
-    def __call__(self, player: str, loss: Tensor, *, keep_graph: bool = False) -> None:
-        """One optimiser step that lowers `loss` in the parameters of `player` and in no others.
-
-        A loss must be formed right before its update: once a player has been stepped, a graph
-        that passed through its old weights is stale for all that comes before them.
-
-        Args:
-            player: whose parameters move.
-            loss: 0-d.
-            keep_graph: whether another player's loss shares forward passes with this one. That
-                player must not have been stepped since, and must lie behind this one in the
-                graph (a discriminator behind the network that it judges): then its gradients do
-                not need this one's old weights, and both updates are those of two separate
-                forward passes.
-        """
-
-
 class Method(nn.Module, ABC):
     """One algorithm: `step` reads as the paper's pseudo-code.
 
     A method is an `nn.Module`: its `state_dict()` is its whole state (networks, teachers, memory,
-    counters). Hyperparameters are keyword-only arguments of `__init__` with the paper's defaults;
-    they are the recipe's keys, stated once.
+    counters). `__init__` takes the `Task`; hyperparameters are its keyword-only arguments with the
+    paper's defaults: they are the recipe's keys, stated once.
     """
 
-    streams: ClassVar[frozenset[str]] = frozenset({"labelled"})
-    """Which of "labelled", "unlabelled", "weak" it reads; the data side builds no other."""
-
-    strong_view: ClassVar[bool] = False
-    """Whether it reads `Unlabelled.strong`."""
-
-    combinations: ClassVar[bool] = False
-    """Whether it reads `Labelled.selection`: each crop is cut for a subset of its classes."""
-
-    wants_crop: ClassVar[bool] = False
-    """Whether its constructor takes `crop`, height and width of the images of a batch, in pixels,
-    after `num_classes`: a network that makes images has to know their size.
-    """
-
-    wants_start: ClassVar[bool] = False
-    """Whether fresh weights are no start for it: it goes on where another run has ended."""
+    reads: ClassVar[Reads] = Reads()
+    """The streams, views and labels that it reads."""
 
     segmenter: Segmenter
 
@@ -104,7 +107,7 @@ class Method(nn.Module, ABC):
         return self.segmenter
 
     def pictures(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
-        """Maps worth a look beside a prediction: name -> B1HW in [0, 1].
+        """Maps to be shown beside a prediction: name -> B1HW in [0, 1].
 
         Called in eval mode and without gradient.
 
@@ -115,7 +118,7 @@ class Method(nn.Module, ABC):
         return {}
 
     def make_samples(self, count: int, seed: int) -> Tensor | None:
-        """Images of the method's generator, to be looked at and judged.
+        """Images of the method's generator, to be shown and measured.
 
         Called in eval mode and without gradient; draws no number of the run's own.
 
@@ -128,17 +131,18 @@ class Method(nn.Module, ABC):
         """
         return None
 
-    def trusted(self, image: Tensor, logits: Tensor) -> Tensor | None:
-        """Which pixels of an image without a mask would be taught their own prediction.
+    def pseudo_labels(self, image: Tensor, valid: Tensor | None = None) -> Tensor | None:
+        """What the method would teach as ground truth on images without masks.
 
-        The engine asks of images whose masks it knows, to see how often the trust is misplaced.
-        Called in eval mode and without gradient.
+        The monitoring asks for images whose masks it knows, to see how many of the labels are
+        wrong. Called in eval mode and without gradient.
 
         Args:
-            image: B3HW, normalised.
-            logits: BKHW, the segmenter's.
+            image: B3HW, normalised: the weak view.
+            valid: BHW bool, False where the crop was padded; None: nowhere.
 
         Returns:
-            BHW bool; None where nothing is self-taught.
+            BHW int64, 0..K-1, and `IGNORE` where nothing is taught; None where the method teaches
+            no pseudo-labels.
         """
         return None

@@ -32,10 +32,10 @@ from torch import Tensor, nn
 from semisup.errors import RecipeError
 from semisup.losses.classification import multi_label_loss, precision_and_recall
 from semisup.losses.segmentation import count, cross_entropy
-from semisup.methods.base import BuildSegmenter, Method, Update
+from semisup.methods.base import Method, Task
 from semisup.models.base import ParameterGroup
 from semisup.models.decouplednet import DecoupledNet, ScoreMaps
-from semisup.types import IGNORE, Batch, Labelled, Progress, Scalars, Weak
+from semisup.types import IGNORE, Batch, Labelled, Progress, Reads, Scalars, Update, Weak
 
 
 class DecoupledNetClassifier(Method):
@@ -45,8 +45,7 @@ class DecoupledNetClassifier(Method):
     prediction.
 
     Args:
-        build_segmenter: gives a `decouplednet`.
-        num_classes: K; class 0 is background and no tag.
+        task: a `decouplednet` and the classes; class 0 is background and no tag.
 
     Logs:
         loss_classification: mean binary cross entropy; falls from about 0.7 to 0.1 and less.
@@ -54,13 +53,12 @@ class DecoupledNetClassifier(Method):
         tag_recall: share of the labels of the batch that are identified; above 0.7.
     """
 
-    streams = frozenset({"weak"})
+    reads = Reads(labelled=False, weak=frozenset({"tags"}))
     segmenter: ScoreMaps
 
-    def __init__(self, build_segmenter: BuildSegmenter, num_classes: int) -> None:
+    def __init__(self, task: Task) -> None:
         super().__init__()
-        self.num_classes = num_classes
-        self.segmenter = ScoreMaps(_decouplednet(build_segmenter))
+        self.segmenter = ScoreMaps(_decouplednet(task))
 
     def players(self) -> dict[str, list[ParameterGroup]]:
         """The classification network."""
@@ -77,8 +75,7 @@ class DecoupledNetSegmentation(Method):
     Starts from a trained classification network and leaves it as it is.
 
     Args:
-        build_segmenter: gives a `decouplednet`.
-        num_classes: K; class 0 is background.
+        task: a `decouplednet` and the classes; class 0 is background.
 
     Logs:
         loss_segmentation: cross entropy of the two channels; falls from about 0.7 (ln 2).
@@ -86,15 +83,12 @@ class DecoupledNetSegmentation(Method):
         chosen_share: share of the valid pixels that are of the chosen classes; between 0.1 and 0.6.
     """
 
-    streams = frozenset({"labelled"})
-    combinations = True
-    wants_start = True
+    reads = Reads(class_crops=True, trained_weights=True)
     segmenter: DecoupledNet
 
-    def __init__(self, build_segmenter: BuildSegmenter, num_classes: int) -> None:
+    def __init__(self, task: Task) -> None:
         super().__init__()
-        self.num_classes = num_classes
-        self.segmenter = _decouplednet(build_segmenter)
+        self.segmenter = _decouplednet(task)
         self.segmenter.classifier.requires_grad_(False)
 
     def train(self, mode: bool = True) -> DecoupledNetSegmentation:
@@ -119,8 +113,7 @@ class DecoupledNetJoint(Method):
     alone. But the second has to follow a first that moves.
 
     Args:
-        build_segmenter: gives a `decouplednet`.
-        num_classes: K; class 0 is background.
+        task: a `decouplednet` and the classes; class 0 is background.
 
     Logs:
         loss_classification: mean binary cross entropy of the tags.
@@ -131,14 +124,12 @@ class DecoupledNetJoint(Method):
         chosen_share: share of the valid pixels that are of the chosen classes.
     """
 
-    streams = frozenset({"labelled", "weak"})
-    combinations = True
+    reads = Reads(weak=frozenset({"tags"}), class_crops=True)
     segmenter: DecoupledNet
 
-    def __init__(self, build_segmenter: BuildSegmenter, num_classes: int) -> None:
+    def __init__(self, task: Task) -> None:
         super().__init__()
-        self.num_classes = num_classes
-        self.segmenter = _decouplednet(build_segmenter)
+        self.segmenter = _decouplednet(task)
 
     def players(self) -> dict[str, list[ParameterGroup]]:
         """The two networks."""
@@ -175,7 +166,7 @@ def _step_segmentation(
 ) -> dict[str, Tensor]:
     """Teach the segmentation network where the chosen classes are."""
     selection = labelled.selection
-    assert selection is not None, "this method asks for combinations"
+    assert selection is not None, "this method reads crops for classes"
     with torch.no_grad():  # the decoupling: masks do not reach the classification network
         encoded = network.classifier.encode(labelled.image)
         saliency = network.saliency_of(encoded, selection)
@@ -219,8 +210,8 @@ def _in_eval_mode(module: nn.Module) -> Iterator[None]:
         module.train(training)
 
 
-def _decouplednet(build_segmenter: BuildSegmenter) -> DecoupledNet:
-    network = build_segmenter()
+def _decouplednet(task: Task) -> DecoupledNet:
+    network = task.build_segmenter()
     if not isinstance(network, DecoupledNet):
         raise RecipeError(
             f"DecoupledNet's methods train model.name = 'decouplednet', not a "

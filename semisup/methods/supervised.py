@@ -8,25 +8,23 @@ The baseline that every semi-supervised method is compared with, at the same num
 from __future__ import annotations
 
 from semisup.losses.segmentation import supervised_loss
-from semisup.methods.base import BuildSegmenter, Method, Update
-from semisup.types import Batch, Progress, Scalars
+from semisup.methods.base import Method, Task
+from semisup.types import Batch, Progress, Scalars, Update
 
 
 class Supervised(Method):
     """Cross entropy on the labelled images: the baseline.
 
     Args:
-        build_segmenter: gives the network.
-        num_classes: K.
+        task: network and classes.
 
     Logs:
         loss_segmentation: mean cross entropy over valid pixels; falls from about ln K.
     """
 
-    def __init__(self, build_segmenter: BuildSegmenter, num_classes: int) -> None:
+    def __init__(self, task: Task) -> None:
         super().__init__()
-        self.num_classes = num_classes
-        self.segmenter = build_segmenter()
+        self.segmenter = task.build_segmenter()
 
     def step(self, batch: Batch, progress: Progress, update: Update) -> Scalars:
         """One step of the segmenter."""

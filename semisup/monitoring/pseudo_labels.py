@@ -1,10 +1,9 @@
-"""How far self-teaching can be trusted: its choice of pixels on images whose masks are known.
+"""The quality of pseudo-labels, on images whose masks are known.
 
-A method that teaches itself chooses pixels of unlabelled images and takes its own answer there for
-the truth. Whether it is the truth cannot be seen there. So the same choice is made on images that
-have a mask and are not trained on: the held-out ones where the recipe keeps some, else those that
-are reported. They are only watched: nothing that is computed here comes back into the training, and
-no checkpoint is chosen by it.
+A method that teaches pseudo-labels takes predictions on unlabelled images for the truth. Whether
+they are cannot be seen there. So it is asked for the labels of images that have a mask and are not
+trained on: the held-out ones where the recipe keeps some, else those that are reported. Nothing
+that is computed here comes back into the training, and no checkpoint is chosen by it.
 """
 
 from __future__ import annotations
@@ -22,28 +21,28 @@ from semisup.data.views.cropping import Axis, View, cut_out
 from semisup.errors import DataError
 from semisup.methods.base import Method
 from semisup.metrics.confusion import label_map
-from semisup.monitoring.snapshots import looking, spread
+from semisup.monitoring.snapshots import spread, undisturbed
 from semisup.system.device import Precision, autocast
 from semisup.system.distributed import from_first
 from semisup.types import IGNORE, Labelled
 
 IMAGES = 64
-"""Looked at, at most."""
+"""Measured on, at most."""
 
 BATCH = 4
 """Crops that go through the networks together; small beside a batch of training."""
 
 
-def may_trust(method: Method) -> bool:
-    """Whether the method uses pseudo-labels (overrides `trusted`)."""
-    return type(method).trusted is not Method.trusted
+def teaches_pseudo_labels(method: Method) -> bool:
+    """Whether the method has pseudo-labels (overrides `Method.pseudo_labels`)."""
+    return type(method).pseudo_labels is not Method.pseudo_labels
 
 
-class Trust:
-    """Asks a method which pixels it would teach itself, and counts how many are right.
+class PseudoLabelQuality:
+    """Asks a method for its pseudo-labels, and counts how many are right.
 
-    The images are the same at every look: spread evenly over `ids`, the centre of each, padded
-    where it is smaller. They are decoded at the first look and kept as bytes.
+    The images are always the same: spread evenly over `ids`, the centre of each, padded where it is
+    smaller. They are decoded the first time and kept as bytes.
 
     Args:
         data: the set that `ids` are in.
@@ -55,7 +54,7 @@ class Trust:
         channels_last: whether the images lie in memory as NHWC, as in training.
 
     Attributes:
-        silent: whether the method said, at the last look, that nothing is self-taught.
+        silent: whether the method said, the last time, that it teaches no pseudo-labels.
     """
 
     def __init__(
@@ -78,65 +77,66 @@ class Trust:
         self.silent = False
 
     def __call__(self, method: Method) -> dict[str, float]:
-        """Look once.
+        """Measure once.
 
-        Of several processes all look at the same, since a method may ask the others for numbers of
-        theirs; what the first has counted holds.
+        Of several processes all measure the same, since a method may need numbers of the others;
+        the counts of the first hold.
 
         Returns:
-            `self_taught_accuracy`, share of the trusted pixels whose prediction is the truth (left
-            out where no pixel is trusted); `labelled_accuracy`, that of all pixels;
-            `trusted_share`, share of the pixels that are trusted. Void counts nowhere. Empty where
-            the method says that nothing is self-taught.
+            `self_taught_accuracy`, share of the taught pixels whose pseudo-label is the truth (left
+            out where none is taught); `labelled_accuracy`, the segmenter's accuracy on all pixels;
+            `trusted_share`, share of the pixels that are taught. Void counts nowhere. Empty where
+            the method says that it teaches none.
 
         Raises:
             DataError: an image or its mask cannot be used.
         """
-        found = self._look(method)
+        found = self._measure(method)
         return from_first(lambda: found)
 
-    def remember(self, look: Mapping[str, float]) -> None:
-        """Count a look among those that `standing` tells of, once it is recorded."""
-        if look:
-            self._last = [*self._last, dict(look)][-2:]
+    def remember(self, measured: Mapping[str, float]) -> None:
+        """Keep a measurement for `lasting`, once it is recorded."""
+        if measured:
+            self._last = [*self._last, dict(measured)][-2:]
 
-    def standing(self) -> dict[str, float]:
-        """What the health of the run is told: the better of the last two looks.
+    def lasting(self) -> dict[str, float]:
+        """The better of the last two measurements, for the health checks.
 
-        One look may be bad by chance, or while the game turns; what is bad here was bad twice.
+        One may be bad by chance, or while the game turns; what is bad here was bad twice.
 
         Returns:
-            As a look; empty before there were two, and where one of them had nothing to trust.
+            As of a measurement; empty before there were two, and where one of them had no label.
         """
-        if len(self._last) < 2 or any("self_taught_accuracy" not in look for look in self._last):
+        if len(self._last) < 2 or any("self_taught_accuracy" not in one for one in self._last):
             return {}
         return max(self._last, key=lambda x: x["self_taught_accuracy"] - x["labelled_accuracy"])
 
     def state_dict(self) -> dict[str, Any]:
-        """The last two looks, as plain numbers."""
-        return {"last": [dict(look) for look in self._last]}
+        """The last two measurements, as plain numbers."""
+        return {"last": [dict(one) for one in self._last]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue where `state_dict` left off."""
-        self._last = [dict(look) for look in state["last"]]
+        self._last = [dict(one) for one in state["last"]]
 
-    def _look(self, method: Method) -> dict[str, float]:
+    def _measure(self, method: Method) -> dict[str, float]:
         counts = torch.zeros(4, dtype=torch.int64, device=self._device)
-        with looking(method, self._device):
+        with undisturbed(method, self._device):
             for raw in self._batches():
-                shown = to_device(raw, self._device, memory_format=self._memory)
-                assert isinstance(shown, Labelled)
+                batch = to_device(raw, self._device, memory_format=self._memory)
+                assert isinstance(batch, Labelled)
                 with autocast(self._precision, self._device):
-                    logits = method.segmenter(shown.image)
-                    trusted = method.trusted(shown.image, logits)
-                self.silent = trusted is None
-                if trusted is None:
+                    logits = method.segmenter(batch.image)
+                    taught = method.pseudo_labels(batch.image, batch.valid)
+                self.silent = taught is None
+                if taught is None:
                     return {}
-                counts += _count(logits[:, : self._data.num_classes], trusted, shown.mask)
-        known, right, chosen, taught = counts.tolist()
+                predicted = label_map(logits[:, : self._data.num_classes].float())
+                counts += _count(predicted, taught, batch.mask)
+        known, right, chosen, true = counts.tolist()
         if not known:
             return {}
-        accuracy = {"self_taught_accuracy": taught / chosen} if chosen else {}
+        accuracy = {"self_taught_accuracy": true / chosen} if chosen else {}
         return accuracy | {"labelled_accuracy": right / known, "trusted_share": chosen / known}
 
     def _batches(self) -> Iterator[RawBatch]:
@@ -150,11 +150,11 @@ class Trust:
         views = [self._centre(self._data.index(name)) for name in ids]
         masks = [view.mask for view in views if view.mask is not None]
         return RawBatch(
+            "labelled",
             images=torch.stack([view.image for view in views]),
-            masks=torch.stack(masks),
             valid=torch.stack([view.valid for view in views]),
-            strong=None,
             ids=tuple(ids),
+            labels={"mask": torch.stack(masks)},
         )
 
     def _centre(self, index: int) -> View:
@@ -175,18 +175,18 @@ def _middle(size: int, crop: int) -> Axis:
     return Axis((size - length) // 2, length, length)
 
 
-def _count(logits: Tensor, trusted: Tensor, mask: Tensor) -> Tensor:
-    """Pixels that are known; of them right, trusted, and both. Nothing waits for the device.
+def _count(predicted: Tensor, taught: Tensor, mask: Tensor) -> Tensor:
+    """Pixels that are known; of them predicted rightly, taught, and taught rightly.
 
     Args:
-        logits: BKHW.
-        trusted: BHW bool.
+        predicted: BHW, the segmenter's classes.
+        taught: BHW int64, pseudo-labels and `IGNORE`.
         mask: BHW int64, 0..K-1 and `IGNORE`.
 
     Returns:
-        4 int64.
+        4 int64; nothing waits for the device.
     """
     known = mask != IGNORE
-    right = (label_map(logits.float()) == mask) & known
-    chosen = trusted & known
-    return torch.stack([part.sum() for part in (known, right, chosen, right & chosen)])
+    chosen = (taught != IGNORE) & known
+    parts = (known, (predicted == mask) & known, chosen, (taught == mask) & chosen)
+    return torch.stack([part.sum() for part in parts])

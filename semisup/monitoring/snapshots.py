@@ -20,7 +20,7 @@ NOISE_SEED = 0
 
 
 @contextlib.contextmanager
-def looking(method: Method, device: torch.device) -> Iterator[None]:
+def undisturbed(method: Method, device: torch.device) -> Iterator[None]:
     """A `with` block in eval mode and without gradient, which the training does not notice.
 
     Neither batch statistics nor dropout move. The generators of random numbers go on where they

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from semisup.catalog import DATASETS, METHODS, MODELS, find
 from semisup.errors import RecipeError, suggest
-from semisup.options import describe_errors, options_schema
+from semisup.options import describe_errors, option_names, options_schema, plain_values
 from semisup.recipe.recipe import Recipe
 from semisup.recipe.toml import flatten, parse_change, read_toml, shown, unflatten
 from semisup.settings import (
@@ -156,8 +156,8 @@ def overlay(
         if key not in layer or key not in inherited or layer[key][0] == inherited[key][0]:
             continue
         old, new = (_options_of(catalogue, stated[key][0]) for stated in (inherited, layer))
-        for option in old - new:
-            kept.pop(f"{table}.{option}", None)
+        gone = {f"{table}.{option}" for option in old - new}
+        kept = {name: value for name, value in kept.items() if name not in gone}
         if table == "method":
             kept = {name: value for name, value in kept.items() if not _is_other_player(name)}
     return kept | dict(layer)
@@ -166,7 +166,7 @@ def overlay(
 def _options_of(catalogue: Mapping[str, type], name: Any) -> set[str]:
     """Options of a class; none of a name that is not there, which is reported later."""
     cls = catalogue.get(name) if isinstance(name, str) else None
-    return set(options_schema(cls).model_fields) if cls else set()
+    return option_names(cls) if cls else set()
 
 
 def _is_other_player(key: str) -> bool:
@@ -250,7 +250,7 @@ def _split_options(
     theirs = {k: v for k, v in content.items() if k not in schema.model_fields}
     settings = _check(recipe, table, ours, schema)
     checked = _check(recipe, table, theirs, options, known=list(schema.model_fields))
-    return settings, {key: getattr(checked, key) for key in options.model_fields}
+    return settings, plain_values(checked)
 
 
 def _read_with_parents(path: Path, seen: tuple[Path, ...]) -> Stated:

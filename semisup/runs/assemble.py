@@ -16,12 +16,11 @@ from semisup.data.base import SegmentationData
 from semisup.data.labels.splits import Split, hold_out, make_split
 from semisup.data.labels.tags import read_tags
 from semisup.data.loading.cache import CachedData
-from semisup.data.loading.samples import StreamName
 from semisup.data.loading.streams import Stream
 from semisup.data.views.class_crops import CombinationView
 from semisup.data.views.weak import WeakView
 from semisup.errors import RecipeError
-from semisup.methods.base import Method
+from semisup.methods.base import Method, Task
 from semisup.models.base import Segmenter
 from semisup.models.weights import load_weights
 from semisup.recipe.recipe import Recipe
@@ -29,6 +28,7 @@ from semisup.runs.paths import Place
 from semisup.settings import DataSettings
 from semisup.system import distributed as ranks
 from semisup.system.device import usable_cores
+from semisup.types import StreamName
 
 
 def open_data(recipe: Recipe, place: Place, subset: str = "") -> SegmentationData:
@@ -109,14 +109,9 @@ def build_method(
             notes.append(str(load_weights(model, weights)))
         return model
 
-    method = create_method(
-        recipe.method.name,
-        build_segmenter,
-        num_classes,
-        None if recipe.data.crop == "whole" else recipe.data.crop,
-        **recipe.method_options,
-    )
-    return method, notes
+    crop = None if recipe.data.crop == "whole" else recipe.data.crop
+    task = Task(build_segmenter, num_classes, crop)
+    return create_method(recipe.method.name, task, **recipe.method_options), notes
 
 
 def stream_builder(
@@ -129,7 +124,7 @@ def stream_builder(
     """
     settings = recipe.data
     _check_labels(recipe, split, method)
-    for name in sorted(method.streams):
+    for name in method.reads.streams:
         _check_batch(f"data.{name}_batch", getattr(settings, f"{name}_batch"), settings.crop)
     view = WeakView(
         crop=None if settings.crop == "whole" else settings.crop,
@@ -147,10 +142,10 @@ def stream_builder(
     }
     own: dict[StreamName, dict[str, Any]] = {
         "labelled": {"ids": split.labelled},
-        "unlabelled": {"ids": split.unlabelled, "strong": method.strong_view},
+        "unlabelled": {"ids": split.unlabelled},
         "weak": {"ids": split.weak, "tags": split.tags},
     }
-    if method.combinations:
+    if method.reads.class_crops:
         own["labelled"]["view"] = combinations_of(settings)
     accumulate = recipe.train.accumulate
 
@@ -160,10 +155,10 @@ def stream_builder(
                 name=name,
                 batch_size=getattr(settings, f"{name}_batch"),
                 start=step * accumulate,
+                strong=method.reads.views(name),
                 **common | own[name],
             )
-            for name in own
-            if name in method.streams
+            for name in method.reads.streams
         }
 
     return streams
@@ -176,17 +171,17 @@ def _check_labels(recipe: Recipe, split: Split, method: Method) -> None:
         RecipeError: names the key and the remedy.
     """
     name = f"'{recipe.method.name}'"
-    if "unlabelled" in method.streams and not split.unlabelled:
+    if method.reads.unlabelled and not split.unlabelled:
         raise RecipeError(
             f"data.split = {recipe.data.split!r} leaves no unlabelled image, which {name} reads. "
             "Take a smaller share, such as 1/8, or supervised."
         )
-    if "weak" in method.streams and split.tags is None:
+    if method.reads.weak and split.tags is None:
         raise RecipeError(
             f"{name} reads image tags, and data.tags is not set. Set it to 'xml' (VOC, scenes) or "
             "'file:PATH'; 'semisup data tags' makes such a file from masks."
         )
-    if "labelled" in method.streams and not split.labelled:
+    if method.reads.labelled and not split.labelled:
         raise RecipeError(
             f"data.split = {recipe.data.split!r} leaves no image with a mask, which {name} reads. "
             "Take a share, such as 1/8, or a count, such as 5/class."

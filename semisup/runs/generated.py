@@ -162,7 +162,7 @@ def _check_makes_images(method: type[Method], name: str) -> None:
 def _training_ids(opened: OpenMethod) -> list[str]:
     """The images that the method's streams read, sorted: what its generator imitates."""
     split = split_labels(opened.recipe, opened.data).training
-    ids = {name for stream in opened.method.streams for name in _of_stream(split, stream)}
+    ids = {name for stream in opened.method.reads.streams for name in _of_stream(split, stream)}
     return sorted(ids)
 
 

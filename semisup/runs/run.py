@@ -18,7 +18,7 @@ from semisup.data.verify import check_apart
 from semisup.errors import RecipeError
 from semisup.evaluation.evaluate import evaluate
 from semisup.methods.base import Method
-from semisup.monitoring.pseudo_labels import Trust, may_trust
+from semisup.monitoring.pseudo_labels import PseudoLabelQuality, teaches_pseudo_labels
 from semisup.monitoring.tracker import Tracker, Untracked
 from semisup.monitoring.view import Silent, View
 from semisup.recipe.recipe import Recipe
@@ -142,7 +142,7 @@ def _training(job: Job, view: View) -> tuple[Training, Selection | None, list[st
     seed_everything(recipe.train.seed)
     start = RunFolder(job.first.folder).predictor if job.first is not None else None
     method, notes = build_method(recipe, data.num_classes, start)
-    if method.wants_start and not (start or recipe.model.weights):
+    if method.reads.trained_weights and not (start or recipe.model.weights):
         raise RecipeError(
             f"'{recipe.method.name}' goes on from a trained network: name the recipe of its first "
             "stage in init.from, or a file in model.weights."
@@ -174,7 +174,7 @@ def _training(job: Job, view: View) -> tuple[Training, Selection | None, list[st
         view=view,
         average=make_average(method) if recipe.train.ema else None,
         draw=lambda batch, predictor, owner: draw_panel(batch, predictor, owner, data.palette),
-        trust=_trust(job, method),
+        pseudo_labels=_pseudo_label_quality(job, method),
     )
     return run, selection, notes
 
@@ -191,12 +191,12 @@ def _selection(job: Job) -> Selection | None:
     return None
 
 
-def _trust(job: Job, method: Method) -> Trust | None:
-    """Watch self-teaching on held-out images where there are some; else on the reported ones."""
-    if not may_trust(method):
+def _pseudo_label_quality(job: Job, method: Method) -> PseudoLabelQuality | None:
+    """Measure pseudo-labels on held-out images where there are some; else on the reported ones."""
+    if not teaches_pseudo_labels(method):
         return None
     recipe, held_out = job.recipe, job.labels.held_out
-    return Trust(
+    return PseudoLabelQuality(
         job.data if held_out else job.reported,
         held_out or job.reported.ids,
         None if recipe.data.crop == "whole" else recipe.data.crop,

@@ -35,13 +35,18 @@ def draw_panel(
     Returns:
         uint8 3HW.
     """
-    labelled = batch.labelled if "labelled" in method.streams else None
+    labelled = batch.labelled if method.reads.labelled else None
     image = (labelled or batch.weak).image[:PANEL_IMAGES]
     logits = predictor(image).float()
     maps, extra = [label_map(logits).cpu()], []
     if labelled is not None:
         mask = labelled.mask[:PANEL_IMAGES]
-        few = Labelled(image=image, mask=mask, ids=labelled.ids[:PANEL_IMAGES])
+        few = Labelled(
+            image=image,
+            mask=mask,
+            valid=labelled.valid[:PANEL_IMAGES],
+            ids=labelled.ids[:PANEL_IMAGES],
+        )
         maps = [mask.to(torch.uint8).cpu(), *maps]
         extra = list(method.pictures(Batch(labelled=few), logits).values())
     shown = denormalise(image, IMAGENET_MEAN, IMAGENET_STD)
@@ -124,8 +129,12 @@ def _own_maps(
 ) -> dict[str, Tensor]:
     """The method's maps of one image; none where it is too small for them."""
     device = logits.device
+    mask = mask[None].to(device).long()
     labelled = Labelled(
-        image=normalise(image[None].to(device)), mask=mask[None].to(device).long(), ids=(name,)
+        image=normalise(image[None].to(device)),
+        mask=mask,
+        valid=torch.ones_like(mask, dtype=torch.bool),
+        ids=(name,),
     )
     try:
         return method.pictures(Batch(labelled=labelled), logits)

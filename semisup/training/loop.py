@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +27,7 @@ from semisup.system.torch_errors import translated_errors
 from semisup.training.resume import resume
 from semisup.training.session import Session, due, wants_look
 from semisup.training.state import Training
-from semisup.types import Batch, Labelled, Progress, Unlabelled, Weak
+from semisup.types import Batch, Progress
 
 
 def train(run: Training) -> int:
@@ -116,17 +117,8 @@ def ready(run: Training, streams: Mapping[str, Stream]) -> dict[str, Iterator[Re
 
 def next_batch(batches: Mapping[str, Iterator[Ready]]) -> Batch:
     """The next batch of every stream."""
-    labelled: Labelled | None = None
-    unlabelled: Unlabelled | None = None
-    weak: Weak | None = None
-    for images in map(next, batches.values()):
-        if isinstance(images, Labelled):
-            labelled = images
-        elif isinstance(images, Weak):
-            weak = images
-        else:
-            unlabelled = images
-    return Batch(labelled=labelled, unlabelled=unlabelled, weak=weak)
+    images: dict[str, Any] = {name: next(stream) for name, stream in batches.items()}
+    return Batch(**images)
 
 
 def _images_per_step(run: Training, streams: Mapping[str, Stream]) -> int:

@@ -37,8 +37,8 @@ def resume(run: Training, meter: Meter, health: Health) -> tuple[int, int]:
         _resume_rank(run, meter, state["ranks"], int(state["step"]))
         if "health" in state:  # not in older checkpoints
             health.load_state_dict(state["health"])
-        if run.trust is not None and "trust" in state:
-            run.trust.load_state_dict(state["trust"])
+        if run.pseudo_labels is not None and "pseudo_labels" in state:
+            run.pseudo_labels.load_state_dict(state["pseudo_labels"])
         run.seconds = float(state["seconds"])
         run.processes = list(state["processes"])
         return int(state["step"]), int(state["checked"])

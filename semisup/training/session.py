@@ -10,7 +10,7 @@ from semisup.errors import Interrupted
 from semisup.monitoring.clock import Clock
 from semisup.monitoring.health.health import Health
 from semisup.monitoring.meter import Meter
-from semisup.monitoring.snapshots import looking, make_samples
+from semisup.monitoring.snapshots import make_samples, undisturbed
 from semisup.monitoring.tracker import Tracker
 from semisup.system.device import random_state
 from semisup.system.distributed import any_rank, gather, is_first, wait_for_all, world
@@ -23,14 +23,14 @@ def _wants_checkup(run: Training, done: int) -> bool:
     return run.checkup is not None and done > 0 and due(done, run.checkup_every, run.settings.steps)
 
 
-def _wants_trust(run: Training, done: int) -> bool:
+def _wants_pseudo_labels(run: Training, done: int) -> bool:
     every, steps = run.settings.checkpoint_every, run.settings.steps
-    return run.trust is not None and done > 0 and due(done, every, steps)
+    return run.pseudo_labels is not None and done > 0 and due(done, every, steps)
 
 
 def wants_look(run: Training, done: int) -> bool:
     """Whether the predictor or the pseudo-labels are to be scored after step `done`."""
-    return _wants_checkup(run, done) or _wants_trust(run, done)
+    return _wants_checkup(run, done) or _wants_pseudo_labels(run, done)
 
 
 def due(done: int, every: int, steps: int) -> bool:
@@ -43,7 +43,7 @@ class Session:
     """Bookkeeping between steps: logging, evaluation, checkpoints, stopping.
 
     Attributes:
-        checked: after which step the predictor was last scored, or the trust asked for: all looks
+        checked: after which step the predictor was last scored, or pseudo-labels measured
             that were due until then are recorded.
     """
 
@@ -82,21 +82,21 @@ class Session:
         record = self.clock.record(done, scalars)
         self.tracker.speed(done, {"images_per_second": record.images_per_second})
         self.run.view.logged(record)
-        trust = self.run.trust.standing() if self.run.trust is not None else {}
-        for text in self.health.look(done, self.run.settings.steps, scalars | trust):
+        quality = self.run.pseudo_labels.lasting() if self.run.pseudo_labels is not None else {}
+        for text in self.health.look(done, self.run.settings.steps, scalars | quality):
             self.tracker.warning(done, text)
             self.run.view.warned(text)
 
     def _check_up(self, done: int) -> bool:
-        """Score the predictor and look at the trust, as due; returns whether a signal came.
+        """Score the predictor and measure pseudo-labels, as due; returns whether a signal came.
 
         A signal ends it at once, for it may take minutes and a scheduler grants seconds. All of it
         is made up for when the run goes on.
         """
         run = self.run
         checkup = run.checkup if _wants_checkup(run, done) else None
-        trust = run.trust if _wants_trust(run, done) else None
-        seen = checkup is not None or (trust is not None and not trust.silent)
+        quality = run.pseudo_labels if _wants_pseudo_labels(run, done) else None
+        seen = checkup is not None or (quality is not None and not quality.silent)
         with self.clock.pause():
             if seen:
                 run.view.phase("scoring")
@@ -104,15 +104,15 @@ class Session:
                 # Of several processes one could be stopped where another is not.
                 with self.stop.at_once() if world() == 1 else contextlib.nullcontext():
                     scores = checkup(run.predictor(), done) if checkup is not None else {}
-                    trusted = trust(run.method) if trust is not None else {}
+                    measured = quality(run.method) if quality is not None else {}
             except GivenUp:
                 return True
             finally:
                 run.method.train()
             self.checked = done
-            if trust is not None:
-                trust.remember(trusted)
-            for values in filter(None, (scores, trusted)):
+            if quality is not None:
+                quality.remember(measured)
+            for values in filter(None, (scores, measured)):
                 self.tracker.checkup(done, values)
             if scores:
                 run.view.scored(scores)
@@ -142,8 +142,8 @@ class Session:
             state["average"] = run.average.state_dict()
         if run.checkup is not None:
             state["checkup"] = run.checkup.state_dict()
-        if run.trust is not None:
-            state["trust"] = run.trust.state_dict()
+        if run.pseudo_labels is not None:
+            state["pseudo_labels"] = run.pseudo_labels.state_dict()
         if is_first():
             run.checkpoints.save(done, state)
         wait_for_all()
@@ -151,7 +151,7 @@ class Session:
     def _picture(self, draw: Draw, batch: Batch, done: int) -> None:
         """A look at the last batch, and at what a generator makes."""
         run = self.run
-        with looking(run.method, run.device):
+        with undisturbed(run.method, run.device):
             self.tracker.picture("panel", draw(batch, run.predictor(), run.method), done)
             samples = make_samples(run.method)
             if samples is not None:

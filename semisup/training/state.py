@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from semisup.data.loading.streams import Stream
 from semisup.methods.base import Method
-from semisup.monitoring.pseudo_labels import Trust
+from semisup.monitoring.pseudo_labels import PseudoLabelQuality
 from semisup.monitoring.tracker import Tracker
 from semisup.monitoring.view import Silent, View
 from semisup.settings import TrainSettings
@@ -49,7 +49,7 @@ class Training:
         average: moving average of the predictor, or None.
         fingerprint: the recipe's digest; a checkpoint of another recipe is refused.
         draw: makes the panel for TensorBoard at each checkpoint; None for no pictures.
-        trust: asked at each checkpoint how often self-teaching is right; None for never.
+        pseudo_labels: measures at each checkpoint how many pseudo-labels are right; None: never.
         seconds: training time so far, over all calls that worked on the run.
         processes: how many processes trained it; several numbers where it went on with others.
     """
@@ -68,7 +68,7 @@ class Training:
     view: View = field(default_factory=Silent)
     average: nn.Module | None = None
     draw: Draw | None = None
-    trust: Trust | None = None
+    pseudo_labels: PseudoLabelQuality | None = None
     seconds: float = 0.0
     processes: list[int] = field(default_factory=list)
 

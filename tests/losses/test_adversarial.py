@@ -6,9 +6,9 @@ import math
 
 import pytest
 import torch
+from semisup.losses.adversarial import PixelGame, binary_cross_entropy_map
 from torch import Tensor
 
-from semisup.losses.adversarial import PixelGame, binary_cross_entropy_map
 from semisup.losses.gan import Form, Game
 from semisup.losses.pseudo_labels import self_taught_loss, trusted_pixels
 from semisup.losses.segmentation import masked_mean

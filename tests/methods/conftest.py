@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from support.methods import whole
 from torch import Tensor, nn
 
 from semisup.catalog import METHODS
@@ -18,7 +19,7 @@ from semisup.models.base import ParameterGroup, Segmenter
 from semisup.models.decouplednet import DecoupledNet
 from semisup.settings import OptimSettings
 from semisup.training.updates import Updates
-from semisup.types import IGNORE, Batch, Labelled, Unlabelled, Weak
+from semisup.types import IGNORE, Batch, Unlabelled, Weak
 
 CLASSES = 3
 SIDE = 32
@@ -197,13 +198,13 @@ def toy_batch(
     selection = torch.tensor([[False, True, False], [False, True, True]], device=device)
     tags = torch.stack([(hidden == k).flatten(1).any(1) | (k == 0) for k in range(CLASSES)], 1)
     return Batch(
-        labelled=Labelled(image=image.to(dtype), mask=mask, ids=("a", "b"), selection=selection),
+        labelled=whole(image=image.to(dtype), mask=mask, ids=("a", "b"), selection=selection),
         weak=Weak(image=free.to(dtype), valid=valid, tags=tags, ids=("c", "d")),
         unlabelled=Unlabelled(
             image=free.to(dtype),
             valid=valid,
             ids=("c", "d"),
-            strong=0.8 * free.to(dtype),
+            views=(0.8 * free.to(dtype),),
         ),
     )
 

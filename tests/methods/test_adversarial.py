@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import torch
+from support.methods import create, whole, with_game
 from torch import Tensor, nn
 
-from semisup.catalog import create_method
 from semisup.errors import RecipeError
 from semisup.methods.adversarial import Adversarial
 from semisup.models.base import Segmenter
@@ -29,7 +29,7 @@ MakeBatch = Callable[..., Batch]
 def build(segmenters: dict[str, Callable[[], Segmenter]]) -> Build:
     def build(kind: str = "plain", **options: Any) -> Adversarial:
         torch.manual_seed(0)
-        return Adversarial(segmenters[kind], 3, **options).train()
+        return Adversarial(segmenters[kind], 3, **with_game(**options)).train()
 
     return build
 
@@ -111,7 +111,7 @@ def test_an_option_out_of_its_range_is_refused_by_name(
     key: str, value: float, segmenters: dict[str, Callable[[], Segmenter]]
 ) -> None:
     with pytest.raises(RecipeError, match=f"adversarial.*{key}.*{value}"):
-        create_method("adversarial", segmenters["plain"], 3, **{key: value})
+        create("adversarial", segmenters["plain"], 3, **{key: value})
 
 
 # What does not count
@@ -140,7 +140,7 @@ def test_void_pixels_and_padding_take_no_part_in_any_loss(
     assert void.any()
     assert padding.any()
     other = Batch(
-        labelled=Labelled(labelled.image.masked_fill(void, 3.0), labelled.mask, labelled.ids),
+        labelled=whole(labelled.image.masked_fill(void, 3.0), labelled.mask, labelled.ids),
         unlabelled=Unlabelled(free.image.masked_fill(padding, 3.0), free.valid, free.ids),
     )
     found = []
@@ -309,7 +309,7 @@ def test_the_losses_of_one_step_by_hand(mirror: Callable[[], Segmenter]) -> None
     labelled = torch.tensor([[near, far, far], [far, near, far], [9.0, 0.0, 0.0]])
     free = torch.tensor([[far, far, near], [near, far, far], [9.0, 0.0, 0.0]])
     batch = Batch(
-        labelled=Labelled(labelled.T.view(1, 3, 1, 3), torch.tensor([[[0, 2, IGNORE]]]), ("a",)),
+        labelled=whole(labelled.T.view(1, 3, 1, 3), torch.tensor([[[0, 2, IGNORE]]]), ("a",)),
         unlabelled=Unlabelled(
             free.T.view(1, 3, 1, 3), torch.tensor([[[True, True, False]]]), ("b",)
         ),

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from support.methods import create, whole, with_game
 from torch import Tensor, nn
 
-from semisup.catalog import create_method
 from semisup.errors import RecipeError
 from semisup.losses.segmentation import weighted_mean
 from semisup.methods.adversarial_luc import AdversarialLuc, softened
@@ -35,7 +35,7 @@ each_input = pytest.mark.parametrize("inputs", INPUTS)
 def build(segmenters: dict[str, Callable[[], Segmenter]]) -> Build:
     def build(kind: str = "plain", **options: Any) -> AdversarialLuc:
         torch.manual_seed(0)
-        return AdversarialLuc(segmenters[kind], 3, **options).train()
+        return AdversarialLuc(segmenters[kind], 3, **with_game(**options)).train()
 
     return build
 
@@ -60,7 +60,7 @@ def mosaic(make_batch: MakeBatch, seed: int, dtype: torch.dtype = torch.float64)
     parts = [make_batch(4 * seed + i, dtype=dtype).labelled for i in range(4)]
     rows = [torch.cat([parts[i].image, parts[i + 1].image], dim=3) for i in (0, 2)]
     masks = [torch.cat([parts[i].mask, parts[i + 1].mask], dim=2) for i in (0, 2)]
-    return Labelled(torch.cat(rows, dim=2), torch.cat(masks, dim=1), ("a", "b"))
+    return whole(torch.cat(rows, dim=2), torch.cat(masks, dim=1), ("a", "b"))
 
 
 def shown_to_the_adversary(method: AdversarialLuc, labelled: Labelled) -> list[list[Tensor]]:
@@ -272,7 +272,7 @@ def test_truth_and_prediction_come_at_the_same_resolution(
     labelled = mosaic(make_batch, 0, torch.float32)
     answers = torch.where(labelled.mask == IGNORE, 1, labelled.mask)
     answers = answers.roll(1, dims=2)  # borders fall inside of cells
-    labelled = Labelled(labelled.image, answers, labelled.ids)
+    labelled = whole(labelled.image, answers, labelled.ids)
     sure = 200.0 * F.one_hot(answers, 3).permute(0, 3, 1, 2).float()
     method.segmenter.training_logits = lambda image: [sure]  # type: ignore[method-assign]
     (fake, image), (real, same_image) = shown_to_the_adversary(method, labelled)
@@ -299,7 +299,7 @@ def test_the_image_is_shown_in_shares_of_full_brightness(
     method, labelled = build(downsampling=1), make_batch().labelled
     colours = torch.rand(2, 3, 32, 32)
     mean, deviation = (torch.tensor(v).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
-    shown = Labelled((colours - mean) / deviation, labelled.mask, labelled.ids)
+    shown = whole((colours - mean) / deviation, labelled.mask, labelled.ids)
     for _, image in shown_to_the_adversary(method, shown):
         assert torch.allclose(image, colours, atol=1e-6)
 
@@ -344,7 +344,7 @@ def test_the_smallest_crop_at_the_shipped_view_and_resolution(
 ) -> None:
     """What the head of the file says of them."""
     method = build(view="large", downsampling=4)
-    labelled = Labelled(
+    labelled = whole(
         torch.zeros(1, 3, side, side), torch.zeros(1, side, side, dtype=torch.long), ("a",)
     )
     if fits:
@@ -373,7 +373,7 @@ def test_a_judgement_that_sees_void_alone_does_not_count(
     for image in (full.image, changed, near):
         method = build(downsampling=1).double()
         update = gradients(method)
-        labelled = Labelled(image, mask, full.ids)
+        labelled = whole(image, mask, full.ids)
         scalars = method.step(Batch(labelled=labelled), NOW, update)
         found.append(
             [
@@ -446,11 +446,11 @@ def test_a_step_of_the_adversary_parts_real_and_fake(
 
 
 @each_input
-@pytest.mark.parametrize("form", ["cross_entropy", "hinge", "least_squares"])
+@pytest.mark.parametrize("loss", ["cross_entropy", "hinge", "least_squares"])
 def test_a_step_of_the_segmenter_makes_its_maps_look_real(
     inputs: str, form: str, build: Build, make_batch: MakeBatch
 ) -> None:
-    method = build(inputs=inputs, form=form, adversarial_weight=1e5)
+    method = build(inputs=inputs, loss=form, adversarial_weight=1e5)
     labelled = make_batch().labelled
     with torch.no_grad():  # below what least squares ask for
         method.adversary.layers[-1].bias -= 3.0
@@ -545,14 +545,14 @@ def test_spectral_norm_bounds_the_adversary_and_is_off_by_default(
         ("discriminator_width", 0),
         ("inputs", "both"),
         ("view", "tiny"),
-        ("form", "wasserstein"),
+        ("loss", "wasserstein"),
     ],
 )
 def test_an_option_out_of_its_range_is_refused_by_name(
     key: str, value: Any, segmenters: dict[str, Callable[[], Segmenter]]
 ) -> None:
     with pytest.raises(RecipeError, match=f"adversarial_luc.*{key}.*{value}"):
-        create_method("adversarial_luc", segmenters["plain"], 3, **{key: value})
+        create("adversarial_luc", segmenters["plain"], 3, **{key: value})
 
 
 # All of it by hand
@@ -593,7 +593,7 @@ def pays(form: str, side: str, value: float) -> float:
 
 
 @pytest.mark.parametrize(
-    ("form", "smoothing"),
+    ("loss", "smoothing"),
     [("cross_entropy", 0.0), ("cross_entropy", 0.2), ("hinge", 0.0), ("least_squares", 0.0)],
 )
 @pytest.mark.parametrize("inputs", ["basic", "scaling"])
@@ -603,13 +603,13 @@ def test_the_losses_of_one_step_by_hand(
     """p = (1/2, 1/4, 1/4) of class 0, p = (1/4, 1/2, 1/4) of class 2, and one void pixel."""
     near, far = math.log(2.0), 0.0
     image = torch.tensor([[near, far, far], [far, near, far], [9.0, 0.0, 0.0]])
-    labelled = Labelled(image.T.view(1, 3, 1, 3), torch.tensor([[[0, 2, IGNORE]]]), ("a",))
+    labelled = whole(image.T.view(1, 3, 1, 3), torch.tensor([[[0, 2, IGNORE]]]), ("a",))
     method = AdversarialLuc(
         mirror,
         3,
         adversarial_weight=0.3,
         inputs=inputs,  # type: ignore[arg-type]
-        form=form,  # type: ignore[arg-type]
+        loss=form,  # type: ignore[arg-type]
         label_smoothing=smoothing,
         downsampling=1,
     )

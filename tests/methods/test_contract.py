@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 import torch
+from support.methods import create
 from torch import Tensor, nn
 
-from semisup.catalog import METHODS, create_method
+from semisup.catalog import METHODS
 from semisup.methods.base import Method
 from semisup.models.decouplednet import DecoupledNet
 from semisup.options import options_schema
@@ -66,7 +67,7 @@ def build(
     def build(name: str, kind: str = "plain", seed: int = 0, **options: Any) -> Method:
         torch.manual_seed(seed)
         network = own_networks.get(name, segmenters[kind])
-        return create_method(name, network, CLASSES, (SIDE, SIDE), **options).train()
+        return create(name, network, CLASSES, (SIDE, SIDE), **options).train()
 
     return build
 
@@ -177,8 +178,8 @@ def test_the_streams_it_names_are_those_it_reads(
     method = build(name)
     batch = make_batch()
     streams = {name: getattr(batch, name) for name in ("labelled", "unlabelled", "weak")}
-    assert method.streams <= streams.keys()
-    named = {key: streams[key] for key in method.streams}
+    assert set(method.reads.streams) <= streams.keys()
+    named = {key: streams[key] for key in method.reads.streams}
     method.step(Batch(**named), LATE, gradients(method))
     for left_out in named:
         rest = {key: value for key, value in named.items() if key != left_out}
@@ -188,7 +189,7 @@ def test_the_streams_it_names_are_those_it_reads(
 
 def with_unlabelled(batch: Batch, **changes: Any) -> Batch:
     free = batch.unlabelled
-    values = {"image": free.image, "valid": free.valid, "ids": free.ids, "strong": free.strong}
+    values = {"image": free.image, "valid": free.valid, "ids": free.ids, "views": free.views}
     return Batch(labelled=batch.labelled, unlabelled=Unlabelled(**values | changes))
 
 
@@ -210,7 +211,7 @@ def gradient_at(build: Build, gradients: Any) -> Callable[..., dict[str, Tensor]
 
 
 semi_supervised = pytest.mark.parametrize(
-    "name", [name for name, cls in METHODS.items() if "unlabelled" in cls.streams]
+    "name", [name for name, cls in METHODS.items() if "unlabelled" in cls.reads.streams]
 )
 
 
@@ -220,7 +221,7 @@ def test_the_unlabelled_images_change_the_update_of_the_segmenter(
 ) -> None:
     batch = make_batch(dtype=torch.float64)
     other = make_batch(1, dtype=torch.float64).unlabelled.image
-    changed = with_unlabelled(batch, image=other, strong=0.5 * other)
+    changed = with_unlabelled(batch, image=other, views=(0.5 * other,))
     before, after = gradient_at(name, batch), gradient_at(name, changed)
     assert relative_change(before["segmenter"], after["segmenter"]) > 1e-6
 
@@ -235,7 +236,7 @@ def test_a_picture_that_is_all_padding_does_not_count(
     image = batch.unlabelled.image.clone()
     image[1] = 7.0 * image[0]
     before = gradient_at(name, with_unlabelled(batch, valid=valid))
-    changed = with_unlabelled(batch, valid=valid, image=image, strong=0.8 * image)
+    changed = with_unlabelled(batch, valid=valid, image=image, views=(0.8 * image,))
     after = gradient_at(name, changed)
     for player in before:
         assert torch.allclose(before[player], after[player], rtol=1e-12, atol=1e-15)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from support.methods import whole
 from torch import Tensor, nn
 
 from semisup.errors import RecipeError
@@ -69,7 +70,7 @@ def object_batch(seed: int, count: int = 8) -> Batch:
     ids = tuple(map(str, range(count)))
     valid = torch.ones(count, SIDE, SIDE, dtype=torch.bool)
     return Batch(
-        labelled=Labelled(image=image, mask=mask, ids=ids, selection=selection),
+        labelled=whole(image=image, mask=mask, ids=ids, selection=selection),
         weak=Weak(image=image, valid=valid, tags=tags, ids=ids),
     )
 
@@ -180,9 +181,7 @@ def test_the_selection_changes_what_is_learnt(build: Build, gradients: Any) -> N
     found = []
     for columns in ([0, 1, 2], [0, 2, 1]):
         update = gradients(method)
-        changed = Labelled(
-            labelled.image, labelled.mask, labelled.ids, labelled.selection[:, columns]
-        )
+        changed = whole(labelled.image, labelled.mask, labelled.ids, labelled.selection[:, columns])
         method.step(Batch(labelled=changed), Progress(0, 1), update)
         found.append(update.vector("segmenter"))
     assert not torch.allclose(*found)

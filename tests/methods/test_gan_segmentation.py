@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 import torch
+from support.methods import create
 from torch import Tensor, nn
 
-from semisup.catalog import create_method
 from semisup.errors import RecipeError
 from semisup.losses.extra_class import realness
 from semisup.methods.gan_segmentation import diversity
@@ -30,7 +30,7 @@ Build = Callable[..., Any]
 def build(segmenters: dict[str, Callable[..., Any]]) -> Build:
     def build(name: str = "gan_segmentation", kind: str = "plain", **options: Any) -> Any:
         torch.manual_seed(0)
-        return create_method(name, segmenters[kind], CLASSES, (SIDE, SIDE), **options).train()
+        return create(name, segmenters[kind], CLASSES, (SIDE, SIDE), **options).train()
 
     return build
 
@@ -167,11 +167,11 @@ def test_the_generator_is_told_the_tags(build: Build, make_batch: MakeBatch) -> 
 
 def test_least_squares_have_no_minimax_game(build: Build) -> None:
     with pytest.raises(RecipeError, match='saturating goes with form "cross_entropy" or "hinge"'):
-        build(form="least_squares", saturating=True)
+        build(loss="least_squares", saturating=True)
 
 
 @pytest.mark.parametrize(
-    ("form", "saturating"),
+    ("loss", "saturating"),
     [
         ("cross_entropy", False),
         ("cross_entropy", True),
@@ -183,7 +183,7 @@ def test_least_squares_have_no_minimax_game(build: Build) -> None:
 def test_every_form_of_the_game_trains(
     form: str, saturating: bool, build: Build, make_batch: MakeBatch, make_updates: Any
 ) -> None:
-    method = build(form=form, saturating=saturating, feature_matching_weight=1.0)
+    method = build(loss=form, saturating=saturating, feature_matching_weight=1.0)
     updates = make_updates(method, lr=1e-3)
     for step in range(3):
         updates.begin(Progress(step, 3))
@@ -223,7 +223,7 @@ def test_indices_of_poolings_are_no_features(build: Build, make_batch: MakeBatch
         ("label_smoothing", 1.0),
         ("generator_updates", 0),
         ("instance_noise", -0.1),
-        ("gradient_penalty_weight", -0.1),
+        ("r1", -0.1),
         ("generator_average", 1.5),
         ("image_pool", -1),
     ],
@@ -232,16 +232,16 @@ def test_an_option_out_of_its_range_is_refused_by_name(
     key: str, value: float, segmenters: dict[str, Callable[..., Any]]
 ) -> None:
     with pytest.raises(RecipeError, match=rf"gan_segmentation: {key}.*{value}"):
-        create_method("gan_segmentation", segmenters["plain"], 3, (32, 32), **{key: value})
+        create("gan_segmentation", segmenters["plain"], 3, (32, 32), **{key: value})
 
 
 def test_without_a_size_of_the_images_it_says_what_to_set(
     segmenters: dict[str, Callable[..., Any]],
 ) -> None:
     with pytest.raises(RecipeError, match=r"set data\.crop to \[height, width\]"):
-        create_method("gan_segmentation", segmenters["plain"], 3)
+        create("gan_segmentation", segmenters["plain"], 3)
     with pytest.raises(RecipeError, match="at least 8 x 8 pixels, not 4 x 4: train on larger"):
-        create_method("gan_segmentation", segmenters["plain"], 3, (4, 4))
+        create("gan_segmentation", segmenters["plain"], 3, (4, 4))
 
 
 @torch.no_grad()
@@ -250,7 +250,7 @@ def test_the_picture_is_what_the_form_calls_the_probability_of_real(
 ) -> None:
     batch = make_batch()
     for form in ("cross_entropy", "hinge", "least_squares"):
-        method = build(form=form).eval()
+        method = build(loss=form).eval()
         held = realness(method.segmenter(batch.labelled.image))
         expected = held.clamp(0, 1) if form == "least_squares" else held.sigmoid()
         shown = method.pictures(batch, held)["real"]

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from support.methods import create
 from torch import Tensor
 
 from semisup.catalog import create_method
@@ -27,7 +28,7 @@ CLASSES, SIDE = 3, 32
 EARLY = Progress(0, 100)
 ALL = {
     "instance_noise": 0.3,
-    "gradient_penalty_weight": 50.0,
+    "r1": 50.0,
     "generator_average": 0.9,
     "image_pool": 3,
     "feature_matching_weight": 0.1,
@@ -44,7 +45,7 @@ def build(segmenters: dict[str, Callable[..., Any]]) -> Build:
         name: str = "gan_segmentation", kind: str = "plain", seed: int = 0, **options: Any
     ) -> Any:
         torch.manual_seed(seed)
-        return create_method(name, segmenters[kind], CLASSES, (SIDE, SIDE), **options).train()
+        return create(name, segmenters[kind], CLASSES, (SIDE, SIDE), **options).train()
 
     return build
 
@@ -180,7 +181,7 @@ def test_the_penalty_of_a_linear_judge(
         lambda extra: segmenters["pixelwise"](1, extra=extra),  # type: ignore[call-arg]
         1,
         (SIDE, SIDE),
-        gradient_penalty_weight=1.0,
+        r1=1.0,
     )
     method.double()
     method.segmenter.body[1] = torch.nn.Identity()
@@ -194,7 +195,7 @@ def test_the_penalty_of_a_linear_judge(
 
 
 def test_padding_has_no_say_in_the_penalty(build: Build, make_batch: MakeBatch) -> None:
-    method = build("gan_segmentation", "pixelwise", gradient_penalty_weight=1.0).double()
+    method = build("gan_segmentation", "pixelwise", r1=1.0).double()
     real = make_batch(dtype=torch.float64).unlabelled
     image = real.image.masked_fill(~real.valid[:, None], 3.0)
     other = Unlabelled(image=image, valid=real.valid, ids=real.ids)
@@ -203,7 +204,7 @@ def test_padding_has_no_say_in_the_penalty(build: Build, make_batch: MakeBatch) 
     assert penalty(method, other) == pytest.approx(before, rel=1e-12)
 
     # Through a wider view padding is seen, but its own pixels are nobody's to change.
-    method = build("gan_segmentation", "plain", gradient_penalty_weight=1.0).double()
+    method = build("gan_segmentation", "plain", r1=1.0).double()
     image = real.image.clone().requires_grad_()
     logits = method.segmenter(image)
     realness = logits[:, :-1].logsumexp(1) - logits[:, -1]
@@ -228,7 +229,7 @@ def test_the_penalty_moves_the_segmenter_alone_and_smooths_it(
     batch = make_batch(dtype=torch.float64)
     found, reported = [], []
     for weight in (0.0, 300.0):
-        method = build(gradient_penalty_weight=weight).double()
+        method = build(r1=weight).double()
         update = gradients(method)
         torch.manual_seed(3)
         reported.append(method.step(batch, EARLY, update))
@@ -240,9 +241,9 @@ def test_the_penalty_moves_the_segmenter_alone_and_smooths_it(
 
     ends = []
     for weight in (0.0, 3000.0):
-        method = build(gradient_penalty_weight=weight)
+        method = build(r1=weight)
         take_steps(method, make_updates(method), make_batch, range(8))
-        method.game = Game(gradient_penalty_weight=1.0)
+        method.game = Game(r1=1.0)
         ends.append(penalty(method, make_batch().unlabelled))
     assert ends[1] < 0.5 * ends[0]
 
@@ -252,7 +253,7 @@ def test_without_the_unlabelled_term_the_penalty_still_acts(
 ) -> None:
     found = []
     for weight in (0.0, 300.0):
-        method = build(gradient_penalty_weight=weight, unlabelled_weight=0.0).double()
+        method = build(r1=weight, unlabelled_weight=0.0).double()
         update = gradients(method)
         torch.manual_seed(3)
         method.step(make_batch(dtype=torch.float64), EARLY, update)

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from support.methods import create
 from torch import Tensor, nn
 
-from semisup.catalog import create_method
 from semisup.methods.base import Method
 from semisup.models.base import ParameterGroup
 from semisup.settings import OptimSettings
@@ -113,7 +113,7 @@ def gan(
     held = (shares[:, :-1] * real.tags[:, :, None, None]).sum(1) if weak else 1 - shares[:, -1]
     odds = (1 / shares[:, -1] - 1).log()
     penalty = torch.zeros(())
-    if method.game.gradient_penalty_weight:
+    if method.game.r1:
         means = [image[valid].mean() for image, valid in zip(odds, real.valid, strict=True)]
         (slope,) = torch.autograd.grad(sum(means), seen, create_graph=True)
         penalty = (slope.square() * real.valid[:, None]).sum() / (2 * len(means))
@@ -123,7 +123,7 @@ def gan(
         F.cross_entropy(logits, batch.labelled.mask, ignore_index=IGNORE)
         - method.unlabelled_weight * held.log()[real.valid].mean()
         - method.generated_weight * generated.log().mean()
-        + method.game.gradient_penalty_weight * penalty,
+        + method.game.r1 * penalty,
     )
 
 
@@ -135,7 +135,7 @@ TEXTBOOK: dict[str, Callable[[Any, Batch, Optimisers, Progress], None]] = {
 
 STABILISED_GAN = {
     "instance_noise": 0.5,
-    "gradient_penalty_weight": 200.0,
+    "r1": 200.0,
     "generator_average": 0.9,
 }
 CASES: list[tuple[str, dict[str, Any]]] = [
@@ -156,7 +156,7 @@ def test_the_fast_step_equals_the_textbook_in_every_parameter(
     make_batch: Callable[..., Batch],
 ) -> None:
     torch.manual_seed(0)
-    fast = create_method(name, segmenters[kind], CLASSES, (SIDE, SIDE), **options)
+    fast = create(name, segmenters[kind], CLASSES, (SIDE, SIDE), **options)
     fast.double().train()
     slow = copy.deepcopy(fast)
     optim = {

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from support.methods import create, whole
 from torch import Tensor, nn
 
-from semisup.catalog import create_method
 from semisup.errors import RecipeError
 from semisup.methods.base import Method
 from semisup.methods.s4gan import (
@@ -30,7 +30,7 @@ from semisup.models.base import Segmenter
 from semisup.models.classifiers import ClassificationNetwork
 from semisup.ops.masks import one_hot, tags_of_mask
 from semisup.ops.ramps import ramp
-from semisup.types import IGNORE, Batch, Labelled, Progress, Unlabelled
+from semisup.types import IGNORE, Batch, Progress, Unlabelled
 
 EARLY, LATE = Progress(0, 100), Progress(90, 100)
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -61,7 +61,7 @@ def without_dropout(method: S4Gan) -> S4Gan:
 
 def unlabelled(batch: Batch, **changes: Any) -> Batch:
     free = batch.unlabelled
-    values = {"image": free.image, "valid": free.valid, "ids": free.ids, "strong": free.strong}
+    values = {"image": free.image, "valid": free.valid, "ids": free.ids, "views": free.views}
     return Batch(labelled=batch.labelled, unlabelled=Unlabelled(**values | changes))
 
 
@@ -107,7 +107,7 @@ def test_one_step_by_hand(mirror: Callable[[], Segmenter]) -> None:
     two = math.log(2.0)
     first, second, third, noise = (two, 0.0, 0.0), (0.0, two, 0.0), (0.0, 0.0, two), (9.0, 0.0, 0.0)
     batch = Batch(
-        labelled=Labelled(
+        labelled=whole(
             pixels([first, second], [third, first]),
             torch.tensor([[[0, IGNORE]], [[2, 2]]]),
             ("a", "b"),
@@ -396,7 +396,7 @@ def test_it_sees_colours_in_0_1_whatever_else_is_in_the_batch(
     batch = make_batch()
     mask = batch.labelled.mask
     batch = Batch(
-        labelled=Labelled((colours.flip(0) - mean) / std, mask, ("a", "b")),
+        labelled=whole((colours.flip(0) - mean) / std, mask, ("a", "b")),
         unlabelled=Unlabelled((colours - mean) / std, whole, ("c", "d")),
     )
     (_, made), (_, true) = seen(build(), batch)
@@ -420,7 +420,7 @@ def test_padding_is_nothing_in_true_and_in_made_pairs(build: Build, make_batch: 
     batch = make_batch()
     image = batch.labelled.image.clone()
     image[0, :, :3] = 0.0  # the band of the first is padding, that of the second void
-    labelled = Labelled(image, batch.labelled.mask, batch.labelled.ids)
+    labelled = whole(image, batch.labelled.mask, batch.labelled.ids)
     batch = Batch(labelled=labelled, unlabelled=batch.unlabelled)
     (made, colours), (true, true_colours) = seen(build(), batch)
     padding = ~batch.unlabelled.valid
@@ -459,14 +459,14 @@ def test_an_image_of_padding_alone_counts_as_if_it_were_not_there(
     mask = batch.labelled.mask.clone()
     mask[1] = IGNORE
     marked = Batch(
-        labelled=Labelled(batch.labelled.image, mask, ("a", "b")),
+        labelled=whole(batch.labelled.image, mask, ("a", "b")),
         unlabelled=unlabelled(batch, valid=valid).unlabelled,
     )
     one = marked.labelled, marked.unlabelled
-    assert one[1].strong is not None
+    assert one[1].views
     alone = Batch(
-        labelled=Labelled(one[0].image[:1], mask[:1], ("a",)),
-        unlabelled=Unlabelled(one[1].image[:1], valid[:1], ("c",), one[1].strong[:1]),
+        labelled=whole(one[0].image[:1], mask[:1], ("a",)),
+        unlabelled=Unlabelled(one[1].image[:1], valid[:1], ("c",), (one[1].views[0][:1],)),
     )
     found = []
     for shown in (marked, alone):
@@ -532,12 +532,12 @@ def test_an_option_out_of_its_range_is_refused_by_name(
 ) -> None:
     word = {"discriminator_width": "width", "classifier": "classification network"}.get(key, key)
     with pytest.raises(RecipeError, match=f"{word}.*{value}"):
-        create_method(name, segmenters["plain"], 3, **{key: value})
+        create(name, segmenters["plain"], 3, **{key: value})
 
 
 def test_a_class_beside_the_background_is_needed(mirror: Callable[[], Segmenter]) -> None:
     with pytest.raises(RecipeError, match="a class beside the background"):
-        create_method("s4gan_multi_label", mirror, 1)
+        create("s4gan_multi_label", mirror, 1)
 
 
 # The classifier's branch
@@ -655,7 +655,7 @@ def test_the_classifiers_losses_by_hand(
     batch, update = make_batch(), gradients(method)
     with torch.no_grad():
         presence = method.classifier(batch.labelled.image)
-        student = method.classifier(batch.unlabelled.strong).sigmoid()
+        student = method.classifier(batch.unlabelled.views[0]).sigmoid()
         teacher = method.teacher(batch.unlabelled.image).sigmoid()
         assert (student - teacher).abs().min() > 1e-5
     tags = torch.tensor([[bool((m == k).any()) for k in (1, 2)] for m in batch.labelled.mask])
@@ -681,7 +681,7 @@ def test_precision_and_recall_at_the_threshold_of_the_fusion(
     batch = make_batch()
     mask = batch.labelled.mask.clone()
     mask[1][mask[1] != IGNORE] = 2
-    labelled = Labelled(batch.labelled.image, mask, ("a", "b"))
+    labelled = whole(batch.labelled.image, mask, ("a", "b"))
     assert tags_of_mask(mask, 3).tolist() == [[True, True], [False, True]]
     shown = Batch(labelled=labelled, unlabelled=batch.unlabelled)
     scalars = method.step(shown, LATE, gradients(method))
@@ -818,7 +818,7 @@ class Textbook:
 
     def step(self, batch: Batch, t: int, total: int, threshold: float) -> list[bool]:
         x, y = batch.labelled.image, batch.labelled.mask
-        u, valid, strong = batch.unlabelled.image, batch.unlabelled.valid, batch.unlabelled.strong
+        u, valid, strong = batch.unlabelled.image, batch.unlabelled.valid, batch.unlabelled.views[0]
         assert strong is not None
         nothing = torch.zeros_like(y, dtype=torch.bool)
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from support.methods import create, with_game
 from torch import Tensor, nn
 
-from semisup.catalog import create_method
 from semisup.errors import RecipeError
 from semisup.models.adversarial.discriminators import (
     FullyConvolutionalDiscriminator,
@@ -45,7 +45,7 @@ TUNED: dict[str, dict[str, Any]] = {
 ON: dict[str, Any] = {
     "spectral_norm": True,
     "label_smoothing": 0.2,
-    "gradient_penalty_weight": 10.0,
+    "r1": 10.0,
     "instance_noise": 0.5,
     "discriminator_updates": 3,
 }
@@ -61,7 +61,7 @@ def build(segmenters: dict[str, Callable[[], Any]]) -> Build:
     def build(name: str, kind: str = "plain", **options: Any) -> Any:
         torch.manual_seed(0)
         given = TUNED[name] | options
-        method = create_method(name, segmenters[kind], CLASSES, (32, 32), **given).train()
+        method = create(name, segmenters[kind], CLASSES, (32, 32), **given).train()
         for layer in getattr(method, JUDGES[name]).modules():
             if isinstance(layer, nn.Dropout2d):
                 layer.p = 0.0
@@ -121,10 +121,10 @@ def weights(network: nn.Module) -> list[str]:
 class Rules:
     """What each side pays, by the papers."""
 
-    def __init__(self, form: str, options: dict[str, Any]) -> None:
-        self.form = form
+    def __init__(self, loss: str, options: dict[str, Any]) -> None:
+        self.loss = loss
         self.smoothing = options["label_smoothing"]
-        self.gamma = options["gradient_penalty_weight"]
+        self.gamma = options["r1"]
         self.sigma = options["instance_noise"]
         self.times = options["discriminator_updates"]
 
@@ -134,24 +134,24 @@ class Rules:
             "cross_entropy": lambda: (1 - s) * F.softplus(-x) + s * F.softplus(x),
             "hinge": lambda: F.relu(1 - s - x),
             "least_squares": lambda: (x - 1 + s) ** 2,
-        }[self.form]()
+        }[self.loss]()
 
     def fake(self, x: Tensor) -> Tensor:
         return {
             "cross_entropy": lambda: F.softplus(x),
             "hinge": lambda: F.relu(1 + x),
             "least_squares": lambda: x**2,
-        }[self.form]()
+        }[self.loss]()
 
     def fool(self, x: Tensor) -> Tensor:
         return {
             "cross_entropy": lambda: F.softplus(-x),
             "hinge": lambda: -x,
             "least_squares": lambda: (x - 1) ** 2,
-        }[self.form]()
+        }[self.loss]()
 
     def belief(self, x: Tensor) -> Tensor:
-        return x.detach().clamp(0, 1) if self.form == "least_squares" else x.detach().sigmoid()
+        return x.detach().clamp(0, 1) if self.loss == "least_squares" else x.detach().sigmoid()
 
     def noise(self, maps: Tensor, fraction: float) -> Tensor:
         return self.sigma * (1 - fraction) * torch.randn(maps.shape, dtype=maps.dtype)
@@ -280,15 +280,15 @@ PLAIN: dict[str, Callable[[], nn.Module]] = {
 
 
 def distance_after_some_steps(
-    name: str, build: Build, make_batch: MakeBatch, form: str = "cross_entropy", **other: Any
+    name: str, build: Build, make_batch: MakeBatch, loss: str = "cross_entropy", **other: Any
 ) -> dict[str, float]:
     """Player -> the largest distance of a weight to the textbook's, where all of them are on.
 
     Args:
         other: what the method is told in place of that.
     """
-    fast = build(name, form=form, **(ON | other)).double()
-    bounded = build(name, form=form, **ON).double()
+    fast = build(name, loss=loss, **(ON | other)).double()
+    bounded = build(name, loss=loss, **ON).double()
     s, judge = copy.deepcopy(fast.segmenter), getattr(fast, JUDGES[name])
     d = Judge(PLAIN[name]().double(), getattr(bounded, JUDGES[name]))
     updates = sgd(fast)
@@ -310,7 +310,7 @@ def distance_after_some_steps(
         updates.begin(progress)
         fast.step(batch, progress, updates)
         torch.manual_seed(step)
-        TEXTBOOK[name](fast, s, d, Rules(form, ON), batch, progress.fraction, descend)
+        TEXTBOOK[name](fast, s, d, Rules(loss, ON), batch, progress.fraction, descend)
     original = ((key.replace("parametrizations.", ""), p) for key, p in judge.named_parameters())
     theirs = [(p, d.own[key.replace("weight.original", "weight")]) for key, p in original]
     own = zip(fast.segmenter.parameters(), s.parameters(), strict=True)
@@ -321,11 +321,11 @@ def distance_after_some_steps(
 
 
 @pytest.mark.parametrize("name", TEXTBOOK)
-@pytest.mark.parametrize("form", ["cross_entropy", "hinge", "least_squares"])
+@pytest.mark.parametrize("loss", ["cross_entropy", "hinge", "least_squares"])
 def test_some_steps_with_all_of_them_on_are_those_of_the_textbook(
-    name: str, form: str, build: Build, make_batch: MakeBatch
+    name: str, loss: str, build: Build, make_batch: MakeBatch
 ) -> None:
-    found = distance_after_some_steps(name, build, make_batch, form)
+    found = distance_after_some_steps(name, build, make_batch, loss)
     assert max(found.values()) < 1e-10
 
 
@@ -344,7 +344,7 @@ def test_the_textbook_knows_when_one_of_them_is_off(
 
 @every_method
 @pytest.mark.parametrize(
-    ("key", "value"), [*ON.items(), ("form", "hinge"), ("form", "least_squares")]
+    ("key", "value"), [*ON.items(), ("loss", "hinge"), ("loss", "least_squares")]
 )
 def test_each_of_them_changes_what_the_judge_learns(
     name: str, key: str, value: Any, build: Build, make_batch: MakeBatch, gradients: Any
@@ -406,7 +406,7 @@ def test_the_penalty_is_reported_beside_the_loss(
     names = {"adversarial_luc": "loss_adversary"}
     found = []
     for gamma in (0.0, 7.0, 14.0):
-        method = build(name, gradient_penalty_weight=gamma)
+        method = build(name, r1=gamma)
         update = gradients(method)
         scalars = method.step(make_batch(), LATE, update)
         paid, penalty = (
@@ -457,7 +457,7 @@ def test_void_pixels_have_no_say_in_the_slope(
     found = []
     for image in (batch.labelled.image[1], 3 * batch.labelled.image[0]):
         batch.labelled.image[1] = image
-        method = build(name, gradient_penalty_weight=100.0).double()
+        method = build(name, r1=100.0).double()
         update = gradients(method)
         method.step(batch, LATE, update)
         found.append(update.vector(JUDGES[name]))
@@ -469,7 +469,7 @@ def test_the_slope_at_ground_truth_is_made_smaller(
     name: str, build: Build, make_batch: MakeBatch
 ) -> None:
     """One update of the judge by next to nothing but the penalty."""
-    method = build(name, gradient_penalty_weight=1e8)
+    method = build(name, r1=1e8)
     judge = getattr(method, JUDGES[name])
     found: list[Tensor] = []
 
@@ -496,10 +496,10 @@ def test_the_slope_at_ground_truth_is_made_smaller(
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("form", "wasserstein"),
+        ("loss", "wasserstein"),
         ("label_smoothing", 1.0),
         ("label_smoothing", -0.1),
-        ("gradient_penalty_weight", -1.0),
+        ("r1", -1.0),
         ("instance_noise", -0.1),
         ("discriminator_updates", 0),
     ],
@@ -508,7 +508,7 @@ def test_an_option_out_of_its_range_is_refused_by_name(
     name: str, key: str, value: Any, build: Build
 ) -> None:
     with pytest.raises(RecipeError, match=f"{name}.*{key}.*{value}"):
-        build(name, **{key: value})
+        build(name, **with_game(**{key: value}))
 
 
 @pytest.mark.parametrize("name", ["adversarial", "s4gan"])
@@ -553,12 +553,12 @@ def looking(method: Any) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("name", SELF_TAUGHT)
-@pytest.mark.parametrize("form", ["cross_entropy", "least_squares"])
+@pytest.mark.parametrize("loss", ["cross_entropy", "least_squares"])
 def test_trusted_are_the_predictions_that_the_judge_believes(
-    name: str, form: str, build: Build, make_batch: MakeBatch
+    name: str, loss: str, build: Build, make_batch: MakeBatch
 ) -> None:
     batch = make_batch()
-    method = build(name, form=form, spectral_norm=True, instance_noise=0.3)
+    method = build(name, loss=loss, spectral_norm=True, instance_noise=0.3)
     seen: list[Tensor] = []
     hook = method.discriminator.register_forward_hook(
         lambda _m, _i, said: seen.append(said[0] if isinstance(said, tuple) else said[:, 0])
@@ -569,13 +569,13 @@ def test_trusted_are_the_predictions_that_the_judge_believes(
         assert method.trusted(batch.unlabelled.image, logits) is not None
     hook.remove()
     (said,) = seen
-    if form == "least_squares":  # as it begins, near 0, what it says is no probability
+    if loss == "least_squares":  # as it begins, near 0, what it says is no probability
         last = method.discriminator.get_submodule("layers.8" if name == "adversarial" else "score")
         shift = 0.5 - said.mean()
         with torch.no_grad():
             last.bias += shift
         said = said + shift
-    believed = said.clamp(0, 1) if form == "least_squares" else said.sigmoid()
+    believed = said.clamp(0, 1) if loss == "least_squares" else said.sigmoid()
     method.confidence_threshold = float(believed.mean())
     expected = believed > method.confidence_threshold
     if name != "adversarial":
@@ -612,29 +612,29 @@ def test_the_trust_of_least_squares_is_what_the_judge_says(
 ) -> None:
     """A judge that says 0.6 everywhere, whose sigmoid is 0.65."""
     image = make_batch().unlabelled.image
-    for threshold, form, share in (
+    for threshold, loss, share in (
         (0.55, "least_squares", 1.0),
         (0.62, "least_squares", 0.0),
         (0.62, "cross_entropy", 1.0),
         (0.66, "cross_entropy", 0.0),
         (0.62, "hinge", 1.0),
     ):
-        method = build(name, form=form, confidence_threshold=threshold)
+        method = build(name, loss=loss, confidence_threshold=threshold)
         last = method.discriminator.get_submodule("layers.8" if name == "adversarial" else "score")
         nn.init.zeros_(last.weight)
         nn.init.constant_(last.bias, 0.6)
         scalars = method.step(make_batch(), LATE, gradients(method))
-        assert float(scalars["self_taught_share"]) == share, (threshold, form)
+        assert float(scalars["self_taught_share"]) == share, (threshold, loss)
         with looking(method):
             trusted = method.trusted(image, method.segmenter(image))
-        assert float(trusted.float().mean()) == share, (threshold, form)
+        assert float(trusted.float().mean()) == share, (threshold, loss)
 
 
 @every_method
 def test_pictures_of_least_squares_are_what_the_judge_says_in_0_1(
     name: str, build: Build, make_batch: MakeBatch
 ) -> None:
-    method, batch = build(name, form="least_squares"), make_batch()
+    method, batch = build(name, loss="least_squares"), make_batch()
     judge = getattr(method, JUDGES[name])
     last = judge.score if hasattr(judge, "score") else judge.layers[-1]
     nn.init.zeros_(last.weight)

@@ -1,4 +1,4 @@
-"""Trust, asked on images whose masks are known: which images, which pixels, and what is counted."""
+"""The quality of pseudo-labels on images whose masks are known: which images, pixels and counts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,12 @@ from semisup.errors import DataError
 from semisup.methods.base import Method
 from semisup.methods.supervised import Supervised
 from semisup.models.base import Segmenter
-from semisup.monitoring.pseudo_labels import BATCH, IMAGES, Trust, may_trust
+from semisup.monitoring.pseudo_labels import (
+    BATCH,
+    IMAGES,
+    PseudoLabelQuality,
+    teaches_pseudo_labels,
+)
 from semisup.monitoring.snapshots import spread
 from semisup.types import IGNORE
 
@@ -63,8 +68,8 @@ class Left(Supervised):
         return left.expand(len(image), height, width)
 
 
-def asked(data: Any, crop: tuple[int, int] | None = (4, 4), **options: Any) -> Trust:
-    return Trust(data, data.ids, crop, CPU, "float32", **options)
+def asked(data: Any, crop: tuple[int, int] | None = (4, 4), **options: Any) -> PseudoLabelQuality:
+    return PseudoLabelQuality(data, data.ids, crop, CPU, "float32", **options)
 
 
 CENTRE = torch.tensor([[1, 1, 0, 0], [1, IGNORE, 1, 1], [0, 0, 0, 0], [1, 1, 1, 1]])
@@ -128,7 +133,7 @@ def test_masks_that_are_all_void_give_nothing(patches: Make) -> None:
 def test_the_same_few_images_are_decoded_once(patches: Make) -> None:
     data = patches([(4, 5)] * 150)
     ids = data.ids[10:]
-    trust = Trust(data, ids, (4, 4), CPU, "float32")
+    trust = PseudoLabelQuality(data, ids, (4, 4), CPU, "float32")
     method = Left()
     assert data.opened == []
     first = trust(method)
@@ -148,8 +153,8 @@ def test_a_method_that_teaches_itself_nothing_is_left_alone(patches: Make) -> No
     assert trust(method) == {}
     assert trust.silent
     assert len(data.opened) == BATCH
-    assert not may_trust(Supervised(Always, 3))
-    assert may_trust(method)
+    assert not teaches_pseudo_labels(Supervised(Always, 3))
+    assert teaches_pseudo_labels(method)
 
 
 def test_a_look_changes_nothing(two: Any) -> None:
@@ -170,7 +175,7 @@ def test_half_precision_is_that_of_training(two: Any) -> None:
             assert torch.is_autocast_enabled("cpu")
             return super().trusted(image, logits)
 
-    found = Trust(two, two.ids, (4, 4), CPU, "bf16")(Half())
+    found = PseudoLabelQuality(two, two.ids, (4, 4), CPU, "bf16")(Half())
     assert found == asked(two)(Left())
 
 
@@ -186,21 +191,21 @@ def look(taught: float, rest: float) -> dict[str, float]:
 
 def test_what_stands_is_the_better_of_the_last_two(two: Any) -> None:
     trust = asked(two)
-    assert trust.standing() == {}
+    assert trust.lasting() == {}
     trust.remember(look(0.2, 0.9))
-    assert trust.standing() == {}  # once is no proof
+    assert trust.lasting() == {}  # once is no proof
     trust.remember(look(0.5, 0.6))
-    assert trust.standing() == look(0.5, 0.6)
+    assert trust.lasting() == look(0.5, 0.6)
     trust.remember({})  # it was not looked
     trust.remember(look(0.1, 0.9))
-    assert trust.standing() == look(0.5, 0.6)
+    assert trust.lasting() == look(0.5, 0.6)
     again = asked(two)
     again.load_state_dict(trust.state_dict())
     for known in (trust, again):
         known.remember(look(0.3, 0.9))
-        assert known.standing() == look(0.3, 0.9)
+        assert known.lasting() == look(0.3, 0.9)
         known.remember({"labelled_accuracy": 0.9, "trusted_share": 0.0})
-        assert known.standing() == {}
+        assert known.lasting() == {}
 
 
 def test_only_methods_with_an_answer_of_their_own_are_asked() -> None:

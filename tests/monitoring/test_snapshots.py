@@ -16,7 +16,7 @@ from torch import Tensor
 
 from semisup.methods.base import Method
 from semisup.methods.supervised import Supervised
-from semisup.monitoring.snapshots import looking, make_samples, spread
+from semisup.monitoring.snapshots import make_samples, spread, undisturbed
 from semisup.pictures.panels import sample_panel
 from semisup.training.loop import train
 from semisup.training.state import Training
@@ -69,7 +69,7 @@ def test_samples_are_drawn_with_the_panel_and_leave_no_trace(
     assert list(pictures) == [3, 6, 7]
     assert pictures[7].shape == (3, 4 * 5 + 3 * 4, 4 * 6 + 3 * 4)
     assert not torch.equal(pictures[3], pictures[7])  # another generator, the same noise
-    with looking(run.method, CPU):
+    with undisturbed(run.method, CPU):
         images = make_samples(run.method)
     assert images is not None
     assert torch.equal(pictures[7], sample_panel(images))
@@ -97,7 +97,7 @@ def test_a_look_ends_in_training_mode_whatever_happens(tiny_segmenter: Any) -> N
     random = torch.get_rng_state()
 
     def look() -> None:
-        with looking(method, CPU):
+        with undisturbed(method, CPU):
             assert not method.segmenter.training
             torch.rand(5)
             raise ZeroDivisionError

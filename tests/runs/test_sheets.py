@@ -77,7 +77,7 @@ def test_a_run_keeps_its_samples_and_what_its_trust_was_worth(
 ) -> None:
     monkeypatch.setitem(catalog.METHODS, "supervised", Both)
     asked: list[tuple[Any, ...]] = []
-    monkeypatch.setattr("semisup.runs.run.Trust", noting(asked))
+    monkeypatch.setattr("semisup.runs.run.PseudoLabelQuality", noting(asked))
     every = 2 if hold_out else 0
     recipe = recipe_of(eval={"pictures": 0, "hold_out": hold_out, "every": every})
     finished = run_recipe(recipe, Place(root, tmp_path), CPU)
@@ -102,9 +102,9 @@ def test_a_run_keeps_its_samples_and_what_its_trust_was_worth(
 
 
 def noting(into: list[tuple[Any, ...]]) -> type:
-    from semisup.monitoring.pseudo_labels import Trust
+    from semisup.monitoring.pseudo_labels import PseudoLabelQuality
 
-    class Noting(Trust):
+    class Noting(PseudoLabelQuality):
         def __init__(self, *arguments: Any, **options: Any) -> None:
             into.append(arguments)
             super().__init__(*arguments, **options)

@@ -19,7 +19,7 @@ from semisup.methods.adversarial import Adversarial
 from semisup.methods.base import Method
 from semisup.methods.supervised import Supervised
 from semisup.models.base import Segmenter
-from semisup.monitoring.pseudo_labels import Trust
+from semisup.monitoring.pseudo_labels import PseudoLabelQuality
 from semisup.monitoring.tracker import Tracker, Untracked
 from semisup.runs.folder import RunFolder
 from semisup.settings import EvalSettings, OptimSettings, TrainSettings
@@ -257,7 +257,7 @@ def make_training(
                 world=ranks.world(),
                 tags=tags if name == "weak" else None,
             )
-            for name in sorted(run.method.streams)
+            for name in run.method.reads.streams
         }
 
     run = Training(
@@ -275,7 +275,9 @@ def make_training(
         checkup=selection if hold_out else None,
         checkup_every=2,
         average=make_average(built) if train.ema else None,
-        trust=Trust(data, data.ids[4:], (32, 32), CPU, "float32", channels_last=True)
+        pseudo_labels=PseudoLabelQuality(
+            data, data.ids[4:], (32, 32), CPU, "float32", channels_last=True
+        )
         if isinstance(built, Trusting)
         else None,
     )

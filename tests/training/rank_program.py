@@ -240,7 +240,7 @@ def trust(folder: Path) -> dict[str, Any]:
         run, told = _train_with_stops(place, "trusting", stops)
         found |= {f"{name}-{stop}": [text for text, _ in heard] for stop, heard in told.items()}
         found[name] = (place / "scalars.jsonl").read_text() if ranks.is_first() else ""
-        found[f"{name}-known"] = ranks.gather(run.trust.state_dict())
+        found[f"{name}-known"] = ranks.gather(run.pseudo_labels.state_dict())
     return found
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import torch
+from support.methods import create, whole
 from torch import Tensor, nn
 from torch._dynamo.utils import counters
 
-from semisup.catalog import create_method
 from semisup.errors import RecipeError
 from semisup.methods.base import Method
 from semisup.models.base import Segmenter
@@ -23,7 +23,7 @@ from semisup.settings import OptimSettings
 from semisup.training.loop import train
 from semisup.training.state import Training
 from semisup.training.updates import Updates
-from semisup.types import IGNORE, Batch, Labelled, Progress, Unlabelled
+from semisup.types import IGNORE, Batch, Progress, Unlabelled
 
 CPU = torch.device("cpu")
 SIDE = 32
@@ -67,7 +67,7 @@ class Small(Segmenter):
 
 def made(name: str, recipe: Recipe, device: torch.device = CPU, **options: Any) -> Method:
     torch.manual_seed(0)
-    method = create_method(name, Small, 3, (SIDE, SIDE), **options)
+    method = create(name, Small, 3, (SIDE, SIDE), **options)
     prepare_networks(method, recipe, device)
     return method.train()
 
@@ -86,7 +86,7 @@ def batches(count: int, device: torch.device = CPU) -> list[Batch]:
         valid[1, :, -5:] = False
         found.append(
             Batch(
-                labelled=Labelled(image=pictures(), mask=mask.to(device), ids=("a", "b")),
+                labelled=whole(image=pictures(), mask=mask.to(device), ids=("a", "b")),
                 unlabelled=Unlabelled(image=pictures(), valid=valid.to(device), ids=("c", "d")),
             )
         )

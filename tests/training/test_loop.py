@@ -21,7 +21,7 @@ from semisup.errors import CheckpointError, Interrupted, RunError
 from semisup.monitoring import clock as clocks
 from semisup.monitoring.clock import Clock
 from semisup.monitoring.meter import Meter
-from semisup.monitoring.pseudo_labels import Trust
+from semisup.monitoring.pseudo_labels import PseudoLabelQuality
 from semisup.monitoring.view import Record, Silent
 from semisup.runs.folder import RunFolder
 from semisup.system.signals import GivenUp, StopSignal
@@ -268,7 +268,7 @@ def test_a_kill_after_an_evaluation_was_made_up_for_does_not_record_it_twice(
     assert_same(everything(whole), everything(again))
 
 
-class Signalled(Trust):
+class Signalled(PseudoLabelQuality):
     """Gets a signal in the middle of a look, or right after it."""
 
     late = False
@@ -289,7 +289,7 @@ def test_a_signal_ends_a_look_at_the_trust_and_it_is_made_up_for(
     whole = training(tmp_path / "whole", "trusting")
     train(whole)
     run = training(tmp_path / "stopped", "trusting")
-    trust = run.trust
+    trust = run.pseudo_labels
     assert trust is not None
     before_step(run, step - 1, lambda: become(trust, late))
     with pytest.raises(Interrupted, match=f"after step {step} of 7; saved"):
@@ -309,7 +309,7 @@ def test_a_signal_ends_a_look_at_the_trust_and_it_is_made_up_for(
     assert [line["step"] for line in asked] == [3, 6, 7]
 
 
-def become(trust: Trust, late: bool) -> None:
+def become(trust: PseudoLabelQuality, late: bool) -> None:
     trust.__class__ = Signalled
     trust.late = late  # type: ignore[attr-defined]
 

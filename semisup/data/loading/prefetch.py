@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from dataclasses import fields
 from typing import Generic, TypeVar
 
 import torch
@@ -102,5 +103,5 @@ class OneAhead(Iterator[_T], Generic[_T]):
 
 
 def _tensors(batch: Ready) -> list[Tensor]:
-    parts = [getattr(batch, field) for field in type(batch).__slots__]
-    return [part for part in parts if isinstance(part, Tensor)]
+    parts = [getattr(batch, field.name) for field in fields(batch)]
+    return [part for part in (*parts, *batch.views) if isinstance(part, Tensor)]

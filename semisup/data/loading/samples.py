@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,8 +16,7 @@ from semisup.data.labels.tags import Tags
 from semisup.data.views.cropping import DrawView, View
 from semisup.data.views.strong import draw_strong
 from semisup.errors import DataError, RecipeError, SemisupError
-
-StreamName = Literal["labelled", "unlabelled", "weak"]
+from semisup.types import StreamName
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,38 +24,40 @@ class RawBatch:
     """One batch as the workers make it.
 
     Attributes:
+        name: of the stream.
         images: uint8 B3HW; 0 where the crop was padded.
-        masks: uint8 BHW; None but in a labelled batch.
         valid: bool BHW, False where the crop was padded.
-        strong: B x 6 parameters of the strong view (see `draw_strong`); None if not asked for.
         ids: the B image ids.
-        tags: bool BK, column 0 True; None but in a weak batch.
-        selection: bool BK, the classes that the crops were cut for; None unless the view chooses.
+        labels: what is known of the images, by the name of its field in `Labelled` or `Weak`, B
+            first: "mask" uint8 BHW, "tags" and "selection" bool BK.
+        strong: B x 6 parameters of each strong view (see `draw_strong`).
     """
 
+    name: StreamName
     images: Tensor
-    masks: Tensor | None
     valid: Tensor
-    strong: Tensor | None
     ids: tuple[str, ...]
-    tags: Tensor | None = None
-    selection: Tensor | None = None
+    labels: Mapping[str, Tensor] = field(default_factory=dict)
+    strong: tuple[Tensor, ...] = ()
 
     def pin_memory(self) -> RawBatch:
         """The same in page-locked memory; the loader of a stream with `pin` calls it."""
-        parts: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__}
-        tensors = {name: part for name, part in parts.items() if isinstance(part, Tensor)}
-        pinned: dict[str, Any] = {name: part.pin_memory() for name, part in tensors.items()}
-        return replace(self, **pinned)
+        return replace(
+            self,
+            images=self.images.pin_memory(),
+            valid=self.valid.pin_memory(),
+            labels={name: label.pin_memory() for name, label in self.labels.items()},
+            strong=tuple(view.pin_memory() for view in self.strong),
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class _Sample:
     id: str
-    view: View
-    strong: Tensor | None
-    tags: Tensor | None
-    selection: Tensor | None
+    image: Tensor
+    valid: Tensor
+    labels: Mapping[str, Tensor]
+    strong: tuple[Tensor, ...]
 
 
 class Samples(Dataset[Any]):  # the loader wants the type that collating makes of it
@@ -70,7 +71,7 @@ class Samples(Dataset[Any]):  # the loader wants the type that collating makes o
         seed: int,
         view: DrawView,
         *,
-        strong: bool,
+        strong: int,
         tags: Tags | None,
     ) -> None:
         assert (tags is not None) == (name == "weak"), "the weak stream, and no other, needs tags"
@@ -108,11 +109,22 @@ class Samples(Dataset[Any]):  # the loader wants the type that collating makes o
         view = self._view(image, mask, generator, _digest(f"{self._seed}/turn/{key}") + epoch)
         return _Sample(
             key,
-            view,
-            strong=draw_strong(generator) if self._strong else None,
-            tags=None if self._tags is None else self._row(torch.tensor([0, *self._tags.of[key]])),
-            selection=None if view.selection is None else self._row(view.selection),
+            view.image,
+            view.valid,
+            labels=self._labels(key, view),
+            strong=tuple(draw_strong(generator) for _ in range(self._strong)),
         )
+
+    def _labels(self, key: str, view: View) -> dict[str, Tensor]:
+        """What is known of the image, as the fields of its batch."""
+        known: dict[str, Tensor] = {}
+        if view.mask is not None:
+            known["mask"] = view.mask
+        if view.selection is not None:
+            known["selection"] = self._row(view.selection)
+        if self._tags is not None:
+            known["tags"] = self._row(torch.tensor([0, *self._tags.of[key]]))
+        return known
 
     def _row(self, labels: Tensor) -> Tensor:
         """K bool, True at `labels` (int64)."""
@@ -139,35 +151,29 @@ def _digest(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
 
-def collate(samples: Sequence[_Sample | SemisupError]) -> RawBatch | SemisupError:
-    """The samples as a batch, or the first error among them."""
+def collate(samples: Sequence[_Sample | SemisupError], name: StreamName) -> RawBatch | SemisupError:
+    """The samples of a stream as a batch, or the first error among them."""
     good: list[_Sample] = []
     for sample in samples:
         if isinstance(sample, SemisupError):
             return sample
-        if good and sample.view.image.shape != good[0].view.image.shape:
+        if good and sample.image.shape != good[0].image.shape:
             return _sizes_differ(good[0], sample)
         good.append(sample)
-    return RawBatch(
-        images=default_collate([sample.view.image for sample in good]),
-        masks=_stack([sample.view.mask for sample in good]),
-        valid=default_collate([sample.view.valid for sample in good]),
-        strong=_stack([sample.strong for sample in good]),
-        ids=tuple(sample.id for sample in good),
-        tags=_stack([sample.tags for sample in good]),
-        selection=_stack([sample.selection for sample in good]),
-    )
-
-
-def _stack(parts: list[Tensor | None]) -> Tensor | None:
     # In a worker, this stacks into the memory that the batch travels in; torch.stack would not.
-    stacked: Tensor | None = None if parts[0] is None else default_collate(parts)
-    return stacked
+    return RawBatch(
+        name,
+        images=default_collate([sample.image for sample in good]),
+        valid=default_collate([sample.valid for sample in good]),
+        ids=tuple(sample.id for sample in good),
+        labels=default_collate([dict(sample.labels) for sample in good]),
+        strong=tuple(default_collate([sample.strong for sample in good])),
+    )
 
 
 def _sizes_differ(one: _Sample, other: _Sample) -> RecipeError:
     return RecipeError(
-        f"images '{one.id}' ({_size(one.view.image)}) and '{other.id}' ({_size(other.view.image)}) "
+        f"images '{one.id}' ({_size(one.image)}) and '{other.id}' ({_size(other.image)}) "
         "of different sizes do not fit in one batch: set a crop, or a batch size of 1"
     )
 

@@ -9,15 +9,17 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import torch
 from torch.utils.data import DataLoader, Sampler
 
 from semisup.data.base import SegmentationData
 from semisup.data.labels.tags import Tags
-from semisup.data.loading.samples import RawBatch, Samples, StreamName, collate
+from semisup.data.loading.samples import RawBatch, Samples, collate
 from semisup.data.views.cropping import DrawView
 from semisup.errors import RecipeError, RunError, SemisupError
+from semisup.types import StreamName
 
 
 class Stream:
@@ -39,7 +41,7 @@ class Stream:
         seed: of the run.
         batch_size: images in a global batch, over all ranks.
         view: `WeakView`; for the labelled stream, `CombinationView` too.
-        strong: whether to draw the parameters of a strong view too.
+        strong: number of strong views whose parameters to draw too.
         tags: of the images; for the weak stream and no other.
         workers: number of processes that decode; 0 does it in this one.
         pin: deliver page-locked memory, from which CUDA copies while it works; for CUDA only.
@@ -64,7 +66,7 @@ class Stream:
         seed: int,
         batch_size: int,
         view: DrawView,
-        strong: bool = False,
+        strong: int = 0,
         tags: Tags | None = None,
         workers: int = 0,
         pin: bool = False,
@@ -81,7 +83,7 @@ class Stream:
                 f"a batch of {batch_size} {name} images cannot be shared by {world} processes: "
                 f"choose a positive multiple of {world}"
             )
-        self.name = name
+        self.name: StreamName = name
         self.position = start
         self._samples = Samples(data, ids, name, seed, view, strong=strong, tags=tags)
         self.batch_size = batch_size
@@ -142,7 +144,7 @@ class Stream:
             self._samples,
             batch_sampler=_Positions(self.batch_size, self.position, *self._share),
             num_workers=self._workers,
-            collate_fn=collate,
+            collate_fn=partial(collate, name=self.name),
             pin_memory=self._pin,
             worker_init_fn=_start_worker,
             # Its own generator: the loader would draw from the global one, and then a resumed

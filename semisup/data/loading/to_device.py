@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -10,7 +10,14 @@ from torch import Tensor
 from semisup.data.loading.samples import RawBatch
 from semisup.data.views.strong import apply_strong
 from semisup.ops.pixels import IMAGENET_MEAN, IMAGENET_STD, per_channel, standardise_
-from semisup.types import Labelled, Unlabelled, Weak
+from semisup.types import Labelled, StreamName, Unlabelled, Weak
+
+STREAMS: dict[StreamName, Callable[..., Labelled | Unlabelled | Weak]] = {
+    "labelled": Labelled,
+    "unlabelled": Unlabelled,
+    "weak": Weak,
+}
+"""Stream -> what a batch of it is; its labels become the fields of their names."""
 
 
 def to_device(
@@ -21,9 +28,9 @@ def to_device(
     std: Sequence[float] = IMAGENET_STD,
     memory_format: torch.memory_format = torch.contiguous_format,
 ) -> Labelled | Unlabelled | Weak:
-    """Moves a batch to `device`, normalises it and makes the strong view there.
+    """Moves a batch to `device`, normalises it and makes its strong views there.
 
-    Nothing waits for the device. Padding is exactly 0, the mean, in both views.
+    Nothing waits for the device. Padding is exactly 0, the mean, in all views.
 
     Args:
         raw: what a stream gave.
@@ -33,7 +40,7 @@ def to_device(
         memory_format: of the images; `torch.channels_last` is faster on recent GPUs.
 
     Returns:
-        `Labelled` if the batch has masks, `Weak` if it has tags, else `Unlabelled`.
+        The batch of the stream's kind: `Labelled`, `Unlabelled` or `Weak`.
     """
     unit = raw.images.to(device, non_blocking=True).float().div_(255)
     valid = raw.valid.to(device, non_blocking=True)
@@ -43,20 +50,20 @@ def to_device(
         padded = standardise_(picture, mean, std).masked_fill_(padding, 0.0)
         return padded.contiguous(memory_format=memory_format)
 
-    if raw.masks is not None:
-        mask = raw.masks.to(device, non_blocking=True).long()
-        selection = _moved(raw.selection, device)
-        return Labelled(image=finish(unit), mask=mask, ids=raw.ids, selection=selection)
-    tags = _moved(raw.tags, device)
-    if tags is not None:
-        return Weak(image=finish(unit), valid=valid, tags=tags, ids=raw.ids)
-    if raw.strong is None:
-        return Unlabelled(image=finish(unit), valid=valid, ids=raw.ids)
-    # Blur mixes what lies beyond the border into the picture: the mean, not black.
-    filled = torch.where(padding, per_channel(mean, unit), unit)
-    changed = apply_strong(filled, raw.strong.to(device, non_blocking=True), valid)
-    return Unlabelled(image=finish(unit), valid=valid, ids=raw.ids, strong=finish(changed))
+    views = []
+    if raw.strong:
+        # Blur mixes what lies beyond the border into the picture: the mean, not black.
+        filled = torch.where(padding, per_channel(mean, unit), unit)
+        for parameters in raw.strong:
+            moved = parameters.to(device, non_blocking=True)
+            views.append(finish(apply_strong(filled, moved, valid)))
+    labels = {name: _moved(label, device) for name, label in raw.labels.items()}
+    return STREAMS[raw.name](
+        image=finish(unit), valid=valid, ids=raw.ids, views=tuple(views), **labels
+    )
 
 
-def _moved(part: Tensor | None, device: torch.device) -> Tensor | None:
-    return None if part is None else part.to(device, non_blocking=True)
+def _moved(label: Tensor, device: torch.device) -> Tensor:
+    """On the device; maps of label ids as int64, which losses take."""
+    moved = label.to(device, non_blocking=True)
+    return moved.long() if moved.dtype == torch.uint8 else moved

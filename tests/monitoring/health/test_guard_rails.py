@@ -18,7 +18,7 @@ from semisup.catalog import create_method, create_model
 from semisup.data.loading.streams import Stream
 from semisup.data.views.weak import WeakView
 from semisup.errors import RecipeError, RunError
-from semisup.methods.base import Method
+from semisup.methods.base import Method, Task
 from semisup.models.base import Segmenter
 from semisup.monitoring.health.health import GRACE, Health
 from semisup.monitoring.tracker import Tracker
@@ -143,7 +143,7 @@ def play(patches: Patches, tmp_path: Path) -> Play:
     ) -> Watcher:
         known, options = METHODS[name]
         torch.manual_seed(0)
-        method = create_method(name, build or known, CLASSES, (SIDE, SIDE), **options)
+        method = create_method(name, Task(build or known, CLASSES, (SIDE, SIDE)), **options)
         plant(method)
         seed_rank(0)
         folder = RunFolder(tmp_path / str(len(list(tmp_path.iterdir()))))
@@ -155,7 +155,7 @@ def play(patches: Patches, tmp_path: Path) -> Play:
                 stream: Stream(
                     data, parts[stream], name=stream, seed=0, batch_size=4, view=view, start=step
                 )
-                for stream in sorted(method.streams)
+                for stream in method.reads.streams
             }
 
         run = Training(
@@ -312,7 +312,7 @@ def test_a_rate_of_zero_is_refused() -> None:
 def test_weights_that_are_frozen_are_refused() -> None:
     name = "gan_segmentation"
     build, options = METHODS[name]
-    method = create_method(name, build, CLASSES, (SIDE, SIDE), **options)
+    method = create_method(name, Task(build, CLASSES, (SIDE, SIDE)), **options)
     method.get_submodule("generator").requires_grad_(False)
     with pytest.raises(RecipeError, match=r"'generator' holds weights that are frozen") as caught:
         Updates(method.players(), {p: ADAM[p] for p in method.players()})
