@@ -413,6 +413,22 @@ MUTANTS = [
         ("tests/ops/test_teacher.py::test_it_is_always_in_eval_mode",),
     ),
     Mutant(
+        "embedding-of-other-channels",
+        "models/unet.py",
+        "        return self.classifier.in_channels\n",
+        "        return self.classifier.out_channels\n",
+        "a projection head is built for a map of another width",
+        ("tests/models/test_contract.py::test_decoding_classifies_the_embedding",),
+    ),
+    Mutant(
+        "features-are-decoded-without-a-gradient",
+        "models/base.py",
+        "        return self.classify(self.embed(features))\n",
+        "        return self.classify(self.embed(features).detach())\n",
+        "only the classifier learns",
+        ("tests/models/test_contract.py::test_gradient_reaches_every_parameter",),
+    ),
+    Mutant(
         "stays-in-eval-mode",
         "training/session.py",
         "            finally:\n                run.method.train()\n            self.checked",
