@@ -413,6 +413,14 @@ MUTANTS = [
         ("tests/ops/test_teacher.py::test_it_is_always_in_eval_mode",),
     ),
     Mutant(
+        "sizes-of-a-pair-not-compared",
+        "data/base.py",
+        "        if mask.shape != image.shape[-2:]:\n",
+        "        if mask.dim() != 2:\n",
+        "a mask of another size is cropped where its image is, and teaches other pixels",
+        ("tests/data/sets/test_contract.py",),
+    ),
+    Mutant(
         "embedding-of-other-channels",
         "models/unet.py",
         "        return self.classifier.in_channels\n",

@@ -114,7 +114,10 @@ class UNet(Segmenter):
         return self.classifier.in_channels
 
     def embed(self, features: list[Tensor]) -> Tensor:
-        """The last map BChw: of the image's size when padded, 184 pixels less per axis when valid."""
+        """The last map BChw.
+
+        It has the image's size when padded, and is 184 pixels smaller per axis when valid.
+        """
         *skips, current = features
         for skip, up, merge in zip(reversed(skips), self.up, self.merge, strict=True):
             current = up(current)
