@@ -384,7 +384,7 @@ MUTANTS = [
         "teacher-never-follows",
         "training/loop.py",
         "        run.average.follow(run.method.predictor(), progress)\n",
-        "",
+        "        pass\n",
         "the scored average is the network as it was initialised",
         ("tests/training/test_loop.py::test_the_average_starts_as_a_plain_mean_of_the_weights",),
     ),

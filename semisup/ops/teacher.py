@@ -29,9 +29,9 @@ class Teacher(nn.Module, Generic[Network]):
     parameter of the copy <- d * parameter of the copy + (1 - d) * parameter of the source
 
     Buffers: running means and variances of normalisation layers are averaged like parameters, since
-    those of the last weights do not belong to the mean of many (docs/decisions, number 15). All
-    other buffers are copied from the source: a counter has no mean, nor has the unit vector of
-    a spectral norm.
+    those of the last weights do not fit the mean of many. All other buffers are copied from the
+    source: a counter has no mean, and the mean of a spectral norm's unit vectors is no unit vector.
+    docs/decisions/0015-statistics-of-an-average.md has what both rules scored.
 
     Args:
         source: the network to follow, copied as it is now.
