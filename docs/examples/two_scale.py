@@ -38,9 +38,18 @@ class TwoScale(Segmenter):
         fine = self.fine(image)
         return [fine, self.coarse(F.max_pool2d(fine, 4))]
 
-    def decode(self, features: list[Tensor]) -> Tensor:
-        """Logits BKHW."""
+    @property
+    def embedding_channels(self) -> int:
+        """Three times the network's `width`."""
+        return self.classifier.in_channels
+
+    def embed(self, features: list[Tensor]) -> Tensor:
+        """Both maps at full resolution, BCHW."""
         fine, coarse = features
         coarse = F.interpolate(coarse, size=fine.shape[-2:], mode="bilinear", align_corners=False)
-        logits: Tensor = self.classifier(torch.cat([fine, coarse], dim=1))
+        return torch.cat([fine, coarse], dim=1)
+
+    def classify(self, embedding: Tensor) -> Tensor:
+        """Logits BKHW."""
+        logits: Tensor = self.classifier(embedding)
         return logits

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from semisup.errors import RecipeError
+from semisup.errors import DataError, RecipeError
 
 Colour = tuple[int, int, int]
 
@@ -97,6 +97,20 @@ class SegmentationData(ABC):
                 a label that is no class; names the file and the label.
         """
 
+    def pair(self, index: int) -> tuple[Tensor, Tensor]:
+        """Image `index` (uint8 3HW) and its mask (uint8 HW), of one size.
+
+        Raises:
+            DataError: as of `image` and `mask`, or they differ in size; names the file.
+        """
+        image, mask = self.image(index), self.mask(index)
+        if mask.shape != image.shape[-2:]:
+            raise DataError(
+                f"{self.mask_path(index)}: the mask is {_size(mask)} but image '{self.ids[index]}' "
+                f"is {_size(image)} (height x width); make them the same size"
+            )
+        return image, mask
+
     def object_names(self, index: int) -> list[str]:
         """Class names of all annotated objects in image `index`, read without its mask.
 
@@ -117,3 +131,7 @@ class SegmentationData(ABC):
         Such as `{"classes_kept": [...]}` where some classes were made void.
         """
         return {}
+
+
+def _size(picture: Tensor) -> str:
+    return f"{picture.shape[-2]}x{picture.shape[-1]}"

@@ -158,30 +158,31 @@ def _check_all(places: Sequence[tuple[SegmentationData, int]]) -> Iterator[_Find
 
 def _check(place: tuple[SegmentationData, int]) -> _Finding:
     data, index = place
-    image, image_problem = _read(data.image, index, data.image_path(index))
-    mask, mask_problem = _read(data.mask, index, data.mask_path(index))
-    problems = tuple(problem for problem in (image_problem, mask_problem) if problem)
-    if image is None or mask is None:
-        return _Finding(problems=problems)
+    try:
+        image, mask = data.pair(index)
+    except DataError as error:
+        return _Finding(problems=_problems(data, index, error))
     height, width = image.shape[-2:]
-    if mask.shape != image.shape[-2:]:
-        path = data.mask_path(index)
-        reason = (
-            f"{path} is {mask.shape[0]}x{mask.shape[1]} (HxW), but its image "
-            f"{data.image_path(index)} is {height}x{width}; they must be equal"
-        )
-        return _Finding(problems=(Problem(path, reason),))
     counts = torch.bincount(mask.flatten(), minlength=IGNORE + 1)
     return _Finding((height, width), counts)
 
 
-def _read(
-    read: Callable[[int], Tensor], index: int, path: Path
-) -> tuple[Tensor | None, Problem | None]:
+def _problems(data: SegmentationData, index: int, error: DataError) -> tuple[Problem, ...]:
+    """What is wrong with each of two files; where either alone is right, what `error` says."""
+    single = (
+        _problem(data.image, index, data.image_path(index)),
+        _problem(data.mask, index, data.mask_path(index)),
+    )
+    found = tuple(problem for problem in single if problem)
+    return found or (Problem(data.mask_path(index), str(error)),)
+
+
+def _problem(read: Callable[[int], Tensor], index: int, path: Path) -> Problem | None:
     try:
-        return read(index), None
+        read(index)
     except DataError as error:
-        return None, Problem(path, str(error))
+        return Problem(path, str(error))
+    return None
 
 
 def _report(data: SegmentationData, findings: Sequence[_Finding]) -> SubsetReport:

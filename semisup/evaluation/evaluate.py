@@ -184,20 +184,10 @@ def _read_ahead(
     data: SegmentationData, numbers: Sequence[int], depth: int = 8
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Decode on two threads, at most `depth` images ahead, in order."""
-
-    def read(i: int) -> tuple[Tensor, Tensor]:
-        image, mask = data.image(i), data.mask(i)
-        if image.shape[-2:] != mask.shape:
-            raise DataError(
-                f"{data.mask_path(i)}: is {tuple(mask.shape)} (H, W) but its image is "
-                f"{tuple(image.shape[-2:])}. Masks must have the size of their images."
-            )
-        return image, mask
-
     with ThreadPoolExecutor(max_workers=2) as pool:
         waiting: deque[Future[tuple[Tensor, Tensor]]] = deque()
         for i in numbers:
-            waiting.append(pool.submit(read, i))
+            waiting.append(pool.submit(data.pair, i))
             if len(waiting) >= depth:
                 yield waiting.popleft().result()
         while waiting:

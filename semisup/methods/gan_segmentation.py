@@ -33,7 +33,6 @@ The stabilisers came later than the paper and are off by default (`game`: losses
 
 from __future__ import annotations
 
-import copy
 from typing import ClassVar, Literal
 
 import torch
@@ -46,9 +45,9 @@ from semisup.methods.base import Method, Task, require_not_negative, require_sha
 from semisup.models.adversarial.generators import ImageGenerator
 from semisup.models.base import ParameterGroup, Segmenter
 from semisup.models.layers import resize, statistics_kept
-from semisup.ops.ema import ema_decay, ema_update
 from semisup.ops.image_pool import ImagePool
 from semisup.ops.pixels import to_normalised, to_unit
+from semisup.ops.teacher import Teacher
 from semisup.types import IGNORE, Batch, Progress, Reads, Scalars, Unlabelled, Update, Weak
 
 SAMPLES_TOGETHER = 64
@@ -123,7 +122,6 @@ class GanSegmentation(Method):
         self.unlabelled_weight = unlabelled_weight
         self.generated_weight = generated_weight
         self.feature_matching_weight = feature_matching_weight
-        self.generator_average = generator_average
         self.game = game
         self.segmenter = task.build_segmenter(extra=1)
         self.generator = ImageGenerator(
@@ -132,9 +130,9 @@ class GanSegmentation(Method):
             width=generator_width,
             upsampling=upsampling,
         )
-        self.average: ImageGenerator | None = None
+        self.average: Teacher[ImageGenerator] | None = None
         if generator_average:
-            self.average = copy.deepcopy(self.generator).requires_grad_(False)
+            self.average = Teacher(self.generator, generator_average)
         self.pool = ImagePool(image_pool, crop) if image_pool else None
 
     def players(self) -> dict[str, list[ParameterGroup]]:
@@ -198,10 +196,8 @@ class GanSegmentation(Method):
                 loss = loss + self.feature_matching_weight * feature_distance(features, wanted)
             shared = number == self.game.generator_updates and self.pool is None
             update("generator", loss, keep_graph=shared)
-        if self.average is not None and progress.ends_step:
-            decay = ema_decay(progress.step, self.generator_average)
-            # Running statistics of the last weights would not suit the mean of many.
-            ema_update(self.average, self.generator, decay, buffers="average")
+        if self.average is not None:
+            self.average.follow(self.generator, progress)
         images = images.detach()
         if self.pool is not None:  # not the images that G was updated on
             shown = self.game.noisy(self.pool.exchange(images), progress.fraction)
@@ -261,7 +257,7 @@ class GanSegmentation(Method):
         """Images of G, or of its average; conditioned on one foreground class each, in turn."""
         if not self.generated_weight:
             return None  # nothing has taught G
-        generator = self.generator if self.average is None else self.average
+        generator = self.generator if self.average is None else self.average.network
         like = next(generator.parameters())
         source = torch.Generator().manual_seed(seed)  # on the CPU: the same on every device
         noise = generator.draw(count, torch.empty(0), source).to(like)

@@ -25,8 +25,6 @@ Differs from the paper, beside what `s4gan` names:
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch import Tensor, nn
 
@@ -41,9 +39,9 @@ from semisup.models.adversarial.discriminators import ImageDiscriminator
 from semisup.models.base import ParameterGroup, Segmenter
 from semisup.models.classifiers import ClassificationNetwork
 from semisup.models.layers import resize
-from semisup.ops.ema import ema_decay, ema_update
 from semisup.ops.masks import tags_of_mask
 from semisup.ops.ramps import ramp
+from semisup.ops.teacher import Teacher
 from semisup.types import IGNORE, Batch, Progress, Reads, Scalars, Unlabelled, Update
 
 GONE = -1e4
@@ -134,20 +132,13 @@ class S4GanMultiLabel(Method):
         self.classification_weight = classification_weight
         self.consistency_weight = consistency_weight
         self.consistency_burn_in = consistency_burn_in
-        self.teacher_decay = teacher_decay
         self.presence_threshold = presence_threshold
         self.segmenter = task.build_segmenter()
         self.discriminator = ImageDiscriminator(
             task.num_classes, width=discriminator_width, spectral_norm=game.spectral_norm
         )
         self.classifier = ClassificationNetwork(task.num_classes - 1, classifier, width=0)
-        self.teacher = copy.deepcopy(self.classifier).requires_grad_(False)
-
-    def train(self, mode: bool = True) -> S4GanMultiLabel:
-        """As a module's, but the teacher always stays in eval mode."""
-        super().train(mode)
-        self.teacher.eval()
-        return self
+        self.teacher = Teacher(self.classifier, teacher_decay)
 
     def players(self) -> dict[str, list[ParameterGroup]]:
         """The two that alternate, and the classifier."""
@@ -161,7 +152,7 @@ class S4GanMultiLabel(Method):
         """The segmenter, less the classes that the teacher does not find."""
         if self.classification_weight == 0:
             return self.segmenter
-        return PresentClasses(self.segmenter, self.teacher, self.presence_threshold)
+        return PresentClasses(self.segmenter, self.teacher.network, self.presence_threshold)
 
     def step(self, batch: Batch, progress: Progress, update: Update) -> Scalars:
         """One step of the segmenter, of the discriminator, of the classifier and its teacher."""
@@ -225,17 +216,14 @@ class S4GanMultiLabel(Method):
                 self.classification_weight * reported["loss_classification"]
                 + height * reported["loss_consistency"],
             )
-            if progress.ends_step:
-                decay = ema_decay(progress.step, self.teacher_decay)
-                ema_update(self.teacher, self.classifier, decay)
+            self.teacher.follow(self.classifier, progress)
         return reported
 
     def _loss_consistency(self, unlabelled: Unlabelled) -> Tensor:
         """How far the student's probabilities are from the teacher's, in their square."""
         padding = ~unlabelled.valid[:, None]
         student = _probability(self.classifier(unlabelled.views[0].masked_fill(padding, 0.0)))
-        with torch.no_grad():
-            teacher = _probability(self.teacher(unlabelled.image.masked_fill(padding, 0.0)))
+        teacher = _probability(self.teacher(unlabelled.image.masked_fill(padding, 0.0)))
         known = unlabelled.valid.flatten(1).any(dim=1)
         return masked_mean((student - teacher).square(), known[:, None].expand_as(student))
 

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor, nn
 
+from semisup.errors import RecipeError
 from semisup.models.layers import resize
 
 
@@ -43,9 +45,17 @@ class Segmenter(nn.Module, ABC):
     """A network from an image to a score per class and pixel.
 
     `forward` returns logits BKHW at the size of its input, for any H, W of at least `stride`.
-    Logits, never probabilities. A subclass writes `encode` and `decode`; auxiliary heads come out
-    of `training_logits`, with their weights beside it, so that a supervised term is one loop in
-    every method.
+    Logits, never probabilities. It is computed in steps that a method may enter between:
+
+        features = encode(image)          maps of several resolutions
+        embedding = embed(features)       one map, a vector for each place
+        logits = classify(embedding)      decode(features) is both
+        to_image_size(logits, size)       as `forward` returns them
+
+    A subclass writes `encode`, `embed`, `classify` and `embedding_channels`, the C of that map. One
+    that scores several maps, and so has no single one before its classifier, writes `decode` in
+    place of the last three, which then refuse. Auxiliary heads come out of `training_logits`, with
+    their weights beside it, so that a supervised term is one loop in every method.
 
     Args:
         num_classes: K, the number of classes.
@@ -74,14 +84,42 @@ class Segmenter(nn.Module, ABC):
     def encode(self, image: Tensor) -> list[Tensor]:
         """Feature maps of `image` (BCHW), finest first."""
 
-    @abstractmethod
+    @property
+    def embedding_channels(self) -> int:
+        """C of the map of `embed`.
+
+        Raises:
+            RecipeError: the network has no single map before its classifier.
+        """
+        raise _no_embedding(self)
+
+    def embed(self, features: list[Tensor]) -> Tensor:
+        """The map BChw that `classify` reads, from what `encode` returned.
+
+        Raises:
+            RecipeError: the network has no single map before its classifier.
+        """
+        raise _no_embedding(self)
+
+    def classify(self, embedding: Tensor) -> Tensor:
+        """Logits BKhw of a map of `embed`, or of one that a method has changed.
+
+        Raises:
+            RecipeError: the network has no single map before its classifier.
+        """
+        raise _no_embedding(self)
+
     def decode(self, features: list[Tensor]) -> Tensor:
         """Logits BKhw from what `encode` returned."""
+        return self.classify(self.embed(features))
+
+    def to_image_size(self, logits: Tensor, size: torch.Size) -> Tensor:
+        """Logits BKHW at the `size` of the image, from those of `decode` or `classify`."""
+        return resize(logits, size)
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits BKHW of `image` (BCHW)."""
-        logits = self.decode(self.encode(image))
-        return resize(logits, image.shape[-2:])
+        return self.to_image_size(self.decode(self.encode(image)), image.shape[-2:])
 
     def training_logits(self, image: Tensor) -> list[Tensor]:
         """All maps that are trained, the main one first; each BKHW at the size of `image`."""
@@ -101,6 +139,13 @@ class Segmenter(nn.Module, ABC):
             state: key -> tensor, as read from the file; not to be changed in place.
         """
         return state
+
+
+def _no_embedding(network: Segmenter) -> RecipeError:
+    return RecipeError(
+        f"model.name: {type(network).__name__} has no single map before its classifier, and the "
+        "method needs one; choose a network that has it, such as 'unet' or 'deeplab_v3plus'"
+    )
 
 
 def biases_apart(

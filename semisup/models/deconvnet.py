@@ -67,20 +67,30 @@ class DeconvNet(Segmenter):
         switches = [stage.indices for stage in stages if stage.indices is not None]
         return [*(stage.pooled for stage in stages), *switches]
 
-    def decode(self, features: list[Tensor]) -> Tensor:
-        """Logits BKhw of the padded image."""
+    @property
+    def embedding_channels(self) -> int:
+        """C of the last deconvolution, 64."""
+        return self.decoder.out_channels
+
+    def embed(self, features: list[Tensor]) -> Tensor:
+        """The last map BChw, of the size of the padded image."""
         half = len(features) // 2
         stages = [
             PooledStage(pooled, switches, torch.Size([2 * side for side in pooled.shape[-2:]]))
             for pooled, switches in zip(features[:half], features[half:], strict=True)
         ]
-        logits: Tensor = self.score(self.decoder(self.fc7(self.fc6(features[half - 1])), stages))
+        decoded: Tensor = self.decoder(self.fc7(self.fc6(features[half - 1])), stages)
+        return decoded
+
+    def classify(self, embedding: Tensor) -> Tensor:
+        """Logits BKhw of BChw, each place by itself."""
+        logits: Tensor = self.score(embedding)
         return logits
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Logits BKHW of `image` (BCHW); any H and W of at least one pixel."""
-        height, width = image.shape[-2:]
-        return self.decode(self.encode(image))[..., :height, :width]
+    def to_image_size(self, logits: Tensor, size: torch.Size) -> Tensor:
+        """The logits of the image without its padding."""
+        height, width = size
+        return logits[..., :height, :width]
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """Weights, and biases at twice the learning rate."""

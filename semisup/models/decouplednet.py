@@ -128,7 +128,8 @@ class DecoupledNet(Segmenter):
 
     At 21 classes 134,342,484 and 173,107,906 parameters. Class 0 is background; it is no label of
     the classification network. Trained by the methods `decouplednet_classifier` and then
-    `decouplednet`, or by `decouplednet_joint`.
+    `decouplednet`, or by `decouplednet_joint`. There is one map for each identified class, and so
+    neither `decode` nor `embed`.
 
     Args:
         num_classes: K, background included; at least 2.

@@ -77,12 +77,22 @@ class DeepLabV3Plus(Segmenter):
         """The maps of stride 4 and of the output stride (BChw) of `image` (BCHW)."""
         return list(self.backbone(image))
 
-    def decode(self, features: list[Tensor]) -> Tensor:
-        """Logits BKhw at stride 4."""
+    @property
+    def embedding_channels(self) -> int:
+        """256."""
+        return self.classifier.in_channels
+
+    def embed(self, features: list[Tensor]) -> Tensor:
+        """The refined map BChw at stride 4."""
         low, high = features
         context = resize(self.pyramid(high), low.shape[-2:])
         merged = torch.cat([self.reduce(low), context], dim=1)
-        logits: Tensor = self.classifier(self.refine(merged))
+        refined: Tensor = self.refine(merged)
+        return refined
+
+    def classify(self, embedding: Tensor) -> Tensor:
+        """Logits BKhw of BChw, each place by itself."""
+        logits: Tensor = self.classifier(embedding)
         return logits
 
     def parameter_groups(self) -> list[ParameterGroup]:

@@ -79,6 +79,8 @@ class FCN(Segmenter):
     Score layers start at zero, as in the release: a network loaded from its coarser parent's
     weights starts as the parent. At a very first step, then, only score layers have a gradient.
 
+    With skips there is no `embed`: each map is scored at its own stride, and only scores are added.
+
     Args:
         num_classes: K.
         in_channels: C of the input image.
@@ -127,9 +129,9 @@ class FCN(Segmenter):
         upsampled: Tensor = self.upsample_last(scores)
         return upsampled
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Logits BKHW of `image` (BCHW); any H and W of at least one pixel."""
-        return crop(self.decode(self.encode(image)), self.last_crop, image.shape[-2:])
+    def to_image_size(self, logits: Tensor, size: torch.Size) -> Tensor:
+        """The scores of the image, which begin at pixel `last_crop`."""
+        return crop(logits, self.last_crop, size)
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """Weights, and biases at twice the learning rate without weight decay."""
@@ -145,6 +147,20 @@ class FCN32s(FCN):
 
     last_factor = 32
     last_crop = 19
+
+    @property
+    def embedding_channels(self) -> int:
+        """The network's `width`."""
+        return self.fc7.out_channels
+
+    def embed(self, features: list[Tensor]) -> Tensor:
+        """The map BChw after fc7, the only one."""
+        (deepest,) = features
+        return deepest
+
+    def classify(self, embedding: Tensor) -> Tensor:
+        """Scores BKHW of BChw, upsampled 32 times."""
+        return self.decode([embedding])
 
 
 class FCN16s(FCN):
@@ -177,6 +193,7 @@ class FCN8sMobileNetV2(Segmenter):
 
     The backbone pads every map itself, so nothing is padded by 100 or cut, and there is no fc6 or
     fc7: it is for comparisons on small machines, at about a hundredth of the cost of `FCN8s`.
+    As there, only scores are added, and there is no `embed`.
 
     Args:
         num_classes: K.

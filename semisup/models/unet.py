@@ -108,8 +108,16 @@ class UNet(Segmenter):
             features.append(image)
         return features
 
-    def decode(self, features: list[Tensor]) -> Tensor:
-        """Logits BKhw: of the image's size when padded, 184 pixels smaller per axis when valid."""
+    @property
+    def embedding_channels(self) -> int:
+        """The network's `width`."""
+        return self.classifier.in_channels
+
+    def embed(self, features: list[Tensor]) -> Tensor:
+        """The last map BChw.
+
+        It has the image's size when padded, and is 184 pixels smaller per axis when valid.
+        """
         *skips, current = features
         for skip, up, merge in zip(reversed(skips), self.up, self.merge, strict=True):
             current = up(current)
@@ -118,15 +126,22 @@ class UNet(Segmenter):
             else:
                 skip = _centre_crop(skip, *current.shape[-2:])
             current = merge(torch.cat([skip, current], dim=1))
-        logits: Tensor = self.classifier(current)
+        return current
+
+    def classify(self, embedding: Tensor) -> Tensor:
+        """Logits BKhw of BChw, each place by itself."""
+        logits: Tensor = self.classifier(embedding)
         return logits
+
+    def to_image_size(self, logits: Tensor, size: torch.Size) -> Tensor:
+        """The logits of the image, which lies at the top left of what was decoded."""
+        height, width = size
+        return logits[..., :height, :width]
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits BKHW of `image` (BCHW)."""
-        height, width = image.shape[-2:]
-        if self.padding == "valid":
-            image = mirror_pad(image)
-        return self.decode(self.encode(image))[..., :height, :width]
+        padded = mirror_pad(image) if self.padding == "valid" else image
+        return self.to_image_size(self.decode(self.encode(padded)), image.shape[-2:])
 
 
 def mirror_pad(image: Tensor) -> Tensor:

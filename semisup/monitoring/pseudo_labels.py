@@ -18,7 +18,6 @@ from semisup.data.base import SegmentationData
 from semisup.data.loading.samples import RawBatch
 from semisup.data.loading.to_device import to_device
 from semisup.data.views.cropping import Axis, View, cut_out
-from semisup.errors import DataError
 from semisup.methods.base import Method
 from semisup.metrics.confusion import label_map
 from semisup.monitoring.snapshots import spread, undisturbed
@@ -158,13 +157,8 @@ class PseudoLabelQuality:
         )
 
     def _centre(self, index: int) -> View:
-        image, mask = self._data.image(index), self._data.mask(index)
+        image, mask = self._data.pair(index)
         size = image.shape[-2:]
-        if mask.shape != size:
-            raise DataError(
-                f"{self._data.mask_path(index)}: the mask is {tuple(mask.shape)} but its image is "
-                f"{tuple(size)} (height, width); make them the same size"
-            )
         rows, columns = (_middle(*pair) for pair in zip(size, self._crop or size, strict=True))
         return cut_out(image, mask, rows, columns, crop=self._crop, flip=False)
 

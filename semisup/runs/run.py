@@ -21,6 +21,7 @@ from semisup.methods.base import Method
 from semisup.monitoring.pseudo_labels import PseudoLabelQuality, teaches_pseudo_labels
 from semisup.monitoring.tracker import Tracker, Untracked
 from semisup.monitoring.view import Silent, View
+from semisup.ops.teacher import Teacher
 from semisup.recipe.recipe import Recipe
 from semisup.runs.assemble import (
     build_method,
@@ -57,7 +58,7 @@ from semisup.system.device import (
 from semisup.system.files import write_atomically, write_text
 from semisup.system.torch_errors import translated_errors
 from semisup.training.checkpoint import Checkpoints
-from semisup.training.loop import make_average, train
+from semisup.training.loop import train
 from semisup.training.selection import Selection
 from semisup.training.state import Training
 from semisup.training.updates import Updates
@@ -172,7 +173,7 @@ def _training(job: Job, view: View) -> tuple[Training, Selection | None, list[st
         checkup=selection,
         checkup_every=recipe.eval.every,
         view=view,
-        average=make_average(method) if recipe.train.ema else None,
+        average=Teacher(method.predictor(), recipe.train.ema) if recipe.train.ema else None,
         draw=lambda batch, predictor, owner: draw_panel(batch, predictor, owner, data.palette),
         pseudo_labels=_pseudo_label_quality(job, method),
     )

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from semisup.data.loading.prefetch import Prefetch, Ready
 from semisup.data.loading.streams import Stream
@@ -16,7 +15,6 @@ from semisup.methods.base import Method
 from semisup.monitoring.clock import Clock
 from semisup.monitoring.health.health import Health
 from semisup.monitoring.meter import Meter
-from semisup.ops.ema import ema_decay, ema_update
 from semisup.system.device import autocast
 from semisup.system.distributed import (
     share_buffers,
@@ -102,8 +100,7 @@ def _step(
             total[name] = value if name not in total else total[name] + value
     share_buffers(run.method)
     if run.average is not None:
-        decay = ema_decay(progress.step, run.settings.ema)
-        ema_update(run.average, run.method.predictor(), decay)
+        run.average.follow(run.method.predictor(), progress)
     return {name: value / parts for name, value in total.items()}, batch
 
 
@@ -123,9 +120,3 @@ def next_batch(batches: Mapping[str, Iterator[Ready]]) -> Batch:
 
 def _images_per_step(run: Training, streams: Mapping[str, Stream]) -> int:
     return run.settings.accumulate * sum(stream.batch_size for stream in streams.values())
-
-
-def make_average(method: Method) -> nn.Module:
-    """A copy of the predictor that follows it as a moving average."""
-    average = copy.deepcopy(method.predictor())
-    return average.eval().requires_grad_(False)

@@ -14,6 +14,7 @@ from semisup.methods.base import Method
 from semisup.monitoring.pseudo_labels import PseudoLabelQuality
 from semisup.monitoring.tracker import Tracker
 from semisup.monitoring.view import Silent, View
+from semisup.ops.teacher import Teacher
 from semisup.settings import TrainSettings
 from semisup.system.device import Precision
 from semisup.training.checkpoint import Checkpoints
@@ -66,7 +67,7 @@ class Training:
     checkup: Checkup | None = None
     checkup_every: int = 0
     view: View = field(default_factory=Silent)
-    average: nn.Module | None = None
+    average: Teacher[nn.Module] | None = None
     draw: Draw | None = None
     pseudo_labels: PseudoLabelQuality | None = None
     seconds: float = 0.0
@@ -74,4 +75,4 @@ class Training:
 
     def predictor(self) -> nn.Module:
         """What is scored: the moving average where there is one."""
-        return self.method.predictor() if self.average is None else self.average
+        return self.method.predictor() if self.average is None else self.average.network

@@ -72,7 +72,7 @@ def test_all_bad_files_are_collected(
     text = reasons(found)
     assert "two.jpeg is no JPEG or PNG file" in text
     assert "two.png is missing" in text
-    assert "one.png is 6x8 (HxW), but its image" in text
+    assert "one.png: the mask is 6x8 but image 'one' is" in text
     assert "three.png holds label 9" in text
     assert not found.ok
     assert [report.problems for report in found.subsets] == [3, 1]
@@ -93,7 +93,7 @@ def test_a_file_in_two_subsets_is_checked_and_reported_once(
 
     monkeypatch.setattr(Folder, "image", counted)
     found = verify([Folder(folder_root, "train"), Folder(folder_root, "all")])
-    assert sorted(read) == ["one", "three", "two"]
+    assert sorted(read) == ["one", "one", "three", "two"]  # again, to name the file of the two
     assert [file.name for file, _ in found.problems] == ["one.png"]
     assert [report.problems for report in found.subsets] == [1, 1]
 

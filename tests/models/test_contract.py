@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -11,12 +12,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from semisup.catalog import MODELS as CATALOGUE
+from semisup.errors import RecipeError
 from semisup.models.base import Segmenter
 from semisup.models.deconvnet import DeconvNet
 from semisup.models.decouplednet import DecoupledNet
 from semisup.models.deeplab_v3plus import DeepLabV3Plus
 from semisup.models.fcn import FCN, FCN8s, FCN8sAtOnce, FCN8sMobileNetV2, FCN16s, FCN32s
-from semisup.models.unet import UNet
+from semisup.models.unet import UNet, mirror_pad
 
 CLASSES = 5
 
@@ -42,6 +45,18 @@ MODELS: dict[str, Callable[..., Segmenter]] = {
     "deeplab_v3plus": partial(DeepLabV3Plus, CLASSES),
     "deeplab_v3plus_stride_8": partial(DeepLabV3Plus, CLASSES, output_stride=8),
 }
+
+WITHOUT_EMBEDDING = {
+    "fcn16s": "scores of two maps are added",
+    "fcn8s": "scores of three maps are added",
+    "fcn8s_at_once": "scores of three maps are added",
+    "fcn8s_mobilenet_v2": "scores of three maps are added",
+    "decouplednet": "a map for each identified class",
+}
+"""Network -> why no single map comes before its classifier."""
+
+embedding = [name for name in MODELS if name not in WITHOUT_EMBEDDING]
+every_embedding_model = pytest.mark.parametrize("name", embedding)
 
 KEYS = Path(__file__).parent / "keys"
 SAME_KEYS = {
@@ -128,6 +143,63 @@ def test_eval_is_deterministic_finite_and_independent_of_memory_format(name: str
         last = model(image().contiguous(memory_format=torch.channels_last))
     scale = float(first.abs().max())
     torch.testing.assert_close(last, first, rtol=1e-4, atol=1e-4 * scale)
+
+
+def features_of(model: Segmenter, picture: Tensor) -> list[Tensor]:
+    """Those of `forward`, whose image is mirrored where convolutions are valid."""
+    if isinstance(model, UNet) and model.padding == "valid":
+        picture = mirror_pad(picture)
+    return model.encode(picture)
+
+
+@every_embedding_model
+def test_decoding_classifies_the_embedding(name: str) -> None:
+    model = build(name).eval()
+    with torch.no_grad():
+        features = features_of(model, image())
+        embedding = model.embed(features)
+        logits = model.classify(embedding)
+        assert torch.equal(model.decode(features), logits)
+        assert torch.equal(model(image()), model.to_image_size(logits, image().shape[-2:]))
+        assert embedding.shape[:2] == (1, model.embedding_channels)
+        changed = model.classify(embedding + torch.randn_like(embedding))
+    assert logits.shape[1] == CLASSES
+    assert changed.shape == logits.shape
+    assert not torch.equal(changed, logits)
+
+
+@every_embedding_model
+def test_gradients_reach_the_encoder_through_the_embedding(name: str) -> None:
+    model = build(name)
+    embedding = model.embed(features_of(model, image()))
+    (embedding * torch.randn_like(embedding)).sum().backward()
+    missing = {key for key, p in model.named_parameters() if p.grad is None}
+    again = embedding.detach().requires_grad_()
+    model.zero_grad()
+    model.classify(again).square().sum().backward()
+    reached = {key for key, p in model.named_parameters() if p.grad is not None}
+    assert missing == reached, "a parameter belongs to the embedding or to the classifier"
+    assert again.grad is not None
+    assert again.grad.any()
+
+
+@every_model
+def test_a_network_has_an_embedding_or_names_some_that_have(name: str) -> None:
+    with torch.device("meta"):
+        model = MODELS[name]().eval()
+    if name not in WITHOUT_EMBEDDING:
+        assert model.embedding_channels > 0
+        return
+    for ask in (
+        lambda: model.embedding_channels,
+        lambda: model.embed([]),
+        lambda: model.classify(torch.empty(1)),
+    ):
+        with pytest.raises(RecipeError, match=type(model).__name__) as caught:
+            ask()
+        named = re.findall("'([a-z0-9_]+)'", str(caught.value))
+        assert set(named) <= set(embedding) & set(CATALOGUE)
+        assert named
 
 
 @every_model

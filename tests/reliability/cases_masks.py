@@ -43,7 +43,7 @@ def jpeg_mask(place: Place) -> list[object]:
     return place.verify()
 
 
-@refused("mask of another size", "masks/t0.png is 20x50", "40x50; they must be equal")
+@refused("mask of another size", "masks/t0.png: the mask is 20x50", "is 40x50", "the same size")
 def mask_of_another_size(place: Place) -> list[object]:
     Image.new("L", (50, 20)).save(place.mask())
     return place.verify()
@@ -56,7 +56,7 @@ def mask_of_another_size_while_training(place: Place) -> list[object]:
     return place.train()
 
 
-@refused("mask of another size, met while scoring", "masks/v1.png", "size of their images")
+@refused("mask of another size, met while scoring", "masks/v1.png", "make them the same size")
 def mask_of_another_size_while_scoring(place: Place) -> list[object]:
     Image.new("L", (20, 20)).save(place.mask("v1"))
     return ["evaluate", place.finished_run(), *place.where()]

@@ -407,10 +407,11 @@ def test_an_adversarial_run_with_an_average_goes_through(root: Path, tmp_path: P
     keys = json.loads(text.splitlines()[0]).keys()
     assert {"loss_segmentation", "loss_discriminator", "lr/segmenter", "lr/discriminator"} <= keys
     opened = open_run(finished.folder, CPU)  # the average is what is scored and exported
-    average = torch.load(finished.folder / "checkpoints" / "step-00000002.pt", weights_only=True)
-    assert average["average"].keys() == opened.predictor.state_dict().keys()
-    for name, value in opened.predictor.state_dict().items():
-        assert torch.equal(value, average["average"][name])
+    saved = torch.load(finished.folder / "checkpoints" / "step-00000002.pt", weights_only=True)
+    exported = {f"network.{key}": value for key, value in opened.predictor.state_dict().items()}
+    assert saved["average"].keys() == exported.keys()
+    for name, value in exported.items():
+        assert torch.equal(value, saved["average"][name])
 
 
 def test_weights_to_start_from_are_loaded_and_recorded(root: Path, tmp_path: Path) -> None:

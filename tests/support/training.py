@@ -21,12 +21,12 @@ from semisup.methods.supervised import Supervised
 from semisup.models.base import Segmenter
 from semisup.monitoring.pseudo_labels import PseudoLabelQuality
 from semisup.monitoring.tracker import Tracker, Untracked
+from semisup.ops.teacher import Teacher
 from semisup.runs.folder import RunFolder
 from semisup.settings import EvalSettings, OptimSettings, TrainSettings
 from semisup.system import distributed as ranks
 from semisup.system.device import seed_rank
 from semisup.training.checkpoint import Checkpoints
-from semisup.training.loop import make_average
 from semisup.training.selection import Selection
 from semisup.training.state import Training
 from semisup.training.updates import Updates
@@ -274,7 +274,7 @@ def make_training(
         fingerprint=fingerprint,
         checkup=selection if hold_out else None,
         checkup_every=2,
-        average=make_average(built) if train.ema else None,
+        average=Teacher(built.predictor(), train.ema) if train.ema else None,
         pseudo_labels=PseudoLabelQuality(
             data, data.ids[4:], (32, 32), CPU, "float32", channels_last=True
         )

@@ -627,8 +627,8 @@ def test_the_average_starts_as_a_plain_mean_of_the_weights(training: Build, tmp_
     train(run)
     weights.append(run.method.segmenter.head.weight.detach())
     assert run.average is not None
-    assert run.predictor() is run.average
-    torch.testing.assert_close(run.average.head.weight, (weights[0] + weights[1]) / 2)
+    assert run.predictor() is run.average.network
+    torch.testing.assert_close(run.predictor().head.weight, (weights[0] + weights[1]) / 2)
     assert not any(p.requires_grad for p in run.average.parameters())
 
 

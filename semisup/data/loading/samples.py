@@ -15,7 +15,7 @@ from semisup.data.base import SegmentationData
 from semisup.data.labels.tags import Tags
 from semisup.data.views.cropping import DrawView, View
 from semisup.data.views.strong import draw_strong
-from semisup.errors import DataError, RecipeError, SemisupError
+from semisup.errors import RecipeError, SemisupError
 from semisup.types import StreamName
 
 
@@ -96,15 +96,7 @@ class Samples(Dataset[Any]):  # the loader wants the type that collating makes o
     def _sample(self, position: int) -> _Sample:
         epoch, number = self._place(position)
         key, index = self._ids[number], self._indices[number]
-        image = self._data.image(index)
-        mask = None
-        if self._name == "labelled":
-            mask = self._data.mask(index)
-            if mask.shape != image.shape[-2:]:
-                raise DataError(
-                    f"{self._data.mask_path(index)}: the mask is {_size(mask)} but image '{key}' "
-                    f"is {_size(image)} (height x width); make them the same size"
-                )
+        image, mask = self._open(index)
         generator = _generator(self._seed, self._name, "view", position)
         view = self._view(image, mask, generator, _digest(f"{self._seed}/turn/{key}") + epoch)
         return _Sample(
@@ -125,6 +117,12 @@ class Samples(Dataset[Any]):  # the loader wants the type that collating makes o
         if self._tags is not None:
             known["tags"] = self._row(torch.tensor([0, *self._tags.of[key]]))
         return known
+
+    def _open(self, index: int) -> tuple[Tensor, Tensor | None]:
+        """The image, and its mask in the labelled stream: no other opens one."""
+        if self._name == "labelled":
+            return self._data.pair(index)
+        return self._data.image(index), None
 
     def _row(self, labels: Tensor) -> Tensor:
         """K bool, True at `labels` (int64)."""

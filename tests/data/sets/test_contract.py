@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -88,6 +89,27 @@ def test_images_are_bytes_and_masks_labels_of_the_same_size(data: SegmentationDa
         assert all(label < data.num_classes or label == IGNORE for label in mask.unique().tolist())
 
 
+def test_a_pair_is_an_image_and_its_mask(data: SegmentationData) -> None:
+    for index in range(len(data)):
+        image, mask = data.pair(index)
+        assert torch.equal(image, data.image(index))
+        assert torch.equal(mask, data.mask(index))
+
+
+def test_a_pair_of_two_sizes_is_refused_by_file_and_size(
+    data: SegmentationData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    height, width = data.mask(0).shape
+    narrow = data.mask(0)[:, 1:]
+    monkeypatch.setattr(data, "mask", lambda index: narrow)
+    expected = (
+        f"{data.mask_path(0)}: the mask is {height}x{width - 1} but image '{data.ids[0]}' is "
+        f"{height}x{width} (height x width); make them the same size"
+    )
+    with pytest.raises(DataError, match=re.escape(expected)):
+        data.pair(0)
+
+
 def test_an_image_is_read_without_its_mask(data: SegmentationData) -> None:
     expected = data.image(0)
     data.mask_path(0).unlink()
@@ -122,6 +144,7 @@ def test_a_cache_answers_as_the_data_set_does(data: SegmentationData) -> None:
         for _ in range(2):
             assert torch.equal(cached.image(index), data.image(index))
             assert torch.equal(cached.mask(index), data.mask(index))
+        assert all(map(torch.equal, cached.pair(index), data.pair(index)))
     assert (cached.classes, cached.palette, cached.facts()) == (
         data.classes,
         data.palette,
