@@ -4,9 +4,9 @@ import math
 
 import pytest
 import torch
+from support.methods import fake_loss, fooling_loss, real_loss
 
 from semisup.losses.extra_class import realness, tag_set_loss
-from semisup.losses.gan import fake_loss, fooling_loss, real_loss
 
 
 def test_the_identity_of_k_plus_1_classes() -> None:

@@ -4,20 +4,12 @@ import math
 
 import pytest
 import torch
+from support.methods import belief, fake_loss, fooling_loss, real_loss, standing
 from torch import Tensor
 
-from semisup.losses.gan import (
-    Form,
-    belief,
-    fake_loss,
-    feature_distance,
-    fooling_loss,
-    gradient_penalty,
-    real_loss,
-    standing,
-)
+from semisup.losses.gan import Loss, feature_distance, gradient_penalty
 
-FORMS: tuple[Form, ...] = ("cross_entropy", "hinge", "least_squares")
+FORMS: tuple[Loss, ...] = ("cross_entropy", "hinge", "least_squares")
 
 
 def softplus(value: float) -> float:
@@ -32,7 +24,7 @@ def softplus(value: float) -> float:
         ("least_squares", 0.25, 0.25, 0.25),
     ],
 )
-def test_closed_forms(form: Form, real: float, fake: float, fooling: float) -> None:
+def test_closed_forms(form: Loss, real: float, fake: float, fooling: float) -> None:
     logits = torch.tensor([0.5])
     assert real_loss(logits, form).item() == pytest.approx(real)
     assert fake_loss(logits, form).item() == pytest.approx(fake)
@@ -59,7 +51,7 @@ def slope(loss: Tensor, logits: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_the_players_pull_apart(form: Form) -> None:
+def test_the_players_pull_apart(form: Loss) -> None:
     logits = torch.tensor([-0.9, 0.1, 0.9], requires_grad=True)
     assert (slope(real_loss(logits, form), logits) < 0).all(), "up on real"
     away = slope(fake_loss(logits, form), logits)
@@ -79,7 +71,7 @@ def test_the_minimax_game_fades_where_the_other_does_not() -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_no_logit_is_too_large(form: Form) -> None:
+def test_no_logit_is_too_large(form: Loss) -> None:
     logits = torch.tensor([-1e4, 1e4], requires_grad=True)
     for loss in (real_loss(logits, form), fake_loss(logits, form), fooling_loss(logits, form)):
         assert torch.isfinite(loss).all()
@@ -181,7 +173,7 @@ def test_a_gradient_penalty_is_not_taken_in_half_precision(kind: type[torch.nn.M
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_belief(form: Form) -> None:
+def test_belief(form: Loss) -> None:
     logits = torch.tensor([-3.0, 0.0, 0.25, 4.0])
     found = belief(logits, form)
     if form == "least_squares":
@@ -198,7 +190,7 @@ def test_standing() -> None:
     assert found["d_real"].item() == pytest.approx(sigmoid(real[:2]).mean().item())
     assert found["d_fake"].item() == pytest.approx(sigmoid(fake).mean().item())
     assert found["d_accuracy"].item() == pytest.approx((0.5 + 0.75) / 2)
-    squares = standing(torch.tensor([0.4, 3.0]), torch.tensor([0.2, -5.0]), form="least_squares")
+    squares = standing(torch.tensor([0.4, 3.0]), torch.tensor([0.2, -5.0]), loss="least_squares")
     assert squares["d_real"].item() == pytest.approx((0.4 + 1.0) / 2)
     assert squares["d_fake"].item() == pytest.approx((0.2 + 0.0) / 2)
     assert squares["d_accuracy"].item() == pytest.approx((0.5 + 1.0) / 2)

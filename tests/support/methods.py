@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from semisup.catalog import create_method
-from semisup.losses.gan import DiscriminatorGame, GeneratorGame
+from semisup.losses.gan import DiscriminatorGame, Game, GeneratorGame, Loss
 from semisup.methods.base import Task
 from semisup.models.base import Segmenter
 from semisup.types import Labelled
@@ -44,3 +44,29 @@ def create(
     """A method of the catalogue, with flat options."""
     task = Task(build_segmenter, num_classes, crop)
     return create_method(name, task, **with_game(**options))
+
+
+def real_loss(logits: Tensor, loss: Loss = "cross_entropy", smoothing: float = 0.0) -> Tensor:
+    return Game(loss=loss, label_smoothing=smoothing).real(logits)
+
+
+def fake_loss(logits: Tensor, loss: Loss = "cross_entropy") -> Tensor:
+    return Game(loss=loss).fake(logits)
+
+
+def fooling_loss(logits: Tensor, loss: Loss = "cross_entropy", saturating: bool = False) -> Tensor:
+    return GeneratorGame(loss=loss, saturating=saturating).fool(logits)
+
+
+def belief(logits: Tensor, loss: Loss = "cross_entropy") -> Tensor:
+    return Game(loss=loss).probability(logits)
+
+
+def standing(
+    real: Tensor,
+    fake: Tensor,
+    valid_real: Tensor | None = None,
+    valid_fake: Tensor | None = None,
+    loss: Loss = "cross_entropy",
+) -> dict[str, Tensor]:
+    return Game(loss=loss).statistics(real, fake, valid_real, valid_fake)

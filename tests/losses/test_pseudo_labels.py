@@ -1,4 +1,4 @@
-"""Closed forms, gradients, and pixels that must not count."""
+"""Pseudo-labels and class maps: closed forms, gradients, and pixels that must not count."""
 
 from __future__ import annotations
 
@@ -6,70 +6,26 @@ import math
 
 import pytest
 import torch
-from semisup.losses.adversarial import PixelGame, binary_cross_entropy_map
 from torch import Tensor
 
-from semisup.losses.gan import Form, Game
-from semisup.losses.pseudo_labels import self_taught_loss, trusted_pixels
-from semisup.losses.segmentation import masked_mean
+from semisup.losses import pseudo_labels
+from semisup.losses.gan import Loss
+from semisup.losses.pseudo_labels import exceeds, pseudo_labels_where
 from semisup.ops.masks import one_hot
 from semisup.types import IGNORE
 
 
-@pytest.mark.parametrize(("target", "expected"), [(1.0, math.log(4 / 3)), (0.0, math.log(4.0))])
-def test_binary_cross_entropy_of_a_known_probability(target: float, expected: float) -> None:
-    logits = torch.full((2, 1, 3, 3), math.log(3.0))  # sigmoid 3/4
-    assert binary_cross_entropy_map(logits, target).item() == pytest.approx(expected)
-
-
-def test_blind_discriminator_loses_log_2() -> None:
-    assert binary_cross_entropy_map(torch.zeros(1, 1, 2, 2), 1.0).item() == pytest.approx(
-        math.log(2.0)
-    )
-
-
-def test_map_is_averaged_over_valid_pixels_alone() -> None:
-    logits = torch.randn(2, 1, 4, 4, requires_grad=True)
-    valid = torch.zeros(2, 4, 4, dtype=torch.bool)
-    valid[0, 1:3] = True
-    loss = binary_cross_entropy_map(logits, 0.0, valid)
-    kept = binary_cross_entropy_map(logits[:1, :, 1:3], 0.0)
-    assert loss.item() == pytest.approx(kept.item())
-    (gradient,) = torch.autograd.grad(loss, logits)
-    assert torch.equal(gradient.squeeze(1) != 0, valid)
-
-
-def test_no_valid_pixel_gives_zero_and_zero_gradient() -> None:
-    logits = torch.randn(1, 1, 2, 2, requires_grad=True)
-    loss = binary_cross_entropy_map(logits, 1.0, torch.zeros(1, 2, 2, dtype=torch.bool))
-    assert loss.item() == 0.0
-    (gradient,) = torch.autograd.grad(loss, logits)
-    assert torch.equal(gradient, torch.zeros_like(gradient))
-
-
-@pytest.mark.parametrize("target", [0.0, 0.9, 1.0])
-def test_gradients_of_the_map_are_right(target: float) -> None:
-    logits = torch.randn(1, 1, 2, 3, dtype=torch.float64, requires_grad=True)
-    valid = torch.tensor([[[True, False, True], [True, True, False]]])
-    assert torch.autograd.gradcheck(lambda x: binary_cross_entropy_map(x, target, valid), logits)
-
-
-def test_the_game_of_pixels_is_the_map_to_the_bit_in_cross_entropy() -> None:
-    torch.manual_seed(0)
-    logits, valid = 3 * torch.randn(2, 1, 8, 8), torch.rand(2, 8, 8) > 0.3
-    game = PixelGame()
-    for paid, target in ((game.fool, 1.0), (game.real, 1.0), (game.fake, 0.0)):
-        found = masked_mean(paid(logits).squeeze(1), valid)
-        assert torch.equal(found, binary_cross_entropy_map(logits, target, valid))
-
-
-@pytest.mark.parametrize("form", ["cross_entropy", "hinge", "least_squares"])
-def test_the_game_of_pixels_is_that_of_all(form: Form) -> None:
-    logits = torch.linspace(-4, 4, 33, dtype=torch.float64)
-    options = {"form": form, "label_smoothing": 0.1}
-    one, other = PixelGame(**options), Game(**options)
-    for side in ("real", "fake", "fool"):
-        assert torch.allclose(getattr(one, side)(logits), getattr(other, side)(logits))
+def self_taught_loss(
+    logits: Tensor,
+    confidence: Tensor,
+    threshold: float,
+    valid: Tensor | None = None,
+    loss: Loss = "cross_entropy",
+) -> tuple[Tensor, Tensor]:
+    """The loss where a discriminator's confidences B1HW are above a threshold."""
+    accepted = exceeds(confidence.squeeze(1), threshold, loss)
+    valid = torch.ones_like(accepted) if valid is None else valid
+    return pseudo_labels.self_taught_loss(logits, accepted, valid)
 
 
 def three_pixels() -> tuple[Tensor, Tensor]:
@@ -127,9 +83,9 @@ def test_thresholds_0_and_1_take_all_and_none(threshold: float, share: float) ->
 )
 def test_least_squares_trust_by_what_is_said(threshold: float, expected: list[bool]) -> None:
     said = torch.tensor([[[[-2.0, 0.2, 0.4, 9.0]]]])
-    assert trusted_pixels(said, threshold, "least_squares")[0, 0].tolist() == expected
+    assert exceeds(said, threshold, "least_squares")[0, 0, 0].tolist() == expected
     logits = torch.randn(1, 3, 1, 4)
-    _, share = self_taught_loss(logits, said, threshold, form="least_squares")
+    _, share = self_taught_loss(logits, said, threshold, loss="least_squares")
     assert float(share) == pytest.approx(sum(expected) / 4)
 
 
@@ -166,6 +122,24 @@ def test_nothing_waits_for_the_device() -> None:
     logits = torch.empty(2, 3, 4, 4, device="meta")
     mask = torch.empty(2, 4, 4, dtype=torch.int64, device="meta")
     assert one_hot(mask, 3).shape == (2, 3, 4, 4)
-    assert binary_cross_entropy_map(logits[:, :1], 1.0, mask > 0).shape == ()
     loss, share = self_taught_loss(logits, logits[:, :1], 0.2, mask > 0)
     assert loss.shape == share.shape == ()
+
+
+def test_whole_images_are_accepted_or_not() -> None:
+    """Of three images the second is accepted, and the third is all padding."""
+    torch.manual_seed(0)
+    logits = torch.randn(3, 4, 2, 2)
+    valid = torch.ones(3, 2, 2, dtype=torch.bool)
+    valid[1, 0], valid[2] = False, False
+    accepted = torch.tensor([False, True, True])
+    loss, share = pseudo_labels.self_taught_loss(logits, accepted, valid)
+    expected = -logits[1, :, 1].log_softmax(dim=0).amax(dim=0).mean()
+    assert loss.item() == pytest.approx(expected.item())
+    assert share.item() == pytest.approx(1 / 2), "of the two images that have a pixel"
+
+
+def test_pseudo_labels_are_void_where_nothing_is_accepted() -> None:
+    logits = torch.tensor([[[[3.0, 0.0, 1.0]], [[0.0, 2.0, 5.0]]]])
+    accepted = torch.tensor([[[True, True, False]]])
+    assert pseudo_labels_where(logits, accepted).tolist() == [[[0, 1, IGNORE]]]
