@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from support.methods import create, whole, with_game
+from support.methods import create, whole
 from torch import Tensor, nn
 
 from semisup.errors import RecipeError
@@ -29,7 +29,8 @@ MakeBatch = Callable[..., Batch]
 def build(segmenters: dict[str, Callable[[], Segmenter]]) -> Build:
     def build(kind: str = "plain", **options: Any) -> Adversarial:
         torch.manual_seed(0)
-        return Adversarial(segmenters[kind], 3, **with_game(**options)).train()
+        method: Adversarial = create("adversarial", segmenters[kind], 3, **options).train()
+        return method
 
     return build
 
@@ -260,32 +261,12 @@ def test_it_is_not_taught_to_please_where_it_is_self_taught(
     assert not reaches(update.losses["segmenter"], method.discriminator)
 
 
-# The authors' code
+# What the discriminator sees
 
 
-def test_in_the_code_the_discriminator_sees_holes_and_unlabelled_predictions(
+def test_the_discriminator_learns_from_labelled_images_alone(
     build: Build, make_batch: MakeBatch
 ) -> None:
-    method, batch = build(follows="code"), make_batch()
-    seen: list[Tensor] = []
-    method.discriminator.register_forward_pre_hook(lambda _, maps: seen.append(maps[0].detach()))
-    losses: dict[str, Tensor] = {}
-    scalars = method.step(
-        batch, LATE, lambda player, loss, keep_graph=False: losses.update({player: loss})
-    )
-    labelled, free, truth = seen
-    void = batch.labelled.mask == IGNORE
-    assert torch.equal(truth, one_hot(batch.labelled.mask, 3))
-    with torch.no_grad():
-        logits = torch.cat([method.discriminator(labelled), method.discriminator(free)]).squeeze(1)
-        real = method.discriminator(truth).squeeze(1)
-    everywhere = torch.cat([~void, torch.ones_like(void)])  # padding counts
-    fake = nn.functional.softplus(logits)[everywhere].mean()
-    expected = 0.5 * (fake + nn.functional.softplus(-real)[~void].mean())
-    assert float(scalars["loss_discriminator"]) == pytest.approx(float(expected), rel=1e-5)
-
-
-def test_in_the_paper_it_sees_labelled_images_alone(build: Build, make_batch: MakeBatch) -> None:
     losses = []
     for seed in (0, 1):
         method, batch = build(), make_batch()
@@ -314,7 +295,8 @@ def test_the_losses_of_one_step_by_hand(mirror: Callable[[], Segmenter]) -> None
             free.T.view(1, 3, 1, 3), torch.tensor([[[True, True, False]]]), ("b",)
         ),
     )
-    method = Adversarial(
+    method = create(
+        "adversarial",
         mirror,
         3,
         adversarial_weight=0.3,

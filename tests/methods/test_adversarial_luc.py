@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from support.methods import create, whole, with_game
+from support.methods import create, whole
 from torch import Tensor, nn
 
 from semisup.errors import RecipeError
@@ -35,7 +35,8 @@ each_input = pytest.mark.parametrize("inputs", INPUTS)
 def build(segmenters: dict[str, Callable[[], Segmenter]]) -> Build:
     def build(kind: str = "plain", **options: Any) -> AdversarialLuc:
         torch.manual_seed(0)
-        return AdversarialLuc(segmenters[kind], 3, **with_game(**options)).train()
+        method: AdversarialLuc = create("adversarial_luc", segmenters[kind], 3, **options).train()
+        return method
 
     return build
 
@@ -448,9 +449,9 @@ def test_a_step_of_the_adversary_parts_real_and_fake(
 @each_input
 @pytest.mark.parametrize("loss", ["cross_entropy", "hinge", "least_squares"])
 def test_a_step_of_the_segmenter_makes_its_maps_look_real(
-    inputs: str, form: str, build: Build, make_batch: MakeBatch
+    inputs: str, loss: str, build: Build, make_batch: MakeBatch
 ) -> None:
-    method = build(inputs=inputs, loss=form, adversarial_weight=1e5)
+    method = build(inputs=inputs, loss=loss, adversarial_weight=1e5)
     labelled = make_batch().labelled
     with torch.no_grad():  # below what least squares ask for
         method.adversary.layers[-1].bias -= 3.0
@@ -576,7 +577,7 @@ def softplus(value: float) -> float:
     return math.log1p(math.exp(value))
 
 
-def pays(form: str, side: str, value: float) -> float:
+def pays(loss: str, side: str, value: float) -> float:
     """What each side pays for a logit, by the papers."""
     return {
         ("cross_entropy", "real"): softplus(-value),
@@ -589,7 +590,7 @@ def pays(form: str, side: str, value: float) -> float:
         ("least_squares", "real"): (value - 1) ** 2,
         ("least_squares", "fake"): value**2,
         ("least_squares", "fool"): (value - 1) ** 2,
-    }[form, side]
+    }[loss, side]
 
 
 @pytest.mark.parametrize(
@@ -598,18 +599,19 @@ def pays(form: str, side: str, value: float) -> float:
 )
 @pytest.mark.parametrize("inputs", ["basic", "scaling"])
 def test_the_losses_of_one_step_by_hand(
-    form: str, smoothing: float, inputs: str, mirror: Callable[[], Segmenter]
+    loss: str, smoothing: float, inputs: str, mirror: Callable[[], Segmenter]
 ) -> None:
     """p = (1/2, 1/4, 1/4) of class 0, p = (1/4, 1/2, 1/4) of class 2, and one void pixel."""
     near, far = math.log(2.0), 0.0
     image = torch.tensor([[near, far, far], [far, near, far], [9.0, 0.0, 0.0]])
     labelled = whole(image.T.view(1, 3, 1, 3), torch.tensor([[[0, 2, IGNORE]]]), ("a",))
-    method = AdversarialLuc(
+    method = create(
+        "adversarial_luc",
         mirror,
         3,
         adversarial_weight=0.3,
         inputs=inputs,  # type: ignore[arg-type]
-        loss=form,  # type: ignore[arg-type]
+        loss=loss,  # type: ignore[arg-type]
         label_smoothing=smoothing,
         downsampling=1,
     )
@@ -630,16 +632,16 @@ def test_the_losses_of_one_step_by_hand(
     real = "smooth" if smoothing else "real"
 
     def share(logit: float) -> float:
-        squares = form == "least_squares"
+        squares = loss == "least_squares"
         return min(1.0, max(0.0, logit)) if squares else 1 / (1 + math.exp(-logit))
 
     expected = {
         "loss_segmentation": (math.log(2) + math.log(4)) / 2,
-        "loss_adversarial": sum(pays(form, "fool", v) for v in fakes) / 2,
+        "loss_adversarial": sum(pays(loss, "fool", v) for v in fakes) / 2,
         "loss_adversary": 0.5
         * (
-            sum(pays(form, "fake", v) for v in fakes) / 2
-            + sum(pays(form, real, v) for v in reals) / 2
+            sum(pays(loss, "fake", v) for v in fakes) / 2
+            + sum(pays(loss, real, v) for v in reals) / 2
         ),
         "loss_gradient_penalty": 0.0,
         "d_real": sum(map(share, reals)) / 2,
@@ -647,7 +649,7 @@ def test_the_losses_of_one_step_by_hand(
         "d_accuracy": 0.5,  # all are held for real
     }
     assert scalars.keys() == expected.keys()
-    if form == "least_squares":  # where a logit of 0.5 lies between the two answers
+    if loss == "least_squares":  # where a logit of 0.5 lies between the two answers
         del expected["d_accuracy"]
     for name, value in expected.items():
         assert scalars[name] == pytest.approx(value, rel=1e-5), name

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from semisup.errors import RecipeError
 from semisup.losses.classification import multi_label_loss, precision_and_recall
-from semisup.methods.base import Method
+from semisup.methods.base import Method, Task
 from semisup.methods.decouplednet import (
     DecoupledNetClassifier,
     DecoupledNetJoint,
@@ -92,7 +92,7 @@ def accuracy(method: Method) -> float:
 
 def test_the_two_stages_learn_what_is_there_and_where(build: Build, make_updates: Any) -> None:
     torch.manual_seed(0)
-    first = DecoupledNetClassifier(build, CLASSES).train()
+    first = DecoupledNetClassifier(Task(build, CLASSES)).train()
     scalars = take(first, make_updates(first, lr=5e-3), 250)
     assert scalars[0]["loss_classification"] > 0.4
     with torch.no_grad():
@@ -100,7 +100,7 @@ def test_the_two_stages_learn_what_is_there_and_where(build: Build, make_updates
         found = first.eval().segmenter.classifier(shown.image) > 0
     assert (found == shown.tags[:, 1:]).float().mean() > 0.9
 
-    second = DecoupledNetSegmentation(build, CLASSES)
+    second = DecoupledNetSegmentation(Task(build, CLASSES))
     second.segmenter.load_state_dict(first.predictor().state_dict(), strict=False)
     frozen = {k: v.clone() for k, v in second.segmenter.classifier.state_dict().items()}
     second.train()
@@ -112,7 +112,7 @@ def test_the_two_stages_learn_what_is_there_and_where(build: Build, make_updates
 
 def test_the_joint_form_learns_both(build: Build, make_updates: Any) -> None:
     torch.manual_seed(0)
-    method = DecoupledNetJoint(build, CLASSES).train()
+    method = DecoupledNetJoint(Task(build, CLASSES)).train()
     take(method, make_updates(method, lr=5e-3), 250)
     assert accuracy(method) > 0.9
 
@@ -124,7 +124,7 @@ def test_stage_two_leaves_weights_and_statistics_of_the_classifier(
     build: Build, make_updates: Any
 ) -> None:
     torch.manual_seed(0)
-    method = DecoupledNetSegmentation(with_norms(build), CLASSES).train()
+    method = DecoupledNetSegmentation(Task(with_norms(build), CLASSES)).train()
     before = {k: v.clone() for k, v in method.segmenter.classifier.state_dict().items()}
     assert any(key.endswith("running_mean") for key in before)
     moving = {k: v.clone() for k, v in method.segmenter.segmentation.state_dict().items()}
@@ -138,7 +138,7 @@ def test_stage_two_leaves_weights_and_statistics_of_the_classifier(
 
 
 def test_stage_one_moves_statistics_too(build: Build, make_updates: Any) -> None:
-    method = DecoupledNetClassifier(with_norms(build), CLASSES).train()
+    method = DecoupledNetClassifier(Task(with_norms(build), CLASSES)).train()
     before = {k: v.clone() for k, v in method.segmenter.state_dict().items()}
     take(method, make_updates(method), 1)
     after = method.segmenter.state_dict()
@@ -149,7 +149,7 @@ def test_masks_do_not_reach_the_classifier_nor_tags_the_segmentation(
     build: Build, gradients: Any
 ) -> None:
     torch.manual_seed(0)
-    method = DecoupledNetJoint(build, CLASSES).eval()  # no dropout: the same numbers each time
+    method = DecoupledNetJoint(Task(build, CLASSES)).eval()  # without dropout
     batch, other = object_batch(0), object_batch(1)
 
     def step(labelled: Labelled, weak: Weak) -> dict[str, Tensor]:
@@ -168,14 +168,14 @@ def test_masks_do_not_reach_the_classifier_nor_tags_the_segmentation(
 def test_the_joint_form_puts_the_classifier_back_into_training(
     build: Build, make_updates: Any
 ) -> None:
-    method = DecoupledNetJoint(build, CLASSES).train()
+    method = DecoupledNetJoint(Task(build, CLASSES)).train()
     take(method, make_updates(method), 1)
     assert all(module.training for module in method.modules())
 
 
 def test_the_selection_changes_what_is_learnt(build: Build, gradients: Any) -> None:
     torch.manual_seed(0)
-    method = DecoupledNetSegmentation(build, CLASSES)
+    method = DecoupledNetSegmentation(Task(build, CLASSES))
     labelled = object_batch(0).labelled
     assert labelled.selection is not None
     found = []
@@ -238,7 +238,7 @@ def test_it_trains_its_own_network_and_no_other(
     method: type[Method], segmenters: dict[str, Any]
 ) -> None:
     with pytest.raises(RecipeError, match=r"train model.name = 'decouplednet', not a ToySegmenter"):
-        method(segmenters["plain"], CLASSES)
+        method(Task(segmenters["plain"], CLASSES))
 
 
 def test_the_toy_backbone_is_of_these_tests_alone() -> None:

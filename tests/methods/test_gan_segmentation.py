@@ -131,8 +131,8 @@ def test_each_player_pulls_the_logit_of_generated_its_way(
     def mean_realness(method: Any) -> float:
         torch.manual_seed(7)
         with torch.no_grad():
-            real = batch.weak if method.tells_tags else batch.unlabelled
-            return float(realness(method.segmenter(method._make(real))).mean())
+            real = batch.weak if method.conditional else batch.unlabelled
+            return float(realness(method.segmenter(method._generate(real))).mean())
 
     for player, direction in (("generator", 1), ("segmenter", -1)):
         # Only made images count: a step lowers or raises what S makes of them.
@@ -166,7 +166,7 @@ def test_the_generator_is_told_the_tags(build: Build, make_batch: MakeBatch) -> 
 
 
 def test_least_squares_have_no_minimax_game(build: Build) -> None:
-    with pytest.raises(RecipeError, match='saturating goes with form "cross_entropy" or "hinge"'):
+    with pytest.raises(RecipeError, match='saturating goes with loss "cross_entropy" or "hinge"'):
         build(loss="least_squares", saturating=True)
 
 
@@ -181,9 +181,9 @@ def test_least_squares_have_no_minimax_game(build: Build) -> None:
     ],
 )
 def test_every_form_of_the_game_trains(
-    form: str, saturating: bool, build: Build, make_batch: MakeBatch, make_updates: Any
+    loss: str, saturating: bool, build: Build, make_batch: MakeBatch, make_updates: Any
 ) -> None:
-    method = build(loss=form, saturating=saturating, feature_matching_weight=1.0)
+    method = build(loss=loss, saturating=saturating, feature_matching_weight=1.0)
     updates = make_updates(method, lr=1e-3)
     for step in range(3):
         updates.begin(Progress(step, 3))
@@ -231,7 +231,7 @@ def test_indices_of_poolings_are_no_features(build: Build, make_batch: MakeBatch
 def test_an_option_out_of_its_range_is_refused_by_name(
     key: str, value: float, segmenters: dict[str, Callable[..., Any]]
 ) -> None:
-    with pytest.raises(RecipeError, match=rf"gan_segmentation: {key}.*{value}"):
+    with pytest.raises(RecipeError, match=rf"gan_segmentation: (game\.)?{key}.*{value}"):
         create("gan_segmentation", segmenters["plain"], 3, (32, 32), **{key: value})
 
 
@@ -249,10 +249,10 @@ def test_the_picture_is_what_the_form_calls_the_probability_of_real(
     build: Build, make_batch: MakeBatch
 ) -> None:
     batch = make_batch()
-    for form in ("cross_entropy", "hinge", "least_squares"):
-        method = build(loss=form).eval()
+    for loss in ("cross_entropy", "hinge", "least_squares"):
+        method = build(loss=loss).eval()
         held = realness(method.segmenter(batch.labelled.image))
-        expected = held.clamp(0, 1) if form == "least_squares" else held.sigmoid()
+        expected = held.clamp(0, 1) if loss == "least_squares" else held.sigmoid()
         shown = method.pictures(batch, held)["real"]
         assert torch.equal(shown, expected[:, None])
 

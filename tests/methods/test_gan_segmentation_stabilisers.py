@@ -17,7 +17,6 @@ import torch
 from support.methods import create
 from torch import Tensor
 
-from semisup.catalog import create_method
 from semisup.losses.gan import Game
 from semisup.methods import gan_segmentation
 from semisup.methods.gan_segmentation import GanSegmentation
@@ -134,8 +133,8 @@ def test_noise_is_on_what_is_judged_and_not_on_what_is_learnt(
     method, batch = build(name, instance_noise=2.0), make_batch()
     made: list[Tensor] = []
     seen: list[Tensor] = []
-    make = method._make
-    method._make = lambda real: made.append(make(real)) or made[-1]
+    make = method._generate
+    method._generate = lambda real: made.append(make(real)) or made[-1]
     method.segmenter.body.register_forward_pre_hook(lambda _, given: seen.append(given[0].detach()))
     method.step(batch, Progress(step, 100), nowhere)
     judged, learnt, real = seen
@@ -169,14 +168,14 @@ def test_features_are_those_of_what_is_judged(build: Build, make_batch: MakeBatc
 
 
 def penalty(method: Any, real: Unlabelled) -> float:
-    return float(method._look_at_real(real, EARLY)[1].detach())
+    return float(method._logits_of_real(real, EARLY)[1].detach())
 
 
 def test_the_penalty_of_a_linear_judge(
     segmenters: dict[str, Callable[..., Any]], make_batch: MakeBatch
 ) -> None:
     """K = 1: realness is l_1 - l_G, here a . pixel, of slope a / n at n pixels: |a|^2 / (2 n)."""
-    method: Any = create_method(
+    method: Any = create(
         "gan_segmentation",
         lambda extra: segmenters["pixelwise"](1, extra=extra),  # type: ignore[call-arg]
         1,
@@ -269,8 +268,8 @@ def test_the_average_follows_the_generator_once_a_step(
 ) -> None:
     method = build(generator_average=0.6)
     updates = make_updates(method)
-    means = dict(method.average.named_parameters())
-    statistics = dict(method.average.named_buffers())["layers.1.running_mean"]
+    means = dict(method.average.network.named_parameters())
+    statistics = dict(method.average.network.named_buffers())["layers.1.running_mean"]
     expected = None
     for step, decay in enumerate((0.0, 0.5, 0.6)):
         before = {key: value.clone() for key, value in means.items()}
@@ -319,8 +318,8 @@ def test_with_a_pool_the_segmenter_has_a_look_of_its_own(
     earlier = torch.randn(2, 3, SIDE, SIDE)
     method.pool.exchange = lambda images: given.append(images) or earlier
     made: list[Tensor] = []
-    make = method._make
-    method._make = lambda real: made.append(make(real)) or made[-1]
+    make = method._generate
+    method._generate = lambda real: made.append(make(real)) or made[-1]
     method.segmenter.body.register_forward_pre_hook(lambda _, shown: seen.append(shown[0]))
     method.step(
         make_batch(), EARLY, lambda who, loss, keep_graph=False: order.append((who, keep_graph))
@@ -358,8 +357,8 @@ def test_the_pool_holds_clean_images_of_earlier_steps(
 ) -> None:
     method = build(image_pool=3, instance_noise=5.0, generator_updates=2)
     made: list[Tensor] = []
-    make = method._make
-    method._make = lambda real: made.append(make(real)) or made[-1]
+    make = method._generate
+    method._generate = lambda real: made.append(make(real)) or made[-1]
     take_steps(method, make_updates(method), make_batch, range(1))
     assert int(method.pool.filled) == 2, "the last images of a step alone"
     assert torch.equal(method.pool.images[:2], made[1])

@@ -104,7 +104,7 @@ def gan(
         before = made.detach()
         descend(optimisers["generator"], -(1 - generated).log().mean())
     if method.average is not None:
-        decay = method.generator_average
+        decay = method.average.decay
         for mean, now in zip(method.average.parameters(), generator.parameters(), strict=True):
             mean.copy_(decay * mean + (1 - decay) * now.detach())
     logits = segmenter(batch.labelled.image)[:, :-1]

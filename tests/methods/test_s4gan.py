@@ -15,16 +15,11 @@ from support.methods import create, whole
 from torch import Tensor, nn
 
 from semisup.errors import RecipeError
-from semisup.methods.base import Method
-from semisup.methods.s4gan import (
-    GONE,
-    Judged,
-    PresentClasses,
-    S4Gan,
-    S4GanMultiLabel,
-    feature_matching_loss,
-    self_taught_images_loss,
-)
+from semisup.losses.gan import feature_distance
+from semisup.losses.pairs import PairScores, score_predictions
+from semisup.losses.pseudo_labels import exceeds, self_taught_loss
+from semisup.methods.s4gan import S4Gan
+from semisup.methods.s4gan_multi_label import GONE, PresentClasses, S4GanMultiLabel
 from semisup.models.adversarial.discriminators import ImageDiscriminator
 from semisup.models.base import Segmenter
 from semisup.models.classifiers import ClassificationNetwork
@@ -37,21 +32,21 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 NOT_MOVED = {"rtol": 1e-12, "atol": 1e-15}
 
 Build = Callable[..., Any]
+Either = S4Gan | S4GanMultiLabel
 MakeBatch = Callable[..., Batch]
 
 
 @pytest.fixture
 def build(segmenters: dict[str, Callable[[], Segmenter]]) -> Build:
-    def build(kind: str = "plain", cls: type[S4Gan] = S4Gan, **options: Any) -> S4Gan:
+    def build(kind: str = "plain", cls: type[Either] = S4Gan, **options: Any) -> Any:
         torch.manual_seed(0)
-        small = {"classifier": "toy"} if cls is S4GanMultiLabel else {}
-        method = cls(segmenters[kind], 3, **{"discriminator_width": 8} | small | options)
-        return without_dropout(method.train())
+        name = "s4gan" if cls is S4Gan else "s4gan_multi_label"
+        return without_dropout(create(name, segmenters[kind], 3, **options).train())
 
     return build
 
 
-def without_dropout(method: S4Gan) -> S4Gan:
+def without_dropout(method: Any) -> Any:
     """D without chance; drawn numbers are another matter than what is made of them."""
     for layer in method.discriminator.modules():
         if isinstance(layer, nn.Dropout2d):
@@ -118,7 +113,7 @@ def test_one_step_by_hand(mirror: Callable[[], Segmenter]) -> None:
             ("c", "d", "e"),
         ),
     )
-    method = S4Gan(mirror, 3, feature_matching_weight=0.3, self_taught_weight=0.7)
+    method = create("s4gan", mirror, 3, feature_matching_weight=0.3, self_taught_weight=0.7)
     method.discriminator = Means((4.0, 0.5), -1.0)  # type: ignore[assignment]
     losses: dict[str, float] = {}
 
@@ -158,13 +153,19 @@ def test_one_step_by_hand(mirror: Callable[[], Segmenter]) -> None:
 # The self-taught term
 
 
-def pairs(logits: Tensor, features: Tensor, known: Tensor) -> Judged:
-    return Judged(logits, features, known, maps=torch.zeros(len(known), 3, 1, 1))
+def pairs(logits: Tensor, features: Tensor, known: Tensor) -> PairScores:
+    maps = torch.zeros(len(known), 3, 1, 1)
+    return PairScores(logits=logits, features=features, weights=known, maps=maps)
 
 
-def judged(logits: list[float], known: list[bool] | None = None) -> Judged:
-    scores = torch.tensor(logits)
-    return pairs(scores, scores[:, None], torch.tensor(known or [True] * len(logits)))
+def feature_matching_loss(made: PairScores, true: PairScores) -> Tensor:
+    return feature_distance(made.features, true.features, made.weights, true.weights)
+
+
+def self_taught_images_loss(
+    logits: Tensor, scores: list[float], threshold: float, valid: Tensor
+) -> tuple[Tensor, Tensor]:
+    return self_taught_loss(logits, exceeds(torch.tensor(scores), threshold), valid)
 
 
 def test_the_threshold_selects_images_and_not_pixels() -> None:
@@ -172,7 +173,7 @@ def test_the_threshold_selects_images_and_not_pixels() -> None:
     torch.manual_seed(0)
     logits = torch.randn(3, 4, 5, 6, dtype=torch.float64, requires_grad=True)
     valid = torch.rand(3, 5, 6) > 0.3
-    loss, share = self_taught_images_loss(logits, judged([2.0, -2.0, 1.0]), 0.6, valid)
+    loss, share = self_taught_images_loss(logits, [2.0, -2.0, 1.0], 0.6, valid)
     best = logits.detach().log_softmax(1).amax(1)
     chosen = valid.clone()
     chosen[1] = False
@@ -193,37 +194,38 @@ def test_trust_and_pictures_show_the_discriminator_what_training_shows_it(
     seen: list[Tensor] = []
     method.discriminator.layers.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
     logits = method.segmenter(image)
-    method._judge_made(logits, batch.unlabelled, EARLY)
-    method.trusted(image, logits)
-    method.pictures(replace_labelled(batch, image), logits)
+    score_predictions(method.game, method.discriminator, logits, batch.unlabelled, EARLY)
+    method.pseudo_labels(image, valid)
+    method.pictures(replace_labelled(batch, image, valid), logits)
     assert torch.equal(seen[0], seen[1])
     assert torch.equal(seen[0], seen[2])
     assert not seen[0][:, :, :, 10:].any()
 
 
-def replace_labelled(batch: Batch, image: Tensor) -> Batch:
-    return Batch(labelled=replace(batch.labelled, image=image), unlabelled=batch.unlabelled)
+def replace_labelled(batch: Batch, image: Tensor, valid: Tensor) -> Batch:
+    labelled = replace(batch.labelled, image=image, valid=valid)
+    return Batch(labelled=labelled, unlabelled=batch.unlabelled)
 
 
 @pytest.mark.parametrize(("threshold", "taught"), [(0.5, False), (0.4999, True), (0.5001, False)])
 def test_only_scores_above_the_threshold_are_trusted(threshold: float, taught: bool) -> None:
     logits, valid = torch.randn(1, 3, 2, 2), torch.ones(1, 2, 2, dtype=torch.bool)
-    loss, share = self_taught_images_loss(logits, judged([0.0]), threshold, valid)
+    loss, share = self_taught_images_loss(logits, [0.0], threshold, valid)
     assert (float(loss) > 0) is taught
     assert float(share) == float(taught)
 
 
 def test_a_threshold_of_1_trusts_no_image_and_one_of_0_each() -> None:
     logits, valid = torch.randn(2, 3, 2, 2), torch.ones(2, 2, 2, dtype=torch.bool)
-    assert float(self_taught_images_loss(logits, judged([99.0, 0.0]), 1.0, valid)[0]) == 0.0
-    assert float(self_taught_images_loss(logits, judged([-20.0, 0.0]), 0.0, valid)[1]) == 1.0
+    assert float(self_taught_images_loss(logits, [99.0, 0.0], 1.0, valid)[0]) == 0.0
+    assert float(self_taught_images_loss(logits, [-20.0, 0.0], 0.0, valid)[1]) == 1.0
 
 
 def test_the_share_is_one_of_the_images_that_are_known() -> None:
     logits = torch.randn(3, 3, 2, 2)
     valid = torch.tensor([True, True, False])[:, None, None].expand(3, 2, 2)
-    who = judged([1.0, -1.0, 1.0], [True, True, False])
-    assert float(self_taught_images_loss(logits, who, 0.6, valid)[1]) == 0.5
+    scores = [1.0, -1.0, 1.0]
+    assert float(self_taught_images_loss(logits, scores, 0.6, valid)[1]) == 0.5
 
 
 def test_no_gradient_passes_through_the_choice_of_images(
@@ -392,12 +394,12 @@ def test_it_sees_colours_in_0_1_whatever_else_is_in_the_batch(
 ) -> None:
     colours = torch.rand(2, 3, 32, 32)
     mean, std = torch.tensor(MEAN)[:, None, None], torch.tensor(STD)[:, None, None]
-    whole = torch.ones(2, 32, 32, dtype=torch.bool)
+    everywhere = torch.ones(2, 32, 32, dtype=torch.bool)
     batch = make_batch()
     mask = batch.labelled.mask
     batch = Batch(
         labelled=whole((colours.flip(0) - mean) / std, mask, ("a", "b")),
-        unlabelled=Unlabelled((colours - mean) / std, whole, ("c", "d")),
+        unlabelled=Unlabelled((colours - mean) / std, everywhere, ("c", "d")),
     )
     (_, made), (_, true) = seen(build(), batch)
     torch.testing.assert_close(made, colours)
@@ -418,26 +420,28 @@ def test_no_hole_in_the_ground_truth_gives_it_away(build: Build, make_batch: Mak
 
 def test_padding_is_nothing_in_true_and_in_made_pairs(build: Build, make_batch: MakeBatch) -> None:
     batch = make_batch()
-    image = batch.labelled.image.clone()
-    image[0, :, :3] = 0.0  # the band of the first is padding, that of the second void
-    labelled = whole(image, batch.labelled.mask, batch.labelled.ids)
+    valid = torch.ones_like(batch.labelled.mask, dtype=torch.bool)
+    valid[0, :3] = False  # the band of the first is padding, that of the second void
+    labelled = replace(batch.labelled, valid=valid)
     batch = Batch(labelled=labelled, unlabelled=batch.unlabelled)
     (made, colours), (true, true_colours) = seen(build(), batch)
     padding = ~batch.unlabelled.valid
     assert torch.equal(made.sum(1) == 0, padding)
     assert torch.equal((colours == 0).all(1), padding)
-    assert torch.equal(true.sum(1) == 0, (image == 0).all(1))
-    assert torch.equal((true_colours == 0).all(1), (image == 0).all(1))
+    assert torch.equal(true.sum(1) == 0, ~valid)
+    assert torch.equal((true_colours == 0).all(1), ~valid)
     assert (true.sum(1) == 0).sum() == 3 * 32
 
 
-@pytest.mark.parametrize("view", ["image", "strong"])
+@pytest.mark.parametrize("view", ["image", "views"])
 def test_what_lies_under_padding_changes_nothing(
     view: str, build: Build, make_batch: MakeBatch, gradients: Any
 ) -> None:
     batch = make_batch(dtype=torch.float64)
     padding = ~batch.unlabelled.valid[:, None]
-    other = getattr(batch.unlabelled, view).masked_fill(padding, 3.0)
+    other: Any = batch.unlabelled.image.masked_fill(padding, 3.0)
+    if view == "views":
+        other = (batch.unlabelled.views[0].masked_fill(padding, 3.0),)
     found = []
     for shown in (batch, unlabelled(batch, **{view: other})):
         method = build("pixelwise", S4GanMultiLabel, confidence_threshold=0.0).double()
@@ -451,7 +455,7 @@ def test_what_lies_under_padding_changes_nothing(
 
 @pytest.mark.parametrize("cls", [S4Gan, S4GanMultiLabel])
 def test_an_image_of_padding_alone_counts_as_if_it_were_not_there(
-    cls: type[S4Gan], build: Build, make_batch: MakeBatch, gradients: Any
+    cls: type[Either], build: Build, make_batch: MakeBatch, gradients: Any
 ) -> None:
     batch = make_batch(dtype=torch.float64)
     valid = batch.unlabelled.valid.clone()
@@ -606,7 +610,7 @@ def test_the_teacher_predicts_and_without_a_classifier_the_segmenter_alone(build
     method = build(cls=S4GanMultiLabel)
     predictor = method.predictor()
     assert predictor.segmenter is method.segmenter
-    assert predictor.classifier is method.teacher
+    assert predictor.classifier is method.teacher.network
     assert build(cls=S4GanMultiLabel, classification_weight=0.0).predictor().stride == 1
 
 
@@ -748,7 +752,7 @@ def test_the_teacher_is_no_player_but_part_of_the_state(build: Build) -> None:
     method = build(cls=S4GanMultiLabel)
     assert not any(p.requires_grad for p in method.teacher.parameters())
     assert {
-        f"teacher.{key}" for key in method.classifier.state_dict()
+        f"teacher.network.{key}" for key in method.classifier.state_dict()
     } <= method.state_dict().keys()
     assert [*method.players()] == ["segmenter", "discriminator", "classifier"]
     assert method.train().classifier.training
@@ -764,7 +768,10 @@ def test_the_default_classifier_learns_with_its_statistics(
     updates = make_updates(method)
     updates.begin(EARLY)
     method.step(make_batch(), EARLY, updates)
-    mine, copied = dict(method.classifier.named_buffers()), dict(method.teacher.named_buffers())
+    mine, copied = (
+        dict(method.classifier.named_buffers()),
+        dict(method.teacher.network.named_buffers()),
+    )
     assert all(torch.equal(copied[key], value) for key, value in mine.items())
     means = [value for key, value in copied.items() if key.endswith("running_mean")]
     assert all(value.any() for value in means)
@@ -778,7 +785,7 @@ def test_the_default_classifier_learns_with_its_statistics(
     for image in (batch.unlabelled.image, other):
         same, update = copy.deepcopy(method), None
         update = gradients(same)
-        shown = unlabelled(batch, valid=valid, image=image, strong=0.5 * image)
+        shown = unlabelled(batch, valid=valid, image=image, views=(0.5 * image,))
         assert float(same.step(shown, LATE, update)["loss_consistency"]) > 0
         vectors.append(update.vector("classifier"))
     assert torch.allclose(*vectors, **NOT_MOVED)
@@ -794,7 +801,7 @@ class Textbook:
         self.s = copy.deepcopy(method.segmenter)
         self.d = copy.deepcopy(method.discriminator)
         self.c = copy.deepcopy(method.classifier)
-        self.teacher = copy.deepcopy(method.teacher)
+        self.teacher = copy.deepcopy(method.teacher.network)
         self.decay = decay
         groups = [
             {"params": list(self.s.body.parameters()), "lr": lr},
@@ -819,7 +826,6 @@ class Textbook:
     def step(self, batch: Batch, t: int, total: int, threshold: float) -> list[bool]:
         x, y = batch.labelled.image, batch.labelled.mask
         u, valid, strong = batch.unlabelled.image, batch.unlabelled.valid, batch.unlabelled.views[0]
-        assert strong is not None
         nothing = torch.zeros_like(y, dtype=torch.bool)
 
         # Segmenter: nothing reaches D.
@@ -903,7 +909,7 @@ def test_five_steps_are_those_of_the_textbook(
         "segmenter": plain.s,
         "discriminator": plain.d,
         "classifier": plain.c,
-        "teacher": plain.teacher,
+        "teacher.network": plain.teacher,
     }
     for name, network in pairs.items():
         for key, value in network.state_dict().items():
@@ -916,8 +922,7 @@ def test_one_mask_of_dropout_serves_both_updates(
     segmenters: dict[str, Callable[[], Segmenter]], make_batch: MakeBatch, gradients: Any
 ) -> None:
     torch.manual_seed(0)
-    method: Method = S4Gan(segmenters["plain"], 3, discriminator_width=8).train()
-    assert isinstance(method, S4Gan)
+    method = create("s4gan", segmenters["plain"], 3).train()
     looks: list[Tensor] = []
     method.discriminator.register_forward_hook(lambda _m, _i, out: looks.append(out[0].detach()))
     update = gradients(method)

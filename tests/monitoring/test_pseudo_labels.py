@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from semisup.errors import DataError
-from semisup.methods.base import Method
+from semisup.methods.base import Method, Task
 from semisup.methods.supervised import Supervised
 from semisup.models.base import Segmenter
 from semisup.monitoring.pseudo_labels import (
@@ -153,7 +153,7 @@ def test_a_method_that_teaches_itself_nothing_is_left_alone(patches: Make) -> No
     assert trust(method) == {}
     assert trust.silent
     assert len(data.opened) == BATCH
-    assert not teaches_pseudo_labels(Supervised(Always, 3))
+    assert not teaches_pseudo_labels(Supervised(Task(Always, 3)))
     assert teaches_pseudo_labels(method)
 
 

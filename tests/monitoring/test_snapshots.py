@@ -14,7 +14,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
-from semisup.methods.base import Method
+from semisup.methods.base import Method, Task
 from semisup.methods.supervised import Supervised
 from semisup.monitoring.snapshots import make_samples, spread, undisturbed
 from semisup.pictures.panels import sample_panel
@@ -88,12 +88,12 @@ def test_samples_are_bytes_of_the_whole_range(tiny_segmenter: Any) -> None:
     assert images is not None
     assert images.dtype == torch.uint8
     assert images[0, 0, 0].tolist() == [0, 0, 7, 8, 255, 255]
-    assert make_samples(Supervised(tiny_segmenter, 3)) is None
+    assert make_samples(Supervised(Task(tiny_segmenter, 3))) is None
     assert Method.make_samples(Ramp(tiny_segmenter, 3), 1, 0) is None
 
 
 def test_a_look_ends_in_training_mode_whatever_happens(tiny_segmenter: Any) -> None:
-    method = Supervised(tiny_segmenter, 3)
+    method = Supervised(Task(tiny_segmenter, 3))
     random = torch.get_rng_state()
 
     def look() -> None:

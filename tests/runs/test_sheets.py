@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from semisup import catalog
+from semisup.methods.base import Task
 from semisup.methods.supervised import Supervised
 from semisup.recipe.load import build_recipe
 from semisup.recipe.recipe import Recipe
@@ -158,6 +159,6 @@ def test_the_sample_sheet_holds_all_of_the_noise_and_says_so(
 
 
 def test_where_there_are_no_samples_no_sheet_is_written(tmp_path: Path) -> None:
-    method = Supervised(lambda: catalog.create_model("unet", 3, width=2), 3)
+    method = Supervised(Task(lambda: catalog.create_model("unet", 3, width=2), 3))
     draw_sample_sheet(tmp_path / "samples.png", method, step=1, seed=0)
     assert list(tmp_path.iterdir()) == []

@@ -16,7 +16,7 @@ from semisup.data.labels.tags import Tags
 from semisup.data.loading.streams import Stream
 from semisup.data.views.weak import WeakView
 from semisup.methods.adversarial import Adversarial
-from semisup.methods.base import Method
+from semisup.methods.base import Method, Task
 from semisup.methods.supervised import Supervised
 from semisup.models.base import Segmenter
 from semisup.monitoring.pseudo_labels import PseudoLabelQuality
@@ -189,10 +189,10 @@ class Synchronisations(TorchDispatchMode):
 def make_method(name: str, segmenter: Callable[[], Segmenter] = TinySegmenter) -> Method:
     torch.manual_seed(0)
     if name == "supervised":
-        return Supervised(segmenter, 3)
+        return Supervised(Task(segmenter, 3))
     if name in ("trusting", "mistaken"):
         return Trusting(segmenter, 3, inverted=name == "mistaken")
-    return Adversarial(segmenter, 3, confidence_threshold=0.4, discriminator_width=4)
+    return Adversarial(Task(segmenter, 3), confidence_threshold=0.4, discriminator_width=4)
 
 
 def make_training(

@@ -125,13 +125,7 @@ class Adversary(nn.Module):
         Raises:
             RecipeError: h or w is under the view.
         """
-        height, width = maps.shape[-2:]
-        if min(height, width) < self.view:
-            raise RecipeError(
-                f"the adversary needs class maps of at least {self.view} x {self.view} pixels, not "
-                f"{height} x {width}: train on larger crops, lower method.downsampling or set "
-                'method.view to "small"'
-            )
+        self._check_size(maps)
         if self.image is None:
             seen = self.maps((maps[:, :, None] * image[:, None]).flatten(1, 2))
         else:
@@ -147,9 +141,22 @@ class Adversary(nn.Module):
 
         Returns:
             Bh'w' in [0, 1], a share of the view for each logit of `forward`.
+
+        Raises:
+            RecipeError: h or w is under the view.
         """
+        self._check_size(valid)
         around = (self.view - self.stride) // 2
         return F.avg_pool2d(valid[:, None], self.view, self.stride, around).squeeze(1)
+
+    def _check_size(self, maps: Tensor) -> None:
+        height, width = maps.shape[-2:]
+        if min(height, width) < self.view:
+            raise RecipeError(
+                f"the adversary needs class maps of at least {self.view} x {self.view} pixels, not "
+                f"{height} x {width}: train on larger crops, lower method.downsampling or set "
+                'method.view to "small"'
+            )
 
 
 def _convolution(before: int, after: int, kernel: int) -> nn.Conv2d:
