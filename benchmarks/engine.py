@@ -43,7 +43,7 @@ from semisup.data.loading.streams import Stream
 from semisup.data.loading.to_device import to_device
 from semisup.data.sets.scenes.dataset import Scenes
 from semisup.data.views.weak import WeakView
-from semisup.methods.base import Method
+from semisup.methods.base import Method, Task
 from semisup.monitoring.tracker import Tracker
 from semisup.monitoring.view import Silent
 from semisup.ops.pixels import IMAGENET_MEAN, IMAGENET_STD
@@ -54,7 +54,7 @@ from semisup.training.checkpoint import Checkpoints
 from semisup.training.loop import train
 from semisup.training.state import Training
 from semisup.training.updates import Updates
-from semisup.types import IGNORE, Batch, Progress
+from semisup.types import IGNORE, Batch, Progress, StreamName
 
 CLASSES = 21
 BARE, AGAIN, ENGINE = "bare loop", "bare loop again", "engine"
@@ -87,16 +87,16 @@ class Prepared:
     def close(self) -> None: ...
 
 
-def made_batch(name: str, batch: int, crop: int, generator: torch.Generator) -> RawBatch:
+def made_batch(name: StreamName, batch: int, crop: int, generator: torch.Generator) -> RawBatch:
     regions = torch.randint(0, CLASSES, (batch, 1, 4, 4), generator=generator).float()
     masks = F.interpolate(regions, (crop, crop)).squeeze(1).to(torch.uint8)
     masks[:, : crop // 20] = IGNORE
     raw = RawBatch(
+        name,
         images=torch.randint(0, 256, (batch, 3, crop, crop), generator=generator).to(torch.uint8),
-        masks=masks if name == "labelled" else None,
         valid=torch.ones(batch, crop, crop, dtype=torch.bool),
-        strong=None,
         ids=tuple(str(number) for number in range(batch)),
+        labels={"mask": masks} if name == "labelled" else {},
     )
     return raw.pin_memory() if torch.cuda.is_available() else raw
 
@@ -117,9 +117,8 @@ def make_method(options: Namespace, device: torch.device) -> Method:
     torch.manual_seed(0)
     width = {"width": options.width} if options.width else {}
     extra = {"self_taught_start": 0.0} if options.method == "adversarial" else {}
-    method = create_method(
-        options.method, lambda: create_model(options.model, CLASSES, **width), CLASSES, **extra
-    )
+    task = Task(lambda: create_model(options.model, CLASSES, **width), CLASSES)
+    method = create_method(options.method, task, **extra)
     return method.to(device).to(memory_format=torch.channels_last)
 
 
@@ -173,7 +172,7 @@ def bare_supervised(method: Method, streams: Mapping[str, Any], device: torch.de
         raw = next(streams["labelled"])
         image = raw.images.to(device, non_blocking=True).float() / 255
         image = ((image - mean) / std).contiguous(memory_format=torch.channels_last)
-        mask = raw.masks.to(device, non_blocking=True).long()
+        mask = raw.labels["mask"].to(device, non_blocking=True).long()
         with torch.autocast(device.type, torch.bfloat16, enabled=fast):
             loss = F.cross_entropy(network(image), mask, ignore_index=IGNORE)
         loss.backward()

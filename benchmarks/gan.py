@@ -305,7 +305,7 @@ def make_batch(options: Namespace, dtype: torch.dtype = torch.float32) -> Batch:
     to, last = options.device, torch.channels_last
     image, free = (shown.to(to, dtype, memory_format=last) for shown in (image, free))
     return Batch(
-        labelled=Labelled(image, mask.to(to), ids),
+        labelled=Labelled(image, mask.to(to), torch.ones_like(mask, dtype=torch.bool).to(to), ids),
         unlabelled=Unlabelled(free, valid.to(to), ids),
     )
 

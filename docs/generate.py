@@ -14,7 +14,7 @@ import click
 from semisup import catalog
 from semisup.cli.display.listing import count_parameters
 from semisup.cli.main import cli
-from semisup.options import options_schema
+from semisup.options import nested_tables, options_schema
 from semisup.recipe.load import shipped_recipes
 from semisup.settings import (
     DataSettings,
@@ -46,6 +46,8 @@ KINDS = {
 
 def type_text(schema: dict[str, Any]) -> str:
     """A type as a reader of TOML thinks of it."""
+    if "$ref" in schema:
+        return f"table, see [{schema['$ref'].rpartition('/')[2]}](#{anchor(schema['$ref'])})"
     if "anyOf" in schema:
         parts = [type_text(part) for part in schema["anyOf"] if part.get("type") != "null"]
         return " or ".join(parts)
@@ -56,6 +58,11 @@ def type_text(schema: dict[str, Any]) -> str:
         return f"[{', '.join(type_text(item) if item else '...' for item in items)}]"
     names = {"boolean": "true or false", "number": "number", "integer": "whole number"}
     return names.get(schema["type"], "text") + _bounds(schema)
+
+
+def anchor(reference: str) -> str:
+    """The heading of a nested table on its page, as MkDocs makes an anchor of it."""
+    return reference.rpartition("/")[2].lower()
 
 
 def _bounds(schema: dict[str, Any]) -> str:
@@ -84,6 +91,8 @@ def table(schema: dict[str, Any], about: dict[str, str]) -> str:
 
 def default_text(value: Any) -> str:
     """A default as TOML; what is not set has none."""
+    if isinstance(value, dict):
+        return "{}"
     if isinstance(value, float):
         return f"{value:.4g}"
     return "not set" if value is None else json.dumps(value)
@@ -118,12 +127,12 @@ def own_sections(cls: type) -> dict[str, dict[str, str]]:
             entries[name] = entry[2]
         elif name in entries and line.startswith("        "):
             entries[name] += " " + line.strip()
-    return {head: found[head] for head in ("Args", "Logs") if head in found}
+    return {head: found[head] for head in ("Args", "Attributes", "Logs") if head in found}
 
 
 def prose(cls: type) -> str:
     """The docstring up to its first section."""
-    text = re.split(r"\n(?:Args|Logs|Raises):\n", inspect.getdoc(cls) or "")[0]
+    text = re.split(r"\n(?:Args|Attributes|Logs|Raises):\n", inspect.getdoc(cls) or "")[0]
     return escape(text.strip()) + "\n"
 
 
@@ -148,6 +157,12 @@ def catalogue_page() -> str:
         parts.append(f"## {kind}\n")
         for name, cls in sorted(entries.items()):
             parts += entry(kind, name, cls)
+    parts.append("## Nested tables of options\n")
+    nested = {table for cls in catalog.METHODS.values() for table in nested_tables(cls).values()}
+    for table_class in sorted(nested, key=lambda cls: cls.__name__):
+        schema = options_schema(table_class).model_json_schema()
+        about = sections(table_class)["Attributes"]
+        parts += [f"### {table_class.__name__}\n", prose(table_class), table(schema, about)]
     parts += [
         "## Recipes\n",
         *(recipe_line(name, path) for name, path in shipped_recipes().items()),

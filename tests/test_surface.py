@@ -14,6 +14,7 @@ import semisup
 from semisup.catalog import DATASETS, METHODS, MODELS, create_dataset
 from semisup.cli.main import cli
 from semisup.errors import RecipeError
+from semisup.methods.base import Task
 from semisup.recipe.load import shipped_recipes
 
 RECIPE = {"--set", "--device", "--out", "--data-root"}
@@ -178,12 +179,12 @@ def test_methods_from_the_top_level_package(name: str) -> None:
     with torch.device("meta"):
         own = name in MODELS["decouplednet"].trained_by
         network, width = ("decouplednet", 64) if own else ("unet", 4)
-        method = semisup.create_method(
-            name,
+        task = Task(
             lambda extra=0: semisup.create_model(network, num_classes=5 + extra, width=width),
-            5,
-            (64, 64),
+            num_classes=5,
+            crop=(64, 64),
         )
+        method = semisup.create_method(name, task)
     assert type(method) is METHODS[name]
     assert method.predictor() is not None
 
@@ -207,7 +208,11 @@ def test_options_from_python() -> None:
     ],
 )
 def test_a_misspelt_name_is_suggested(create: str, name: str, line: str) -> None:
-    arguments = {"create_model": (3,), "create_method": (None, 3), "create_dataset": ()}[create]
+    arguments = {
+        "create_model": (3,),
+        "create_method": (Task(semisup.create_model, 3),),
+        "create_dataset": (),
+    }[create]
     with pytest.raises(RecipeError, match=re.escape(line)):
         getattr(semisup, create)(name, *arguments)
 

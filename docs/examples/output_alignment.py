@@ -12,9 +12,9 @@ Differs from the paper: one level of outputs instead of two; x and u come from o
 
 from __future__ import annotations
 
+from semisup.losses.adversarial import binary_cross_entropy_map
 from torch import Tensor
 
-from semisup.losses.adversarial import binary_cross_entropy_map
 from semisup.losses.segmentation import supervised_loss
 from semisup.methods.base import BuildSegmenter, Method, Update
 from semisup.models.adversarial.discriminators import FullyConvolutionalDiscriminator

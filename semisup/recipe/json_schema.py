@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from semisup.catalog import DATASETS, METHODS, MODELS
-from semisup.options import options_schema
+from semisup.options import nested_tables, options_schema
 from semisup.settings import (
     DataSettings,
     EvalSettings,
@@ -39,6 +39,11 @@ def recipe_schema() -> dict[str, Any]:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "semisup recipe",
+        "$defs": {
+            nested.__name__: options_schema(nested).model_json_schema()
+            for cls in METHODS.values()
+            for nested in nested_tables(cls).values()
+        },
         "type": "object",
         "additionalProperties": False,
         "properties": {

@@ -45,27 +45,30 @@ class Always(Segmenter):
 
 
 class Left(Supervised):
-    """Trusts the left half of what it sees, and keeps what it saw."""
+    """Teaches one class on the left half of what it sees, and keeps what it saw."""
 
     answers = True
+    taught = 1
     share = 0.5
 
     def __init__(self, extra: int = 0) -> None:
-        super().__init__(lambda: Always(3 + extra), 3)
+        super().__init__(Task(lambda: Always(3 + extra), 3))
         self.seen: list[Tensor] = []
 
-    def trusted(self, image: Tensor, logits: Tensor) -> Tensor | None:
+    def pseudo_labels(self, image: Tensor, valid: Tensor | None = None) -> Tensor | None:
         assert not self.training
         assert not self.segmenter.norm.training
         assert not torch.is_grad_enabled()
-        assert len(logits) == len(image)
+        assert valid is not None
+        assert valid.shape == (len(image), *image.shape[-2:])
         torch.rand(1)  # against its contract
         self.seen.append(image)
         if not self.answers:
             return None
         height, width = image.shape[-2:]
         left = torch.arange(width) < self.share * width
-        return left.expand(len(image), height, width)
+        labels = torch.full((len(image), height, width), self.taught)
+        return labels.masked_fill(~left, IGNORE)
 
 
 def asked(data: Any, crop: tuple[int, int] | None = (4, 4), **options: Any) -> PseudoLabelQuality:
@@ -90,6 +93,17 @@ def test_pixels_of_the_centre_that_are_right_and_trusted(extra: int, two: Any) -
     # Known: 15 of the large image and 8 of the small one; at the left 7 and 4.
     assert found == {
         "self_taught_accuracy": (5 + 4) / (7 + 4),
+        "labelled_accuracy": (9 + 8) / (15 + 8),
+        "trusted_share": (7 + 4) / (15 + 8),
+    }
+
+
+def test_labels_that_are_not_the_segmenters_own_are_measured_as_they_are(two: Any) -> None:
+    """A teacher calls the left half class 0, where the segmenter says 1 and the truth is mixed."""
+    method = Left()
+    method.taught = 0
+    assert asked(two)(method) == {
+        "self_taught_accuracy": (7 - 5) / (7 + 4),
         "labelled_accuracy": (9 + 8) / (15 + 8),
         "trusted_share": (7 + 4) / (15 + 8),
     }
@@ -171,9 +185,9 @@ def test_a_look_changes_nothing(two: Any) -> None:
 
 def test_half_precision_is_that_of_training(two: Any) -> None:
     class Half(Left):
-        def trusted(self, image: Tensor, logits: Tensor) -> Tensor | None:
+        def pseudo_labels(self, image: Tensor, valid: Tensor | None = None) -> Tensor | None:
             assert torch.is_autocast_enabled("cpu")
-            return super().trusted(image, logits)
+            return super().pseudo_labels(image, valid)
 
     found = PseudoLabelQuality(two, two.ids, (4, 4), CPU, "bf16")(Half())
     assert found == asked(two)(Left())
@@ -209,4 +223,4 @@ def test_what_stands_is_the_better_of_the_last_two(two: Any) -> None:
 
 
 def test_only_methods_with_an_answer_of_their_own_are_asked() -> None:
-    assert Method.trusted(Left(), torch.zeros(1), torch.zeros(1)) is None
+    assert Method.pseudo_labels(Left(), torch.zeros(1)) is None

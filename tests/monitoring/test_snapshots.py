@@ -84,12 +84,12 @@ def test_samples_are_bytes_of_the_whole_range(tiny_segmenter: Any) -> None:
         def make_samples(self, count: int, seed: int) -> Tensor:
             return torch.tensor([-0.1, 0.0, 7.4 / 255, 7.6 / 255, 1.0, 1.1]).expand(count, 3, 2, 6)
 
-    images = make_samples(Ramp(tiny_segmenter, 3))
+    images = make_samples(Ramp(Task(tiny_segmenter, 3)))
     assert images is not None
     assert images.dtype == torch.uint8
     assert images[0, 0, 0].tolist() == [0, 0, 7, 8, 255, 255]
     assert make_samples(Supervised(Task(tiny_segmenter, 3))) is None
-    assert Method.make_samples(Ramp(tiny_segmenter, 3), 1, 0) is None
+    assert Method.make_samples(Ramp(Task(tiny_segmenter, 3)), 1, 0) is None
 
 
 def test_a_look_ends_in_training_mode_whatever_happens(tiny_segmenter: Any) -> None:

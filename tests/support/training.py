@@ -146,14 +146,14 @@ class Trusting(Supervised):
         inverted: to take the other half.
     """
 
-    def __init__(self, *networks: Any, inverted: bool = False) -> None:
-        super().__init__(*networks)
+    def __init__(self, task: Task, *, inverted: bool = False) -> None:
+        super().__init__(task)
         self.inverted = inverted
 
-    def trusted(self, image: Tensor, logits: Tensor) -> Tensor:
-        sure = logits.float().softmax(1).amax(1)
+    def pseudo_labels(self, image: Tensor, valid: Tensor | None = None) -> Tensor:
+        sure, labels = self.segmenter(image).float().softmax(1).max(1)
         usual = sure.flatten(1).median(1).values[:, None, None]
-        return (sure <= usual) if self.inverted else (sure > usual)
+        return labels.masked_fill((sure > usual) if self.inverted else (sure <= usual), IGNORE)
 
 
 WAITING = (
@@ -191,7 +191,7 @@ def make_method(name: str, segmenter: Callable[[], Segmenter] = TinySegmenter) -
     if name == "supervised":
         return Supervised(Task(segmenter, 3))
     if name in ("trusting", "mistaken"):
-        return Trusting(segmenter, 3, inverted=name == "mistaken")
+        return Trusting(Task(segmenter, 3), inverted=name == "mistaken")
     return Adversarial(Task(segmenter, 3), confidence_threshold=0.4, discriminator_width=4)
 
 

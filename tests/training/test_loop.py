@@ -324,7 +324,7 @@ def test_looks_at_the_trust_change_nothing_else(training: Build, tmp_path: Path)
         run = training(tmp_path / name, name)
         train(run)
         states.append(everything(run))
-        states[-1]["checkpoint"].pop("trust", None)
+        states[-1]["checkpoint"].pop("pseudo_labels", None)
         states[-1]["checkpoint"]["health"]["courses"].pop("wrong taught", None)
         states[-1]["checkpoint"]["checked"] = 0
         lines = lines_of(run.checkpoints.folder.parent)

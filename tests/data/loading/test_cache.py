@@ -91,7 +91,7 @@ def take(data: Watched | CachedData, count: int, **options: object) -> list[RawB
 
 
 def parts(batch: RawBatch) -> Iterator[Tensor]:
-    return (t for t in (batch.images, batch.masks, batch.valid) if t is not None)
+    return iter((batch.images, batch.valid, *batch.labels.values()))
 
 
 def same(one: Sequence[RawBatch], other: Sequence[RawBatch]) -> bool:
@@ -161,11 +161,9 @@ def test_an_unlabelled_stream_opens_no_mask(data: Watched) -> None:
     cached = CachedData(data, 1)
     take(cached, 6, name="unlabelled", workers=1)
     assert {Path(name).suffix for name in data.opened()} == {".jpg"}
-    masks = take(data, 1)[0].masks
+    masks = take(data, 1)[0].labels["mask"]
     data.opened()
-    found = take(cached, 1)[0].masks
-    assert found is not None
-    assert masks is not None
+    found = take(cached, 1)[0].labels["mask"]
     assert torch.equal(found, masks)
     assert {Path(name).suffix for name in data.opened()} == {".png"}
 

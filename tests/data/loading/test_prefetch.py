@@ -24,18 +24,19 @@ def raw_batch(seed: int, *, labelled: bool = False, side: int = 9) -> RawBatch:
     masks = torch.randint(0, 21, (2, side, side), generator=generator).byte()
     strong = torch.tensor([[1.2, 0.8, 1.1, 0.1, 0.0, 1.0], [1.0, 1.0, 1.0, 0.0, 1.0, 0.0]])
     return RawBatch(
+        "labelled" if labelled else "unlabelled",
         images=torch.randint(0, 256, (2, 3, side, side), generator=generator).byte(),
-        masks=masks if labelled else None,
         valid=valid,
-        strong=None if labelled else strong,
         ids=(f"{seed}a", f"{seed}b"),
+        labels={"mask": masks} if labelled else {},
+        strong=() if labelled else (strong,),
     )
 
 
 def tensors(batch: Labelled | Unlabelled) -> list[Tensor]:
     if isinstance(batch, Labelled):
         return [batch.image, batch.mask]
-    return [batch.image, batch.valid, *([] if batch.strong is None else [batch.strong])]
+    return [batch.image, batch.valid, *batch.views]
 
 
 def check(found: Labelled | Unlabelled, expected: Labelled | Unlabelled) -> None:

@@ -121,10 +121,10 @@ def take(count: int, source: Stream) -> list[RawBatch]:
 
 
 def parts(batch: RawBatch) -> Iterator[Tensor]:
-    for name in RawBatch.__slots__:
-        part = getattr(batch, name)
-        if isinstance(part, Tensor):
-            yield part
+    labels = batch.labels
+    yield from (batch.images, *([labels["mask"]] if "mask" in labels else []), batch.valid)
+    yield from batch.strong
+    yield from (labels[name] for name in ("tags", "selection") if name in labels)
 
 
 def same(one: Sequence[RawBatch], other: Sequence[RawBatch]) -> bool:
@@ -136,18 +136,16 @@ def same(one: Sequence[RawBatch], other: Sequence[RawBatch]) -> bool:
 
 @pytest.mark.parametrize("name", ["labelled", "unlabelled"])
 def test_the_number_of_workers_does_not_matter(name: str) -> None:
-    alone = take(7, stream(name=name, strong=True))
+    alone = take(7, stream(name=name, strong=1))
     for workers in (1, 2):
-        assert same(take(7, stream(name=name, strong=True, workers=workers)), alone)
+        assert same(take(7, stream(name=name, strong=1, workers=workers)), alone)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_resumed_stream_goes_on_where_it_was(workers: int) -> None:
-    whole = take(8, stream(strong=True))
+    whole = take(8, stream(strong=1))
     for start in (1, 3, 7):
-        assert same(
-            take(8 - start, stream(strong=True, start=start, workers=workers)), whole[start:]
-        )
+        assert same(take(8 - start, stream(strong=1, start=start, workers=workers)), whole[start:])
 
 
 def test_a_closed_stream_can_be_read_on() -> None:
@@ -161,7 +159,7 @@ def test_a_closed_stream_can_be_read_on() -> None:
 
 @pytest.mark.parametrize("world", [1, 2, 3, 4, 12])
 def test_ranks_share_the_same_global_batches(world: int) -> None:
-    options = {"batch_size": 12, "strong": True}
+    options = {"batch_size": 12, "strong": 1}
     whole = take(5, stream(**options))
     shares = [take(5, stream(rank=rank, world=world, **options)) for rank in range(world)]
     for number, batch in enumerate(whole):
@@ -179,7 +177,7 @@ def test_the_bits_are_those_of_the_scores_on_record(workers: int) -> None:
     digest = hashlib.blake2b(digest_size=8)
     for name in ("labelled", "unlabelled"):
         view = WeakView((12, 10), flip=True)
-        for batch in take(9, stream(name=name, strong=True, view=view, workers=workers)):
+        for batch in take(9, stream(name=name, strong=1, view=view, workers=workers)):
             for part in parts(batch):
                 text = f"{part.dtype} {tuple(part.shape)} {part.stride()}"
                 digest.update(text.encode() + part.numpy().tobytes())
@@ -236,7 +234,7 @@ def test_the_order_is_stable() -> None:
 @pytest.mark.parametrize("workers", [0, 1])
 def test_an_unlabelled_stream_opens_no_mask(workers: int) -> None:
     batch = take(4, stream(NoMasks(), name="unlabelled", workers=workers))[0]
-    assert batch.masks is None
+    assert "mask" not in batch.labels
     with pytest.raises(AssertionError, match="a mask was opened"):
         take(1, stream(NoMasks(), name="labelled"))
 
@@ -244,26 +242,26 @@ def test_an_unlabelled_stream_opens_no_mask(workers: int) -> None:
 def test_labelled_batches_pair_images_with_their_masks() -> None:
     for batch in take(6, stream(view=WeakView((12, 10), flip=True))):
         assert batch.images.dtype == torch.uint8
-        assert batch.masks is not None
-        assert batch.masks.dtype == torch.uint8
-        assert torch.equal(batch.images[:, 0][batch.valid], batch.masks[batch.valid])
-        assert (batch.masks[~batch.valid] == IGNORE).all()
+        assert "mask" in batch.labels
+        assert batch.labels["mask"].dtype == torch.uint8
+        assert torch.equal(batch.images[:, 0][batch.valid], batch.labels["mask"][batch.valid])
+        assert (batch.labels["mask"][~batch.valid] == IGNORE).all()
         assert not batch.valid.all()
 
 
 def test_asking_for_a_strong_view_leaves_the_weak_one() -> None:
-    plain, strong = take(3, stream())[2], take(3, stream(strong=True))[2]
-    assert plain.strong is None
+    plain, strong = take(3, stream())[2], take(3, stream(strong=1))[2]
+    assert plain.strong == ()
     assert torch.equal(plain.images, strong.images)
-    assert strong.strong is not None
-    assert strong.strong.shape == (4, 6)
-    assert len(strong.strong.unique(dim=0)) == 4
+    assert len(strong.strong) == 1
+    assert strong.strong[0].shape == (4, 6)
+    assert len(strong.strong[0].unique(dim=0)) == 4
 
 
 def test_the_global_random_state_is_left_alone() -> None:
     for workers in (0, 1):
         before = torch.get_rng_state()
-        take(3, stream(strong=True, workers=workers))
+        take(3, stream(strong=1, workers=workers))
         assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -385,7 +383,7 @@ def test_pages_are_locked_if_asked_for_not_if_there_is_a_gpu(
     "options",
     [
         {},
-        {"name": "unlabelled", "strong": True},
+        {"name": "unlabelled", "strong": 1},
         {"name": "weak"},
         {"view": CombinationView((6, 5))},
     ],
@@ -402,7 +400,7 @@ def test_all_of_a_batch_is_pinned(
 
 
 def test_errors_and_batches_can_cross_processes() -> None:
-    batch = take(1, stream(strong=True))[0]
+    batch = take(1, stream(strong=1))[0]
     assert same([pickle.loads(pickle.dumps(batch))], [batch])
     error = pickle.loads(pickle.dumps(DataError("one line")))
     assert isinstance(error, SemisupError)
@@ -413,8 +411,8 @@ CPU = torch.device("cpu")
 SMALL = WeakView((14, 14), (0.5, 1.0))  # smaller than the crop: much padding, at right and bottom
 
 
-@pytest.mark.parametrize("strong", [False, True])
-def test_the_floats_are_those_of_the_plain_formula(strong: bool) -> None:
+@pytest.mark.parametrize("strong", [0, 1, 2])
+def test_the_floats_are_those_of_the_plain_formula(strong: int) -> None:
     raw = take(1, stream(name="unlabelled", strong=strong, view=SMALL))[0]
     kept = pickle.loads(pickle.dumps(raw))
     batch = to_device(raw, CPU)
@@ -423,11 +421,12 @@ def test_the_floats_are_those_of_the_plain_formula(strong: bool) -> None:
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
     unit, padding = raw.images.float() / 255, ~raw.valid[:, None]
     assert torch.equal(batch.image, ((unit - mean) / std).masked_fill(padding, 0))
-    if strong:
-        assert raw.strong is not None
-        assert batch.strong is not None
-        changed = apply_strong(torch.where(padding, mean, unit), raw.strong, raw.valid)
-        assert torch.equal(batch.strong, ((changed - mean) / std).masked_fill(padding, 0))
+    assert len(raw.strong) == len(batch.views) == strong
+    for parameters, view in zip(raw.strong, batch.views, strict=True):
+        changed = apply_strong(torch.where(padding, mean, unit), parameters, raw.valid)
+        assert torch.equal(view, ((changed - mean) / std).masked_fill(padding, 0))
+    if strong == 2:
+        assert not torch.equal(*batch.views), "views are drawn apart"
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
@@ -435,9 +434,9 @@ def test_a_labelled_batch_on_the_device(memory_format: torch.memory_format) -> N
     raw = take(1, stream(view=SMALL))[0]
     batch = to_device(raw, CPU, memory_format=memory_format)
     assert isinstance(batch, Labelled)
-    assert raw.masks is not None
+    assert "mask" in raw.labels
     assert batch.mask.dtype == torch.int64
-    assert torch.equal(batch.mask, raw.masks.long())
+    assert torch.equal(batch.mask, raw.labels["mask"].long())
     assert batch.image.is_contiguous(memory_format=memory_format)
     assert batch.ids == raw.ids
     inside = raw.valid[:, None].expand_as(batch.image)
@@ -451,7 +450,7 @@ def test_an_unlabelled_batch_on_the_device() -> None:
     assert not raw.valid.all()
     batch = to_device(raw, CPU, mean=(0.5,) * 3, std=(0.25,) * 3)
     assert isinstance(batch, Unlabelled)
-    assert batch.strong is None
+    assert batch.views == ()
     assert torch.equal(batch.valid, raw.valid)
     inside = raw.valid[:, None].expand_as(batch.image)
     expected = (raw.images.float() / 255 - 0.5) / 0.25
@@ -460,26 +459,26 @@ def test_an_unlabelled_batch_on_the_device() -> None:
 
 
 def test_the_strong_view_is_the_weak_one_in_other_colours() -> None:
-    raw = take(1, stream(name="unlabelled", strong=True, view=SMALL, batch_size=11))[0]
-    assert raw.strong is not None
+    raw = take(1, stream(name="unlabelled", strong=1, view=SMALL, batch_size=11))[0]
+    assert len(raw.strong) == 1
     batch = to_device(raw, CPU, memory_format=torch.channels_last)
     assert isinstance(batch, Unlabelled)
-    assert batch.strong is not None
-    assert batch.strong.is_contiguous(memory_format=torch.channels_last)
+    assert len(batch.views) == 1
+    assert batch.views[0].is_contiguous(memory_format=torch.channels_last)
     padding = ~raw.valid[:, None].expand_as(batch.image)
     assert padding.any()
-    assert (batch.strong[padding] == 0).all()
+    assert (batch.views[0][padding] == 0).all()
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
     sharp = 0
     for number in range(11):
         # Each picture alone and without its padding; blur would mix the padding in.
-        if raw.strong[number, 5] > 0:
+        if raw.strong[0][number, 5] > 0:
             continue
         sharp += 1
         height, width = int(raw.valid[number].sum(0).max()), int(raw.valid[number].sum(1).max())
         picture = raw.images[number : number + 1, :, :height, :width].float() / 255
-        changed = apply_strong(picture, raw.strong[number : number + 1])
-        found = batch.strong[number : number + 1, :, :height, :width]
+        changed = apply_strong(picture, raw.strong[0][number : number + 1])
+        found = batch.views[0][number : number + 1, :, :height, :width]
         assert torch.allclose(found, (changed - mean) / std, atol=1e-5)
     assert sharp >= 2
 
@@ -490,16 +489,16 @@ def test_padding_does_not_darken_the_border_of_a_blurred_picture() -> None:
     valid = torch.zeros(1, 20, 20, dtype=torch.bool)
     valid[:, :9, :9] = True
     raw = RawBatch(
+        "unlabelled",
         images=colour * valid[:, None],
-        masks=None,
         valid=valid,
-        strong=torch.tensor([[1.0, 1.0, 1.0, 0.0, 0.0, 2.0]]),
+        strong=(torch.tensor([[1.0, 1.0, 1.0, 0.0, 0.0, 2.0]]),),
         ids=("a",),
     )
     batch = to_device(raw, CPU)
     assert isinstance(batch, Unlabelled)
-    assert batch.strong is not None
-    assert batch.strong.abs().max() < 0.02  # half a grey level is 0.009
+    assert len(batch.views) == 1
+    assert batch.views[0].abs().max() < 0.02  # half a grey level is 0.009
 
 
 # Tags
@@ -509,11 +508,12 @@ def test_padding_does_not_darken_the_border_of_a_blurred_picture() -> None:
 def test_the_weak_stream_has_tags_and_opens_no_mask(workers: int) -> None:
     data = NoMasks()
     for batch in take(5, stream(data, name="weak", workers=workers)):
-        assert batch.masks is None
-        assert batch.selection is None
-        assert batch.tags is not None
-        assert (batch.tags.dtype, batch.tags.shape) == (torch.bool, (4, 255))
-        for key, row in zip(batch.ids, batch.tags, strict=True):
+        assert "mask" not in batch.labels
+        assert "selection" not in batch.labels
+        assert "tags" in batch.labels
+        tags = batch.labels["tags"]
+        assert (tags.dtype, tags.shape) == (torch.bool, (4, 255))
+        for key, row in zip(batch.ids, tags, strict=True):
             assert set(row.nonzero()[:, 0].tolist()) == {0, *tags_of(data).of[key]}
 
 
@@ -537,11 +537,10 @@ def test_a_weak_batch_on_the_device() -> None:
     raw = take(1, stream(name="weak", view=SMALL))[0]
     batch = to_device(raw, CPU, memory_format=torch.channels_last)
     assert isinstance(batch, Weak)
-    assert raw.tags is not None
-    assert torch.equal(batch.tags, raw.tags)
+    assert torch.equal(batch.tags, raw.labels["tags"])
     assert torch.equal(batch.valid, raw.valid)
     assert batch.ids == raw.ids
-    unlabelled = to_device(replace(raw, tags=None), CPU)
+    unlabelled = to_device(replace(raw, name="unlabelled", labels={}), CPU)
     assert torch.equal(batch.image, unlabelled.image)
     assert batch.image.is_contiguous(memory_format=torch.channels_last)
     assert Batch(weak=batch).weak is batch
@@ -562,7 +561,7 @@ def test_no_file_of_a_mask_is_opened_but_of_the_labelled_images(tmp_path: Path) 
     weak = stream(data, ids=split.weak, name="weak", tags=tags, workers=2, **options)
     assert len({key for batch in take(3, weak) for key in batch.ids}) == 24
     labelled = stream(data, ids=split.labelled, **options)
-    assert all(batch.masks is not None for batch in take(3, labelled))
+    assert all("mask" in batch.labels for batch in take(3, labelled))
 
 
 # Combinations
@@ -591,11 +590,11 @@ def test_combinations_are_the_same_anywhere_with_any_number_of_workers() -> None
 def test_every_combination_comes_once_in_a_round_of_epochs() -> None:
     found: dict[str, list[tuple[int, ...]]] = {key: [] for key in Blocks().ids}
     for batch in take(2 * 7, stream(Blocks(), view=COMBINED["view"], batch_size=11)):
-        assert batch.masks is not None
-        assert batch.selection is not None
-        assert batch.selection.shape == (11, 255)
-        assert not batch.selection[:, 0].any()
-        for key, row, mask in zip(batch.ids, batch.selection, batch.masks, strict=True):
+        assert "mask" in batch.labels
+        selection = batch.labels["selection"]
+        assert selection.shape == (11, 255)
+        assert not selection[:, 0].any()
+        for key, row, mask in zip(batch.ids, selection, batch.labels["mask"], strict=True):
             chosen = row.nonzero()[:, 0].tolist()
             assert set(chosen) <= set(mask.unique().tolist())
             found[key].append(tuple(chosen))
@@ -611,9 +610,8 @@ def test_a_selection_on_the_device() -> None:
     raw = take(1, stream(Blocks(), **COMBINED))[0]
     batch = to_device(raw, CPU)
     assert isinstance(batch, Labelled)
-    assert raw.selection is not None
     assert batch.selection is not None
-    assert torch.equal(batch.selection, raw.selection)
+    assert torch.equal(batch.selection, raw.labels["selection"])
     plain = to_device(take(1, stream())[0], CPU)
     assert isinstance(plain, Labelled)
     assert plain.selection is None
@@ -622,16 +620,14 @@ def test_a_selection_on_the_device() -> None:
 @pytest.mark.gpu
 def test_the_device_gives_what_the_cpu_gives() -> None:
     cuda = torch.device("cuda")
-    raw = take(1, stream(name="unlabelled", strong=True, workers=1, pin=True))[0]
+    raw = take(1, stream(name="unlabelled", strong=1, workers=1, pin=True))[0]
     assert all(part.is_pinned() for part in parts(raw))
     assert not take(1, stream())[0].images.is_pinned()
     there, here = to_device(raw, cuda), to_device(raw, CPU)
     assert isinstance(there, Unlabelled)
     assert isinstance(here, Unlabelled)
-    assert there.strong is not None
-    assert here.strong is not None
     assert torch.allclose(there.image.cpu(), here.image, atol=1e-5)
-    assert torch.allclose(there.strong.cpu(), here.strong, atol=1e-3)
+    assert torch.allclose(there.views[0].cpu(), here.views[0], atol=1e-3)
 
 
 @pytest.mark.gpu
