@@ -184,9 +184,9 @@ def test_the_floor_is_of_disjoint_images_out_of_the_streams(
     seen: list[str] = []
     views = samples._views
 
-    def noting(opened: Any, ids: list[str], size: tuple[int, int]) -> Any:
-        seen.extend(ids)
-        return views(opened, ids, size)
+    def noting(opened: Any, images: list[tuple[Any, str]], size: tuple[int, int]) -> Any:
+        seen.extend(name for _, name in images)
+        return views(opened, images, size)
 
     monkeypatch.setattr(samples, "_views", noting)
     sample(run, root, count=100)
