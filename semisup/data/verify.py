@@ -43,6 +43,7 @@ class SubsetReport:
         pixels: pixels of each class.
         void: void pixels.
         problems: number of problems of its files.
+        has_masks: False for photographs, of which no mask is read.
     """
 
     subset: str
@@ -53,11 +54,7 @@ class SubsetReport:
     pixels: tuple[int, ...]
     void: int
     problems: int
-
-    @property
-    def has_masks(self) -> bool:
-        """Whether any mask was read."""
-        return self.void > 0 or any(self.pixels)
+    has_masks: bool = True
 
     @property
     def void_share(self) -> float:
@@ -244,6 +241,7 @@ def _report(data: SegmentationData, findings: Sequence[_Finding]) -> SubsetRepor
         pixels=tuple(counts[: data.num_classes].tolist()),
         void=int(counts[IGNORE]),
         problems=sum(len(finding.problems) for finding in findings),
+        has_masks=bool(data.masked_ids),
     )
 
 

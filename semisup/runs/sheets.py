@@ -151,6 +151,6 @@ def draw_data_sheet(path: Path, data: SegmentationData, count: int) -> None:
             rows[-1].append(overlay(image, mask, data.palette))
             present = [data.classes[k] for k in torch.unique(mask).tolist() if k < data.num_classes]
             captions[-1] += f"    {', '.join(present)}"
-    legend = list(zip(data.classes, data.palette, strict=True)) if masked else []
+    legend = list(zip(data.classes, data.palette, strict=True)) if masked else None
     columns = ["image", "mask"] if masked else ["image"]
     contact_sheet(path, rows, columns=columns, captions=captions, legend=legend)
