@@ -356,7 +356,7 @@ def test_data_show_and_verify_take_photographs_and_masks_of_other_folders(
         sheet = tmp_path / "sheet.png"
         succeed("data", "show", "folder", *other, "--to", sheet, "--data-root", data)
         with Image.open(sheet) as picture:
-            assert picture.width == (240 if other == others[:2] else 486)
+            assert picture.width == (272 if other == others[:2] else 518)
         sheet.unlink()
     output = succeed("data", "split", "folder", "all", *others[2:], "--data-root", data)
     assert "labelled   1\n" in output
