@@ -204,6 +204,10 @@ class DataSettings(Settings):
     """Where image tags come from: xml (VOC's annotations) or file:PATH; empty: there are none."""
     tagged: Annotated[str, BeforeValidator(_as_text, json_schema_input_type=str | float)] = "all"
     """Who has tags, where there are any; said like `split`. Who has a mask has tags too."""
+    unlabelled: str = "rest"
+    """Unlabelled images: rest (without mask and tags), all (labelled ones too) or folder:PATH."""
+    masks: str = ""
+    """folder:PATH of <id>.png: training masks in place of the data set's own; empty: its own."""
     split_seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the split; runs of several seeds share one split."""
     crop: Size | Literal["whole"] = (321, 321)

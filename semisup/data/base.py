@@ -111,6 +111,15 @@ class SegmentationData(ABC):
             )
         return image, mask
 
+    def has_mask(self, index: int) -> bool:
+        """Whether image `index` may be labelled: True, but for images known to have no mask."""
+        return True
+
+    @property
+    def masked_ids(self) -> tuple[str, ...]:
+        """The ids of the images that may be labelled, in the order of `ids`."""
+        return tuple(name for index, name in enumerate(self.ids) if self.has_mask(index))
+
     def object_names(self, index: int) -> list[str]:
         """Class names of all annotated objects in image `index`, read without its mask.
 
@@ -135,3 +144,53 @@ class SegmentationData(ABC):
 
 def _size(picture: Tensor) -> str:
     return f"{picture.shape[-2]}x{picture.shape[-1]}"
+
+
+class WrappedData(SegmentationData):
+    """A data set that answers as the one in it; a subclass changes some of the answers.
+
+    Args:
+        data: the data set in it.
+    """
+
+    def __init__(self, data: SegmentationData) -> None:
+        self._data = data
+        self.root, self.subset, self.ids = data.root, data.subset, data.ids
+        self.classes, self.palette = data.classes, data.palette
+        # What a data set has as a class, this has for the one that is in it.
+        vars(self).update(
+            name=data.name, train_subset=data.train_subset, eval_subset=data.eval_subset
+        )
+
+    def image_path(self, index: int) -> Path:
+        """As the data set has it."""
+        return self._data.image_path(index)
+
+    def mask_path(self, index: int) -> Path:
+        """As the data set has it."""
+        return self._data.mask_path(index)
+
+    def image(self, index: int) -> Tensor:
+        """As the data set has it."""
+        return self._data.image(index)
+
+    def mask(self, index: int) -> Tensor:
+        """As the data set has it."""
+        return self._data.mask(index)
+
+    def has_mask(self, index: int) -> bool:
+        """As the data set has it."""
+        return self._data.has_mask(index)
+
+    @property
+    def stored_classes(self) -> tuple[str, ...]:
+        """As the data set has it."""
+        return self._data.stored_classes
+
+    def object_names(self, index: int) -> list[str]:
+        """As the data set has it."""
+        return self._data.object_names(index)
+
+    def facts(self) -> dict[str, object]:
+        """As the data set has it."""
+        return self._data.facts()

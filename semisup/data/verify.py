@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from semisup.data.base import SegmentationData
+from semisup.data.sets.photographs import Photographs
 from semisup.errors import DataError
 from semisup.system.progress import track
 from semisup.types import IGNORE
@@ -42,6 +43,7 @@ class SubsetReport:
         pixels: pixels of each class.
         void: void pixels.
         problems: number of problems of its files.
+        has_masks: False for photographs, of which no mask is read.
     """
 
     subset: str
@@ -52,6 +54,7 @@ class SubsetReport:
     pixels: tuple[int, ...]
     void: int
     problems: int
+    has_masks: bool = True
 
     @property
     def void_share(self) -> float:
@@ -93,7 +96,7 @@ class Verification:
                 f"{report.images:,}",
                 _size(report.smallest),
                 _size(report.largest),
-                f"{report.void_share:.1%}",
+                f"{report.void_share:.1%}" if report.has_masks else "-",
                 f"{report.problems:,}",
             )
             for report in self.subsets
@@ -109,10 +112,10 @@ class _Finding(NamedTuple):
 
 
 class _Pair(NamedTuple):
-    """One image and its mask; what is in two subsets is checked once."""
+    """One image and its mask, if it has one; what is in two subsets is checked once."""
 
     image: Path
-    mask: Path
+    mask: Path | None
 
 
 def verify(datasets: Sequence[SegmentationData]) -> Verification:
@@ -120,7 +123,8 @@ def verify(datasets: Sequence[SegmentationData]) -> Verification:
 
     A file must be there and decode, a mask must have the size of its image and known labels
     only, and a "val", "test" or reported subset may share no image with another subset (apart
-    from "trainval" and "all", which are unions).
+    from "trainval" and "all", which are unions). Of an image that has no mask the image alone is
+    read; photographs may be no files of the reported subset.
     """
     where = {_pair(data, i): (data, i) for data in datasets for i in range(len(data))}
     findings = dict(zip(where, _check_all(list(where.values())), strict=True))
@@ -128,7 +132,8 @@ def verify(datasets: Sequence[SegmentationData]) -> Verification:
     reports = (
         _report(data, [findings[_pair(data, i)] for i in range(len(data))]) for data in datasets
     )
-    return Verification(tuple(reports), [*dict.fromkeys(problems), *_shared_ids(datasets)])
+    shared = [*_shared_ids(datasets), *_shared_photographs(datasets)]
+    return Verification(tuple(reports), [*dict.fromkeys(problems), *shared])
 
 
 def check_apart(data: SegmentationData, reported: SegmentationData) -> None:
@@ -143,8 +148,36 @@ def check_apart(data: SegmentationData, reported: SegmentationData) -> None:
         raise DataError(f"{data.name}: {problem.reason}, or choose another eval.subset")
 
 
+def check_pool_apart(pool: SegmentationData, reported: SegmentationData) -> None:
+    """Refuse unlabelled photographs that are files of the reported set.
+
+    Files are known by their resolved paths: a copy of a picture elsewhere is not found.
+
+    Raises:
+        DataError: a file is in both.
+    """
+    if not isinstance(pool, Photographs):
+        return
+    for problem in _shared_files(pool, reported):
+        raise DataError(problem.reason)
+
+
+def _shared_files(pool: Photographs, reported: SegmentationData) -> Iterator[Problem]:
+    known = {reported.image_path(i).resolve(): name for i, name in enumerate(reported.ids)}
+    for index in range(len(pool)):
+        path = pool.image_path(index)
+        name = known.get(path.resolve())
+        if name is not None:
+            reason = (
+                f"{path} is image '{name}' of subset '{reported.subset}' of {reported.name}, which "
+                "is reported on; take a folder without that subset for data.unlabelled"
+            )
+            yield Problem(path, reason)
+
+
 def _pair(data: SegmentationData, index: int) -> _Pair:
-    return _Pair(data.image_path(index), data.mask_path(index))
+    mask = data.mask_path(index) if data.has_mask(index) else None
+    return _Pair(data.image_path(index), mask)
 
 
 def _check_all(places: Sequence[tuple[SegmentationData, int]]) -> Iterator[_Finding]:
@@ -158,6 +191,8 @@ def _check_all(places: Sequence[tuple[SegmentationData, int]]) -> Iterator[_Find
 
 def _check(place: tuple[SegmentationData, int]) -> _Finding:
     data, index = place
+    if not data.has_mask(index):
+        return _without_mask(data, index)
     try:
         image, mask = data.pair(index)
     except DataError as error:
@@ -175,6 +210,14 @@ def _problems(data: SegmentationData, index: int, error: DataError) -> tuple[Pro
     )
     found = tuple(problem for problem in single if problem)
     return found or (Problem(data.mask_path(index), str(error)),)
+
+
+def _without_mask(data: SegmentationData, index: int) -> _Finding:
+    problem = _problem(data.image, index, data.image_path(index))
+    if problem is not None:
+        return _Finding(problems=(problem,))
+    height, width = data.image(index).shape[-2:]
+    return _Finding((height, width), torch.zeros(IGNORE + 1, dtype=torch.int64))
 
 
 def _problem(read: Callable[[int], Tensor], index: int, path: Path) -> Problem | None:
@@ -200,6 +243,7 @@ def _report(data: SegmentationData, findings: Sequence[_Finding]) -> SubsetRepor
         pixels=tuple(counts[: data.num_classes].tolist()),
         void=int(counts[IGNORE]),
         problems=sum(len(finding.problems) for finding in findings),
+        has_masks=bool(data.masked_ids),
     )
 
 
@@ -222,6 +266,14 @@ def _shared_ids(datasets: Sequence[SegmentationData]) -> Iterator[Problem]:
             if name in places:
                 reason = f"'{name}' is in both {one.subset} and {other.subset}; drop it from one"
                 yield Problem(one.image_path(places[name]), reason)
+
+
+def _shared_photographs(datasets: Sequence[SegmentationData]) -> Iterator[Problem]:
+    pools = [data for data in datasets if isinstance(data, Photographs)]
+    for reported in datasets:
+        if reported.subset == reported.eval_subset:
+            for pool in pools:
+                yield from _shared_files(pool, reported)
 
 
 def _size(size: tuple[int, int] | None) -> str:

@@ -19,6 +19,7 @@ def protocol(
     pretraining: str,
     selection: str,
     precision: str,
+    training_masks: str = "",
 ) -> dict[str, Any]:
     """Everything that a score depends on beside the weights.
 
@@ -28,6 +29,8 @@ def protocol(
         pretraining: what the weights started from, such as a file with its hash, or "none".
         selection: how the checkpoint was chosen.
         precision: of the forward passes.
+        training_masks: folder and hash of the masks that were trained on in place of the data
+            set's own; empty: its own.
     """
     text = "\n".join(sorted(ids))
     crf = settings.dense_crf()
@@ -49,6 +52,7 @@ def protocol(
         "precision": precision,
         "pretraining": pretraining,
         "selection": selection,
+        **({"training_masks": training_masks} if training_masks else {}),
         **data.facts(),
     }
 
@@ -75,6 +79,8 @@ def protocol_line(block: dict[str, Any]) -> str:
         f"pretraining {block['pretraining']}",
         block["selection"],
     ]
+    if block.get("training_masks"):
+        parts.append(f"trained on the masks of {block['training_masks']}")
     return ", ".join(parts)
 
 

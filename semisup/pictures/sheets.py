@@ -30,7 +30,7 @@ def contact_sheet(
     *,
     columns: Sequence[str],
     captions: Sequence[str],
-    legend: Sequence[tuple[str, Colour]],
+    legend: Sequence[tuple[str, Colour]] | None,
     width: int = 240,
 ) -> None:
     """Write a sheet of pictures as PNG: titles above the columns, a caption above each row.
@@ -40,7 +40,7 @@ def contact_sheet(
         rows: panels, uint8 HW3, as many in each row as there are columns.
         columns: what each column shows.
         captions: one line for each row, such as the image's id and its IoU.
-        legend: names and colours of the classes; void is added.
+        legend: names and colours of the classes, to which void is added; None: no legend.
         width: of a panel on the sheet, in pixels.
 
     Raises:
@@ -51,7 +51,8 @@ def contact_sheet(
     bands = [_title_band(columns, width)]
     for row, caption in zip(rows, captions, strict=True):
         bands.append(_row_band(row, caption, width))
-    bands.append(_legend_band([*legend, ("void", VOID_COLOUR)], bands[0].width))
+    if legend is not None:
+        bands.append(_legend_band([*legend, ("void", VOID_COLOUR)], bands[0].width))
     sheet = _stack(bands)
     write_atomically(path, lambda file: sheet.save(file, format="PNG", compress_level=3))
 

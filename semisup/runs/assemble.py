@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,12 @@ from torch._functorch import config as gradients_of_compiled
 
 from semisup.catalog import DATASETS, MODELS, create_dataset, create_method, create_model
 from semisup.data.base import SegmentationData
+from semisup.data.labels.pools import Pool, make_pool
 from semisup.data.labels.splits import Split, hold_out, make_split
 from semisup.data.labels.tags import read_tags
 from semisup.data.loading.cache import CachedData
 from semisup.data.loading.streams import Stream
+from semisup.data.sets.masks_in_folder import MasksInFolder, read_masks
 from semisup.data.views.class_crops import CombinationView
 from semisup.data.views.weak import WeakView
 from semisup.errors import RecipeError
@@ -32,11 +34,14 @@ from semisup.types import StreamName
 
 
 def open_data(recipe: Recipe, place: Place, subset: str = "") -> SegmentationData:
-    """The recipe's data set; `subset` "" is what it trains on."""
+    """The recipe's data set; `subset` "" is what it trains on, with the masks of `data.masks`."""
     name = recipe.data.name
     root = Path(recipe.data.root) if recipe.data.root else place.data_root
     chosen = subset or recipe.data.subset or DATASETS[name].train_subset
-    return create_dataset(name, root.expanduser(), chosen, **recipe.data_options)
+    data = create_dataset(name, root.expanduser(), chosen, **recipe.data_options)
+    if subset or not recipe.data.masks:
+        return data
+    return MasksInFolder(data, read_masks(recipe.data.masks))
 
 
 def open_reported(recipe: Recipe, place: Place, subset: str = "") -> SegmentationData:
@@ -57,20 +62,25 @@ class Labels:
         split: the whole split, held-out images included: the label budget.
         training: the split without the held-out images.
         held_out: images that only choose the checkpoint.
+        pool: what the unlabelled stream reads.
+        masks: where the masks come from, for run and result; empty: from the data set.
     """
 
     split: Split
     training: Split
     held_out: tuple[str, ...]
+    pool: Pool
+    masks: dict[str, object] = field(default_factory=dict)
 
 
 def split_labels(recipe: Recipe, data: SegmentationData) -> Labels:
-    """Make the recipe's split and keep the held-out images apart."""
+    """Make the recipe's split, keep the held-out images apart and find the unlabelled ones."""
     settings = recipe.data
+    masks = data.source if isinstance(data, MasksInFolder) else {}
     tags = read_tags(data, settings.tags) if settings.tags else None
     split = make_split(data, settings.split, settings.split_seed, tags=tags, tagged=settings.tagged)
     if not recipe.eval.hold_out:
-        return Labels(split, split, ())
+        return Labels(split, split, (), make_pool(data, settings.unlabelled, split), masks)
     if not recipe.eval.every:
         raise RecipeError(
             f"eval.hold_out = {recipe.eval.hold_out} keeps images back to choose a checkpoint, but "
@@ -78,7 +88,8 @@ def split_labels(recipe: Recipe, data: SegmentationData) -> Labels:
             "train.steps."
         )
     training, held_out = hold_out(split, recipe.eval.hold_out, recipe.data.split_seed)
-    return Labels(split, training, held_out)
+    pool = make_pool(data, settings.unlabelled, training, held_out)
+    return Labels(split, training, held_out, pool, masks)
 
 
 def build_method(
@@ -115,15 +126,16 @@ def build_method(
 
 
 def stream_builder(
-    recipe: Recipe, data: SegmentationData, split: Split, method: Method, device: torch.device
+    recipe: Recipe, data: SegmentationData, labels: Labels, method: Method, device: torch.device
 ) -> Callable[[int], dict[str, Stream]]:
     """Step -> the streams that the method reads, from that step on.
 
     Raises:
-        RecipeError: the method wants unlabelled images and the split leaves none.
+        RecipeError: the method wants unlabelled images and there are none.
     """
-    settings = recipe.data
-    _check_labels(recipe, split, method)
+    settings, split = recipe.data, labels.training
+    pool = labels.pool if method.reads.unlabelled else None
+    _check_labels(recipe, split, pool, method)
     for name in method.reads.streams:
         _check_batch(f"data.{name}_batch", getattr(settings, f"{name}_batch"), settings.crop)
     view = WeakView(
@@ -131,8 +143,9 @@ def stream_builder(
         scale=settings.scale,
         flip=settings.flip,
     )
+    own_data, pool_data = _cached(settings.cache, data, pool)
     common: dict[str, Any] = {
-        "data": CachedData(data, settings.cache) if settings.cache else data,
+        "data": own_data,
         "seed": recipe.train.seed,
         "view": view,
         "workers": worker_count(settings.workers),
@@ -142,7 +155,7 @@ def stream_builder(
     }
     own: dict[StreamName, dict[str, Any]] = {
         "labelled": {"ids": split.labelled},
-        "unlabelled": {"ids": split.unlabelled},
+        "unlabelled": {"data": pool_data, "ids": pool.ids if pool is not None else ()},
         "weak": {"ids": split.weak, "tags": split.tags},
     }
     if method.reads.class_crops:
@@ -164,17 +177,34 @@ def stream_builder(
     return streams
 
 
-def _check_labels(recipe: Recipe, split: Split, method: Method) -> None:
+def _cached(
+    mebibytes: int, data: SegmentationData, pool: Pool | None
+) -> tuple[SegmentationData, SegmentationData]:
+    """The data set and the unlabelled images in memory, which they share by their numbers."""
+    apart = pool is not None and pool.data is not data
+    images = len(data) + len(pool.data) if pool is not None and apart else len(data)
+    own = _in_memory(data, mebibytes * len(data) // images)
+    if pool is None or not apart:
+        return own, own
+    return own, _in_memory(pool.data, mebibytes * len(pool.data) // images)
+
+
+def _in_memory(data: SegmentationData, mebibytes: int) -> SegmentationData:
+    return CachedData(data, mebibytes) if mebibytes else data
+
+
+def _check_labels(recipe: Recipe, split: Split, pool: Pool | None, method: Method) -> None:
     """Refuse a split that leaves a stream of the method without images.
 
     Raises:
         RecipeError: names the key and the remedy.
     """
     name = f"'{recipe.method.name}'"
-    if method.reads.unlabelled and not split.unlabelled:
+    if pool is not None and not pool.ids:
         raise RecipeError(
             f"data.split = {recipe.data.split!r} leaves no unlabelled image, which {name} reads. "
-            "Take a smaller share, such as 1/8, or supervised."
+            'Take a smaller share, such as 1/8, or supervised; or set data.unlabelled to "all" or '
+            '"folder:PATH".'
         )
     if method.reads.weak and split.tags is None:
         raise RecipeError(

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from semisup.catalog import METHODS
-from semisup.data.labels.splits import Split
+from semisup.data.base import SegmentationData
 from semisup.data.views.weak import WeakView
 from semisup.errors import DataError, RunError
 from semisup.evaluation.features import Features, open_features
@@ -47,6 +47,9 @@ SHOWN = 64
 """Images on the grid."""
 
 NOTE = "compares with nothing published, only with the same features and number of images"
+
+_Image = tuple[SegmentationData, str]
+"""A data set and the id of an image in it."""
 
 _CHUNK = 64
 """Images that are made at a time. They are seeded by chunk: another number gives other images."""
@@ -105,20 +108,20 @@ def sample_run(
     settle_on(device)
     features = open_features(device, backbone, weights, otherwise=recipe.model.weights)
     opened = open_method(folder, place, device)
-    ids = _training_ids(opened)
-    if len(ids) < 4:
+    images = _training_images(opened)
+    if len(images) < 4:
         raise DataError(
-            f"{opened.data.name} {opened.data.subset}: the run trains on {len(ids)} images, and a "
-            "distance and its floor take 4 at least. Train on more."
+            f"{opened.data.name} {opened.data.subset}: the run trains on {len(images)} images, and "
+            "a distance and its floor take 4 at least. Train on more."
         )
-    measured = min(count, len(ids) // 2)
+    measured = min(count, len(images) // 2)
     made = max(measured, min(count, SHOWN))
     with translated_errors():
         chunks = track(_make(opened, made, seed), "making images", -(-made // _CHUNK))
         shown, first = _look(chunks, features)
         size = (shown.shape[-2], shown.shape[-1])
-        pairs = spread(len(ids), 2 * measured)
-        views = track(_views(opened, [ids[i] for i in pairs], size), "real images", len(pairs))
+        pairs = spread(len(images), 2 * measured)
+        views = track(_views(opened, [images[i] for i in pairs], size), "real images", len(pairs))
         real = features(view[None] for view in views)
         noise = features(_noise(measured, size))
     # Neighbours in a list are often alike, such as frames of a video: every other one for each set.
@@ -135,7 +138,7 @@ def sample_run(
         "seed": seed,
         **distances,
         "count": measured,
-        "training_images": len(ids),
+        "training_images": len(images),
         "size": list(size),
         "features": features.describe(),
         "note": NOTE,
@@ -159,15 +162,24 @@ def _check_makes_images(method: type[Method], name: str) -> None:
         raise RunError(f"method '{name}' makes no images; take a run of {' or '.join(able)}.")
 
 
-def _training_ids(opened: OpenMethod) -> list[str]:
-    """The images that the method's streams read, sorted: what its generator imitates."""
-    split = split_labels(opened.recipe, opened.data).training
-    ids = {name for stream in opened.method.reads.streams for name in _of_stream(split, stream)}
-    return sorted(ids)
+def _training_images(opened: OpenMethod) -> list[_Image]:
+    """The images that the method's streams read: what its generator imitates.
 
-
-def _of_stream(split: Split, stream: str) -> Sequence[str]:
-    return {"labelled": split.labelled, "unlabelled": split.unlabelled, "weak": split.weak}[stream]
+    Sorted by id; photographs of a folder of their own come last.
+    """
+    labels = split_labels(opened.recipe, opened.data)
+    split, pool = labels.training, labels.pool
+    ids = {"labelled": split.labelled, "unlabelled": pool.ids, "weak": split.weak}
+    reads = opened.method.reads
+    apart = pool.data is not opened.data and reads.unlabelled
+    own = {
+        name
+        for stream in reads.streams
+        if not (apart and stream == "unlabelled")
+        for name in ids[stream]
+    }
+    images = [(opened.data, name) for name in sorted(own)]
+    return images + [(pool.data, name) for name in pool.ids] if apart else images
 
 
 @torch.no_grad()
@@ -219,14 +231,14 @@ def _look(chunks: Iterator[Tensor], features: Features) -> tuple[Tensor, Tensor]
     return shown[0], found
 
 
-def _views(opened: OpenMethod, ids: Sequence[str], size: tuple[int, int]) -> Iterator[Tensor]:
+def _views(opened: OpenMethod, images: Sequence[_Image], size: tuple[int, int]) -> Iterator[Tensor]:
     """Training images 3HW uint8 as the streams cut them; a small one is enlarged, never padded.
 
     Padding takes no part in training, and no generator makes any.
     """
-    settings, data = opened.recipe.data, opened.data
+    settings = opened.recipe.data
     generator = torch.Generator().manual_seed(_REAL_SEED)
-    for name in ids:
+    for data, name in images:
         image = data.image(data.index(name))
         covers = max(side / own for side, own in zip(size, image.shape[-2:], strict=True))
         low, high = settings.scale

@@ -70,11 +70,20 @@ def describe_split(labels: Labels) -> dict[str, Any]:
         "name": split.name,
         "sha256": split.sha256,
         "labelled": len(split.labelled),
-        "unlabelled": len(split.unlabelled),
+        "unlabelled": len(labels.pool.ids),
         "held_out": len(labels.held_out),
         "class_counts": split.class_counts,
         **_describe_tags(split),
+        "unlabelled_from": labels.pool.source,
+        **({"masks": labels.masks} if labels.masks else {}),
     }
+
+
+def training_masks(labels: Labels) -> str:
+    """The folder that the training masks come from, with the start of its hash; else empty."""
+    if not labels.masks:
+        return ""
+    return f"{labels.masks['source']} ({str(labels.masks['sha256'])[:8]})"
 
 
 def _describe_tags(split: Split) -> dict[str, Any]:
@@ -123,6 +132,7 @@ def _result(job: Job, run: Training, outcome: Outcome, started_from: str) -> dic
             pretraining=started_from,
             selection=outcome.rule,
             precision=job.precision,
+            training_masks=training_masks(job.labels),
         ),
         "split": describe_split(job.labels),
         "palette": [list(colour) for colour in job.reported.palette],

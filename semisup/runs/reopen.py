@@ -247,6 +247,7 @@ def evaluate_run(
         pretraining=opened.result["protocol"]["pretraining"],
         selection=rule,
         precision=inference.precision,
+        training_masks=opened.result["protocol"].get("training_masks", ""),
     )
     result = opened.result | {
         "scores": {"selected": scored.summary()},

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save
 
 from semisup.data.labels.splits import write_split
-from semisup.data.verify import check_apart
+from semisup.data.verify import check_apart, check_pool_apart
 from semisup.errors import RecipeError
 from semisup.evaluation.evaluate import evaluate
 from semisup.methods.base import Method
@@ -32,6 +32,7 @@ from semisup.runs.assemble import (
     stream_builder,
 )
 from semisup.runs.folder import RunFolder
+from semisup.runs.identity import check_finished, refuse_changed_data
 from semisup.runs.paths import Place
 from semisup.runs.record import (
     Finished,
@@ -89,7 +90,7 @@ def run_recipe(
     """
     view = view or Silent()
     directory = RunFolder(place.run_folder(recipe))
-    known = ranks.from_first(lambda: read_result(directory.result))
+    known = ranks.from_first(lambda: _read_known(directory, recipe))
     if known is not None:
         return Finished(directory.path, known, fresh=False)
     first = _run_first_stage(recipe, place, device, view, command)
@@ -113,6 +114,14 @@ def run_recipe(
     return Finished(directory.path, result, fresh=True)
 
 
+def _read_known(directory: RunFolder, recipe: Recipe) -> dict[str, Any] | None:
+    """The result of a run that is finished, if what it was trained on has not changed since."""
+    result = read_result(directory.result)
+    if result is not None:
+        check_finished(directory.path, recipe, result)
+    return result
+
+
 def _run_first_stage(
     recipe: Recipe, place: Place, device: torch.device, view: View, command: Sequence[str]
 ) -> Finished | None:
@@ -133,6 +142,7 @@ def _job(
     data, reported = open_data(recipe, place), open_reported(recipe, place)
     check_apart(data, reported)
     labels = split_labels(recipe, data)
+    check_pool_apart(labels.pool.data, reported)
     precision = resolve_precision(recipe.train.precision, device)
     return Job(recipe, directory, data, reported, labels, device, precision, first)
 
@@ -161,7 +171,7 @@ def _training(job: Job, view: View) -> tuple[Training, Selection | None, list[st
     run = Training(
         method=method,
         updates=updates,
-        streams=stream_builder(recipe, data, job.labels.training, method, job.device),
+        streams=stream_builder(recipe, data, job.labels, method, job.device),
         settings=recipe.train,
         device=job.device,
         precision=job.precision,
@@ -213,6 +223,9 @@ def _start(
     """Take the folder, until `stack` is closed, and record how the run was started."""
     directory, recipe = job.directory, job.recipe
     stack.enter_context(directory)
+    first = directory.read_facts()
+    if first is not None:
+        refuse_changed_data(directory.path, first.get("split"), describe_split(job.labels))
     write_text(directory.recipe, recipe.to_toml())
     write_split(directory.split, job.labels.split)
     facts = {
@@ -226,7 +239,6 @@ def _start(
         "weights": list(notes),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
-    first = directory.read_facts()
     if first is not None:  # a run that goes on keeps the record of how it began
         facts = first | {"resumed": [*first.get("resumed", []), facts]}
     write_text(directory.facts, json.dumps(facts, indent=1) + "\n")

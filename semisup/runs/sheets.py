@@ -143,12 +143,23 @@ def _own_maps(
 
 
 def draw_data_sheet(path: Path, data: SegmentationData, count: int) -> None:
-    """Write a contact sheet of a data set: image, mask overlay and class legend."""
+    """Write a contact sheet of a data set: image, mask overlay and class legend.
+
+    Of images that have a mask, where any has; else of the images alone.
+    """
+    masked = data.masked_ids
+    names = masked or tuple(data.ids)
     rows, captions = [], []
-    for position in spread(len(data), count):
-        image, mask = data.image(position), data.mask(position)
-        rows.append([image.permute(1, 2, 0), overlay(image, mask, data.palette)])
-        present = [data.classes[k] for k in torch.unique(mask).tolist() if k < data.num_classes]
-        captions.append(f"{data.ids[position]}    {', '.join(present)}")
-    legend = list(zip(data.classes, data.palette, strict=True))
-    contact_sheet(path, rows, columns=["image", "mask"], captions=captions, legend=legend)
+    for position in spread(len(names), count):
+        index = data.index(names[position])
+        image = data.image(index)
+        rows.append([image.permute(1, 2, 0)])
+        captions.append(names[position])
+        if masked:
+            mask = data.mask(index)
+            rows[-1].append(overlay(image, mask, data.palette))
+            present = [data.classes[k] for k in torch.unique(mask).tolist() if k < data.num_classes]
+            captions[-1] += f"    {', '.join(present)}"
+    legend = list(zip(data.classes, data.palette, strict=True)) if masked else None
+    columns = ["image", "mask"] if masked else ["image"]
+    contact_sheet(path, rows, columns=columns, captions=captions, legend=legend)

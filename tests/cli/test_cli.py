@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -336,6 +337,29 @@ def test_data_show_writes_a_sheet(place: Path, tmp_path: Path) -> None:
     assert output == f"Pictures: {path}\n"
     with Image.open(path) as sheet:
         assert sheet.height > 2 * 40
+
+
+def test_data_show_and_verify_take_photographs_and_masks_of_other_folders(
+    place: Path, tmp_path: Path
+) -> None:
+    data, photographs, masks = place / "data", tmp_path / "photos", tmp_path / "made"
+    photographs.mkdir()
+    masks.mkdir()
+    Image.new("RGB", (90, 20)).save(photographs / "wide.jpg")
+    name = (data / "train.txt").read_text().split()[0]
+    shutil.copy(data / "masks" / f"{name}.png", masks)
+    others = ("--unlabelled", f"folder:{photographs}", "--masks", f"folder:{masks}")
+    output = succeed("data", "verify", "folder", *others, "--data-root", data)
+    assert "folder:photos" in output
+    assert "20x90" in output
+    for other in (others[:2], others[2:]):
+        sheet = tmp_path / "sheet.png"
+        succeed("data", "show", "folder", *other, "--to", sheet, "--data-root", data)
+        with Image.open(sheet) as picture:
+            assert picture.width == (272 if other == others[:2] else 518)
+        sheet.unlink()
+    output = succeed("data", "split", "folder", "all", *others[2:], "--data-root", data)
+    assert "labelled   1\n" in output
 
 
 def test_data_verify_finds_nothing_or_the_bad_file(place: Path, tmp_path: Path) -> None:

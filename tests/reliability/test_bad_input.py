@@ -12,6 +12,7 @@ import cases_disk
 import cases_images
 import cases_lists
 import cases_masks
+import cases_pools
 import cases_predict
 import cases_recipes
 import cases_runs
@@ -34,6 +35,7 @@ MODULES = {
     "masks": cases_masks,
     "lists and folders": cases_lists,
     "tags": cases_tags,
+    "other folders": cases_pools,
     "recipes": cases_recipes,
     "weights": cases_weights,
     "training": cases_training,

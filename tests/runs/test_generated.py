@@ -184,9 +184,9 @@ def test_the_floor_is_of_disjoint_images_out_of_the_streams(
     seen: list[str] = []
     views = samples._views
 
-    def noting(opened: Any, ids: list[str], size: tuple[int, int]) -> Any:
-        seen.extend(ids)
-        return views(opened, ids, size)
+    def noting(opened: Any, images: list[tuple[Any, str]], size: tuple[int, int]) -> Any:
+        seen.extend(name for _, name in images)
+        return views(opened, images, size)
 
     monkeypatch.setattr(samples, "_views", noting)
     sample(run, root, count=100)
@@ -204,7 +204,8 @@ def test_a_perfect_generator_lies_near_the_floor_and_one_of_noise_at_the_ceiling
 ) -> None:
     monkeypatch.undo()  # a real backbone
     opened = open_method(run, Place(root), CPU)
-    others = torch.stack(list(samples._views(opened, recipe_ids(root)[::-1], (32, 32)))).float()
+    images = [(opened.data, name) for name in recipe_ids(root)[::-1]]
+    others = torch.stack(list(samples._views(opened, images, (32, 32)))).float()
 
     def make(self: GanSegmentation, count: int, seed: int) -> Tensor:
         return others[:count] / 255
@@ -245,10 +246,10 @@ def test_a_training_image_is_cut_as_in_training_and_never_padded(
 ) -> None:
     (tmp_path / "images").mkdir()
     white = torch.full((3, 10, 40), 255, dtype=torch.uint8)
-    data = SimpleNamespace(ids=["a"], index=["a"].index, image=lambda number: white)
+    data: Any = SimpleNamespace(ids=["a"], index=["a"].index, image=lambda number: white)
     recipe = recipe_of(root, scale=[0.5, 0.6], flip=True)
-    opened: Any = SimpleNamespace(data=data, recipe=recipe)
-    (view,) = samples._views(opened, ["a"], (32, 24))
+    opened: Any = SimpleNamespace(recipe=recipe)
+    (view,) = samples._views(opened, [(data, "a")], (32, 24))
     assert view.shape == (3, 32, 24)
     assert view.min() == 255
 
@@ -375,7 +376,7 @@ def test_a_checkpoint_of_another_version(run: Path, root: Path) -> None:
 
 
 def test_too_few_training_images(run: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(samples, "_training_ids", lambda opened: ["t00", "t01", "t02"])
+    monkeypatch.setattr(samples, "_training_images", lambda opened: [(None, "t00")] * 3)
     with pytest.raises(DataError, match=r"trains on 3 images, and .* take 4 at least"):
         sample(run, root)
 

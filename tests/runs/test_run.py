@@ -318,7 +318,7 @@ def test_no_reported_or_held_out_image_is_ever_trained_on(root: Path) -> None:
     data = assemble.open_data(recipe, Place(root))
     labels = split_labels(recipe, data)
     method, _ = assemble.build_method(recipe, data.num_classes)
-    streams = stream_builder(recipe, data, labels.training, method, torch.device("cpu"))(0)
+    streams = stream_builder(recipe, data, labels, method, torch.device("cpu"))(0)
     seen = {name: {i for _ in range(30) for i in next(s).ids} for name, s in streams.items()}
     assert len(labels.held_out) == 3
     assert set(labels.held_out) < set(labels.split.labelled)

@@ -20,12 +20,43 @@ dataset_options = click.option(
 )
 
 
-def open_set(name: str, root: Path, subset: str, settings: tuple[str, ...]) -> SegmentationData:
-    """One subset, with options as `key=value`."""
-    from semisup.catalog import DATASETS, create_dataset, find
+masks_option = click.option(
+    "--masks",
+    default="",
+    metavar="folder:PATH",
+    help="Masks of what is trained on, as data.masks. Default: the data set's own.",
+)
 
-    values = parse_options(find(DATASETS, "data set", name), settings)
-    return create_dataset(name, root, subset or None, **values)
+unlabelled_option = click.option(
+    "--unlabelled",
+    default="",
+    metavar="folder:PATH",
+    help="A folder of photographs, as data.unlabelled.",
+)
+
+
+def open_set(
+    name: str, root: Path, subset: str, settings: tuple[str, ...], masks: str = ""
+) -> SegmentationData:
+    """One subset, with options as `key=value`, and with the masks of a folder, if one is given.
+
+    The subset that the data set is reported on keeps its own masks.
+    """
+    from semisup.catalog import DATASETS, create_dataset, find
+    from semisup.data.sets.masks_in_folder import MasksInFolder, read_masks
+
+    cls = find(DATASETS, "data set", name)
+    data = create_dataset(name, root, subset or None, **parse_options(cls, settings))
+    if not masks or data.subset == data.eval_subset:
+        return data
+    return MasksInFolder(data, read_masks(masks))
+
+
+def open_photographs(spec: str, beside: SegmentationData) -> SegmentationData:
+    """The photographs that --unlabelled names, for a recipe of the data set `beside`."""
+    from semisup.data.sets.photographs import Photographs, read_photographs
+
+    return Photographs(read_photographs(spec), beside)
 
 
 def parse_options(cls: type, settings: tuple[str, ...]) -> dict[str, Any]:

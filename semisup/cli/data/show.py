@@ -7,7 +7,13 @@ from pathlib import Path
 import click
 
 from semisup.cli import options
-from semisup.cli.data.options import dataset_options, open_set
+from semisup.cli.data.options import (
+    dataset_options,
+    masks_option,
+    open_photographs,
+    open_set,
+    unlabelled_option,
+)
 
 
 @click.command(
@@ -16,6 +22,7 @@ from semisup.cli.data.options import dataset_options, open_set
 Examples:
   semisup data show scenes
   semisup data show voc --subset val --count 12 --to voc.png
+  semisup data show camvid --masks folder:pseudo_labels
 """,
 )
 @click.argument("name")
@@ -26,6 +33,8 @@ Examples:
     type=click.Path(path_type=Path, dir_okay=False),
     help="PNG to write; default: NAME.png.",
 )
+@unlabelled_option
+@masks_option
 @dataset_options
 @options.data_root
 def show(
@@ -33,12 +42,20 @@ def show(
     subset: str,
     count: int,
     to: Path | None,
+    unlabelled: str,
+    masks: str,
     settings: tuple[str, ...],
     data_root: Path,
 ) -> None:
-    """Write a contact sheet of data set NAME: images, masks over them, and the classes."""
+    """Write a contact sheet of data set NAME: images, masks over them, and the classes.
+
+    With --unlabelled, of the photographs of that folder.
+    """
     from semisup.runs.sheets import draw_data_sheet
 
     path = to or Path(f"{name}.png")
-    draw_data_sheet(path, open_set(name, data_root, subset, settings), count)
+    shown = open_set(name, data_root, subset, settings, masks)
+    if unlabelled:
+        shown = open_photographs(unlabelled, shown)
+    draw_data_sheet(path, shown, count)
     click.echo(f"Pictures: {path}")

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from semisup.cli import options
-from semisup.cli.data.options import dataset_options, open_set, print_counts
+from semisup.cli.data.options import dataset_options, masks_option, open_set, print_counts
 
 
 @click.command(
@@ -32,6 +32,7 @@ Examples:
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write the split; a recipe reads it with data.split = 'file:PATH'.",
 )
+@masks_option
 @dataset_options
 @options.data_root
 def split(
@@ -42,6 +43,7 @@ def split(
     source: str,
     tagged: str,
     to: Path | None,
+    masks: str,
     settings: tuple[str, ...],
     data_root: Path,
 ) -> None:
@@ -49,7 +51,7 @@ def split(
     from semisup.data.labels.splits import make_split, write_split
     from semisup.data.labels.tags import read_tags
 
-    dataset = open_set(name, data_root, subset, settings)
+    dataset = open_set(name, data_root, subset, settings, masks)
     tags = read_tags(dataset, source) if source else None
     made = make_split(dataset, spec, seed, tags=tags, tagged=tagged)
     click.echo(f"split      {made.name}")

@@ -7,7 +7,13 @@ from pathlib import Path
 import click
 
 from semisup.cli import options
-from semisup.cli.data.options import dataset_options, open_set
+from semisup.cli.data.options import (
+    dataset_options,
+    masks_option,
+    open_photographs,
+    open_set,
+    unlabelled_option,
+)
 
 
 @click.command(
@@ -16,13 +22,23 @@ from semisup.cli.data.options import dataset_options, open_set
 Examples:
   semisup data verify voc --data-root /data
   semisup data verify voc --subset train_aug --subset val
+  semisup data verify camvid --unlabelled folder:photographs
 """,
 )
 @click.argument("name")
 @click.option("--subset", "subsets", multiple=True, help="Default: what is trained and reported.")
+@unlabelled_option
+@masks_option
 @dataset_options
 @options.data_root
-def verify(name: str, subsets: tuple[str, ...], settings: tuple[str, ...], data_root: Path) -> None:
+def verify(
+    name: str,
+    subsets: tuple[str, ...],
+    unlabelled: str,
+    masks: str,
+    settings: tuple[str, ...],
+    data_root: Path,
+) -> None:
     """Check every file of data set NAME once; exit with 1 if one is bad."""
     from semisup.catalog import DATASETS, find
     from semisup.cli.display.verification import print_verification
@@ -31,7 +47,10 @@ def verify(name: str, subsets: tuple[str, ...], settings: tuple[str, ...], data_
 
     cls = find(DATASETS, "data set", name)
     chosen = subsets or (cls.train_subset, cls.eval_subset)
-    found = check([open_set(name, data_root, subset, settings) for subset in chosen])
+    datasets = [open_set(name, data_root, subset, settings, masks) for subset in chosen]
+    if unlabelled:
+        datasets.append(open_photographs(unlabelled, datasets[0]))
+    found = check(datasets)
     print_verification(found)
     if found.problems:
         file, reason = found.problems[0]

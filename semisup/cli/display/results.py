@@ -46,11 +46,20 @@ def _training_line(result: dict[str, Any]) -> str:
     split = result["split"]
     return (
         f"Trained: split {split['name']} (sha256 {split['sha256'][:8]}; {split['labelled']} "
-        f"labelled, {split['held_out']} of them held out, {split['unlabelled']} unlabelled), "
+        f"labelled, {split['held_out']} of them held out, {split['unlabelled']} unlabelled"
+        f"{_pool(split)}), "
         f"seed {result['seed']}, step {result['checkpoint']['step']} of "
         f"{result['checkpoint']['steps']}, {result['time']['train_seconds']:.0f} s on "
         f"{result['device']}"
     )
+
+
+def _pool(split: dict[str, Any]) -> str:
+    """Where the unlabelled images come from, where that is not the rest of the split."""
+    source = split.get("unlabelled_from", {}).get("source", "rest")
+    if source == "rest":
+        return ""
+    return " (labelled ones too)" if source == "all" else f" from {source}"
 
 
 def _per_class(result: dict[str, Any]) -> Table:

@@ -34,9 +34,10 @@ def print_verification(found: Verification) -> None:
 def _classes(found: Verification) -> Table:
     table = Table(title="share of the pixels that are not void", title_justify="left")
     table.add_column("class")
-    for report in found.subsets:
+    reports = [report for report in found.subsets if report.has_masks]
+    for report in reports:
         table.add_column(escape(report.subset), justify="right")
-    columns = [dict(report.class_shares()) for report in found.subsets]
+    columns = [dict(report.class_shares()) for report in reports]
     for name in found.subsets[0].classes:
         table.add_row(escape(name), *(f"{shares[name]:.2%}" for shares in columns))
     return table

@@ -19,7 +19,7 @@ from semisup.data.base import SegmentationData
 from semisup.data.labels.classes_in_masks import Presence, read_presence
 from semisup.data.labels.split_lists import read_kinds
 from semisup.data.labels.tags import Tags
-from semisup.errors import RecipeError
+from semisup.errors import DataError, RecipeError
 
 REMEDY = 'write "all", a share such as "1/8", "5/class" or "file:PATH"'
 
@@ -41,8 +41,10 @@ class Choice:
     presence: Presence | None = None
 
 
-def choose(data: SegmentationData, spec: str, seed: int, tags: Tags | None) -> Choice:
-    """What `spec` names; see `make_split` for its grammar and the errors.
+def choose(
+    data: SegmentationData, spec: str, seed: int, tags: Tags | None, among: Sequence[str]
+) -> Choice:
+    """What `spec` names among the ids `among`; see `make_split` for its grammar and the errors.
 
     With `tags`, "5/class" goes by them and opens no mask.
     """
@@ -51,21 +53,37 @@ def choose(data: SegmentationData, spec: str, seed: int, tags: Tags | None) -> C
     if spec.startswith("file:"):
         path = Path(spec.removeprefix("file:"))
         kinds, states = read_kinds(data, path)
+        _check_masks(data, path, kinds, among)
         return Choice(f"file:{path.name}", kinds, states)
     per_class = re.fullmatch(r"(\d+)/class", spec)
     if per_class:
-        return _choose_per_class(data, int(per_class[1]), seed, tags)
+        return _choose_per_class(data, int(per_class[1]), seed, tags, among)
     share = Fraction(1) if spec == "all" else _share(spec)
-    chosen = shuffled(data.ids, seed, "split")[: math.ceil(share * len(data.ids))]
+    chosen = shuffled(among, seed, "split")[: math.ceil(share * len(among))]
     name = "all" if share == 1 else f"{share}-s{seed}"
     return Choice(name, dict.fromkeys(chosen, "mask"))
 
 
-def _choose_per_class(data: SegmentationData, count: int, seed: int, tags: Tags | None) -> Choice:
+def _check_masks(
+    data: SegmentationData, path: Path, kinds: Mapping[str, str], among: Sequence[str]
+) -> None:
+    """Refuse a list that labels an image which has no mask."""
+    known = frozenset(among)
+    for name, kind in kinds.items():
+        if kind == "mask" and name not in known:
+            raise DataError(
+                f"{data.mask_path(data.index(name))} is missing, and {path} labels '{name}'; add "
+                "the mask, or drop the line"
+            )
+
+
+def _choose_per_class(
+    data: SegmentationData, count: int, seed: int, tags: Tags | None, among: Sequence[str]
+) -> Choice:
     name = f"{count}-per-class-s{seed}"
-    presence = read_presence(data, data.ids) if tags is None else tags.of
+    presence = read_presence(data, among) if tags is None else tags.of
     candidates: dict[int, list[str]] = {}
-    for key in shuffled(data.ids, seed, "split"):
+    for key in shuffled(among, seed, "split"):
         for label in presence[key]:
             candidates.setdefault(label, []).append(key)
     chosen = _walk(candidates, presence, count)

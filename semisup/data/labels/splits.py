@@ -97,6 +97,8 @@ def make_split(
       end in a kind, as `write_split` makes them, the list is complete: an image that is not named
       is left out, one of kind "none" has no tags, and `tagged` has no say.
 
+    Shares and counts are of the images that have a mask, `data.masked_ids`: mostly all.
+
     Args:
         data: the images.
         spec: who is labelled with a mask.
@@ -107,8 +109,8 @@ def make_split(
 
     Raises:
         RecipeError: `spec` or `tagged` cannot be understood, or would label nothing.
-        DataError: a list cannot be read, names an image twice or one that is not there, or states
-            tags where there are none.
+        DataError: a list cannot be read, names an image twice or one that is not there, labels
+            one that has no mask, or states tags where there are none.
     """
     if not data.ids:
         raise DataError(f"{data.root}: subset '{data.subset}' has no images; choose another one")
@@ -118,7 +120,7 @@ def make_split(
         raise RecipeError(f"tagged = '{tagged}' says who has tags, but there are none: {_TAGS}")
     if tags is None and spec == "none":
         raise RecipeError(f"split 'none' labels no image at all: {_TAGS}, or {REMEDY}")
-    choice = choose(data, spec, seed, tags)
+    choice = choose(data, spec, seed, tags, data.masked_ids)
     if choice.states_kinds:
         return _split_as_stated(data, choice, tags, tagged)
     kinds = {**dict.fromkeys(data.ids, "none"), **choice.kinds}
@@ -185,7 +187,7 @@ def _choose_tagged(
     """The end of a split's name, and who has tags by `spec`."""
     if spec == "none":
         raise RecipeError(f"tagged = 'none' leaves all tags out: leave out the tags, or {REMEDY}")
-    choice = choose(data, spec, seed, tags)
+    choice = choose(data, spec, seed, tags, data.ids)
     name = "tags" if choice.name == "all" else f"tags-{choice.name}"
     return name, [key for key, kind in choice.kinds.items() if kind != "none"]
 

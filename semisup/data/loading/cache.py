@@ -11,13 +11,12 @@ import tempfile
 import weakref
 from collections.abc import Iterator
 from multiprocessing import reduction
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from semisup.data.base import SegmentationData
+from semisup.data.base import SegmentationData, WrappedData
 from semisup.errors import RecipeError
 
 _MEBIBYTE = 2**20
@@ -26,7 +25,7 @@ _WORD_BYTES = 8
 _ABSENT, _RESERVED = 0, -1  # instead of an offset
 
 
-class CachedData(SegmentationData):
+class CachedData(WrappedData):
     """A data set that decodes each file once, as long as there is room.
 
     It answers everything as the data set in it does, with the same bits. Images and masks are
@@ -47,13 +46,7 @@ class CachedData(SegmentationData):
     """
 
     def __init__(self, data: SegmentationData, mebibytes: int) -> None:
-        self._data = data
-        self.root, self.subset, self.ids = data.root, data.subset, data.ids
-        self.classes, self.palette = data.classes, data.palette
-        # What a data set has as a class, this has for the one that is in it.
-        vars(self).update(
-            name=data.name, train_subset=data.train_subset, eval_subset=data.eval_subset
-        )
+        super().__init__(data)
         size, entries = mebibytes * _MEBIBYTE, 2 * len(data)
         if size <= _table_bytes(entries):
             raise RecipeError(
@@ -67,14 +60,6 @@ class CachedData(SegmentationData):
             raise RecipeError(
                 f"a cache of {mebibytes} MiB cannot be had ({error}); give it less, or 0 for none"
             ) from None
-
-    def image_path(self, index: int) -> Path:
-        """As the data set has it."""
-        return self._data.image_path(index)
-
-    def mask_path(self, index: int) -> Path:
-        """As the data set has it."""
-        return self._data.mask_path(index)
 
     def image(self, index: int) -> Tensor:
         """Image `index`: uint8 3HW, RGB; errors as in the data set. The caller may change it."""
@@ -95,19 +80,6 @@ class CachedData(SegmentationData):
         mask = self._data.mask(index)
         self._arena.put(entry, mask[..., None])
         return mask
-
-    @property
-    def stored_classes(self) -> tuple[str, ...]:
-        """As the data set has it."""
-        return self._data.stored_classes
-
-    def object_names(self, index: int) -> list[str]:
-        """As the data set has it."""
-        return self._data.object_names(index)
-
-    def facts(self) -> dict[str, object]:
-        """As the data set has it: what is measured does not depend on the cache."""
-        return self._data.facts()
 
     @property
     def used(self) -> int:

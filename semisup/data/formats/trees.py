@@ -1,0 +1,125 @@
+"""Folders of files, read with their sub-folders, and what identifies their content."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from semisup.errors import DataError, RecipeError
+from semisup.system.files import exists
+
+_FOLDER = "folder:"
+
+
+@dataclass(frozen=True, slots=True)
+class FileTree:
+    """The files of one kind in a folder and its sub-folders.
+
+    Attributes:
+        folder: the folder itself.
+        files: path relative to the folder, with "/" between its parts -> where the file lies; in
+            sorted order.
+    """
+
+    folder: Path
+    files: Mapping[str, Path]
+
+    @property
+    def name(self) -> str:
+        """Such as "folder:photographs": the last part of the path alone."""
+        return f"{_FOLDER}{self.folder.resolve().name}"
+
+    def sha256_of_sizes(self) -> str:
+        """SHA-256 over the relative path and the size in bytes of each file; opens none."""
+        return self._sha256({name: str(path.stat().st_size) for name, path in self.files.items()})
+
+    def sha256_of_contents(self) -> str:
+        """SHA-256 over the relative path and the content of each file."""
+        return self._sha256({name: _hash_file(path) for name, path in self.files.items()})
+
+    def _sha256(self, facts: Mapping[str, str]) -> str:
+        # No path has a zero byte in it, so no two trees give the same text.
+        text = "".join(f"{name}\0{fact}\n" for name, fact in facts.items())
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def folder_of(spec: str, key: str, others: str = "") -> Path:
+    """The path in "folder:PATH".
+
+    Args:
+        spec: the value of the key.
+        key: such as "data.masks", for the error.
+        others: further values that the key may have, for the error.
+
+    Raises:
+        RecipeError: another form, or no path.
+    """
+    path = spec.strip().removeprefix(_FOLDER).strip()
+    if not spec.strip().startswith(_FOLDER) or not path:
+        raise RecipeError(f'{key} = {spec!r} cannot be understood: write {others}"folder:PATH"')
+    return Path(path)
+
+
+def read_tree(folder: Path, suffixes: tuple[str, ...], remedy: str) -> FileTree:
+    """The files in `folder` and its sub-folders whose names end in one of `suffixes`.
+
+    Capital letters in a suffix do not matter. What begins with a dot is left out, and a folder
+    that is reached twice, over a link, is read once.
+
+    Raises:
+        DataError: no such folder, none of these files in it, a folder that cannot be listed, a
+            broken link, or a name that is not UTF-8; ends in `remedy` where the folder is at fault.
+    """
+    if not exists(folder) or not folder.is_dir():
+        what = "is no folder" if exists(folder) else "is not there"
+        raise DataError(f"{folder} {what}; {remedy}")
+    found = {path.relative_to(folder).as_posix(): path for path in _walk(folder, suffixes)}
+    if not found:
+        raise DataError(f"{folder} holds no file with {' or '.join(suffixes)}; {remedy}")
+    return FileTree(folder, dict(sorted(found.items())))
+
+
+def _walk(folder: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
+    seen: set[str] = set()
+    for place, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in names:
+            path = Path(place, name)
+            if path.suffix.lower() in suffixes and not name.startswith("."):
+                yield _checked(path)
+
+
+def _checked(path: Path) -> Path:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise DataError(
+            f"{path.name!a} in {str(path.parent)!a} is not named in UTF-8; rename it"
+        ) from None
+    if not exists(path):
+        raise DataError(f"{path} is a broken link; mend or remove it")
+    return path
+
+
+def _refuse(error: OSError) -> None:
+    raise DataError(
+        f"{error.filename} cannot be listed ({error.strerror}); make it readable"
+    ) from None
+
+
+def _hash_file(path: Path) -> str:
+    if not path.is_file():  # to open a pipe is to wait for whoever writes into it
+        raise DataError(f"{path} is no file; put the picture in its place")
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}); check its folder") from None

@@ -1,0 +1,63 @@
+"""Where the unlabelled images come from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from semisup.data.base import SegmentationData
+from semisup.data.labels.splits import Split
+from semisup.data.sets.photographs import Photographs, describe_photographs, read_photographs
+from semisup.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """The images that the unlabelled stream reads.
+
+    Attributes:
+        data: where they are.
+        ids: which of its images, sorted.
+        source: for run and result: where they come from, and how a folder is known again.
+    """
+
+    data: SegmentationData
+    ids: tuple[str, ...]
+    source: dict[str, object]
+
+
+def make_pool(
+    data: SegmentationData, spec: str, training: Split, held_out: Sequence[str] = ()
+) -> Pool:
+    """The unlabelled images that `spec` describes.
+
+    - "rest": the images of the training subset that the split leaves without any label.
+    - "all": all images of the split, those with masks and tags too, but no held-out one.
+    - "folder:PATH": the photographs of a folder and its sub-folders, and no image of the data set
+      beside. Held-out images that lie in it are left out, known by their resolved paths.
+
+    Args:
+        data: the training subset.
+        spec: as above.
+        training: its split, without the held-out images.
+        held_out: ids of `data` that choose the checkpoint.
+
+    Raises:
+        RecipeError: `spec` cannot be understood.
+        DataError: the folder is missing, or holds no photograph but held-out images.
+    """
+    spec = spec.strip()
+    if spec == "rest":
+        return Pool(data, training.unlabelled, {"source": spec})
+    if spec == "all":
+        return Pool(data, tuple(training.labels), {"source": spec})
+    tree = read_photographs(spec)
+    photographs = Photographs(tree, beside=data)
+    hidden = {data.image_path(data.index(name)).resolve() for name in held_out}
+    ids = tuple(name for name, path in tree.files.items() if path.resolve() not in hidden)
+    if not ids:
+        raise DataError(
+            f"{tree.folder} holds nothing but held-out images, which no stream may read; take "
+            "another folder for data.unlabelled"
+        )
+    return Pool(photographs, ids, describe_photographs(tree))

@@ -1,0 +1,95 @@
+"""Masks from another folder over any data set: pseudo-labels of an earlier round, other tools'."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path, PurePosixPath
+
+from torch import Tensor
+
+from semisup.data.base import SegmentationData, WrappedData
+from semisup.data.formats.lists import check_labels
+from semisup.data.formats.pictures import read_labels
+from semisup.data.formats.trees import FileTree, folder_of, read_tree
+from semisup.errors import DataError
+
+_REMEDY = 'give data.masks = "folder:PATH" of a folder with <id>.png'
+
+
+class MasksInFolder(WrappedData):
+    """A data set whose masks are the <id>.png of a folder.
+
+    They are 8-bit grey or palette PNGs: the pixel values are the label ids of the classes of
+    `data`, 255 is void, colours do not matter. An image without such a file has no mask; the masks
+    of `data` itself are never opened. Files of other images are left out.
+
+    Args:
+        data: images and classes.
+        tree: the files, in sub-folders where the ids have some.
+
+    Raises:
+        DataError: no file is named after an image, or two are named after one.
+    """
+
+    def __init__(self, data: SegmentationData, tree: FileTree) -> None:
+        super().__init__(data)
+        self._tree = tree
+        self._masks = _by_id(tree)
+        if not any(name in self._masks for name in self.ids):
+            raise DataError(
+                f"{tree.folder} holds no mask of an image of subset '{data.subset}' of "
+                f"{data.name}, such as {data.ids[0]}.png, but {next(iter(tree.files))}; {_REMEDY}"
+            )
+
+    def has_mask(self, index: int) -> bool:
+        """Whether the folder holds a mask of image `index`."""
+        return self.ids[index] in self._masks
+
+    def mask_path(self, index: int) -> Path:
+        """Where the mask of image `index` lies or should lie."""
+        name = self.ids[index]
+        return self._masks.get(name, self._tree.folder / f"{name}.png")
+
+    def mask(self, index: int) -> Tensor:
+        """Mask `index`: uint8 HW, 0..K-1 and 255; errors as in `read_labels`, `check_labels`."""
+        path = self.mask_path(index)
+        return check_labels(read_labels(path), self.num_classes, path)
+
+    def facts(self) -> dict[str, object]:
+        """As the data set has it, but for the source of the masks."""
+        return super().facts() | {"masks": self.source}
+
+    @functools.cached_property
+    def source(self) -> dict[str, object]:
+        """Where the masks come from; see `describe_masks`."""
+        return describe_masks(self._tree)
+
+
+def read_masks(spec: str) -> FileTree:
+    """The files that "folder:PATH" names; none is opened.
+
+    Raises:
+        RecipeError: another form.
+        DataError: no such folder, or no PNG in it.
+    """
+    return read_tree(folder_of(spec, "data.masks"), (".png",), _REMEDY)
+
+
+def describe_masks(tree: FileTree) -> dict[str, object]:
+    """Name, number of files and SHA-256 of their names and contents, for run and result."""
+    return {
+        "source": tree.name,
+        "files": len(tree.files),
+        "sha256": tree.sha256_of_contents(),
+        "sha256_of": "names and contents",
+    }
+
+
+def _by_id(tree: FileTree) -> dict[str, Path]:
+    masks: dict[str, Path] = {}
+    for name, path in tree.files.items():
+        key = str(PurePosixPath(name).with_suffix(""))
+        if key in masks:
+            raise DataError(f"{masks[key]} and {path} are of the same image; remove one of the two")
+        masks[key] = path
+    return masks

@@ -1,0 +1,86 @@
+"""Any folder of photographs, as images that have no mask."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NoReturn
+
+from torch import Tensor
+
+from semisup.data.base import SegmentationData
+from semisup.data.formats.pictures import read_rgb
+from semisup.data.formats.trees import FileTree, folder_of, read_tree
+from semisup.errors import DataError
+
+_SUFFIXES = (".jpg", ".jpeg", ".png")
+
+
+class Photographs(SegmentationData):
+    """The .jpg, .jpeg and .png files of a folder and its sub-folders, of any sizes.
+
+    An id is the path of a file relative to the folder, suffix included; they are sorted. There are
+    no masks: whoever asks for one gets an error, whatever lies on the disk.
+
+    Args:
+        tree: the files.
+        beside: the data set whose recipe reads them, for classes and colours.
+    """
+
+    name = "photographs"
+
+    def __init__(self, tree: FileTree, beside: SegmentationData) -> None:
+        self.root, self.subset = tree.folder, tree.name
+        self.ids = tuple(tree.files)
+        self.classes, self.palette = beside.classes, beside.palette
+        self._files = tuple(tree.files.values())
+
+    def image_path(self, index: int) -> Path:
+        """Where photograph `index` lies."""
+        return self._files[index]
+
+    def image(self, index: int) -> Tensor:
+        """Photograph `index`: uint8 3HW, RGB; errors as in `read_rgb`."""
+        return read_rgb(self._files[index])
+
+    def has_mask(self, index: int) -> bool:
+        """Never."""
+        return False
+
+    def mask_path(self, index: int) -> NoReturn:
+        """There is none.
+
+        Raises:
+            DataError: always.
+        """
+        raise DataError(f"{self._files[index]} is an unlabelled photograph; there is no mask of it")
+
+    def mask(self, index: int) -> NoReturn:
+        """There is none.
+
+        Raises:
+            DataError: always.
+        """
+        self.mask_path(index)
+
+
+def read_photographs(spec: str) -> FileTree:
+    """The files that "folder:PATH" names; no picture is opened.
+
+    Raises:
+        RecipeError: another form.
+        DataError: no such folder, or no photograph in it.
+    """
+    folder = folder_of(spec, "data.unlabelled", '"rest", "all" or ')
+    return read_tree(
+        folder, _SUFFIXES, 'give data.unlabelled = "folder:PATH" of a folder of photographs'
+    )
+
+
+def describe_photographs(tree: FileTree) -> dict[str, object]:
+    """Name, number of files and SHA-256 of their names and sizes, for run and result."""
+    return {
+        "source": tree.name,
+        "files": len(tree.files),
+        "sha256": tree.sha256_of_sizes(),
+        "sha256_of": "names and sizes",
+    }
