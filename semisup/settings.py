@@ -216,6 +216,8 @@ class DataSettings(Settings):
     """Smallest and largest factor of the random scale."""
     flip: bool = True
     """Mirror half of the crops."""
+    strong_labelled: bool = False
+    """Train on labelled crops in changed colours (the strong view), whatever the method."""
     labelled_batch: Annotated[int, Field(gt=0, le=2**16)] = 8
     """Labelled images in a batch."""
     unlabelled_batch: Annotated[int, Field(gt=0, le=2**16)] = 8

@@ -154,7 +154,7 @@ def stream_builder(
         "world": ranks.world(),
     }
     own: dict[StreamName, dict[str, Any]] = {
-        "labelled": {"ids": split.labelled},
+        "labelled": {"ids": split.labelled, "strong_image": settings.strong_labelled},
         "unlabelled": {"data": pool_data, "ids": pool.ids if pool is not None else ()},
         "weak": {"ids": split.weak, "tags": split.tags},
     }

@@ -31,6 +31,7 @@ class RawBatch:
         labels: what is known of the images, by the name of its field in `Labelled` or `Weak`, B
             first: "mask" uint8 BHW, "tags" and "selection" bool BK.
         strong: B x 6 parameters of each strong view (see `draw_strong`).
+        strong_image: whether the first of them takes the place of the image.
     """
 
     name: StreamName
@@ -39,6 +40,7 @@ class RawBatch:
     ids: tuple[str, ...]
     labels: Mapping[str, Tensor] = field(default_factory=dict)
     strong: tuple[Tensor, ...] = ()
+    strong_image: bool = False
 
     def pin_memory(self) -> RawBatch:
         """The same in page-locked memory; the loader of a stream with `pin` calls it."""
@@ -149,7 +151,9 @@ def _digest(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
 
-def collate(samples: Sequence[_Sample | SemisupError], name: StreamName) -> RawBatch | SemisupError:
+def collate(
+    samples: Sequence[_Sample | SemisupError], name: StreamName, strong_image: bool = False
+) -> RawBatch | SemisupError:
     """The samples of a stream as a batch, or the first error among them."""
     good: list[_Sample] = []
     for sample in samples:
@@ -166,6 +170,7 @@ def collate(samples: Sequence[_Sample | SemisupError], name: StreamName) -> RawB
         ids=tuple(sample.id for sample in good),
         labels=default_collate([dict(sample.labels) for sample in good]),
         strong=tuple(default_collate([sample.strong for sample in good])),
+        strong_image=strong_image,
     )
 
 

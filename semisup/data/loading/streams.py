@@ -42,6 +42,7 @@ class Stream:
         batch_size: images in a global batch, over all ranks.
         view: `WeakView`; for the labelled stream, `CombinationView` too.
         strong: number of strong views whose parameters to draw too.
+        strong_image: whether a strong view of its own takes the place of the image.
         tags: of the images; for the weak stream and no other.
         workers: number of processes that decode; 0 does it in this one.
         pin: deliver page-locked memory, from which CUDA copies while it works; for CUDA only.
@@ -67,6 +68,7 @@ class Stream:
         batch_size: int,
         view: DrawView,
         strong: int = 0,
+        strong_image: bool = False,
         tags: Tags | None = None,
         workers: int = 0,
         pin: bool = False,
@@ -85,7 +87,10 @@ class Stream:
             )
         self.name: StreamName = name
         self.position = start
-        self._samples = Samples(data, ids, name, seed, view, strong=strong, tags=tags)
+        self._samples = Samples(
+            data, ids, name, seed, view, strong=strong + strong_image, tags=tags
+        )
+        self._collate = partial(collate, name=name, strong_image=strong_image)
         self.batch_size = batch_size
         self._share = (rank, world)
         self._workers = workers
@@ -144,7 +149,7 @@ class Stream:
             self._samples,
             batch_sampler=_Positions(self.batch_size, self.position, *self._share),
             num_workers=self._workers,
-            collate_fn=partial(collate, name=self.name),
+            collate_fn=self._collate,
             pin_memory=self._pin,
             worker_init_fn=_start_worker,
             # Its own generator: the loader would draw from the global one, and then a resumed

@@ -57,10 +57,9 @@ def to_device(
         for parameters in raw.strong:
             moved = parameters.to(device, non_blocking=True)
             views.append(finish(apply_strong(filled, moved, valid)))
+    image = views.pop(0) if raw.strong_image else finish(unit)
     labels = {name: _moved(label, device) for name, label in raw.labels.items()}
-    return STREAMS[raw.name](
-        image=finish(unit), valid=valid, ids=raw.ids, views=tuple(views), **labels
-    )
+    return STREAMS[raw.name](image=image, valid=valid, ids=raw.ids, views=tuple(views), **labels)
 
 
 def _moved(label: Tensor, device: torch.device) -> Tensor:

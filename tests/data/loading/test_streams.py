@@ -458,6 +458,20 @@ def test_an_unlabelled_batch_on_the_device() -> None:
     assert (batch.image[~inside] == 0).all()
 
 
+def test_a_strong_view_in_place_of_the_labelled_image() -> None:
+    """The crop, its mask and further views stay; the image is the view that is drawn first."""
+    options = {"view": SMALL, "batch_size": 11}
+    raw = take(1, stream(strong=1, strong_image=True, **options))[0]
+    plain = take(1, stream(strong=2, **options))[0]
+    batch, expected = to_device(raw, CPU), to_device(plain, CPU)
+    assert isinstance(batch, Labelled)
+    assert isinstance(expected, Labelled)
+    assert torch.equal(batch.mask, expected.mask)
+    assert torch.equal(batch.image, expected.views[0])
+    assert torch.equal(batch.views[0], expected.views[1])
+    assert not torch.equal(batch.image, expected.image)
+
+
 def test_the_strong_view_is_the_weak_one_in_other_colours() -> None:
     raw = take(1, stream(name="unlabelled", strong=1, view=SMALL, batch_size=11))[0]
     assert len(raw.strong) == 1
