@@ -499,7 +499,7 @@ MUTANTS = [
     Mutant(
         "selected-on-the-reported-set",
         "runs/run.py",
-        'return Selection(job.data, job.labels.held_out, "held_out", keep,',
+        'return Selection(experiment.data, held_out, "held_out", keep,',
         'return Selection(reported, reported.ids, "held_out", keep,',
         "the checkpoint is chosen on the images that are reported",
         HONEST,
@@ -507,8 +507,8 @@ MUTANTS = [
     Mutant(
         "held-out-images-are-trained-on",
         "runs/run.py",
-        "streams=stream_builder(recipe, data, job.labels.training, method, job.device)",
-        "streams=stream_builder(recipe, data, job.labels.split, method, job.device)",
+        "streams=stream_builder(recipe, data, experiment.labels.training, method, device)",
+        "streams=stream_builder(recipe, data, experiment.labels.split, method, device)",
         "the checkpoint is chosen on images that it was trained on",
         HONEST,
     ),

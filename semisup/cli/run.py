@@ -61,10 +61,10 @@ def run(
     if weights is not None:
         overrides["model.weights"] = (str(weights), "--weights")
     loaded = load_recipe(recipe, changes, overrides=overrides)
-    place = options.place(data_root, out)
+    paths = options.paths(data_root, out)
     where = resolve_device(device)
-    with make_view(loaded.name, place.run_folder(loaded)) as view, joined(where):
-        done = run_recipe(loaded, place, where, view=view, command=sys.argv)
+    with make_view(loaded.name, paths.run_folder(loaded)) as view, joined(where):
+        done = run_recipe(loaded, paths, where, view=view, command=sys.argv)
     if not is_first_process():
         return
     if not done.fresh:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -51,6 +51,16 @@ def protocol(
         "selection": selection,
         **data.facts(),
     }
+
+
+def classes_of(block: Mapping[str, Any]) -> tuple[str, ...]:
+    """The K class names of a protocol block."""
+    return tuple(block["classes"])
+
+
+def pretraining_of(block: Mapping[str, Any]) -> str:
+    """What the weights started from, as a protocol block states it."""
+    return str(block["pretraining"])
 
 
 def protocol_line(block: dict[str, Any]) -> str:

@@ -34,10 +34,9 @@ from semisup.metrics.frechet import frechet_distance
 from semisup.monitoring.snapshots import spread
 from semisup.ops.pixels import IMAGENET_MEAN, IMAGENET_STD, per_channel, to_bytes
 from semisup.pictures.grid import image_grid
-from semisup.runs.assemble import split_labels
 from semisup.runs.folder import RunFolder
-from semisup.runs.paths import Place
-from semisup.runs.reopen import OpenMethod, open_method, run_recipe_of
+from semisup.runs.paths import Paths
+from semisup.runs.reopen import OpenCheckpoint, open_checkpoint, run_recipe_of
 from semisup.system.device import settle_on
 from semisup.system.files import write_text
 from semisup.system.progress import track
@@ -73,7 +72,7 @@ class Samples:
 
 def sample_run(
     folder: Path,
-    place: Place,
+    paths: Paths,
     device: torch.device,
     *,
     count: int = 512,
@@ -87,7 +86,7 @@ def sample_run(
 
     Args:
         folder: of a run, finished or not.
-        place: where the data lie.
+        paths: where the data lie.
         device: where to compute.
         count: images on each side of a distance, at least 2; at most half of the training images
             are taken.
@@ -104,11 +103,12 @@ def sample_run(
     _check_makes_images(METHODS[recipe.method.name], recipe.method.name)
     settle_on(device)
     features = open_features(device, backbone, weights, otherwise=recipe.model.weights)
-    opened = open_method(folder, place, device)
+    opened = open_checkpoint(folder, paths, device)
     ids = _training_ids(opened)
     if len(ids) < 4:
+        data = opened.experiment.data
         raise DataError(
-            f"{opened.data.name} {opened.data.subset}: the run trains on {len(ids)} images, and a "
+            f"{data.name} {data.subset}: the run trains on {len(ids)} images, and a "
             "distance and its floor take 4 at least. Train on more."
         )
     measured = min(count, len(ids) // 2)
@@ -128,9 +128,9 @@ def sample_run(
         for name, other in track(list(sets.items()), "comparing")
     }
     report = {
-        "recipe": opened.recipe.name,
+        "recipe": recipe.name,
         "recipe_hash": opened.recipe_hash,
-        "run_seed": opened.recipe.train.seed,
+        "run_seed": recipe.train.seed,
         "step": opened.step,
         "seed": seed,
         **distances,
@@ -140,9 +140,9 @@ def sample_run(
         "features": features.describe(),
         "note": NOTE,
     }
-    directory = RunFolder(folder)
-    directory.make()
-    picture, file = directory.pictures / "generated.png", directory.path / "samples.json"
+    files = RunFolder(folder)
+    files.make()
+    picture, file = files.pictures / "generated.png", files.path / "samples.json"
     image_grid(picture, shown, _caption(report, len(shown)))
     write_text(file, json.dumps(report, indent=1) + "\n")
     return Samples(report, picture, file)
@@ -159,9 +159,9 @@ def _check_makes_images(method: type[Method], name: str) -> None:
         raise RunError(f"method '{name}' makes no images; take a run of {' or '.join(able)}.")
 
 
-def _training_ids(opened: OpenMethod) -> list[str]:
+def _training_ids(opened: OpenCheckpoint) -> list[str]:
     """The images that the method's streams read, sorted: what its generator imitates."""
-    split = split_labels(opened.recipe, opened.data).training
+    split = opened.experiment.labels.training
     ids = {name for stream in opened.method.streams for name in _of_stream(split, stream)}
     return sorted(ids)
 
@@ -171,7 +171,7 @@ def _of_stream(split: Split, stream: str) -> Sequence[str]:
 
 
 @torch.no_grad()
-def _make(opened: OpenMethod, count: int, seed: int) -> Iterator[Tensor]:
+def _make(opened: OpenCheckpoint, count: int, seed: int) -> Iterator[Tensor]:
     """`count` images of the generator, in chunks B3HW uint8.
 
     The first chunk is `make_samples(64, seed)`, the others have seeds drawn from that.
@@ -183,16 +183,17 @@ def _make(opened: OpenMethod, count: int, seed: int) -> Iterator[Tensor]:
         wanted = min(_CHUNK, count - start)
         images = opened.method.make_samples(wanted, _seed_of_chunk(seed, chunk))
         if images is None:
+            experiment = opened.experiment
             raise RunError(
-                f"{opened.folder}: method '{opened.recipe.method.name}' makes no images with the "
-                "options of this run. Take a run whose generator was trained."
+                f"{experiment.folder.path}: method '{experiment.recipe.method.name}' makes no "
+                "images with the options of this run. Take a run whose generator was trained."
             )
         assert images.ndim == 4, images.shape
         assert images.shape[:2] == (wanted, 3), images.shape
         if not images.isfinite().all():
             raise RunError(
-                f"{opened.folder}: what the generator makes is not finite: the training has "
-                "diverged. Lower optim.generator.lr and run again."
+                f"{opened.experiment.folder.path}: what the generator makes is not finite: the "
+                "training has diverged. Lower optim.generator.lr and run again."
             )
         yield to_bytes(images)  # as real images are: no set has finer shades
 
@@ -219,12 +220,12 @@ def _look(chunks: Iterator[Tensor], features: Features) -> tuple[Tensor, Tensor]
     return shown[0], found
 
 
-def _views(opened: OpenMethod, ids: Sequence[str], size: tuple[int, int]) -> Iterator[Tensor]:
+def _views(opened: OpenCheckpoint, ids: Sequence[str], size: tuple[int, int]) -> Iterator[Tensor]:
     """Training images 3HW uint8 as the streams cut them; a small one is enlarged, never padded.
 
     Padding takes no part in training, and no generator makes any.
     """
-    settings, data = opened.recipe.data, opened.data
+    settings, data = opened.experiment.recipe.data, opened.experiment.data
     generator = torch.Generator().manual_seed(_REAL_SEED)
     for name in ids:
         image = data.image(data.index(name))
