@@ -85,11 +85,11 @@ def predict(
     """
     if bool(images) == (submission is not None):
         raise click.UsageError("give either IMAGES or --submission SUBSET")
-    from semisup.errors import RunError
     from semisup.evaluation.class_by_class import check_by_class
     from semisup.evaluation.predict import (
         claim_folder,
         find_images,
+        make_folder,
         predict_files,
         write_submission,
     )
@@ -107,10 +107,7 @@ def predict(
     )
     if classes is not None:
         opened = opened.forcing([name.strip() for name in classes.split(",")])
-    try:
-        to.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"{to}: cannot be made ({error.strerror}). Choose another --to.") from None
+    make_folder(to)
     inference = opened.inference()
     if submission is not None:
         with translated_errors():

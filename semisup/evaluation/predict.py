@@ -143,6 +143,18 @@ def _check_free(path: Path, other: Path) -> None:
         )
 
 
+def make_folder(out: Path) -> None:
+    """Make the folder of the predictions.
+
+    Raises:
+        RunError: it cannot be made.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{out}: cannot be made ({error.strerror}). Choose another --to.") from None
+
+
 def claim_folder(out: Path, facts: Mapping[str, Any], stems: Sequence[str]) -> None:
     """Note in a folder what its label maps are made by; refuse it where that was something else.
 

@@ -26,13 +26,13 @@ import semisup
 from semisup.catalog import DATASETS, METHODS, MODELS
 from semisup.cli import doctor, monitor
 from semisup.cli.display.listing import print_entries
-from semisup.cli.display.live import LiveView, PlainView
 from semisup.cli.display.results import print_result
 from semisup.cli.display.verification import print_verification
 from semisup.cli.main import cli
 from semisup.cli.options import find_run
 from semisup.data.verify import Problem, SubsetReport, Verification
 from semisup.errors import Interrupted, RunError
+from semisup.monitoring.live import LiveView, PlainView
 from semisup.monitoring.view import Record
 from semisup.recipe.load import shipped_recipes
 from semisup.recipe.toml import dump_toml

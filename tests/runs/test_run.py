@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import hashlib
 import json
 import os
 import signal
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,13 @@ from semisup.runs import run as runs
 from semisup.runs.assemble import build_method, prepare_networks, split_labels, stream_builder
 from semisup.runs.paths import Paths
 from semisup.runs.reopen import evaluate_run, open_run
-from semisup.runs.result import ChosenCheckpoint, FinishedRun, ScoredPredictors, read_result
+from semisup.runs.result import (
+    ChosenCheckpoint,
+    FinishedRun,
+    Result,
+    ScoredPredictors,
+    read_result,
+)
 from semisup.runs.run import run_recipe
 from semisup.system import distributed as ranks
 
@@ -609,3 +616,19 @@ def test_batch_norm_over_processes_needs_gpus(
     monkeypatch.setattr(ranks, "world", lambda: 2)
     with pytest.raises(RecipeError, match=r"train\.sync_batch_norm needs a GPU.*Set it to false"):
         prepare_networks(method, recipe, CPU)
+
+
+def test_the_keys_of_a_result_are_spelled_by_its_dataclass_alone() -> None:
+    """Whoever reads a result takes an attribute: a literal in brackets would be a second place."""
+    keys = {field.name for field in fields(Result)} - {"recipe", "seed"}  # keys of samples.json too
+    package = Path(runs.__file__).parents[1]
+    found = [
+        f"{path.name}:{node.lineno}: {node.slice.value}"
+        for room in ("runs", "cli")
+        for path in sorted((package / room).rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Subscript)
+        and isinstance(node.slice, ast.Constant)
+        and node.slice.value in keys
+    ]
+    assert found == []
