@@ -33,7 +33,7 @@ from semisup.runs.result import (
 from semisup.system import distributed as ranks
 from semisup.system.device import device_name, git_state, versions
 from semisup.system.files import name_with_hash, write_text
-from semisup.training.state import Training
+from semisup.training.state import TrainingState
 
 _RECIPE = "recipe"
 _RESUMED = "resumed"
@@ -116,7 +116,7 @@ def recipe_in(facts: dict[str, Any]) -> str | None:
 
 
 def result_of_run(
-    experiment: Experiment, state: Training, scored: ScoredPredictor, started_from: str
+    experiment: Experiment, state: TrainingState, scored: ScoredPredictor, started_from: str
 ) -> Result:
     """The result of a training.
 

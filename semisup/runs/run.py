@@ -32,7 +32,7 @@ from semisup.system.torch_errors import translated_errors
 from semisup.training.checkpoint import Checkpoints
 from semisup.training.loop import make_average, train
 from semisup.training.selection import Selection
-from semisup.training.state import Training
+from semisup.training.state import TrainingState
 from semisup.training.updates import Updates
 
 
@@ -96,7 +96,7 @@ def _run_first_stage(
     return run_recipe(recipe.first, paths, device, view=view, command=command)
 
 
-def _prepare(experiment: Experiment, view: View) -> tuple[Training, Selection | None]:
+def _prepare(experiment: Experiment, view: View) -> tuple[TrainingState, Selection | None]:
     """All that the loop works on."""
     recipe, folder, data = experiment.recipe, experiment.folder, experiment.data
     device, precision = experiment.device, experiment.precision
@@ -112,7 +112,7 @@ def _prepare(experiment: Experiment, view: View) -> tuple[Training, Selection | 
         clip=recipe.train.clip,
     )
     selection = _selection(experiment)
-    state = Training(
+    state = TrainingState(
         method=method,
         updates=updates,
         streams=stream_builder(recipe, data, experiment.labels.training, method, device),
@@ -171,7 +171,9 @@ def _start(stack: contextlib.ExitStack, experiment: Experiment, command: Sequenc
     write_facts(folder.facts, experiment, command, experiment.weight_notes)
 
 
-def _score(experiment: Experiment, state: Training, selection: Selection | None) -> ScoredPredictor:
+def _score(
+    experiment: Experiment, state: TrainingState, selection: Selection | None
+) -> ScoredPredictor:
     """Score the last predictor and, where one was selected before it, that one."""
     began = time.perf_counter()
     held_out, reported = experiment.labels.held_out, experiment.reported
@@ -189,7 +191,7 @@ def _score(experiment: Experiment, state: Training, selection: Selection | None)
 
 
 def _record_end(
-    experiment: Experiment, state: Training, scored: ScoredPredictor, origin: str
+    experiment: Experiment, state: TrainingState, scored: ScoredPredictor, origin: str
 ) -> Result:
     """Write the predictor, the result, the last scalars and the picture sheets."""
     folder, recipe = experiment.folder, experiment.recipe
@@ -210,7 +212,7 @@ def _record_end(
     return result
 
 
-def _track(recipe: Recipe, state: Training, scored: Evaluation) -> None:
+def _track(recipe: Recipe, state: TrainingState, scored: Evaluation) -> None:
     """The final scores for TensorBoard."""
     from semisup.pictures.figures import confusion_figure
 
