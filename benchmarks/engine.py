@@ -52,7 +52,7 @@ from semisup.settings import OptimSettings, TrainSettings
 from semisup.system.device import autocast, resolve_device, resolve_precision
 from semisup.training.checkpoint import Checkpoints
 from semisup.training.loop import train
-from semisup.training.state import Training
+from semisup.training.state import TrainingState
 from semisup.training.updates import Updates
 from semisup.types import IGNORE, Batch, Progress, StreamName
 
@@ -124,14 +124,14 @@ def make_method(options: Namespace, device: torch.device) -> Method:
 
 def make_training(
     method: Method, folder: Path, streams: Mapping[str, Any], steps: int, device: torch.device
-) -> Training:
+) -> TrainingState:
     settings = TrainSettings(steps=steps, log_every=steps, checkpoint_every=steps)
     precision = resolve_precision("auto", device)
     directory = RunFolder(folder)
     directory.make()
     players = method.players()
     optim = {player: OPTIM[player] for player in players}
-    return Training(
+    return TrainingState(
         method=method,
         updates=Updates(players, optim, precision=precision),
         streams=lambda step: dict(streams),

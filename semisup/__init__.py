@@ -2,22 +2,43 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from semisup.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from semisup.api import evaluate as evaluate
+    from semisup.api import load_recipe as load_recipe
+    from semisup.api import open_run as open_run
+    from semisup.api import predict as predict
+    from semisup.api import predict_files as predict_files
+    from semisup.api import run as run
     from semisup.catalog import create_dataset as create_dataset
     from semisup.catalog import create_method as create_method
     from semisup.catalog import create_model as create_model
 
-__all__ = ["__version__", "create_dataset", "create_method", "create_model"]
+__all__ = [
+    "__version__",
+    "create_dataset",
+    "create_method",
+    "create_model",
+    "evaluate",
+    "load_recipe",
+    "open_run",
+    "predict",
+    "predict_files",
+    "run",
+]
 
 
 def __getattr__(name: str) -> Any:
     # Imported at first use: `import semisup` and `semisup --help` must not wait for torch.
-    if name in ("create_model", "create_method", "create_dataset"):
-        from semisup import catalog
+    if name not in __all__:
+        raise AttributeError(f"module 'semisup' has no attribute {name!r}")
+    module = "semisup.catalog" if name.startswith("create_") else "semisup.api"
+    return getattr(import_module(module), name)
 
-        return getattr(catalog, name)
-    raise AttributeError(f"module 'semisup' has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -579,7 +579,7 @@ MUTANTS = [
     Mutant(
         "selected-on-the-reported-set",
         "runs/run.py",
-        'return Selection(job.data, job.labels.held_out, "held_out", keep,',
+        'return Selection(experiment.data, held_out, "held_out", keep,',
         'return Selection(reported, reported.ids, "held_out", keep,',
         "the checkpoint is chosen on the images that are reported",
         HONEST,

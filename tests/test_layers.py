@@ -18,6 +18,7 @@ ROOT = Path(semisup.__file__).resolve().parent
 ROWS: tuple[tuple[str, ...], ...] = (
     ("__main__",),
     ("cli",),
+    ("api",),
     ("studies",),
     ("runs",),
     ("training", "recipe"),

@@ -9,6 +9,7 @@ import click
 import pytest
 import torch
 from click.testing import CliRunner
+from support.commands import is_understood
 
 import semisup
 from semisup.catalog import DATASETS, METHODS, MODELS, create_dataset
@@ -99,18 +100,6 @@ def test_help_names_recipes_that_exist(name: str) -> None:
     recipes = {word for word in named if not word.startswith("runs/") and ".toml" not in word}
     assert recipes
     assert recipes <= shipped_recipes().keys()
-
-
-def is_understood(words: list[str]) -> bool:
-    """Whether click takes this command line: every name and option in it exists."""
-    # With the settings of the real one: click remembers a command's help option from its first use.
-    command, context = cli, click.Context(cli, info_name="semisup", **cli.context_settings)
-    while isinstance(command, click.Group):
-        name, inner, words = command.resolve_command(context, words)
-        assert inner is not None
-        command, context = inner, click.Context(inner, info_name=name, parent=context)
-    command.make_context(command.name, list(words), parent=context.parent)
-    return True
 
 
 @pytest.mark.parametrize("name", [name for name in FOUND if FOUND[name].params])
@@ -221,6 +210,11 @@ def test_a_misspelt_name_is_suggested(create: str, name: str, line: str) -> None
 
 
 def test_the_top_level_package_has_what_it_says_and_no_more() -> None:
+    assert set(semisup.__all__) == {
+        *("__version__", "create_dataset", "create_method", "create_model"),
+        *("evaluate", "load_recipe", "open_run", "predict", "predict_files", "run"),
+    }
+    assert set(semisup.__all__) <= set(dir(semisup))
     for name in semisup.__all__:
         assert getattr(semisup, name) is not None
     assert semisup.create_dataset is create_dataset

@@ -54,14 +54,14 @@ def evaluate(
     from semisup.system.progress import is_first_process
 
     folder = options.find_run(run, out, seed)
-    place = options.place(data_root, out)
+    paths = options.paths(data_root, out)
     where = resolve_device(device)
     with joined(where):
-        result, path = evaluate_run(folder, place, where, subset, options.with_crf(changes, crf))
+        done = evaluate_run(folder, paths, where, subset, options.with_crf(changes, crf))
     if not is_first_process():
         return
     if as_json:
-        click.echo(json.dumps(result, indent=1))
+        click.echo(json.dumps(done.result.content(), indent=1))
         return
-    print_result(result, folder)
-    click.echo(f"Kept in {path}")
+    print_result(done.result, folder)
+    click.echo(f"Kept in {done.file}")

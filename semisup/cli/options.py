@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from semisup.runs.paths import Place
+    from semisup.runs.paths import Paths
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -67,11 +67,11 @@ def with_crf(changes: tuple[str, ...], crf: bool) -> tuple[str, ...]:
     return (*changes, "eval.crf=true") if crf else changes
 
 
-def place(data_root: Path, out: Path = Path("runs")) -> Place:
+def paths(data_root: Path, out: Path = Path("runs")) -> Paths:
     """Where the data and the runs lie."""
-    from semisup.runs.paths import Place
+    from semisup.runs.paths import Paths
 
-    return Place(data_root=data_root, out=out)
+    return Paths(data_root=data_root, out=out)
 
 
 def find_run(name: str, out: Path, seed: int | None = None, *, marker: str = "result.json") -> Path:

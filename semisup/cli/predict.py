@@ -85,35 +85,37 @@ def predict(
     """
     if bool(images) == (submission is not None):
         raise click.UsageError("give either IMAGES or --submission SUBSET")
-    from semisup.errors import RunError
     from semisup.evaluation.class_by_class import check_by_class
     from semisup.evaluation.predict import (
         claim_folder,
         find_images,
+        make_folder,
         predict_files,
         write_submission,
     )
-    from semisup.runs.reopen import open_run, run_data
+    from semisup.runs.reopen import open_run
     from semisup.system.device import resolve_device
     from semisup.system.torch_errors import translated_errors
 
     where = resolve_device(device)
-    opened = open_run(options.find_run(run, out, seed), where, options.with_crf(changes, crf))
+    opened = open_run(
+        options.find_run(run, out, seed),
+        where,
+        options.with_crf(changes, crf),
+        paths=options.paths(data_root),
+        subset=submission or "",
+    )
     if classes is not None:
         opened = opened.forcing([name.strip() for name in classes.split(",")])
-    try:
-        to.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"{to}: cannot be made ({error.strerror}). Choose another --to.") from None
-    inference = opened.inference(where)
+    make_folder(to)
+    inference = opened.inference()
     if submission is not None:
-        data = run_data(opened, options.place(data_root), submission)
         with translated_errors():
-            folder = write_submission(inference, data, to, competition)
+            folder = write_submission(inference, opened.experiment.reported, to, competition)
         click.echo(f"Submission: {folder}")
         return
     if explain:
-        check_by_class(opened.predictor, "--explain")
+        check_by_class(opened.network, "--explain")
     paths = find_images(images, endings=["_overlay"] * overlay + ["_explain"] * explain)
     claim_folder(to, opened.identity(), [path.stem for path in paths])
     with translated_errors():

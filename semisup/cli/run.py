@@ -47,12 +47,9 @@ def run(
     earlier one was stopped, and prints the result of a run that is finished. Under torchrun several
     processes share each batch; the first of them prints and writes.
     """
-    from semisup.cli.display.live import make_view
+    from semisup import api
     from semisup.cli.display.results import print_result
     from semisup.recipe.load import load_recipe
-    from semisup.runs.run import run_recipe
-    from semisup.system.device import resolve_device
-    from semisup.system.distributed import joined
     from semisup.system.progress import is_first_process
 
     overrides: dict[str, tuple[Any, str]] = {}
@@ -61,10 +58,7 @@ def run(
     if weights is not None:
         overrides["model.weights"] = (str(weights), "--weights")
     loaded = load_recipe(recipe, changes, overrides=overrides)
-    place = options.place(data_root, out)
-    where = resolve_device(device)
-    with make_view(loaded.name, place.run_folder(loaded)) as view, joined(where):
-        done = run_recipe(loaded, place, where, view=view, command=sys.argv)
+    done = api.run(loaded, data_root=data_root, runs=out, device=device, command=sys.argv)
     if not is_first_process():
         return
     if not done.fresh:

@@ -71,10 +71,10 @@ def samples(
     from semisup.system.device import resolve_device
 
     folder = options.find_run(run, out, marker="checkpoints")
-    place = options.place(data_root, out)
+    paths = options.paths(data_root, out)
     where = resolve_device(device)
     done = sample_run(
-        folder, place, where, count=count, backbone=backbone, weights=weights, seed=seed
+        folder, paths, where, count=count, backbone=backbone, weights=weights, seed=seed
     )
     print_samples(done.report)
     click.echo(f"Pictures: {done.picture}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -53,10 +52,11 @@ def _check_players(recipe: Recipe) -> None:
     import torch
 
     from semisup.cli.display.listing import COUNT_CLASSES
-    from semisup.runs.assemble import build_method
+    from semisup.runs.experiment import Experiment
+    from semisup.runs.paths import Paths
     from semisup.training.optimisers import make_optimisers
 
-    fresh = recipe.model.model_copy(update={"weights": ""})
-    with torch.device("meta"):
-        method, _ = build_method(replace(recipe, model=fresh), COUNT_CLASSES)
-        make_optimisers(method.players(), recipe.optim)
+    meta = torch.device("meta")
+    experiment = Experiment(recipe, Paths(), meta, read_weights=False, stated_classes=COUNT_CLASSES)
+    with meta:
+        make_optimisers(experiment.method.players(), recipe.optim)

@@ -61,6 +61,10 @@ class Evaluation:
         single = {k: v for k, v in self.boundary.items() if not k.startswith("per_class")}
         return plain | {"miou_interval_95": list(self.interval)} | single
 
+    def iou(self) -> dict[str, float | None]:
+        """Class -> its IoU; None where the class does not count."""
+        return {name: row["iou"] for name, row in self.per_class().items()}
+
     def per_class(self) -> dict[str, dict[str, float | None]]:
         """Class -> its IoU and, where they were counted, its boundary scores."""
         columns = {"iou": self.scores.as_dict()["per_class_iou"]} | {

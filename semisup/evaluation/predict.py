@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -21,8 +22,85 @@ from semisup.metrics.confusion import label_map
 from semisup.pictures.drawing import overlay
 from semisup.system.files import exists, write_atomically, write_text
 from semisup.system.progress import track
+from semisup.system.torch_errors import translated_errors
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+
+
+Image8 = TypeVar("Image8", Tensor, NDArray[np.uint8])
+"""An image in memory: a tensor, or an array of numpy."""
+
+
+class Predictor:
+    """Labels images in memory with a trained network, by the protocol of its run.
+
+    Args:
+        inference: the network with its protocol.
+        classes: K names.
+        palette: K colours.
+    """
+
+    def __init__(
+        self, inference: Inference, classes: Sequence[str], palette: Sequence[Colour]
+    ) -> None:
+        self.classes = tuple(classes)
+        self.palette = tuple(palette)
+        self._inference = inference
+
+    def __call__(self, image: Image8) -> Image8:
+        """The class of each pixel, as uint8 class ids 0..K-1.
+
+        Args:
+            image: uint8 RGB of any size: an array HW3 of numpy, or a tensor 3HW or B3HW.
+
+        Returns:
+            Of the same kind: an array HW, or a tensor HW or BHW on the CPU.
+
+        Raises:
+            DataError: the image is of another type or shape.
+        """
+        labels: Image8 = _as_given(label_map(self._logits(image)).cpu(), image)
+        return labels
+
+    def probabilities(self, image: Image8) -> Any:
+        """The probability of each class at each pixel, float32.
+
+        Args:
+            image: as for calling it.
+
+        Returns:
+            Of the same kind: an array KHW, or a tensor KHW or BKHW on the CPU.
+
+        Raises:
+            DataError: the image is of another type or shape.
+        """
+        return _as_given(self._logits(image).softmax(dim=1).cpu(), image)
+
+    def _logits(self, image: Tensor | NDArray[np.uint8]) -> Tensor:
+        with translated_errors():
+            return self._inference.logits(_as_batch(image))
+
+
+def _as_batch(image: Any) -> Tensor:
+    """An image in memory as uint8 B3HW."""
+    kind = f"{type(image).__name__} {getattr(image, 'dtype', '')}".strip()
+    shape = tuple(getattr(image, "shape", ()))
+    if getattr(image, "dtype", None) in (torch.uint8, np.uint8) and 0 not in shape:
+        if isinstance(image, Tensor) and len(shape) in (3, 4) and shape[-3] == 3:
+            return image if len(shape) == 4 else image[None]
+        if isinstance(image, np.ndarray) and len(shape) == 3 and shape[-1] == 3:
+            return torch.from_numpy(image.copy()).permute(2, 0, 1)[None]
+    raise DataError(
+        f"image: cannot label a {kind} of shape {shape}. Give uint8 RGB: an array HW3, or a tensor "
+        "3HW or B3HW."
+    )
+
+
+def _as_given(values: Tensor, image: Any) -> Any:
+    """What was computed of a batch, in the form in which the image was given."""
+    if isinstance(image, Tensor):
+        return values if image.ndim == 4 else values[0]
+    return values[0].numpy()
 
 
 def find_images(paths: Sequence[Path], *, endings: Sequence[str] = ()) -> list[Path]:
@@ -63,6 +141,18 @@ def _check_free(path: Path, other: Path) -> None:
             f"{path}: would be written over the prediction of {other}. "
             "Predict them into two folders."
         )
+
+
+def make_folder(out: Path) -> None:
+    """Make the folder of the predictions.
+
+    Raises:
+        RunError: it cannot be made.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{out}: cannot be made ({error.strerror}). Choose another --to.") from None
 
 
 def claim_folder(out: Path, facts: Mapping[str, Any], stems: Sequence[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -57,6 +57,16 @@ def protocol(
     }
 
 
+def classes_of(block: Mapping[str, Any]) -> tuple[str, ...]:
+    """The K class names of a protocol block."""
+    return tuple(block["classes"])
+
+
+def pretraining_of(block: Mapping[str, Any]) -> str:
+    """What the weights started from, as a protocol block states it."""
+    return str(block["pretraining"])
+
+
 def protocol_line(block: dict[str, Any]) -> str:
     """The protocol block in one line for people."""
     mode = block["mode"]
@@ -93,3 +103,8 @@ def _crf_line(crf: dict[str, Any] | None) -> str:
         f"{crf['appearance_weight']:g} within {crf['appearance_sigma']:g} px and "
         f"{crf['colour_sigma']:g} levels)"
     )
+
+
+def training_masks_of(block: Mapping[str, Any]) -> str:
+    """The folder of the masks that were trained on, as a protocol states it; empty: none."""
+    return str(block.get("training_masks", ""))

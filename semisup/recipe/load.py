@@ -141,6 +141,17 @@ def load_recipe(
     return build_recipe(label, tables, {key: source for key, (_, source) in stated.items()}, seen)
 
 
+def with_seed(recipe: Recipe, seed: int) -> Recipe:
+    """The same recipe with another `train.seed`, which its first stage may share.
+
+    Raises:
+        RecipeError: the seed is none.
+    """
+    tables = recipe.resolved()
+    tables["train"]["seed"] = seed
+    return build_recipe(recipe.name, tables, {**recipe.sources, "train.seed": "seed"})
+
+
 def overlay(
     inherited: Mapping[str, tuple[Any, str]], layer: Mapping[str, tuple[Any, str]]
 ) -> Stated:

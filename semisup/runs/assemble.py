@@ -26,17 +26,17 @@ from semisup.methods.base import Method, Task
 from semisup.models.base import Segmenter
 from semisup.models.weights import load_weights
 from semisup.recipe.recipe import Recipe
-from semisup.runs.paths import Place
+from semisup.runs.paths import Paths
 from semisup.settings import DataSettings
 from semisup.system import distributed as ranks
 from semisup.system.device import usable_cores
 from semisup.types import StreamName
 
 
-def open_data(recipe: Recipe, place: Place, subset: str = "") -> SegmentationData:
+def open_data(recipe: Recipe, paths: Paths, subset: str = "") -> SegmentationData:
     """The recipe's data set; `subset` "" is what it trains on, with the masks of `data.masks`."""
     name = recipe.data.name
-    root = Path(recipe.data.root) if recipe.data.root else place.data_root
+    root = Path(recipe.data.root) if recipe.data.root else paths.data_root
     chosen = subset or recipe.data.subset or DATASETS[name].train_subset
     data = create_dataset(name, root.expanduser(), chosen, **recipe.data_options)
     if subset or not recipe.data.masks:
@@ -44,9 +44,9 @@ def open_data(recipe: Recipe, place: Place, subset: str = "") -> SegmentationDat
     return MasksInFolder(data, read_masks(recipe.data.masks))
 
 
-def open_reported(recipe: Recipe, place: Place, subset: str = "") -> SegmentationData:
+def open_reported(recipe: Recipe, paths: Paths, subset: str = "") -> SegmentationData:
     """The set that the recipe reports on."""
-    return open_data(recipe, place, subset or recipe.eval.subset or eval_subset(recipe))
+    return open_data(recipe, paths, subset or recipe.eval.subset or eval_subset(recipe))
 
 
 def eval_subset(recipe: Recipe) -> str:
@@ -70,7 +70,7 @@ class Labels:
     training: Split
     held_out: tuple[str, ...]
     pool: Pool
-    masks: dict[str, object] = field(default_factory=dict)
+    masks: dict[str, Any] = field(default_factory=dict)
 
 
 def split_labels(recipe: Recipe, data: SegmentationData) -> Labels:

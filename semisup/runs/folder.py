@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import weakref
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO
 
 from semisup.errors import RunError
 
@@ -46,25 +45,6 @@ class RunFolder:
             raise RunError(
                 f"{self.path}: cannot be made ({error.strerror}). Choose another --out."
             ) from None
-
-    def read_facts(self) -> dict[str, Any] | None:
-        """How the run was begun; None for a run that begins.
-
-        Raises:
-            RunError: the record is damaged.
-        """
-        try:
-            facts = json.loads(self.facts.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, RecursionError):
-            facts = None
-        if not isinstance(facts, dict) or not isinstance(facts.get("resumed", []), list):
-            raise RunError(
-                f"{self.facts}: cannot be read. Delete it, and the run goes on without the record "
-                "of how it was begun."
-            )
-        return facts
 
     def __enter__(self) -> RunFolder:
         self.make()

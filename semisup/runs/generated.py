@@ -34,10 +34,9 @@ from semisup.metrics.frechet import frechet_distance
 from semisup.monitoring.snapshots import spread
 from semisup.ops.pixels import IMAGENET_MEAN, IMAGENET_STD, per_channel, to_bytes
 from semisup.pictures.grid import image_grid
-from semisup.runs.assemble import split_labels
 from semisup.runs.folder import RunFolder
-from semisup.runs.paths import Place
-from semisup.runs.reopen import OpenMethod, open_method, run_recipe_of
+from semisup.runs.paths import Paths
+from semisup.runs.reopen import OpenCheckpoint, open_checkpoint, run_recipe_of
 from semisup.system.device import settle_on
 from semisup.system.files import write_text
 from semisup.system.progress import track
@@ -76,7 +75,7 @@ class Samples:
 
 def sample_run(
     folder: Path,
-    place: Place,
+    paths: Paths,
     device: torch.device,
     *,
     count: int = 512,
@@ -90,7 +89,7 @@ def sample_run(
 
     Args:
         folder: of a run, finished or not.
-        place: where the data lie.
+        paths: where the data lie.
         device: where to compute.
         count: images on each side of a distance, at least 2; at most half of the training images
             are taken.
@@ -107,12 +106,13 @@ def sample_run(
     _check_makes_images(METHODS[recipe.method.name], recipe.method.name)
     settle_on(device)
     features = open_features(device, backbone, weights, otherwise=recipe.model.weights)
-    opened = open_method(folder, place, device)
+    opened = open_checkpoint(folder, paths, device)
     images = _training_images(opened)
     if len(images) < 4:
+        data = opened.experiment.data
         raise DataError(
-            f"{opened.data.name} {opened.data.subset}: the run trains on {len(images)} images, and "
-            "a distance and its floor take 4 at least. Train on more."
+            f"{data.name} {data.subset}: the run trains on {len(images)} images, and a "
+            "distance and its floor take 4 at least. Train on more."
         )
     measured = min(count, len(images) // 2)
     made = max(measured, min(count, SHOWN))
@@ -131,9 +131,9 @@ def sample_run(
         for name, other in track(list(sets.items()), "comparing")
     }
     report = {
-        "recipe": opened.recipe.name,
+        "recipe": recipe.name,
         "recipe_hash": opened.recipe_hash,
-        "run_seed": opened.recipe.train.seed,
+        "run_seed": recipe.train.seed,
         "step": opened.step,
         "seed": seed,
         **distances,
@@ -143,9 +143,9 @@ def sample_run(
         "features": features.describe(),
         "note": NOTE,
     }
-    directory = RunFolder(folder)
-    directory.make()
-    picture, file = directory.pictures / "generated.png", directory.path / "samples.json"
+    files = RunFolder(folder)
+    files.make()
+    picture, file = files.pictures / "generated.png", files.path / "samples.json"
     image_grid(picture, shown, _caption(report, len(shown)))
     write_text(file, json.dumps(report, indent=1) + "\n")
     return Samples(report, picture, file)
@@ -162,28 +162,28 @@ def _check_makes_images(method: type[Method], name: str) -> None:
         raise RunError(f"method '{name}' makes no images; take a run of {' or '.join(able)}.")
 
 
-def _training_images(opened: OpenMethod) -> list[_Image]:
+def _training_images(opened: OpenCheckpoint) -> list[_Image]:
     """The images that the method's streams read: what its generator imitates.
 
     Sorted by id; photographs of a folder of their own come last.
     """
-    labels = split_labels(opened.recipe, opened.data)
+    data, labels = opened.experiment.data, opened.experiment.labels
     split, pool = labels.training, labels.pool
     ids = {"labelled": split.labelled, "unlabelled": pool.ids, "weak": split.weak}
     reads = opened.method.reads
-    apart = pool.data is not opened.data and reads.unlabelled
+    apart = pool.data is not data and reads.unlabelled
     own = {
         name
         for stream in reads.streams
         if not (apart and stream == "unlabelled")
         for name in ids[stream]
     }
-    images = [(opened.data, name) for name in sorted(own)]
+    images = [(data, name) for name in sorted(own)]
     return images + [(pool.data, name) for name in pool.ids] if apart else images
 
 
 @torch.no_grad()
-def _make(opened: OpenMethod, count: int, seed: int) -> Iterator[Tensor]:
+def _make(opened: OpenCheckpoint, count: int, seed: int) -> Iterator[Tensor]:
     """`count` images of the generator, in chunks B3HW uint8.
 
     The first chunk is `make_samples(64, seed)`, the others have seeds drawn from that.
@@ -195,16 +195,17 @@ def _make(opened: OpenMethod, count: int, seed: int) -> Iterator[Tensor]:
         wanted = min(_CHUNK, count - start)
         images = opened.method.make_samples(wanted, _seed_of_chunk(seed, chunk))
         if images is None:
+            experiment = opened.experiment
             raise RunError(
-                f"{opened.folder}: method '{opened.recipe.method.name}' makes no images with the "
-                "options of this run. Take a run whose generator was trained."
+                f"{experiment.folder.path}: method '{experiment.recipe.method.name}' makes no "
+                "images with the options of this run. Take a run whose generator was trained."
             )
         assert images.ndim == 4, images.shape
         assert images.shape[:2] == (wanted, 3), images.shape
         if not images.isfinite().all():
             raise RunError(
-                f"{opened.folder}: what the generator makes is not finite: the training has "
-                "diverged. Lower optim.generator.lr and run again."
+                f"{opened.experiment.folder.path}: what the generator makes is not finite: the "
+                "training has diverged. Lower optim.generator.lr and run again."
             )
         yield to_bytes(images)  # as real images are: no set has finer shades
 
@@ -231,12 +232,14 @@ def _look(chunks: Iterator[Tensor], features: Features) -> tuple[Tensor, Tensor]
     return shown[0], found
 
 
-def _views(opened: OpenMethod, images: Sequence[_Image], size: tuple[int, int]) -> Iterator[Tensor]:
+def _views(
+    opened: OpenCheckpoint, images: Sequence[_Image], size: tuple[int, int]
+) -> Iterator[Tensor]:
     """Training images 3HW uint8 as the streams cut them; a small one is enlarged, never padded.
 
     Padding takes no part in training, and no generator makes any.
     """
-    settings = opened.recipe.data
+    settings = opened.experiment.recipe.data
     generator = torch.Generator().manual_seed(_REAL_SEED)
     for data, name in images:
         image = data.image(data.index(name))

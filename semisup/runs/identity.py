@@ -11,6 +11,7 @@ from semisup.data.sets.masks_in_folder import describe_masks, read_masks
 from semisup.data.sets.photographs import describe_photographs, read_photographs
 from semisup.errors import DataError, RunError
 from semisup.recipe.recipe import Recipe
+from semisup.runs.result import Result, plain
 
 _IDENTITY = {
     "sha256": "split of the images",
@@ -42,7 +43,7 @@ def refuse_changed_data(folder: Path, recorded: Any, now: Mapping[str, Any]) -> 
             )
 
 
-def check_finished(folder: Path, recipe: Recipe, result: Mapping[str, Any]) -> None:
+def check_finished(folder: Path, recipe: Recipe, result: Result) -> None:
     """Refuse the result of masks or photographs that have changed since, where they are there.
 
     Raises:
@@ -57,7 +58,7 @@ def check_finished(folder: Path, recipe: Recipe, result: Mapping[str, Any]) -> N
             found["unlabelled_from"] = describe_photographs(
                 read_photographs(recipe.data.unlabelled)
             )
-    refuse_changed_data(folder, result["split"], found)
+    refuse_changed_data(folder, plain(result.split), found)
 
 
 def _brief(fact: Any) -> str:

@@ -9,15 +9,15 @@ from semisup.recipe.recipe import Recipe
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a recipe meets this machine.
+class Paths:
+    """Folders of data and runs on this machine.
 
     Attributes:
         data_root: folder of the data sets, for recipes that state none.
         out: folder of the runs.
     """
 
-    data_root: Path
+    data_root: Path = Path("data")
     out: Path = Path("runs")
 
     def run_folder(self, recipe: Recipe) -> Path:

@@ -1,104 +1,50 @@
-"""What a run records: the content of run.json and result.json."""
+"""What a run records: the contents of run.json and result.json, for `run` and `evaluate` alike."""
 
 from __future__ import annotations
 
-import contextlib
-from dataclasses import dataclass
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
-from semisup.data.base import SegmentationData
-from semisup.data.labels.splits import Split
+from semisup.errors import RunError
 from semisup.evaluation.evaluate import Evaluation
-from semisup.evaluation.inference import Inference
 from semisup.evaluation.protocol import protocol
 from semisup.recipe.recipe import Recipe
-from semisup.recipe.toml import flatten
 from semisup.runs.assemble import Labels
-from semisup.runs.folder import RunFolder
-from semisup.system.device import Precision, device_name, git_state, versions
-from semisup.system.files import name_with_hash
-from semisup.training.state import Training
+from semisup.runs.experiment import Experiment
+from semisup.runs.result import (
+    ChosenCheckpoint,
+    FilesRecord,
+    FinishedRun,
+    FirstStage,
+    Result,
+    ScoredPredictors,
+    Scores,
+    Seconds,
+    SplitRecord,
+    TagsRecord,
+    plain,
+)
+from semisup.system import distributed as ranks
+from semisup.system.device import device_name, git_state, versions
+from semisup.system.files import name_with_hash, write_text
+from semisup.training.state import TrainingState
+
+_RECIPE = "recipe"
+_RESUMED = "resumed"
+_SPLIT = "split"
+"""Keys of run.json that are read again."""
 
 
 @dataclass(frozen=True)
-class Finished:
-    """A run that is done.
-
-    Attributes:
-        folder: where it lies.
-        result: content of its result file.
-        fresh: False where it had been finished before.
-    """
-
-    folder: Path
-    result: dict[str, Any]
-    fresh: bool
-
-
-@dataclass(frozen=True)
-class Job:
-    """What a recipe has become on this machine.
-
-    Attributes:
-        data: the set that is trained on.
-        reported: the set that is reported on.
-        first: the finished run that this one starts from; None where there is none.
-    """
-
-    recipe: Recipe
-    directory: RunFolder
-    data: SegmentationData
-    reported: SegmentationData
-    labels: Labels
-    device: torch.device
-    precision: Precision
-    first: Finished | None
-
-    def inference(self, predictor: nn.Module) -> Inference:
-        """`predictor` under the recipe's protocol."""
-        return Inference(predictor, self.recipe.eval, self.device, self.precision)
-
-
-def describe_split(labels: Labels) -> dict[str, Any]:
-    """Name, hash and counts of a split, for run and result."""
-    split = labels.split
-    return {
-        "name": split.name,
-        "sha256": split.sha256,
-        "labelled": len(split.labelled),
-        "unlabelled": len(labels.pool.ids),
-        "held_out": len(labels.held_out),
-        "class_counts": split.class_counts,
-        **_describe_tags(split),
-        "unlabelled_from": labels.pool.source,
-        **({"masks": labels.masks} if labels.masks else {}),
-    }
-
-
-def training_masks(labels: Labels) -> str:
-    """The folder that the training masks come from, with the start of its hash; else empty."""
-    if not labels.masks:
-        return ""
-    return f"{labels.masks['source']} ({str(labels.masks['sha256'])[:8]})"
-
-
-def _describe_tags(split: Split) -> dict[str, Any]:
-    """How many images have tags, and which; nothing where there are none."""
-    if split.tags is None:
-        return {}
-    return {
-        "tagged": len(split.weak),
-        "tags": {"source": split.tags.source, "sha256": split.tags.sha256},
-    }
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What training gave.
+class ScoredPredictor:
+    """The predictor that a training gave, with its scores.
 
     Attributes:
         predictor: the chosen one.
@@ -117,74 +63,193 @@ class Outcome:
     seconds: float
 
 
-def _result(job: Job, run: Training, outcome: Outcome, started_from: str) -> dict[str, Any]:
-    """The content of the result file."""
-    recipe, selected = job.recipe, outcome.selected
-    return {
-        "recipe": recipe.name,
-        "scores": {"selected": selected.summary(), "last": outcome.last.summary()},
-        "per_class": selected.per_class(),
-        "confusion": selected.confusion.tolist(),
-        "protocol": protocol(
-            recipe.eval,
-            job.reported,
-            selected.ids,
-            pretraining=started_from,
-            selection=outcome.rule,
-            precision=job.precision,
-            training_masks=training_masks(job.labels),
-        ),
-        "split": describe_split(job.labels),
-        "palette": [list(colour) for colour in job.reported.palette],
-        "seed": recipe.train.seed,
-        **({"init": describe_first(job.first)} if job.first is not None else {}),
-        "checkpoint": {
-            "rule": outcome.rule,
-            "step": outcome.step,
-            "steps": recipe.train.steps,
-        },
-        "recipe_hash": recipe.digest(),
+def write_facts(
+    path: Path, experiment: Experiment, command: Sequence[str], notes: Sequence[str]
+) -> None:
+    """Write run.json: how a run was started, and below that each time that it went on.
+
+    Args:
+        path: of the file.
+        experiment: that starts.
+        command: how it was started; empty: as this process was.
+        notes: what was read of the weights to start from.
+    """
+    facts: dict[str, Any] = {
+        _RECIPE: experiment.recipe.name,
+        "command": list(command) or sys.argv,
         "git": git_state(),
         "versions": versions(),
-        "device": device_name(job.device),
-        "processes": run.processes,
-        "precision": job.precision,
-        "time": {
-            "train_seconds": round(run.seconds, 1),
-            "score_seconds": round(outcome.seconds, 1),
-        },
+        "device": device_name(experiment.device),
+        "processes": ranks.world(),
+        _SPLIT: plain(describe_split(experiment.labels)),
+        "weights": list(notes),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
+    first = read_facts(path)
+    if first is not None:  # a run that goes on keeps the record of how it began
+        facts = first | {_RESUMED: [*first.get(_RESUMED, []), facts]}
+    write_text(path, json.dumps(facts, indent=1) + "\n")
 
 
-def _track(recipe: Recipe, run: Training, scored: Evaluation) -> None:
-    """The final scores for TensorBoard."""
-    from semisup.pictures.figures import confusion_figure
+def read_facts(path: Path) -> dict[str, Any] | None:
+    """The content of run.json; None for a run that begins.
 
-    step = recipe.train.steps
-    values = {f"score/{k}": v for k, v in scored.summary().items() if isinstance(v, float)}
-    per_class = {
-        f"score_iou/{name}": row["iou"]
-        for name, row in scored.per_class().items()
-        if row["iou"] is not None
-    }
-    metrics = {"hparam/miou": scored.scores.miou}
-    with contextlib.closing(run.tracker(step, step)) as tracker:
-        tracker.final(step, values | per_class)
-        tracker.figure("confusion", confusion_figure(scored.confusion, scored.classes), step)
-        tracker.hyperparameters(flatten(recipe.resolved()), metrics, step)
+    Raises:
+        RunError: the file is damaged.
+    """
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError):
+        facts = None
+    if not isinstance(facts, dict) or not isinstance(facts.get(_RESUMED, []), list):
+        raise RunError(
+            f"{path}: cannot be read. Delete it, and the run goes on without the record "
+            "of how it was begun."
+        )
+    return facts
 
 
-def describe_first(first: Finished) -> dict[str, Any]:
+def recorded_split(facts: dict[str, Any] | None) -> Any:
+    """The split that run.json states, as plain values; None where there is none."""
+    return None if facts is None else facts.get(_SPLIT)
+
+
+def recipe_in(facts: dict[str, Any]) -> str | None:
+    """The name of the recipe that run.json states, if it does."""
+    name = facts.get(_RECIPE)
+    return None if name is None else str(name)
+
+
+def result_of_run(
+    experiment: Experiment, state: TrainingState, scored: ScoredPredictor, started_from: str
+) -> Result:
+    """The result of a training.
+
+    Args:
+        experiment: that was trained.
+        state: of the training, after its last step.
+        scored: the predictor that it gave.
+        started_from: what its weights started from, as read before the training.
+    """
+    recipe, first = experiment.recipe, experiment.first
+    return Result(
+        recipe=recipe.name,
+        scores=ScoredPredictors(_scores(scored.selected), _scores(scored.last)),
+        per_class=scored.selected.per_class(),
+        confusion=scored.selected.confusion.tolist(),
+        protocol=_protocol(
+            experiment,
+            scored.selected,
+            started_from,
+            scored.rule,
+            training_masks(experiment.labels),
+        ),
+        split=describe_split(experiment.labels),
+        palette=tuple(experiment.reported.palette),
+        seed=recipe.train.seed,
+        init=None if first is None else describe_first(first),
+        checkpoint=ChosenCheckpoint(scored.rule, scored.step, recipe.train.steps),
+        recipe_hash=recipe.digest(),
+        git=git_state(),
+        versions=versions(),
+        device=device_name(experiment.device),
+        processes=state.processes,
+        precision=experiment.precision,
+        time=Seconds(round(state.seconds, 1), round(scored.seconds, 1)),
+    )
+
+
+def result_of_evaluation(
+    result: Result, experiment: Experiment, scored: Evaluation, seconds: float
+) -> Result:
+    """The result of scoring a finished run again.
+
+    Args:
+        result: of the run.
+        experiment: as it was reopened, with the protocol by which it was scored.
+        scored: its evaluation.
+        seconds: that scoring took.
+    """
+    return replace(
+        result,
+        scores=ScoredPredictors(_scores(scored)),
+        per_class=scored.per_class(),
+        confusion=scored.confusion.tolist(),
+        protocol=_protocol(
+            experiment,
+            scored,
+            result.pretraining,
+            result.checkpoint.rule,
+            result.training_masks,
+        ),
+        git=git_state(),
+        versions=versions(),
+        device=device_name(experiment.device),
+        precision=experiment.precision,
+        time=replace(result.time, score_seconds=round(seconds, 1)),
+    )
+
+
+def _scores(scored: Evaluation) -> Scores:
+    return replace(Scores(**scored.summary()), miou_interval_95=scored.interval)
+
+
+def _protocol(
+    experiment: Experiment,
+    scored: Evaluation,
+    pretraining: str,
+    selection: str,
+    masks: str,
+) -> dict[str, Any]:
+    return protocol(
+        experiment.recipe.eval,
+        experiment.reported,
+        scored.ids,
+        pretraining=pretraining,
+        selection=selection,
+        precision=experiment.precision,
+        training_masks=masks,
+    )
+
+
+def training_masks(labels: Labels) -> str:
+    """The folder that the training masks come from, with the start of its hash; else empty."""
+    if not labels.masks:
+        return ""
+    return f"{labels.masks['source']} ({str(labels.masks['sha256'])[:8]})"
+
+
+def describe_split(labels: Labels) -> SplitRecord:
+    """Name, hash and counts of a split, for run and result."""
+    split = labels.split
+    tags = split.tags
+    return SplitRecord(
+        name=split.name,
+        sha256=split.sha256,
+        labelled=len(split.labelled),
+        unlabelled=len(labels.pool.ids),
+        held_out=len(labels.held_out),
+        class_counts=split.class_counts,
+        tagged=None if tags is None else len(split.weak),
+        tags=None if tags is None else TagsRecord(tags.source, tags.sha256),
+        unlabelled_from=FilesRecord(**labels.pool.source),
+        masks=FilesRecord(**labels.masks) if labels.masks else None,
+    )
+
+
+def describe_first(first: FinishedRun) -> FirstStage:
     """The run that another starts from, for the result."""
-    keys = ("recipe", "recipe_hash", "seed", "split", "init")
-    return {key: first.result[key] for key in keys if key in first.result}
+    result = first.result
+    return FirstStage(result.recipe, result.recipe_hash, result.seed, result.split, result.init)
 
 
-def _started_from(job: Job) -> str:
-    """The first stage's own pretraining; the labels it used are recorded under `split`."""
-    if job.first is not None:
-        return str(job.first.result["protocol"]["pretraining"])
-    return pretraining(job.recipe)
+def started_from(experiment: Experiment) -> str:
+    """What the weights of the first stage started from; its labels are recorded in its split."""
+    if experiment.first is not None:
+        return experiment.first.result.pretraining
+    return pretraining(experiment.recipe)
 
 
 def pretraining(recipe: Recipe) -> str:

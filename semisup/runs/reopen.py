@@ -14,60 +14,69 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from semisup.data.base import Colour, SegmentationData
+from semisup.data.base import Colour
 from semisup.errors import CheckpointError, RecipeError, RunError, suggest
 from semisup.evaluation.class_by_class import check_by_class
 from semisup.evaluation.evaluate import evaluate
 from semisup.evaluation.inference import Inference
-from semisup.evaluation.protocol import protocol
+from semisup.evaluation.predict import Predictor
 from semisup.methods.base import Method
 from semisup.recipe.load import load_recipe
 from semisup.recipe.recipe import Recipe
-from semisup.runs.assemble import build_method, open_data, open_reported
+from semisup.runs.experiment import Experiment
 from semisup.runs.folder import RunFolder
-from semisup.runs.paths import Place
-from semisup.runs.result import read_result, write_result
+from semisup.runs.paths import Paths
+from semisup.runs.record import read_facts, recipe_in, result_of_evaluation
+from semisup.runs.result import FinishedRun, Result, read_result, write_result
 from semisup.system import distributed as ranks
-from semisup.system.device import device_name, git_state, resolve_precision, settle_on, versions
+from semisup.system.device import settle_on
 from semisup.system.torch_errors import translated_errors
 from semisup.training.checkpoint import Checkpoints
 
 
 @dataclass(frozen=True)
 class OpenRun:
-    """A finished run, ready to predict.
+    """A finished run, ready to predict and to be scored again.
 
     Attributes:
-        folder: where it lies.
-        recipe: its resolved recipe.
-        predictor: the chosen predictor, on the device.
-        result: content of its result file.
+        experiment: its recipe on this machine.
+        network: the chosen predictor, on the device, in eval mode.
+        result: all that its result file states.
         forced: classes to segment regardless of what the classifier finds; empty: those it finds.
     """
 
-    folder: Path
-    recipe: Recipe
-    predictor: nn.Module
-    result: dict[str, Any]
+    experiment: Experiment
+    network: nn.Module
+    result: Result
     forced: tuple[str, ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies."""
+        return self.experiment.folder.path
+
+    @property
+    def recipe(self) -> Recipe:
+        """Its recipe, with the changed protocol where it was opened with one."""
+        return self.experiment.recipe
 
     @property
     def classes(self) -> tuple[str, ...]:
         """K names."""
-        return tuple(self.result["protocol"]["classes"])
+        return self.result.classes
 
     @property
     def palette(self) -> tuple[Colour, ...]:
         """K colours."""
-        return tuple((r, g, b) for r, g, b in self.result["palette"])
+        return self.result.palette
 
     def identity(self) -> dict[str, Any]:
         """What a prediction of this run depends on beside the image."""
         return {
             "recipe": self.recipe.name,
-            "recipe_hash": self.result["recipe_hash"],
-            "seed": self.result["seed"],
-            "step": self.result["checkpoint"]["step"],
+            "recipe_hash": self.result.recipe_hash,
+            "seed": self.result.seed,
+            "step": self.result.checkpoint.step,
             "eval": self.recipe.eval.model_dump(mode="json"),
             **({"forced": list(self.forced)} if self.forced else {}),
         }
@@ -78,27 +87,39 @@ class OpenRun:
         Raises:
             RecipeError: it does not segment class by class, or a name is none of its classes.
         """
-        predictor = check_by_class(self.predictor, "--classes")
+        network = check_by_class(self.network, "--classes")
         known = self.classes[1:]
         for name in names:
             if name not in known:
                 raise RecipeError(f"--classes: no class is called '{name}'.{suggest(name, known)}")
-        predictor.force_classes([self.classes.index(name) for name in names])
+        network.force_classes([self.classes.index(name) for name in names])
         return replace(self, forced=tuple(sorted(set(names))))
 
-    def inference(self, device: torch.device) -> Inference:
-        """The predictor under the run's own protocol."""
-        precision = resolve_precision(self.recipe.train.precision, device)
-        return Inference(self.predictor, self.recipe.eval, device, precision)
+    def inference(self) -> Inference:
+        """The network under the run's own protocol."""
+        return self.experiment.inference(self.network)
+
+    def predictor(self) -> Predictor:
+        """What labels images in memory by the run's own protocol."""
+        return Predictor(self.inference(), self.classes, self.palette)
 
 
-def open_run(folder: Path, device: torch.device, changes: Sequence[str] = ()) -> OpenRun:
+def open_run(
+    folder: Path,
+    device: torch.device,
+    changes: Sequence[str] = (),
+    *,
+    paths: Paths | None = None,
+    subset: str = "",
+) -> OpenRun:
     """Open a finished run.
 
     Args:
         folder: `runs/<recipe>/<hash>-s<seed>`.
-        device: where to put the predictor.
+        device: where to put the network.
         changes: `eval.key=value` changes of the protocol.
+        paths: where the data lie, for whoever scores it.
+        subset: which ids are scored; empty: what the recipe reports on.
 
     Raises:
         RunError: no run lies there, or it is not finished.
@@ -111,56 +132,57 @@ def open_run(folder: Path, device: torch.device, changes: Sequence[str] = ()) ->
                 f"--set {change}: a finished run can be scored in another way but not changed; "
                 "only eval.* can be set."
             )
-    directory = RunFolder(folder)
-    result = read_result(directory.result)
+    files = RunFolder(folder)
+    result = read_result(files.result)
     if result is None:
-        what = "is not finished" if directory.recipe.is_file() else "is no run of semisup"
+        what = "is not finished" if files.recipe.is_file() else "is no run of semisup"
         raise RunError(f"{folder}: {what}. Start it with 'semisup run RECIPE' and let it end.")
-    recipe = load_recipe(str(directory.recipe), changes)
-    num_classes = len(result["protocol"]["classes"])
-    unread = recipe.model.model_copy(update={"weights": ""})
-    recipe = replace(recipe, name=result["recipe"])
-    method, _ = build_method(replace(recipe, model=unread), num_classes)
-    predictor = method.predictor()
+    recipe = replace(load_recipe(str(files.recipe), changes), name=result.recipe)
+    experiment = Experiment(
+        recipe,
+        paths or Paths(),
+        device,
+        read_weights=False,
+        subset=subset,
+        found_in=folder,
+        stated_classes=len(result.classes),
+    )
+    network = experiment.method.predictor()
     try:
-        predictor.load_state_dict(load_file(directory.predictor))
+        network.load_state_dict(load_file(files.predictor))
     except Exception as error:
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise CheckpointError(
-            f"{directory.predictor}: does not fit '{recipe.model.name}' ({reason}). Delete "
-            f"{directory.result.name} beside it and run again: it is made from the last checkpoint."
+            f"{files.predictor}: does not fit '{recipe.model.name}' ({reason}). Delete "
+            f"{files.result.name} beside it and run again: it is made from the last checkpoint."
         ) from None
-    predictor.to(device).eval()
-    return OpenRun(folder, recipe, predictor, result)
+    network.to(device).eval()
+    return OpenRun(experiment, network, result)
 
 
 @dataclass(frozen=True)
-class OpenMethod:
-    """All networks of a run, finished or not, as its newest checkpoint has them.
+class OpenCheckpoint:
+    """The newest checkpoint of a run, finished or not: all its networks.
 
     Attributes:
-        folder: where it lies.
-        recipe: its resolved recipe.
-        data: the set that it trains on.
+        experiment: the run's recipe on this machine.
         method: on the device, in eval mode.
         step: steps that it has taken.
         recipe_hash: of the recipe, as the checkpoint states it.
     """
 
-    folder: Path
-    recipe: Recipe
-    data: SegmentationData
+    experiment: Experiment
     method: Method
     step: int
     recipe_hash: str
 
 
-def open_method(folder: Path, place: Place, device: torch.device) -> OpenMethod:
+def open_checkpoint(folder: Path, paths: Paths, device: torch.device) -> OpenCheckpoint:
     """Open the newest checkpoint of a run: its generator, its discriminators, all it has.
 
     Args:
         folder: `runs/<recipe>/<hash>-s<seed>`.
-        place: where the data lie.
+        paths: where the data lie.
         device: where to put the method.
 
     Raises:
@@ -168,26 +190,25 @@ def open_method(folder: Path, place: Place, device: torch.device) -> OpenMethod:
         CheckpointError: the checkpoint is damaged or of another version.
     """
     recipe = run_recipe_of(folder)
-    directory = RunFolder(folder)
-    state = Checkpoints(directory.checkpoints).latest()
+    checkpoints = RunFolder(folder).checkpoints
+    state = Checkpoints(checkpoints).latest()
     if state is None:
         raise RunError(
             f"{folder}: has no checkpoint yet. Go on with 'semisup run RECIPE'; it writes one "
             "every train.checkpoint_every steps, and where it is stopped."
         )
-    data = open_data(recipe, place)
-    unread = recipe.model.model_copy(update={"weights": ""})
-    method, _ = build_method(replace(recipe, model=unread), data.num_classes)
+    experiment = Experiment(recipe, paths, device, read_weights=False, found_in=folder)
+    method = experiment.method
     try:
         method.load_state_dict(state["method"])
     except (RuntimeError, KeyError, TypeError) as error:
         reason = str(error).strip().splitlines()[-1].strip()
         raise CheckpointError(
-            f"{directory.checkpoints}: the checkpoint of step {state['step']} is of another "
+            f"{checkpoints}: the checkpoint of step {state['step']} is of another "
             f"version of '{recipe.method.name}' or '{recipe.model.name}' ({reason}). Run it again."
         ) from None
     method.to(device).eval()
-    return OpenMethod(folder, recipe, data, method, int(state["step"]), str(state["recipe"]))
+    return OpenCheckpoint(experiment, method, int(state["step"]), str(state["recipe"]))
 
 
 def run_recipe_of(folder: Path) -> Recipe:
@@ -196,71 +217,45 @@ def run_recipe_of(folder: Path) -> Recipe:
     Raises:
         RunError: no run lies there, or its record is damaged.
     """
-    directory = RunFolder(folder)
-    if not directory.recipe.is_file():
+    files = RunFolder(folder)
+    if not files.recipe.is_file():
         raise RunError(f"{folder}: is no run of semisup. Start one with 'semisup run RECIPE'.")
-    stated = read_result(directory.result) or directory.read_facts() or {}
+    result = read_result(files.result)
+    stated = result.recipe if result is not None else recipe_in(read_facts(files.facts) or {})
     # Where the record was deleted, the folder of the run still has the last part of the name.
-    name = str(stated.get("recipe", folder.absolute().parent.name))
-    return replace(load_recipe(str(directory.recipe)), name=name)
-
-
-def run_data(opened: OpenRun, place: Place, subset: str) -> SegmentationData:
-    """A subset of the data set that a run was trained on."""
-    return open_reported(opened.recipe, place, subset)
+    return replace(load_recipe(str(files.recipe)), name=stated or folder.absolute().parent.name)
 
 
 def evaluate_run(
     folder: Path,
-    place: Place,
+    paths: Paths,
     device: torch.device,
     subset: str = "",
     changes: Sequence[str] = (),
-) -> tuple[dict[str, Any], Path]:
-    """Score a finished run again.
+) -> FinishedRun:
+    """Score a finished run again; the result is kept in a file of its own in the run's folder.
 
     Args:
         folder: of the run.
-        place: where the data lie.
+        paths: where the data lie.
         device: where to compute.
         subset: which ids; empty: what the recipe reports on.
         changes: `eval.key=value` changes of the protocol.
-
-    Returns:
-        The result, and the file in the run's folder that keeps it.
 
     Raises:
         RecipeError: a change of anything but [eval].
     """
     settle_on(device)
-    opened = open_run(folder, device, changes)
-    reported = ranks.first_before_others(lambda: open_reported(opened.recipe, place, subset))
+    opened = open_run(folder, device, changes, paths=paths, subset=subset)
+    experiment = opened.experiment
+    reported = ranks.first_before_others(lambda: experiment.reported)
     began = time.perf_counter()
-    inference = opened.inference(device)
     with translated_errors():
-        scored = evaluate(inference, reported)
-    rule = opened.result["checkpoint"]["rule"]
-    block = protocol(
-        opened.recipe.eval,
-        reported,
-        scored.ids,
-        pretraining=opened.result["protocol"]["pretraining"],
-        selection=rule,
-        precision=inference.precision,
-        training_masks=opened.result["protocol"].get("training_masks", ""),
-    )
-    result = opened.result | {
-        "scores": {"selected": scored.summary()},
-        "per_class": scored.per_class(),
-        "confusion": scored.confusion.tolist(),
-        "protocol": block,
-        "device": device_name(device),
-        "precision": inference.precision,
-        "versions": versions(),
-        "git": git_state(),
-        "time": opened.result["time"] | {"score_seconds": round(time.perf_counter() - began, 1)},
-    }
-    digest = hashlib.sha256(json.dumps(block, sort_keys=True).encode()).hexdigest()[:8]
+        scored = evaluate(opened.inference(), reported)
+    seconds = time.perf_counter() - began
+    result = result_of_evaluation(opened.result, experiment, scored, seconds)
+    protocol = json.dumps(result.protocol, sort_keys=True)
+    digest = hashlib.sha256(protocol.encode()).hexdigest()[:8]
     path = folder / f"result-{reported.subset}-{digest}.json"
     ranks.from_first(lambda: write_result(path, result))
-    return result, path
+    return FinishedRun(folder, path, result, fresh=True)

@@ -1,59 +1,287 @@
-"""A result is never a bare number: scores with protocol, split, seed and how they were chosen."""
+"""result.json: scores with their protocol, split, seed and checkpoint, never a bare number.
+
+The fields of the dataclasses are the keys of the file, in its order; nothing else spells them.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
+from semisup.data.base import Colour
 from semisup.errors import RunError
+from semisup.evaluation.protocol import classes_of, pretraining_of, training_masks_of
 from semisup.system.files import write_text
 
-_PARTS: dict[str, type] = {
-    "recipe": str,
-    "recipe_hash": str,
-    "scores": dict,
-    "per_class": dict,
-    "protocol": dict,
-    "palette": list,
-    "split": dict,
-    "seed": int,
-    "checkpoint": dict,
-    "device": str,
-    "time": dict,
-}
-"""What whoever opens a run again relies on."""
+COLUMNS = {"iou": "IoU", "boundary_f1": "boundary F1", "boundary_iou": "boundary IoU"}
+"""Columns of `Result.per_class`, with their headings; the first is always there."""
+
+_IOU = next(iter(COLUMNS))
 
 
-def write_result(path: Path, result: dict[str, Any]) -> None:
+@dataclass(frozen=True)
+class Scores:
+    """Scores of one predictor over all classes; None where no class counts.
+
+    Attributes:
+        miou: mean IoU over the classes.
+        miou_interval_95: its 95 % bootstrap interval over images.
+        boundary_f1: None where boundaries were not counted; so is boundary_iou.
+    """
+
+    miou: float
+    pixel_accuracy: float | None
+    mean_class_accuracy: float | None
+    frequency_weighted_iou: float | None
+    miou_interval_95: tuple[float, float]
+    boundary_f1: float | None = None
+    boundary_iou: float | None = None
+
+
+@dataclass(frozen=True)
+class ScoredPredictors:
+    """Scores of the reported predictor and of the one after the last step.
+
+    Attributes:
+        selected: of the one that is reported.
+        last: None where only the reported one was scored.
+    """
+
+    selected: Scores
+    last: Scores | None = None
+
+
+@dataclass(frozen=True)
+class TagsRecord:
+    """Where image tags came from, and the hash of all of them."""
+
+    source: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class FilesRecord:
+    """Where images or masks came from: "rest", "all" or a folder, and how that is known again.
+
+    Attributes:
+        source: as named.
+        files: their number; None where it is no folder.
+        sha256: of the folder; None where it is none.
+        sha256_of: what the hash is of, in words.
+    """
+
+    source: str
+    files: int | None = None
+    sha256: str | None = None
+    sha256_of: str | None = None
+
+
+@dataclass(frozen=True)
+class SplitRecord:
+    """Name, hash and counts of a split.
+
+    Attributes:
+        labelled: images with masks, held-out ones included.
+        held_out: images that only choose the checkpoint.
+        class_counts: class -> labelled images that have it.
+        tagged: images with tags; None where there are no tags.
+        unlabelled_from: where the unlabelled images came from.
+        masks: where the training masks came from; None: the data set's own.
+    """
+
+    name: str
+    sha256: str
+    labelled: int
+    unlabelled: int
+    held_out: int
+    class_counts: dict[str, int]
+    tagged: int | None = None
+    tags: TagsRecord | None = None
+    unlabelled_from: FilesRecord = FilesRecord("rest")
+    masks: FilesRecord | None = None
+
+
+@dataclass(frozen=True)
+class FirstStage:
+    """The run that another one started from."""
+
+    recipe: str
+    recipe_hash: str
+    seed: int
+    split: SplitRecord
+    init: FirstStage | None = None
+
+
+@dataclass(frozen=True)
+class ChosenCheckpoint:
+    """Which predictor is reported.
+
+    Attributes:
+        rule: how it was chosen.
+        step: steps after which it was taken.
+        steps: of the whole training.
+    """
+
+    rule: str
+    step: int
+    steps: int
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """How long training and scoring took."""
+
+    train_seconds: float
+    score_seconds: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """The content of a result file.
+
+    Attributes:
+        per_class: class -> column (see `COLUMNS`) -> score; None where the class does not count.
+        confusion: K rows of truth with K columns of prediction, in pixels.
+        protocol: all that the scores depend on beside the weights (`evaluation.protocol`).
+        palette: K colours.
+        init: the run that this one started from; None where there is none.
+        git: commit of the code; None outside a checkout.
+        processes: how many trained it; several numbers where it went on with others.
+        precision: of the forward passes.
+    """
+
+    recipe: str
+    scores: ScoredPredictors
+    per_class: dict[str, dict[str, float | None]]
+    confusion: list[list[int]]
+    protocol: dict[str, Any]
+    split: SplitRecord
+    palette: tuple[Colour, ...]
+    seed: int
+    checkpoint: ChosenCheckpoint
+    recipe_hash: str
+    git: dict[str, Any] | None
+    versions: dict[str, str]
+    device: str
+    processes: list[int]
+    precision: str
+    time: Seconds
+    init: FirstStage | None = None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """K names."""
+        return classes_of(self.protocol)
+
+    @property
+    def training_masks(self) -> str:
+        """The folder of the masks that were trained on; empty: the data set's own."""
+        return training_masks_of(self.protocol)
+
+    @property
+    def pretraining(self) -> str:
+        """What the weights of the first stage started from."""
+        return pretraining_of(self.protocol)
+
+    def iou(self) -> dict[str, float | None]:
+        """Class -> its IoU; None where the class does not count."""
+        return {name: row[_IOU] for name, row in self.per_class.items()}
+
+    def content(self) -> dict[str, Any]:
+        """As plain values for JSON; what is optional and not there is left out."""
+        content: dict[str, Any] = plain(self)
+        return content
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run that has been trained and scored, or scored again.
+
+    Attributes:
+        folder: where it lies.
+        file: the result file in it.
+        result: all that the file states.
+        fresh: False where this call found the run finished.
+    """
+
+    folder: Path
+    file: Path
+    result: Result
+    fresh: bool
+
+    @property
+    def recipe(self) -> str:
+        """Name of its recipe."""
+        return self.result.recipe
+
+    @property
+    def seed(self) -> int:
+        """Seed of its training."""
+        return self.result.seed
+
+    @property
+    def miou(self) -> float:
+        """Mean IoU of the reported predictor."""
+        return self.result.scores.selected.miou
+
+    @property
+    def miou_interval(self) -> tuple[float, float]:
+        """95 % bootstrap interval of `miou` over the images."""
+        return self.result.scores.selected.miou_interval_95
+
+    @property
+    def per_class(self) -> dict[str, float | None]:
+        """Class -> its IoU; None where the class does not count."""
+        return self.result.iou()
+
+
+_RESULT = TypeAdapter(Result)
+
+
+def write_result(path: Path, result: Result) -> None:
     """Write a result file, atomically."""
-    write_text(path, json.dumps(result, indent=1, allow_nan=False) + "\n")
+    write_text(path, json.dumps(result.content(), indent=1, allow_nan=False) + "\n")
 
 
-def read_result(path: Path) -> dict[str, Any] | None:
+def read_result(path: Path) -> Result | None:
     """A result file's content; None if there is none.
 
     Raises:
         RunError: it is damaged.
     """
     try:
-        result = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise RunError(f"{path}: cannot be read ({error.strerror}). Check --out.") from None
     except (ValueError, RecursionError) as error:
         raise RunError(f"{path}: cannot be read ({error}). Delete it and run again.") from None
-    if not _is_whole(result):
+    try:
+        result = _RESULT.validate_python(content)
+        complete = bool(result.classes and result.pretraining) and bool(result.iou())
+    except (ValidationError, KeyError, TypeError):
+        complete = False
+    if not complete:
         raise RunError(f"{path}: is no result file of semisup. Delete it and run again.")
     return result
 
 
-def _is_whole(result: object) -> TypeGuard[dict[str, Any]]:
-    """Whether all parts are there; what is in them is nobody's to change."""
-    return (
-        isinstance(result, dict)
-        and all(isinstance(result.get(name), kind) for name, kind in _PARTS.items())
-        and "selected" in result["scores"]
-        and "classes" in result["protocol"]
-    )
+def plain(value: Any) -> Any:
+    """Dataclasses as dictionaries, without the optional fields that are None."""
+    if is_dataclass(value):
+        return {
+            field.name: plain(getattr(value, field.name))
+            for field in fields(value)
+            if field.default is MISSING or getattr(value, field.name) != field.default
+        }
+    if isinstance(value, Mapping):
+        return {key: plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    return value

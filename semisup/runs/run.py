@@ -5,74 +5,55 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
-import sys
 import time
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from safetensors.torch import save
 
 from semisup.data.labels.splits import write_split
-from semisup.data.verify import check_apart, check_pool_apart
-from semisup.errors import RecipeError
-from semisup.evaluation.evaluate import evaluate
-from semisup.methods.base import Method
+from semisup.evaluation.evaluate import Evaluation, evaluate
 from semisup.monitoring.pseudo_labels import PseudoLabelQuality, teaches_pseudo_labels
 from semisup.monitoring.tracker import Tracker, Untracked
 from semisup.monitoring.view import Silent, View
 from semisup.ops.teacher import Teacher
 from semisup.recipe.recipe import Recipe
-from semisup.runs.assemble import (
-    build_method,
-    open_data,
-    open_reported,
-    prepare_networks,
-    split_labels,
-    stream_builder,
-)
+from semisup.recipe.toml import flatten
+from semisup.runs.assemble import prepare_networks, stream_builder
+from semisup.runs.experiment import Experiment
 from semisup.runs.folder import RunFolder
 from semisup.runs.identity import check_finished, refuse_changed_data
-from semisup.runs.paths import Place
+from semisup.runs.paths import Paths
 from semisup.runs.record import (
-    Finished,
-    Job,
-    Outcome,
-    _result,
-    _started_from,
-    _track,
+    ScoredPredictor,
     describe_split,
+    read_facts,
+    recorded_split,
+    result_of_run,
+    started_from,
+    write_facts,
 )
-from semisup.runs.result import read_result, write_result
+from semisup.runs.result import FinishedRun, Result, plain, read_result, write_result
 from semisup.runs.sheets import draw_panel, draw_sample_sheet, draw_sheet
 from semisup.system import distributed as ranks
-from semisup.system.device import (
-    deterministic,
-    device_name,
-    git_state,
-    resolve_precision,
-    seed_everything,
-    seed_rank,
-    settle_on,
-    versions,
-)
+from semisup.system.device import deterministic, seed_everything, seed_rank, settle_on
 from semisup.system.files import write_atomically, write_text
 from semisup.system.torch_errors import translated_errors
 from semisup.training.checkpoint import Checkpoints
 from semisup.training.loop import train
 from semisup.training.selection import Selection
-from semisup.training.state import Training
+from semisup.training.state import TrainingState
 from semisup.training.updates import Updates
 
 
 def run_recipe(
     recipe: Recipe,
-    place: Place,
+    paths: Paths,
     device: torch.device,
     *,
     view: View | None = None,
     command: Sequence[str] = (),
-) -> Finished:
+) -> FinishedRun:
     """Train, score and record; goes on where an earlier call was stopped.
 
     The processes of one run (see `system.distributed.joined`) all call this; the first alone
@@ -80,7 +61,7 @@ def run_recipe(
 
     Args:
         recipe: what to run.
-        place: where the data and the runs lie.
+        paths: where the data and the runs lie.
         device: where to compute.
         view: where a person watches.
         command: how the run was started, for the record.
@@ -89,95 +70,76 @@ def run_recipe(
         SemisupError: whatever a user can mend.
     """
     view = view or Silent()
-    directory = RunFolder(place.run_folder(recipe))
-    known = ranks.from_first(lambda: _read_known(directory, recipe))
+    folder = RunFolder(paths.run_folder(recipe))
+    known = ranks.from_first(lambda: _read_known(folder, recipe))
     if known is not None:
-        return Finished(directory.path, known, fresh=False)
-    first = _run_first_stage(recipe, place, device, view, command)
+        return FinishedRun(folder.path, folder.result, known, fresh=False)
+    first = _run_first_stage(recipe, paths, device, view, command)
     view.phase("preparing")
     settle_on(device)
-    job = ranks.first_before_others(lambda: _job(recipe, place, directory, device, first))
+    experiment = Experiment(recipe, paths, device, first)
+    ranks.first_before_others(experiment.open_for_training)
     with (
         translated_errors(),
         deterministic(recipe.train.deterministic),
         contextlib.ExitStack() as stack,
     ):
-        run, selection, notes = _training(job, view)
-        started_from = _started_from(job)  # now: the file may change while the run goes on
-        ranks.from_first(lambda: _start(stack, job, command, notes))
-        for note in notes:
+        state, selection = _prepare(experiment, view)
+        origin = started_from(experiment)  # now: the file may change while the run goes on
+        ranks.from_first(lambda: _start(stack, experiment, command))
+        for note in experiment.weight_notes:
             view.note(note)
-        train(run)
+        train(state)
         view.phase("scoring")
-        outcome = _score(job, run, selection)
-        result = ranks.from_first(lambda: _record_end(job, run, outcome, started_from))
-    return Finished(directory.path, result, fresh=True)
+        scored = _score(experiment, state, selection)
+        result = ranks.from_first(lambda: _record_end(experiment, state, scored, origin))
+    return FinishedRun(folder.path, folder.result, result, fresh=True)
 
 
-def _read_known(directory: RunFolder, recipe: Recipe) -> dict[str, Any] | None:
+def _read_known(folder: RunFolder, recipe: Recipe) -> Result | None:
     """The result of a run that is finished, if what it was trained on has not changed since."""
-    result = read_result(directory.result)
+    result = read_result(folder.result)
     if result is not None:
-        check_finished(directory.path, recipe, result)
+        check_finished(folder.path, recipe, result)
     return result
 
 
 def _run_first_stage(
-    recipe: Recipe, place: Place, device: torch.device, view: View, command: Sequence[str]
-) -> Finished | None:
+    recipe: Recipe, paths: Paths, device: torch.device, view: View, command: Sequence[str]
+) -> FinishedRun | None:
     """The run that this one starts from, brought to its end where it has not come there."""
     if recipe.first is None:
         return None
-    view.note(f"{recipe.name} starts from {place.run_folder(recipe.first)}")
-    return run_recipe(recipe.first, place, device, view=view, command=command)
+    view.note(f"{recipe.name} starts from {paths.run_folder(recipe.first)}")
+    return run_recipe(recipe.first, paths, device, view=view, command=command)
 
 
-def _job(
-    recipe: Recipe,
-    place: Place,
-    directory: RunFolder,
-    device: torch.device,
-    first: Finished | None,
-) -> Job:
-    data, reported = open_data(recipe, place), open_reported(recipe, place)
-    check_apart(data, reported)
-    labels = split_labels(recipe, data)
-    check_pool_apart(labels.pool.data, reported)
-    precision = resolve_precision(recipe.train.precision, device)
-    return Job(recipe, directory, data, reported, labels, device, precision, first)
-
-
-def _training(job: Job, view: View) -> tuple[Training, Selection | None, list[str]]:
+def _prepare(experiment: Experiment, view: View) -> tuple[TrainingState, Selection | None]:
     """All that the loop works on."""
-    recipe, directory, data = job.recipe, job.directory, job.data
+    recipe, folder, data = experiment.recipe, experiment.folder, experiment.data
+    device, precision = experiment.device, experiment.precision
     seed_everything(recipe.train.seed)
-    start = RunFolder(job.first.folder).predictor if job.first is not None else None
-    method, notes = build_method(recipe, data.num_classes, start)
-    if method.reads.trained_weights and not (start or recipe.model.weights):
-        raise RecipeError(
-            f"'{recipe.method.name}' goes on from a trained network: name the recipe of its first "
-            "stage in init.from, or a file in model.weights."
-        )
+    method = experiment.method
     seed_rank(recipe.train.seed)
-    prepare_networks(method, recipe, job.device)
+    prepare_networks(method, recipe, device)
     updates = Updates(
         method.players(),
         recipe.optim,
-        precision=job.precision,
+        precision=precision,
         accumulate=recipe.train.accumulate,
         clip=recipe.train.clip,
     )
-    selection = _selection(job)
-    run = Training(
+    selection = _selection(experiment)
+    state = TrainingState(
         method=method,
         updates=updates,
-        streams=stream_builder(recipe, data, job.labels, method, job.device),
+        streams=stream_builder(recipe, data, experiment.labels, method, device),
         settings=recipe.train,
-        device=job.device,
-        precision=job.precision,
-        checkpoints=Checkpoints(directory.checkpoints, keep=recipe.train.keep),
+        device=device,
+        precision=precision,
+        checkpoints=Checkpoints(folder.checkpoints, keep=recipe.train.keep),
         tracker=lambda step, checked: (
-            Tracker(directory.path, step, checked) if ranks.is_first() else Untracked()
+            Tracker(folder.path, step, checked) if ranks.is_first() else Untracked()
         ),
         fingerprint=recipe.digest(),
         checkup=selection,
@@ -185,106 +147,110 @@ def _training(job: Job, view: View) -> tuple[Training, Selection | None, list[st
         view=view,
         average=Teacher(method.predictor(), recipe.train.ema) if recipe.train.ema else None,
         draw=lambda batch, predictor, owner: draw_panel(batch, predictor, owner, data.palette),
-        pseudo_labels=_pseudo_label_quality(job, method),
+        pseudo_labels=_pseudo_label_quality(experiment),
     )
-    return run, selection, notes
+    return state, selection
 
 
-def _selection(job: Job) -> Selection | None:
+def _selection(experiment: Experiment) -> Selection | None:
     """Choose on held-out images where there are some; else only watch the reported ones."""
-    settings, reported = job.recipe.eval, job.reported
-    on = (settings, job.device, job.precision)
-    if job.labels.held_out:
-        keep = job.directory.checkpoints
-        return Selection(job.data, job.labels.held_out, "held_out", keep, *on)
+    settings, reported = experiment.recipe.eval, experiment.reported
+    held_out = experiment.labels.held_out
+    on = (settings, experiment.device, experiment.precision)
+    if held_out:
+        keep = experiment.folder.checkpoints
+        return Selection(experiment.data, held_out, "held_out", keep, *on)
     if settings.every:
         return Selection(reported, reported.ids, reported.subset, None, *on)
     return None
 
 
-def _pseudo_label_quality(job: Job, method: Method) -> PseudoLabelQuality | None:
+def _pseudo_label_quality(experiment: Experiment) -> PseudoLabelQuality | None:
     """Measure pseudo-labels on held-out images where there are some; else on the reported ones."""
-    if not teaches_pseudo_labels(method):
+    if not teaches_pseudo_labels(experiment.method):
         return None
-    recipe, held_out = job.recipe, job.labels.held_out
+    recipe, held_out = experiment.recipe, experiment.labels.held_out
     return PseudoLabelQuality(
-        job.data if held_out else job.reported,
-        held_out or job.reported.ids,
+        experiment.data if held_out else experiment.reported,
+        held_out or experiment.reported.ids,
         None if recipe.data.crop == "whole" else recipe.data.crop,
-        job.device,
-        job.precision,
+        experiment.device,
+        experiment.precision,
         channels_last=recipe.train.channels_last,
     )
 
 
-def _start(
-    stack: contextlib.ExitStack, job: Job, command: Sequence[str], notes: Sequence[str]
-) -> None:
+def _start(stack: contextlib.ExitStack, experiment: Experiment, command: Sequence[str]) -> None:
     """Take the folder, until `stack` is closed, and record how the run was started."""
-    directory, recipe = job.directory, job.recipe
-    stack.enter_context(directory)
-    first = directory.read_facts()
-    if first is not None:
-        refuse_changed_data(directory.path, first.get("split"), describe_split(job.labels))
-    write_text(directory.recipe, recipe.to_toml())
-    write_split(directory.split, job.labels.split)
-    facts = {
-        "recipe": recipe.name,
-        "command": list(command) or sys.argv,
-        "git": git_state(),
-        "versions": versions(),
-        "device": device_name(job.device),
-        "processes": ranks.world(),
-        "split": describe_split(job.labels),
-        "weights": list(notes),
-        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-    }
-    if first is not None:  # a run that goes on keeps the record of how it began
-        facts = first | {"resumed": [*first.get("resumed", []), facts]}
-    write_text(directory.facts, json.dumps(facts, indent=1) + "\n")
+    folder = experiment.folder
+    stack.enter_context(folder)
+    recorded = recorded_split(read_facts(folder.facts))
+    refuse_changed_data(folder.path, recorded, plain(describe_split(experiment.labels)))
+    write_text(folder.recipe, experiment.recipe.to_toml())
+    write_split(folder.split, experiment.labels.split)
+    write_facts(folder.facts, experiment, command, experiment.weight_notes)
 
 
-def _score(job: Job, run: Training, selection: Selection | None) -> Outcome:
+def _score(
+    experiment: Experiment, state: TrainingState, selection: Selection | None
+) -> ScoredPredictor:
     """Score the last predictor and, where one was selected before it, that one."""
     began = time.perf_counter()
-    predictor, step, rule = run.predictor(), job.recipe.train.steps, "last checkpoint"
-    last = selected = evaluate(job.inference(predictor), job.reported)
-    if job.labels.held_out:
+    held_out, reported = experiment.labels.held_out, experiment.reported
+    predictor, step, rule = state.predictor(), experiment.recipe.train.steps, "last checkpoint"
+    last = selected = evaluate(experiment.inference(predictor), reported)
+    if held_out:
         assert selection is not None
-        rule = f"best on {len(job.labels.held_out)} held-out labelled training images"
+        rule = f"best on {len(held_out)} held-out labelled training images"
         if selection.best_step < step:
             step = selection.best_step
             predictor = copy.deepcopy(predictor)
             predictor.load_state_dict(ranks.from_first(selection.best))
-            selected = evaluate(job.inference(predictor), job.reported)
-    return Outcome(predictor, step, rule, selected, last, time.perf_counter() - began)
+            selected = evaluate(experiment.inference(predictor), reported)
+    return ScoredPredictor(predictor, step, rule, selected, last, time.perf_counter() - began)
 
 
-def _record_end(job: Job, run: Training, outcome: Outcome, started_from: str) -> dict[str, Any]:
+def _record_end(
+    experiment: Experiment, state: TrainingState, scored: ScoredPredictor, origin: str
+) -> Result:
     """Write the predictor, the result, the last scalars and the picture sheets."""
-    directory, recipe = job.directory, job.recipe
-    _export(directory, outcome, recipe)
-    _track(recipe, run, outcome.selected)
-    result = _result(job, run, outcome, started_from)
+    folder, recipe = experiment.folder, experiment.recipe
+    _export(folder, scored, recipe)
+    _track(recipe, state, scored.selected)
+    result = result_of_run(experiment, state, scored, origin)
     draw_sheet(
-        directory.pictures / "sheet.png",
-        job.inference(outcome.predictor),
-        job.reported,
-        outcome.selected,
-        run.method,
+        folder.pictures / "sheet.png",
+        experiment.inference(scored.predictor),
+        experiment.reported,
+        scored.selected,
+        state.method,
         count=recipe.eval.pictures,
     )
     steps, seed = recipe.train.steps, recipe.train.seed
-    draw_sample_sheet(directory.pictures / "samples.png", run.method, step=steps, seed=seed)
-    write_result(directory.result, result)  # last: it says that all is there
+    draw_sample_sheet(folder.pictures / "samples.png", state.method, step=steps, seed=seed)
+    write_result(folder.result, result)  # last: it says that all is there
     return result
 
 
-def _export(directory: RunFolder, outcome: Outcome, recipe: Recipe) -> None:
+def _track(recipe: Recipe, state: TrainingState, scored: Evaluation) -> None:
+    """The final scores for TensorBoard."""
+    from semisup.pictures.figures import confusion_figure
+
+    step = recipe.train.steps
+    values = {f"score/{k}": v for k, v in scored.summary().items() if isinstance(v, float)}
+    per_class = {f"score_iou/{name}": iou for name, iou in scored.iou().items() if iou is not None}
+    metrics = {"hparam/miou": scored.scores.miou}
+    with contextlib.closing(state.tracker(step, step)) as tracker:
+        tracker.final(step, values | per_class)
+        tracker.figure("confusion", confusion_figure(scored.confusion, scored.classes), step)
+        tracker.hyperparameters(flatten(recipe.resolved()), metrics, step)
+
+
+def _export(folder: RunFolder, scored: ScoredPredictor, recipe: Recipe) -> None:
     """The chosen predictor alone, for `predict`, `evaluate` and other programs."""
-    state = outcome.predictor.state_dict()
+    state = scored.predictor.state_dict()
     state = {k: v.detach().cpu().contiguous() for k, v in state.items()}
     # One entry: safetensors writes several in an order that changes from process to process.
-    facts = json.dumps({"recipe": recipe.digest(), "step": outcome.step})
+    facts = json.dumps({"recipe": recipe.digest(), "step": scored.step})
     content = save(state, metadata={"semisup": facts})
-    write_atomically(directory.predictor, lambda file: file.write(content))
+    write_atomically(folder.predictor, lambda file: file.write(content))

@@ -5,12 +5,35 @@ Both go to standard error: standard output stays clean for results and `--json`.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+import threading
 from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
 from typing import TypeVar
 
 T = TypeVar("T")
+
+_QUIET: ContextVar[bool] = ContextVar("_QUIET", default=False)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Show no bar, for the length of a `with` block."""
+    before = _QUIET.set(True)
+    try:
+        yield
+    finally:
+        _QUIET.reset(before)
+
+
+def has_terminal() -> bool:
+    """Whether a display may be redrawn in place: on a terminal, from the main thread.
+
+    A terminal holds one such display at a time, and another thread may have its own.
+    """
+    return sys.stderr.isatty() and threading.current_thread() is threading.main_thread()
 
 
 def is_first_process() -> bool:
@@ -29,7 +52,7 @@ def track(items: Iterable[T], description: str, total: int | None = None) -> Ite
         description: what is being done, such as "making scenes".
         total: number of items, where `items` has no length.
     """
-    if not sys.stderr.isatty() or not is_first_process():
+    if _QUIET.get() or not has_terminal() or not is_first_process():
         yield from items
         return
     from rich.console import Console  # slow to import; only where there is a terminal

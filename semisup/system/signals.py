@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import threading
 from collections.abc import Iterator
 from types import FrameType, TracebackType
 from typing import Any
@@ -17,6 +18,8 @@ class GivenUp(Exception):  # noqa: N818 - what was asked for is no error
 
 class StopSignal:
     """Notes a signal while its `with` block runs; a second Ctrl-C stops at once.
+
+    Python calls handlers of signals in the main thread alone: in another thread none is noted.
 
     Attributes:
         received: the signal's number, or None.
@@ -48,8 +51,9 @@ class StopSignal:
         return 128 + (self.received or signal.SIGTERM)
 
     def __enter__(self) -> StopSignal:
-        for number in _SIGNALS:
-            self._before[number] = signal.signal(number, self._note)
+        if threading.current_thread() is threading.main_thread():
+            for number in _SIGNALS:
+                self._before[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(

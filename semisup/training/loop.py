@@ -24,11 +24,11 @@ from semisup.system.signals import StopSignal
 from semisup.system.torch_errors import translated_errors
 from semisup.training.resume import resume
 from semisup.training.session import Session, due, wants_look
-from semisup.training.state import Training
+from semisup.training.state import TrainingState
 from semisup.types import Batch, Progress
 
 
-def train(run: Training) -> int:
+def train(run: TrainingState) -> int:
     """Train to the last step, from the newest checkpoint if there is one.
 
     Several processes may train together (see `system.distributed`): each calls this with the same
@@ -78,7 +78,7 @@ def _options(method: Method) -> dict[str, float]:
 
 
 def _step(
-    run: Training, batches: Mapping[str, Iterator[Ready]], progress: Progress
+    run: TrainingState, batches: Mapping[str, Iterator[Ready]], progress: Progress
 ) -> tuple[dict[str, Tensor], Batch]:
     """One optimiser step of every player, over `accumulate` batches.
 
@@ -104,7 +104,7 @@ def _step(
     return {name: value / parts for name, value in total.items()}, batch
 
 
-def ready(run: Training, streams: Mapping[str, Stream]) -> dict[str, Iterator[Ready]]:
+def ready(run: TrainingState, streams: Mapping[str, Stream]) -> dict[str, Iterator[Ready]]:
     """The streams' batches, normalised, on the device."""
     memory = torch.channels_last if run.settings.channels_last else torch.contiguous_format
     return {
@@ -118,5 +118,5 @@ def next_batch(batches: Mapping[str, Iterator[Ready]]) -> Batch:
     return Batch(**images)
 
 
-def _images_per_step(run: Training, streams: Mapping[str, Stream]) -> int:
+def _images_per_step(run: TrainingState, streams: Mapping[str, Stream]) -> int:
     return run.settings.accumulate * sum(stream.batch_size for stream in streams.values())

@@ -10,10 +10,10 @@ from semisup.monitoring.health.health import Health
 from semisup.monitoring.meter import Meter, mean_state
 from semisup.system.device import restore_random_state, seed_rank
 from semisup.system.distributed import from_first, rank, world
-from semisup.training.state import Training
+from semisup.training.state import TrainingState
 
 
-def resume(run: Training, meter: Meter, health: Health) -> tuple[int, int]:
+def resume(run: TrainingState, meter: Meter, health: Health) -> tuple[int, int]:
     """Load the newest checkpoint, if there is one.
 
     Returns:
@@ -50,7 +50,9 @@ def resume(run: Training, meter: Meter, health: Health) -> tuple[int, int]:
         ) from None
 
 
-def _resume_rank(run: Training, meter: Meter, saved: Sequence[dict[str, Any]], step: int) -> None:
+def _resume_rank(
+    run: TrainingState, meter: Meter, saved: Sequence[dict[str, Any]], step: int
+) -> None:
     """What every rank has of its own; a rank that the run did not have before starts afresh."""
     sums = [own["meter"] for own in saved]
     meter.load_state_dict(sums[rank()] if len(saved) == world() else mean_state(sums))

@@ -15,20 +15,20 @@ from semisup.monitoring.tracker import Tracker
 from semisup.system.device import random_state
 from semisup.system.distributed import any_rank, gather, is_first, wait_for_all, world
 from semisup.system.signals import GivenUp, StopSignal
-from semisup.training.state import Draw, Training
+from semisup.training.state import Draw, TrainingState
 from semisup.types import Batch
 
 
-def _wants_checkup(run: Training, done: int) -> bool:
+def _wants_checkup(run: TrainingState, done: int) -> bool:
     return run.checkup is not None and done > 0 and due(done, run.checkup_every, run.settings.steps)
 
 
-def _wants_pseudo_labels(run: Training, done: int) -> bool:
+def _wants_pseudo_labels(run: TrainingState, done: int) -> bool:
     every, steps = run.settings.checkpoint_every, run.settings.steps
     return run.pseudo_labels is not None and done > 0 and due(done, every, steps)
 
 
-def wants_look(run: Training, done: int) -> bool:
+def wants_look(run: TrainingState, done: int) -> bool:
     """Whether the predictor or the pseudo-labels are to be scored after step `done`."""
     return _wants_checkup(run, done) or _wants_pseudo_labels(run, done)
 
@@ -47,7 +47,7 @@ class Session:
             that were due until then are recorded.
     """
 
-    run: Training
+    run: TrainingState
     meter: Meter
     health: Health
     clock: Clock

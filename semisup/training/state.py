@@ -40,7 +40,7 @@ Draw = Callable[[Batch, nn.Module, Method], Tensor]
 
 
 @dataclass
-class Training:
+class TrainingState:
     """All that the loop works on.
 
     Attributes:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,16 +27,17 @@ import semisup
 from semisup.catalog import DATASETS, METHODS, MODELS
 from semisup.cli import doctor, monitor
 from semisup.cli.display.listing import print_entries
-from semisup.cli.display.live import LiveView, PlainView
 from semisup.cli.display.results import print_result
 from semisup.cli.display.verification import print_verification
 from semisup.cli.main import cli
 from semisup.cli.options import find_run
 from semisup.data.verify import Problem, SubsetReport, Verification
 from semisup.errors import Interrupted, RunError
+from semisup.monitoring.live import LiveView, PlainView
 from semisup.monitoring.view import Record
 from semisup.recipe.load import shipped_recipes
 from semisup.recipe.toml import dump_toml
+from semisup.runs.result import read_result
 
 PACKAGE = Path(semisup.__file__).parents[1]
 
@@ -726,9 +728,10 @@ def test_names_and_paths_are_no_markup(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     name = "[red]car[/blue]"
-    result = json.loads((finished(place) / "result.json").read_text())
-    result |= {"recipe": name, "per_class": {name: next(iter(result["per_class"].values()))}}
-    print_result(result, Path(name))
+    result = read_result(finished(place) / "result.json")
+    assert result is not None
+    per_class = {name: next(iter(result.per_class.values()))}
+    print_result(replace(result, recipe=name, per_class=per_class), Path(name))
     assert capsys.readouterr().out.count(name) == 3
     print_entries("models", [{"name": name, "about": f"about {name}"}])
     assert capsys.readouterr().out.count(name) == 2

@@ -19,10 +19,10 @@ from semisup.methods.supervised import Supervised
 from semisup.monitoring.snapshots import make_samples, spread, undisturbed
 from semisup.pictures.panels import sample_panel
 from semisup.training.loop import train
-from semisup.training.state import Training
+from semisup.training.state import TrainingState
 
 CPU = torch.device("cpu")
-Build = Callable[..., Training]
+Build = Callable[..., TrainingState]
 
 
 class Making(Supervised):
@@ -39,7 +39,7 @@ class Making(Supervised):
         return (noise * self.segmenter.head.weight.abs().mean().sigmoid()).expand(-1, -1, 5, 6)
 
 
-def pictured(run: Training) -> Training:
+def pictured(run: TrainingState) -> TrainingState:
     """`run` with a method that makes images, and a panel."""
     run.method.__class__ = Making
     run.draw = lambda batch, predictor, method: torch.zeros(3, 4, 4, dtype=torch.uint8)

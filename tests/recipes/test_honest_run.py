@@ -13,8 +13,8 @@ from semisup.data.loading import prefetch
 from semisup.methods.adversarial import Adversarial
 from semisup.recipe.load import load_recipe
 from semisup.runs import run as runs
-from semisup.runs.paths import Place
-from semisup.runs.record import Finished
+from semisup.runs.paths import Paths
+from semisup.runs.result import FinishedRun
 from semisup.training import selection
 
 CHANGES = [
@@ -52,14 +52,14 @@ class Seen:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Seen, Finished]:
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Seen, FinishedRun]:
     """One run, and what it did."""
     seen, folder = Seen(), tmp_path_factory.mktemp("honest")
     with pytest.MonkeyPatch.context() as patch:
         watch(seen, patch)
         recipe = load_recipe("quickstart", CHANGES)
-        place = Place(folder, folder / "runs")
-        return seen, runs.run_recipe(recipe, place, torch.device("cpu"))
+        paths = Paths(folder, folder / "runs")
+        return seen, runs.run_recipe(recipe, paths, torch.device("cpu"))
 
 
 def watch(seen: Seen, patch: pytest.MonkeyPatch) -> None:
@@ -87,7 +87,7 @@ def watch(seen: Seen, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Adversarial, "step", stepping)
 
 
-def test_it_trains_selects_and_reports_on_different_images(run: tuple[Seen, Finished]) -> None:
+def test_it_trains_selects_and_reports_on_different_images(run: tuple[Seen, FinishedRun]) -> None:
     seen, done = run
     lines = (done.folder / "split.txt").read_text().splitlines()
     split: dict[str, set[str]] = {"mask": set(), "none": set()}
@@ -105,11 +105,11 @@ def test_it_trains_selects_and_reports_on_different_images(run: tuple[Seen, Fini
 
     assert {subset for subset, _ in seen.reported} == {"val"}
     reported = {name for _, ids in seen.reported for name in ids}
-    assert len(reported) == done.result["protocol"]["images"] == 3
+    assert len(reported) == done.result.protocol["images"] == 3
     assert reported & (split["mask"] | split["none"]) == set()
 
 
-def test_every_step_is_taken_in_training_mode(run: tuple[Seen, Finished]) -> None:
+def test_every_step_is_taken_in_training_mode(run: tuple[Seen, FinishedRun]) -> None:
     """Scores come between the steps, and scoring is done in eval mode."""
     seen, _ = run
     assert len(seen.selected) == 3

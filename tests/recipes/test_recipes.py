@@ -17,7 +17,7 @@ from semisup.models.decouplednet import DecoupledNet
 from semisup.recipe.load import load_recipe, shipped_recipes
 from semisup.recipe.recipe import Recipe
 from semisup.runs.assemble import build_method
-from semisup.runs.paths import Place
+from semisup.runs.paths import Paths
 from semisup.runs.run import run_recipe
 from semisup.training.optimisers import make_optimisers
 
@@ -149,15 +149,15 @@ def test_it_takes_two_steps_and_ends_in_a_result(
     scenes = tmp_path_factory.getbasetemp() / "scenes"  # made once for all of them
     scenes.mkdir(exist_ok=True)
     recipe = tiny(name)
-    done = run_recipe(recipe, Place(scenes, tmp_path), torch.device("cpu"))
+    done = run_recipe(recipe, Paths(scenes, tmp_path), torch.device("cpu"))
     assert done.fresh
-    assert done.result["recipe"] == name
-    assert done.result["checkpoint"]["step"] == 2
-    assert done.result["protocol"]["images"] == 3
-    assert 0.0 <= done.result["scores"]["selected"]["miou"] <= 1.0
-    assert sum(map(sum, done.result["confusion"])) > 0
+    assert done.result.recipe == name
+    assert done.result.checkpoint.step == 2
+    assert done.result.protocol["images"] == 3
+    assert 0.0 <= done.result.scores.selected.miou <= 1.0
+    assert sum(map(sum, done.result.confusion)) > 0
     for file in ("recipe.toml", "run.json", "result.json", "scalars.jsonl", "pictures/sheet.png"):
         assert (done.folder / file).is_file(), file
-    again = run_recipe(recipe, Place(scenes, tmp_path), torch.device("cpu"))
+    again = run_recipe(recipe, Paths(scenes, tmp_path), torch.device("cpu"))
     assert not again.fresh
     assert again.result == done.result

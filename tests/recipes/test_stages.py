@@ -17,9 +17,9 @@ from semisup.catalog import create_dataset
 from semisup.errors import RecipeError
 from semisup.recipe.load import load_recipe
 from semisup.recipe.recipe import Recipe
-from semisup.runs.paths import Place
-from semisup.runs.record import Finished
+from semisup.runs.paths import Paths
 from semisup.runs.reopen import open_run
+from semisup.runs.result import FinishedRun
 from semisup.runs.run import run_recipe
 
 CPU = torch.device("cpu")
@@ -65,19 +65,19 @@ def masks_opened() -> Iterator[list[str]]:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+def paths(tmp_path_factory: pytest.TempPathFactory) -> Paths:
     folder = tmp_path_factory.mktemp("stages")
-    return Place(folder, folder / "runs")
+    return Paths(folder, folder / "runs")
 
 
 @pytest.fixture(scope="module")
-def done(place: Place) -> tuple[Finished, list[str]]:
+def done(paths: Paths) -> tuple[FinishedRun, list[str]]:
     """A finished second stage, its first stage run before it, and the masks that it opened."""
     recipe = stage_two()
     assert recipe.first is not None
-    run_recipe(recipe.first, place, CPU)
+    run_recipe(recipe.first, paths, CPU)
     with masks_opened() as opened:
-        finished = run_recipe(recipe, place, CPU)
+        finished = run_recipe(recipe, paths, CPU)
     return finished, opened
 
 
@@ -91,16 +91,17 @@ def test_stage_one_runs_without_the_mask_of_any_training_image(tmp_path: Path) -
             path.unlink()
     assert len(masks) == 28
     with masks_opened() as opened:
-        finished = run_recipe(recipe, Place(tmp_path, tmp_path / "runs"), CPU)
+        finished = run_recipe(recipe, Paths(tmp_path, tmp_path / "runs"), CPU)
     assert set(opened) == kept
-    assert finished.result["checkpoint"]["step"] == 2
-    split = finished.result["split"]
-    assert (split["labelled"], split["tagged"], split["unlabelled"]) == (0, 24, 0)
-    assert split["tags"]["source"] == "xml"
+    assert finished.result.checkpoint.step == 2
+    split = finished.result.split
+    assert (split.labelled, split.tagged, split.unlabelled) == (0, 24, 0)
+    assert split.tags is not None
+    assert split.tags.source == "xml"
 
 
 def test_stage_two_opens_the_masks_of_its_split_and_no_other(
-    done: tuple[Finished, list[str]],
+    done: tuple[FinishedRun, list[str]],
 ) -> None:
     finished, opened = done
     lines = (finished.folder / "split.txt").read_text().splitlines()
@@ -113,61 +114,62 @@ def test_stage_two_opens_the_masks_of_its_split_and_no_other(
 
 
 def test_stage_two_ends_with_the_classifier_that_it_began_with(
-    done: tuple[Finished, list[str]], place: Place
+    done: tuple[FinishedRun, list[str]], paths: Paths
 ) -> None:
     recipe = stage_two()
     assert recipe.first is not None
-    first = load_file(place.run_folder(recipe.first) / "predictor.safetensors")
+    first = load_file(paths.run_folder(recipe.first) / "predictor.safetensors")
     last = load_file(done[0].folder / "predictor.safetensors")
     assert first.keys() == {key for key in last if key.startswith("classifier.")}
     assert [key for key in first if not torch.equal(first[key], last[key])] == []
 
 
 def test_a_result_names_the_run_that_it_started_from(
-    done: tuple[Finished, list[str]], place: Place
+    done: tuple[FinishedRun, list[str]], paths: Paths
 ) -> None:
     recipe = stage_two()
     assert recipe.first is not None
-    init = done[0].result["init"]
-    assert init["recipe"] == "scenes/decouplednet_classifier"
-    assert init["recipe_hash"] == recipe.first.digest()
-    assert init["split"]["tagged"] == 24
-    assert done[0].result["protocol"]["pretraining"] == "none"
+    init = done[0].result.init
+    assert init is not None
+    assert init.recipe == "scenes/decouplednet_classifier"
+    assert init.recipe_hash == recipe.first.digest()
+    assert init.split.tagged == 24
+    assert done[0].result.pretraining == "none"
 
 
 def test_a_finished_second_stage_is_opened_without_its_first(
-    done: tuple[Finished, list[str]],
+    done: tuple[FinishedRun, list[str]],
 ) -> None:
     opened = open_run(done[0].folder, CPU)
-    assert opened.predictor(torch.zeros(1, 3, 48, 64)).shape == (1, 9, 48, 64)
+    assert opened.network(torch.zeros(1, 3, 48, 64)).shape == (1, 9, 48, 64)
 
 
-def test_classes_are_forced_by_name(done: tuple[Finished, list[str]]) -> None:
+def test_classes_are_forced_by_name(done: tuple[FinishedRun, list[str]]) -> None:
     opened = open_run(done[0].folder, CPU)
     names = opened.classes
     forced = opened.forcing([names[3], names[1]])
     assert forced.identity() != opened.identity()
-    explained = forced.predictor.explain(torch.zeros(1, 3, 48, 64))  # type: ignore[operator]
+    explained = forced.network.explain(torch.zeros(1, 3, 48, 64))  # type: ignore[operator]
     assert list(explained) == [0, 1, 3]
     with pytest.raises(RecipeError, match=r"--classes: no class is called 'background'"):
         opened.forcing(["background"])
 
 
-def test_a_first_stage_is_run_where_it_has_not_been(place: Place) -> None:
+def test_a_first_stage_is_run_where_it_has_not_been(paths: Paths) -> None:
     recipe = stage_two("train.seed=1")
     assert recipe.first is not None
     assert recipe.first.train.seed == 1
-    folder = place.run_folder(recipe.first)
+    folder = paths.run_folder(recipe.first)
     assert not folder.exists()
-    assert run_recipe(recipe, place, CPU).fresh
+    assert run_recipe(recipe, paths, CPU).fresh
     assert (folder / "result.json").is_file()
 
 
-def test_one_first_stage_serves_several_seconds(done: object, place: Place) -> None:
+def test_one_first_stage_serves_several_seconds(done: object, paths: Paths) -> None:
     one, other = stage_two(), stage_two("optim.segmenter.lr=0.1", "train.seed=7", "init.seed=0")
     assert one.first is not None
     assert other.first is not None
-    assert place.run_folder(one.first) == place.run_folder(other.first)
+    assert paths.run_folder(one.first) == paths.run_folder(other.first)
 
 
 def test_the_digest_knows_what_a_run_starts_from() -> None:
@@ -180,7 +182,7 @@ def test_the_digest_knows_what_a_run_starts_from() -> None:
 
 def test_the_second_stage_wants_a_first(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"goes on from a trained network: .* in init\.from"):
-        run_recipe(stage_two("init.from="), Place(tmp_path, tmp_path / "runs"), CPU)
+        run_recipe(stage_two("init.from="), Paths(tmp_path, tmp_path / "runs"), CPU)
 
 
 def test_stages_in_a_circle_are_refused(tmp_path: Path) -> None:
@@ -221,9 +223,9 @@ def test_an_init_that_cannot_be_used(changes: list[str], line: str) -> None:
     ],
 )
 def test_what_does_not_go_together(
-    changes: list[str], line: str, place: Place, tmp_path: Path
+    changes: list[str], line: str, paths: Paths, tmp_path: Path
 ) -> None:
     crops = [] if any("crop" in change for change in changes) else ["data.crop=[96, 96]"]
     recipe = load_recipe("scenes/decouplednet_joint_5", [*SCENES, *crops, *changes])
     with pytest.raises(RecipeError, match=line):
-        run_recipe(recipe, Place(place.data_root, tmp_path), CPU)
+        run_recipe(recipe, Paths(paths.data_root, tmp_path), CPU)

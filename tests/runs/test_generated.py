@@ -28,8 +28,8 @@ from semisup.recipe.load import build_recipe
 from semisup.recipe.recipe import Recipe
 from semisup.runs import generated as samples
 from semisup.runs.generated import NOTE, sample_run
-from semisup.runs.paths import Place
-from semisup.runs.reopen import open_method, run_recipe_of
+from semisup.runs.paths import Paths
+from semisup.runs.reopen import open_checkpoint, run_recipe_of
 from semisup.runs.run import run_recipe
 from semisup.training.checkpoint import load_state, save_state
 
@@ -88,7 +88,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def trained(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run of two steps; to be copied by whoever changes it."""
-    return run_recipe(recipe_of(root), Place(root, tmp_path_factory.mktemp("runs")), CPU).folder
+    return run_recipe(recipe_of(root), Paths(root, tmp_path_factory.mktemp("runs")), CPU).folder
 
 
 class Tiny(Backbone):
@@ -115,11 +115,11 @@ def run(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def sample(run: Path, root: Path, **options: Any) -> dict[str, Any]:
-    return sample_run(run, Place(root), CPU, **options).report
+    return sample_run(run, Paths(root), CPU, **options).report
 
 
 def test_a_grid_and_a_report_of_all_that_the_numbers_depend_on(run: Path, root: Path) -> None:
-    done = sample_run(run, Place(root), CPU, count=5, seed=3)
+    done = sample_run(run, Paths(root), CPU, count=5, seed=3)
     report = json.loads((run / "samples.json").read_text())
     assert report == done.report
     assert done.file == run / "samples.json"
@@ -203,8 +203,8 @@ def test_a_perfect_generator_lies_near_the_floor_and_one_of_noise_at_the_ceiling
     run: Path, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.undo()  # a real backbone
-    opened = open_method(run, Place(root), CPU)
-    images = [(opened.data, name) for name in recipe_ids(root)[::-1]]
+    opened = open_checkpoint(run, Paths(root), CPU)
+    images = [(opened.experiment.data, name) for name in recipe_ids(root)[::-1]]
     others = torch.stack(list(samples._views(opened, images, (32, 32)))).float()
 
     def make(self: GanSegmentation, count: int, seed: int) -> Tensor:
@@ -248,7 +248,7 @@ def test_a_training_image_is_cut_as_in_training_and_never_padded(
     white = torch.full((3, 10, 40), 255, dtype=torch.uint8)
     data: Any = SimpleNamespace(ids=["a"], index=["a"].index, image=lambda number: white)
     recipe = recipe_of(root, scale=[0.5, 0.6], flip=True)
-    opened: Any = SimpleNamespace(recipe=recipe)
+    opened: Any = SimpleNamespace(experiment=SimpleNamespace(recipe=recipe))
     (view,) = samples._views(opened, [(data, "a")], (32, 24))
     assert view.shape == (3, 32, 24)
     assert view.min() == 255
@@ -387,7 +387,7 @@ def test_a_backbone_that_is_none(run: Path, root: Path) -> None:
 
 
 def test_the_networks_are_those_of_the_newest_checkpoint(run: Path, root: Path) -> None:
-    opened = open_method(run, Place(root), CPU)
+    opened = open_checkpoint(run, Paths(root), CPU)
     saved = load_state(max((run / "checkpoints").glob("step-*.pt")))["method"]
     assert not opened.method.training
     assert isinstance(opened.method, METHODS[run_recipe_of(run).method.name])

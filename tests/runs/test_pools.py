@@ -19,8 +19,9 @@ from semisup.monitoring.view import Silent
 from semisup.recipe.load import build_recipe
 from semisup.recipe.recipe import Recipe
 from semisup.runs.assemble import build_method, open_data, split_labels, stream_builder
-from semisup.runs.paths import Place
+from semisup.runs.paths import Paths
 from semisup.runs.reopen import evaluate_run
+from semisup.runs.result import plain
 from semisup.runs.run import run_recipe
 
 CPU = torch.device("cpu")
@@ -84,7 +85,7 @@ class Interrupting(Silent):
             os.kill(os.getpid(), signal.SIGTERM)
 
 
-def stopped(recipe: Recipe, place: Place) -> None:
+def stopped(recipe: Recipe, place: Paths) -> None:
     with pytest.raises(Interrupted, match="after step 3 of 6"):
         run_recipe(recipe, place, CPU, view=Interrupting())
 
@@ -94,13 +95,13 @@ def test_a_run_that_was_stopped_ends_with_the_same_bits(
     root: Path, tmp_path: Path, method: str
 ) -> None:
     recipe = recipe_of(root, method)
-    whole = run_recipe(recipe, Place(root, tmp_path / "whole"), CPU)
-    twice = Place(root, tmp_path / "twice")
+    whole = run_recipe(recipe, Paths(root, tmp_path / "whole"), CPU)
+    twice = Paths(root, tmp_path / "twice")
     stopped(recipe, twice)
     again = run_recipe(recipe, twice, CPU)
     for name in COMPARED:
         assert (again.folder / name).read_bytes() == (whole.folder / name).read_bytes(), name
-    split = whole.result["split"]
+    split = plain(whole.result.split)
     assert (split["labelled"], split["unlabelled"]) == (3, 4)
     source = split["unlabelled_from"]
     assert source.keys() == {"source", "files", "sha256", "sha256_of"}
@@ -110,7 +111,7 @@ def test_a_run_that_was_stopped_ends_with_the_same_bits(
 
 def test_streams_read_the_folder_alone_and_no_mask_of_it(root: Path) -> None:
     recipe = recipe_of(root, data={"split": "all", "cache": 2})
-    data = open_data(recipe, Place(root))
+    data = open_data(recipe, Paths(root))
     labels = split_labels(recipe, data)
     method, _ = build_method(recipe, data.num_classes)
     streams = stream_builder(recipe, data, labels, method, CPU)(0)
@@ -122,27 +123,27 @@ def test_streams_read_the_folder_alone_and_no_mask_of_it(root: Path) -> None:
         "1/3.jpg",
     }
     assert all(batch.images.shape[-2:] == (32, 32) for batch in batches)
-    assert all(batch.masks is None for batch in batches)
+    assert all("mask" not in batch.labels for batch in batches)
     assert {n for _ in range(5) for n in next(streams["labelled"]).ids} == set(data.ids)
 
 
 def test_all_works_where_the_rest_is_empty(root: Path, tmp_path: Path) -> None:
     rest = recipe_of(root, data={"split": "all", "unlabelled": "rest"})
     with pytest.raises(RecipeError, match=r'data\.unlabelled to "all" or "folder:PATH"'):
-        run_recipe(rest, Place(root, tmp_path / "runs"), CPU)
+        run_recipe(rest, Paths(root, tmp_path / "runs"), CPU)
     both = recipe_of(
         root,
         data={"split": "all", "unlabelled": "all"},
         train={"steps": 2},
         eval={"hold_out": 1, "every": 1},
     )
-    split = run_recipe(both, Place(root, tmp_path / "runs"), CPU).result["split"]
+    split = plain(run_recipe(both, Paths(root, tmp_path / "runs"), CPU).result.split)
     assert (split["labelled"], split["held_out"], split["unlabelled"]) == (6, 1, 5)
     assert split["unlabelled_from"] == {"source": "all"}
 
 
 def test_a_folder_that_has_changed_is_refused(root: Path, tmp_path: Path) -> None:
-    recipe, place = recipe_of(root), Place(root, tmp_path / "runs")
+    recipe, place = recipe_of(root), Paths(root, tmp_path / "runs")
     stopped(recipe, place)
     photograph = root / "photos" / "0" / "0.jpg"
     extra = root / "photos" / "extra.jpg"
@@ -164,13 +165,13 @@ def test_a_damaged_photograph_is_named(root: Path, tmp_path: Path) -> None:
     for path in (root / "photos").rglob("*.jpg"):
         path.write_bytes(path.read_bytes()[:300])
     with pytest.raises(DataError, match=r"photos/./.\.jpg cannot be decoded"):
-        run_recipe(recipe_of(root), Place(root, tmp_path / "runs"), CPU)
+        run_recipe(recipe_of(root), Paths(root, tmp_path / "runs"), CPU)
 
 
 def test_the_reported_images_are_refused(root: Path, tmp_path: Path) -> None:
     recipe = recipe_of(root, data={"unlabelled": f"folder:{root / 'CamVid'}"})
     with pytest.raises(DataError, match=r"val/val0\.png is image 'val0' of subset 'val' of camvid"):
-        run_recipe(recipe, Place(root, tmp_path / "runs"), CPU)
+        run_recipe(recipe, Paths(root, tmp_path / "runs"), CPU)
 
 
 def test_masks_of_a_folder_are_trained_on_and_named(root: Path, tmp_path: Path) -> None:
@@ -178,7 +179,7 @@ def test_masks_of_a_folder_are_trained_on_and_named(root: Path, tmp_path: Path) 
         path.unlink()  # none of them is opened, by the held-out images neither
     changes = {"split": "all", "unlabelled": "rest", "masks": f"folder:{root / 'made'}"}
     recipe = recipe_of(root, data=changes, eval={"hold_out": 1, "every": 3})
-    place = Place(root, tmp_path / "runs")
+    place = Paths(root, tmp_path / "runs")
     stopped(recipe, place)
     mask = root / "made" / "train1.png"
     content = mask.read_bytes()
@@ -187,14 +188,14 @@ def test_masks_of_a_folder_are_trained_on_and_named(root: Path, tmp_path: Path) 
         run_recipe(recipe, place, CPU)
     mask.write_bytes(content)
     finished = run_recipe(recipe, place, CPU)
-    split = finished.result["split"]
+    split = plain(finished.result.split)
     assert (split["labelled"], split["unlabelled"], split["held_out"]) == (3, 3, 1)
     assert (split["masks"]["source"], split["masks"]["files"]) == ("folder:made", 3)
     named = f"folder:made ({split['masks']['sha256'][:8]})"
-    assert finished.result["protocol"]["training_masks"] == named
-    again, _ = evaluate_run(finished.folder, place, CPU)
-    assert again["protocol"]["training_masks"] == named
-    assert again["scores"]["selected"] == finished.result["scores"]["selected"]
+    assert finished.result.training_masks == named
+    again = evaluate_run(finished.folder, place, CPU)
+    assert again.result.training_masks == named
+    assert again.result.scores.selected == finished.result.scores.selected
     save(mask, np.zeros((40, 48)))
     with pytest.raises(RunError, match="masks"):
         run_recipe(recipe, place, CPU)
@@ -205,7 +206,7 @@ def test_a_mask_of_another_size_is_named(root: Path, tmp_path: Path) -> None:
         save(path, np.zeros((10, 10)))
     changes = {"split": "all", "masks": f"folder:{root / 'made'}"}
     with pytest.raises(DataError, match=r"made/train.\.png: the mask is 10x10 but image 'train"):
-        run_recipe(recipe_of(root, data=changes), Place(root, tmp_path / "runs"), CPU)
+        run_recipe(recipe_of(root, data=changes), Paths(root, tmp_path / "runs"), CPU)
 
 
 def test_real_photographs_of_any_size(shared_data: Path, tmp_path: Path) -> None:
@@ -223,10 +224,10 @@ def test_real_photographs_of_any_size(shared_data: Path, tmp_path: Path) -> None
         for name in (part, f"{part}annot"):
             (tmp_path / "CamVid" / name).symlink_to(camvid / name)
     recipe = recipe_of(tmp_path, data={"unlabelled": f"folder:{photographs}"})
-    whole = run_recipe(recipe, Place(tmp_path, tmp_path / "whole"), CPU)
-    twice = Place(tmp_path, tmp_path / "twice")
+    whole = run_recipe(recipe, Paths(tmp_path, tmp_path / "whole"), CPU)
+    twice = Paths(tmp_path, tmp_path / "twice")
     stopped(recipe, twice)
     again = run_recipe(recipe, twice, CPU)
     for name in COMPARED:
         assert (again.folder / name).read_bytes() == (whole.folder / name).read_bytes(), name
-    assert whole.result["split"]["unlabelled"] == 12
+    assert whole.result.split.unlabelled == 12

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import hashlib
 import json
 import os
 import signal
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,15 @@ from semisup.recipe.recipe import Recipe
 from semisup.runs import assemble
 from semisup.runs import run as runs
 from semisup.runs.assemble import build_method, prepare_networks, split_labels, stream_builder
-from semisup.runs.paths import Place
-from semisup.runs.record import Finished
+from semisup.runs.paths import Paths
 from semisup.runs.reopen import evaluate_run, open_run
+from semisup.runs.result import (
+    ChosenCheckpoint,
+    FinishedRun,
+    Result,
+    ScoredPredictors,
+    read_result,
+)
 from semisup.runs.run import run_recipe
 from semisup.system import distributed as ranks
 
@@ -97,13 +104,13 @@ class Noting(Silent):
 
 
 @pytest.fixture(scope="module")
-def done(root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Finished, Noting]:
+def done(root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[FinishedRun, Noting]:
     """One finished run that the tests below only look at."""
-    place, view = Place(root, tmp_path_factory.mktemp("runs")), Noting()
-    return run_recipe(recipe_of(root), place, CPU, view=view, command=["semisup", "run"]), view
+    paths, view = Paths(root, tmp_path_factory.mktemp("runs")), Noting()
+    return run_recipe(recipe_of(root), paths, CPU, view=view, command=["semisup", "run"]), view
 
 
-def test_where_a_run_lies_and_what_is_in_it(root: Path, done: tuple[Finished, Noting]) -> None:
+def test_where_a_run_lies_and_what_is_in_it(root: Path, done: tuple[FinishedRun, Noting]) -> None:
     finished, view = done
     recipe = recipe_of(root)
     assert finished.fresh
@@ -134,11 +141,11 @@ def test_where_a_run_lies_and_what_is_in_it(root: Path, done: tuple[Finished, No
 
 
 def test_the_result_states_all_that_it_depends_on(
-    root: Path, done: tuple[Finished, Noting]
+    root: Path, done: tuple[FinishedRun, Noting]
 ) -> None:
     finished, _ = done
     result = json.loads((finished.folder / "result.json").read_text())
-    assert result == finished.result
+    assert result == finished.result.content()
     assert result.keys() == {
         "recipe",
         "scores",
@@ -166,8 +173,8 @@ def test_the_result_states_all_that_it_depends_on(
     assert result["git"] is None or result["git"].keys() == {"commit", "dirty"}
 
 
-def test_the_scores_follow_from_the_confusion_matrix(done: tuple[Finished, Noting]) -> None:
-    result = done[0].result
+def test_the_scores_follow_from_the_confusion_matrix(done: tuple[FinishedRun, Noting]) -> None:
+    result = done[0].result.content()
     confusion = np.array(result["confusion"])
     assert confusion.shape == (3, 3)
     assert confusion.sum() == 4 * 38 * 50  # four images without their two void rows
@@ -189,8 +196,8 @@ def test_the_scores_follow_from_the_confusion_matrix(done: tuple[Finished, Notin
     assert result["scores"]["selected"]["miou"] == pytest.approx(ious.mean())
 
 
-def test_the_protocol_names_the_reported_images(done: tuple[Finished, Noting]) -> None:
-    block = done[0].result["protocol"]
+def test_the_protocol_names_the_reported_images(done: tuple[FinishedRun, Noting]) -> None:
+    block = done[0].result.protocol
     ids = "\n".join(["v0", "v1", "v2", "v3"])
     assert (block["data"], block["subset"], block["images"]) == ("folder", "val", 4)
     assert block["ids_sha256"] == hashlib.sha256(ids.encode()).hexdigest()
@@ -200,13 +207,13 @@ def test_the_protocol_names_the_reported_images(done: tuple[Finished, Noting]) -
 
 
 def test_the_split_is_recorded_whole_and_can_be_used_again(
-    root: Path, done: tuple[Finished, Noting]
+    root: Path, done: tuple[FinishedRun, Noting]
 ) -> None:
     finished, _ = done
     recipe = recipe_of(root)
-    data = assemble.open_data(recipe, Place(root))
+    data = assemble.open_data(recipe, Paths(root))
     labels = split_labels(recipe, data)
-    stated = finished.result["split"]
+    stated = finished.result.content()["split"]
     assert (stated["labelled"], stated["held_out"], stated["unlabelled"]) == (6, 2, 6)
     assert stated["name"] == labels.split.name == "1/2-s0"
     assert stated["sha256"] == labels.split.sha256
@@ -217,39 +224,39 @@ def test_the_split_is_recorded_whole_and_can_be_used_again(
 
 
 def test_the_selected_checkpoint_is_the_best_on_the_held_out_images(
-    done: tuple[Finished, Noting],
+    done: tuple[FinishedRun, Noting],
 ) -> None:
     finished, _ = done
     lines = [json.loads(x) for x in (finished.folder / "scalars.jsonl").read_text().splitlines()]
     held_out = {x["step"]: x["held_out/miou"] for x in lines if "held_out/miou" in x}
     assert list(held_out) == [2, 4, 6]
     best = min(step for step, miou in held_out.items() if miou == max(held_out.values()))
-    checkpoint = finished.result["checkpoint"]
-    assert checkpoint["step"] == best
-    assert checkpoint["steps"] == 6
+    checkpoint = finished.result.checkpoint
+    assert checkpoint.step == best
+    assert checkpoint.steps == 6
     with safe_open(finished.folder / "predictor.safetensors", "pt") as file:
         facts = json.loads(file.metadata()["semisup"])
-    assert facts == {"recipe": finished.result["recipe_hash"], "step": best}
+    assert facts == {"recipe": finished.result.recipe_hash, "step": best}
     assert lines[-1]["final"]
-    assert lines[-1]["score/miou"] == finished.result["scores"]["selected"]["miou"]
-    assert lines[-1]["score_iou/sky"] == finished.result["per_class"]["sky"]["iou"]
+    assert lines[-1]["score/miou"] == finished.result.scores.selected.miou
+    assert lines[-1]["score_iou/sky"] == finished.result.per_class["sky"]["iou"]
 
 
-def test_how_it_was_started_is_recorded(done: tuple[Finished, Noting]) -> None:
+def test_how_it_was_started_is_recorded(done: tuple[FinishedRun, Noting]) -> None:
     facts = json.loads((done[0].folder / "run.json").read_text())
-    assert facts["recipe"] == done[0].result["recipe"]
+    assert facts["recipe"] == done[0].result.recipe
     assert facts["command"] == ["semisup", "run"]
     assert facts["weights"] == []
     assert facts.keys() >= {"git", "versions", "device", "started"}
 
 
-def test_the_recorded_recipe_is_the_recipe(root: Path, done: tuple[Finished, Noting]) -> None:
+def test_the_recorded_recipe_is_the_recipe(root: Path, done: tuple[FinishedRun, Noting]) -> None:
     again = load_recipe(str(done[0].folder / "recipe.toml"))
     assert again.resolved() == recipe_of(root).resolved()
-    assert again.digest() == done[0].result["recipe_hash"]
+    assert again.digest() == done[0].result.recipe_hash
 
 
-def test_the_picture_sheet_is_a_picture(done: tuple[Finished, Noting]) -> None:
+def test_the_picture_sheet_is_a_picture(done: tuple[FinishedRun, Noting]) -> None:
     with Image.open(done[0].folder / "pictures" / "sheet.png") as sheet:
         assert sheet.format == "PNG"
         assert sheet.width > 3 * 50
@@ -257,7 +264,7 @@ def test_the_picture_sheet_is_a_picture(done: tuple[Finished, Noting]) -> None:
 
 
 def test_a_finished_run_is_not_trained_again(
-    root: Path, done: tuple[Finished, Noting], monkeypatch: pytest.MonkeyPatch
+    root: Path, done: tuple[FinishedRun, Noting], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*arguments: Any) -> None:
         raise AssertionError("trained again")
@@ -265,13 +272,13 @@ def test_a_finished_run_is_not_trained_again(
     monkeypatch.setattr(runs, "train", refuse)
     folder = done[0].folder
     before = {p: p.stat().st_mtime_ns for p in folder.rglob("*")}
-    again = run_recipe(recipe_of(root), Place(root, folder.parents[1]), CPU)
+    again = run_recipe(recipe_of(root), Paths(root, folder.parents[1]), CPU)
     assert (again.fresh, again.folder, again.result) == (False, folder, done[0].result)
     assert before == {p: p.stat().st_mtime_ns for p in folder.rglob("*")}
 
 
 def test_a_run_that_was_killed_while_scoring_is_scored_without_training(
-    root: Path, tmp_path: Path, done: tuple[Finished, Noting], monkeypatch: pytest.MonkeyPatch
+    root: Path, tmp_path: Path, done: tuple[FinishedRun, Noting], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def die(*arguments: Any) -> None:
         raise KeyboardInterrupt
@@ -279,31 +286,31 @@ def test_a_run_that_was_killed_while_scoring_is_scored_without_training(
     with monkeypatch.context() as patch:
         patch.setattr(runs, "write_result", die)
         with pytest.raises(KeyboardInterrupt):
-            run_recipe(recipe_of(root), Place(root, tmp_path), CPU)
+            run_recipe(recipe_of(root), Paths(root, tmp_path), CPU)
     view = Noting()
-    again = run_recipe(recipe_of(root), Place(root, tmp_path), CPU, view=view)
+    again = run_recipe(recipe_of(root), Paths(root, tmp_path), CPU, view=view)
     assert "training" not in view.phases
     for key in ("scores", "per_class", "confusion", "checkpoint"):
-        assert again.result[key] == done[0].result[key]
+        assert getattr(again.result, key) == getattr(done[0].result, key)
     whole, twice = done[0].folder, again.folder
     for name in ("scalars.jsonl", "predictor.safetensors", "recipe.toml", "split.txt"):
         assert (whole / name).read_bytes() == (twice / name).read_bytes(), name
 
 
 def test_an_interrupted_run_ends_with_the_same_files(
-    root: Path, tmp_path: Path, done: tuple[Finished, Noting]
+    root: Path, tmp_path: Path, done: tuple[FinishedRun, Noting]
 ) -> None:
     class Interrupting(Silent):
         def logged(self, record: Any) -> None:
             if record.step == 2:
                 os.kill(os.getpid(), signal.SIGTERM)
 
-    recipe, place = recipe_of(root), Place(root, tmp_path)
+    recipe, paths = recipe_of(root), Paths(root, tmp_path)
     with pytest.raises(Interrupted, match="after step 2 of 6"):
-        run_recipe(recipe, place, CPU, view=Interrupting())
+        run_recipe(recipe, paths, CPU, view=Interrupting())
     with pytest.raises(RunError, match="is not finished"):
-        open_run(place.run_folder(recipe), CPU)
-    again = run_recipe(recipe, place, CPU)
+        open_run(paths.run_folder(recipe), CPU)
+    again = run_recipe(recipe, paths, CPU)
     for name in ("scalars.jsonl", "predictor.safetensors", "pictures/sheet.png"):
         assert (again.folder / name).read_bytes() == (done[0].folder / name).read_bytes(), name
 
@@ -315,7 +322,7 @@ def test_no_reported_or_held_out_image_is_ever_trained_on(root: Path) -> None:
         optim={"discriminator": {"lr": 1e-4}},
         eval={"hold_out": 3, "every": 2},
     )
-    data = assemble.open_data(recipe, Place(root))
+    data = assemble.open_data(recipe, Paths(root))
     labels = split_labels(recipe, data)
     method, _ = assemble.build_method(recipe, data.num_classes)
     streams = stream_builder(recipe, data, labels, method, torch.device("cpu"))(0)
@@ -351,8 +358,8 @@ def test_what_a_run_trains_on_selects_on_and_reports_on_is_apart(
     monkeypatch.setattr("semisup.training.selection.evaluate", noting(selected))
     monkeypatch.setattr(runs, "evaluate", noting(reported))
     recipe = recipe_of(root)
-    run_recipe(recipe, Place(root, tmp_path), CPU)
-    labels = split_labels(recipe, assemble.open_data(recipe, Place(root)))
+    run_recipe(recipe, Paths(root, tmp_path), CPU)
+    labels = split_labels(recipe, assemble.open_data(recipe, Paths(root)))
     assert trained == set(labels.training.labelled)
     assert set(selected) == {labels.held_out}
     assert set(reported) == {("v0", "v1", "v2", "v3")}
@@ -370,26 +377,26 @@ def test_the_best_predictor_is_exported_and_reported_and_the_last_beside_it(
         return replace(found, scores=replace(found.scores, miou=next(falling)))
 
     monkeypatch.setattr("semisup.training.selection.evaluate", worse_and_worse)
-    finished = run_recipe(recipe_of(root), Place(root, tmp_path), CPU)
-    assert finished.result["checkpoint"]["step"] == 2
+    finished = run_recipe(recipe_of(root), Paths(root, tmp_path), CPU)
+    assert finished.result.checkpoint.step == 2
     checkpoints = finished.folder / "checkpoints"
     best = torch.load(checkpoints / "best-00000002.pt", weights_only=True)["predictor"]
     last = torch.load(checkpoints / "step-00000006.pt", weights_only=True)["method"]
     opened = open_run(finished.folder, CPU)
-    weights = opened.predictor.state_dict()
+    weights = opened.network.state_dict()
     assert all(torch.equal(weights[name], best[name]) for name in best)
     assert not all(torch.equal(weights[name], last[f"segmenter.{name}"]) for name in best)
-    again, _ = evaluate_run(finished.folder, Place(root), CPU)
-    assert again["scores"]["selected"] == finished.result["scores"]["selected"]
-    assert finished.result["scores"]["last"] != finished.result["scores"]["selected"]
+    again = evaluate_run(finished.folder, Paths(root), CPU)
+    assert again.result.scores.selected == finished.result.scores.selected
+    assert finished.result.scores.last != finished.result.scores.selected
 
 
 def test_a_run_without_selection_reports_its_last_checkpoint(root: Path, tmp_path: Path) -> None:
     recipe = recipe_of(root, train={"steps": 2}, eval={"every": 0, "hold_out": 0, "pictures": 0})
-    finished = run_recipe(recipe, Place(root, tmp_path), CPU)
-    assert finished.result["checkpoint"] == {"rule": "last checkpoint", "step": 2, "steps": 2}
-    assert finished.result["scores"]["selected"] == finished.result["scores"]["last"]
-    assert finished.result["protocol"]["selection"] == "last checkpoint"
+    finished = run_recipe(recipe, Paths(root, tmp_path), CPU)
+    assert finished.result.checkpoint == ChosenCheckpoint("last checkpoint", step=2, steps=2)
+    assert finished.result.scores.selected == finished.result.scores.last
+    assert finished.result.protocol["selection"] == "last checkpoint"
     assert not (finished.folder / "pictures" / "sheet.png").exists()
     assert not list((finished.folder / "checkpoints").glob("best-*"))
 
@@ -402,13 +409,13 @@ def test_an_adversarial_run_with_an_average_goes_through(root: Path, tmp_path: P
         train={"steps": 2, "ema": 0.9, "accumulate": 2, "clip": 1.0},
         eval={"every": 0, "hold_out": 0, "pictures": 1},
     )
-    finished = run_recipe(recipe, Place(root, tmp_path), CPU)
+    finished = run_recipe(recipe, Paths(root, tmp_path), CPU)
     text = (finished.folder / "scalars.jsonl").read_text()
     keys = json.loads(text.splitlines()[0]).keys()
     assert {"loss_segmentation", "loss_discriminator", "lr/segmenter", "lr/discriminator"} <= keys
     opened = open_run(finished.folder, CPU)  # the average is what is scored and exported
     saved = torch.load(finished.folder / "checkpoints" / "step-00000002.pt", weights_only=True)
-    exported = {f"network.{key}": value for key, value in opened.predictor.state_dict().items()}
+    exported = {f"network.{key}": value for key, value in opened.network.state_dict().items()}
     assert saved["average"].keys() == exported.keys()
     for name, value in exported.items():
         assert torch.equal(value, saved["average"][name])
@@ -425,9 +432,9 @@ def test_weights_to_start_from_are_loaded_and_recorded(root: Path, tmp_path: Pat
     assert "start.safetensors" in notes[0]
     for name, value in loaded.predictor().state_dict().items():
         assert torch.equal(value, method.predictor().state_dict()[name])
-    finished = run_recipe(recipe, Place(root, tmp_path), CPU)
+    finished = run_recipe(recipe, Paths(root, tmp_path), CPU)
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()[:8]
-    assert finished.result["protocol"]["pretraining"] == f"start.safetensors ({digest})"
+    assert finished.result.protocol["pretraining"] == f"start.safetensors ({digest})"
     weights.unlink()  # a finished run does not need them any more
     assert open_run(finished.folder, CPU).result == finished.result
 
@@ -435,12 +442,12 @@ def test_weights_to_start_from_are_loaded_and_recorded(root: Path, tmp_path: Pat
 def test_the_seed_and_the_place_decide_the_folder_and_nothing_else_does(
     root: Path, tmp_path: Path
 ) -> None:
-    place = Place(root, tmp_path)
-    one = place.run_folder(recipe_of(root))
-    assert place.run_folder(recipe_of(root, train={"seed": 4})).name == one.name[:-1] + "4"
+    paths = Paths(root, tmp_path)
+    one = paths.run_folder(recipe_of(root))
+    assert paths.run_folder(recipe_of(root, train={"seed": 4})).name == one.name[:-1] + "4"
     moved = recipe_of(root, data={"root": "elsewhere", "workers": 5})
-    assert place.run_folder(moved) == one
-    assert place.run_folder(recipe_of(root, train={"steps": 7})) != one
+    assert paths.run_folder(moved) == one
+    assert paths.run_folder(recipe_of(root, train={"steps": 7})) != one
 
 
 def test_a_split_without_unlabelled_images_is_refused_where_they_are_read(
@@ -453,19 +460,19 @@ def test_a_split_without_unlabelled_images_is_refused_where_they_are_read(
         optim={"discriminator": {"lr": 1e-4}},
     )
     with pytest.raises(RecipeError, match=r"data\.split = 'all' leaves no unlabelled image"):
-        run_recipe(recipe, Place(root, tmp_path), CPU)
+        run_recipe(recipe, Paths(root, tmp_path), CPU)
 
 
 def test_whole_images_go_one_by_one(root: Path, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r'data\.crop = "whole" goes with .* = 1'):
-        run_recipe(recipe_of(root, data={"crop": "whole"}), Place(root, tmp_path), CPU)
+        run_recipe(recipe_of(root, data={"crop": "whole"}), Paths(root, tmp_path), CPU)
     recipe = recipe_of(
         root,
         data={"crop": "whole", "labelled_batch": 1, "unlabelled_batch": 1},
         train={"steps": 1},
         eval={"pictures": 0},
     )
-    assert run_recipe(recipe, Place(root, tmp_path), CPU).fresh
+    assert run_recipe(recipe, Paths(root, tmp_path), CPU).fresh
 
 
 def test_an_optimiser_that_is_missing_is_named_before_anything_is_trained(
@@ -473,7 +480,7 @@ def test_an_optimiser_that_is_missing_is_named_before_anything_is_trained(
 ) -> None:
     recipe = recipe_of(root, method={"name": "adversarial"})
     with pytest.raises(RecipeError, match=r"\[optim\.discriminator\] is missing"):
-        run_recipe(recipe, Place(root, tmp_path), CPU)
+        run_recipe(recipe, Paths(root, tmp_path), CPU)
 
 
 # What can be done with a finished run
@@ -485,65 +492,77 @@ def test_an_opened_run_predicts_as_it_did_when_it_was_scored(
     kept: list[Any] = []
     export = runs._export
 
-    def keeping(directory: Any, outcome: runs.Outcome, recipe: Any) -> None:
+    def keeping(directory: Any, outcome: runs.ScoredPredictor, recipe: Any) -> None:
         kept.append(copy.deepcopy(outcome.predictor))
         export(directory, outcome, recipe)
 
     monkeypatch.setattr(runs, "_export", keeping)
     recipe = recipe_of(root)
-    finished = run_recipe(recipe, Place(root, tmp_path), CPU)
+    finished = run_recipe(recipe, Paths(root, tmp_path), CPU)
     opened = open_run(finished.folder, CPU)
-    assert not opened.predictor.training
+    assert not opened.network.training
     assert opened.classes == ("ground", "sky", "tree")
     assert opened.palette[1] == (70, 130, 180)
     assert opened.recipe.name == "tiny"
     images = torch.randint(0, 256, (1, 3, 40, 50), dtype=torch.uint8)
     then = Inference(kept[0], recipe.eval, CPU)(images)
-    assert torch.equal(opened.inference(CPU)(images), then)
+    assert torch.equal(opened.inference()(images), then)
 
 
 def test_a_run_is_scored_again_to_the_same_number(
-    root: Path, done: tuple[Finished, Noting]
+    root: Path, done: tuple[FinishedRun, Noting]
 ) -> None:
     finished, _ = done
-    result, path = evaluate_run(finished.folder, Place(root), CPU)
-    assert result["scores"] == {"selected": finished.result["scores"]["selected"]}
-    assert result["confusion"] == finished.result["confusion"]
-    assert result["protocol"] == finished.result["protocol"]
-    assert json.loads(path.read_text()) == result
-    assert path.parent == finished.folder
-    assert json.loads((finished.folder / "result.json").read_text()) == finished.result
+    again = evaluate_run(finished.folder, Paths(root), CPU)
+    assert again.result.scores == ScoredPredictors(finished.result.scores.selected)
+    assert again.miou == finished.miou
+    assert again.result.confusion == finished.result.confusion
+    assert again.result.protocol == finished.result.protocol
+    assert read_result(again.file) == again.result
+    assert again.file.parent == again.folder == finished.folder
+    assert read_result(finished.file) == finished.result
+
+
+def test_run_and_evaluate_state_the_same_keys(root: Path, done: tuple[FinishedRun, Noting]) -> None:
+    finished, _ = done
+    again = evaluate_run(finished.folder, Paths(root), CPU)
+    once, twice = (json.loads(run.file.read_text()) for run in (finished, again))
+    assert list(once) == list(twice)
+    del once["scores"]["last"]  # of the predictor after the last step, which is not scored again
+    for part in ("scores", "time", "protocol", "split", "checkpoint"):
+        assert list(once[part]) == list(twice[part])
 
 
 def test_a_run_is_scored_on_another_subset_and_protocol(
-    root: Path, done: tuple[Finished, Noting]
+    root: Path, done: tuple[FinishedRun, Noting]
 ) -> None:
     finished, _ = done
-    extra, one = evaluate_run(finished.folder, Place(root), CPU, "extra")
-    assert (extra["protocol"]["subset"], extra["protocol"]["images"]) == ("extra", 2)
-    assert np.sum(extra["confusion"]) == 2 * 38 * 50
+    extra = evaluate_run(finished.folder, Paths(root), CPU, "extra")
+    assert (extra.result.protocol["subset"], extra.result.protocol["images"]) == ("extra", 2)
+    assert np.sum(extra.result.confusion) == 2 * 38 * 50
     changes = ["eval.flip=true", "eval.scales=[0.75, 1.0]", "eval.boundary=false"]
-    flipped, two = evaluate_run(finished.folder, Place(root), CPU, "extra", changes)
-    assert flipped["protocol"]["flip"]
-    assert flipped["protocol"]["scales"] == [0.75, 1.0]
-    assert "boundary_f1" not in flipped["scores"]["selected"]
-    assert flipped["confusion"] != extra["confusion"]
-    assert one != two
-    assert json.loads(one.read_text()) == extra
-    assert {"seed", "split", "checkpoint", "recipe_hash"} <= flipped.keys()
+    flipped = evaluate_run(finished.folder, Paths(root), CPU, "extra", changes)
+    assert flipped.result.protocol["flip"]
+    assert flipped.result.protocol["scales"] == [0.75, 1.0]
+    content = json.loads(flipped.file.read_text())
+    assert "boundary_f1" not in content["scores"]["selected"]
+    assert flipped.result.confusion != extra.result.confusion
+    assert extra.file != flipped.file
+    assert json.loads(extra.file.read_text()) == extra.result.content()
+    assert {"seed", "split", "checkpoint", "recipe_hash"} <= content.keys()
 
 
 @pytest.mark.parametrize("change", ["train.steps=9", "model.width=4", "data.split=1/4"])
 def test_nothing_but_the_protocol_can_be_changed(
-    change: str, root: Path, done: tuple[Finished, Noting]
+    change: str, root: Path, done: tuple[FinishedRun, Noting]
 ) -> None:
     with pytest.raises(RecipeError, match=rf"--set {change}: .*only eval\.\* can be set"):
-        evaluate_run(done[0].folder, Place(root), CPU, changes=[change])
+        evaluate_run(done[0].folder, Paths(root), CPU, changes=[change])
 
 
-def test_an_unknown_subset_is_named(root: Path, done: tuple[Finished, Noting]) -> None:
+def test_an_unknown_subset_is_named(root: Path, done: tuple[FinishedRun, Noting]) -> None:
     with pytest.raises(DataError, match=r"no subset 'vall'.*mean 'val'"):
-        evaluate_run(done[0].folder, Place(root), CPU, "vall")
+        evaluate_run(done[0].folder, Paths(root), CPU, "vall")
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
@@ -552,7 +571,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def copied(done: tuple[Finished, Noting], tmp_path: Path) -> Path:
+def copied(done: tuple[FinishedRun, Noting], tmp_path: Path) -> Path:
     """A copy of the finished run that may be broken."""
     for name in ("recipe.toml", "result.json", "predictor.safetensors"):
         (tmp_path / name).write_bytes((done[0].folder / name).read_bytes())
@@ -579,7 +598,7 @@ def test_a_cache_changes_no_bit(root: Path, tmp_path: Path) -> None:
     found = []
     for name, cache in (("without", 0), ("with", 1)):
         recipe = recipe_of(root, data={"cache": cache, "workers": 1})
-        done = run_recipe(recipe, Place(root, tmp_path / name), CPU)
+        done = run_recipe(recipe, Paths(root, tmp_path / name), CPU)
         found.append(
             [
                 (done.folder / file).read_bytes()
@@ -598,3 +617,19 @@ def test_batch_norm_over_processes_needs_gpus(
     monkeypatch.setattr(ranks, "world", lambda: 2)
     with pytest.raises(RecipeError, match=r"train\.sync_batch_norm needs a GPU.*Set it to false"):
         prepare_networks(method, recipe, CPU)
+
+
+def test_the_keys_of_a_result_are_spelled_by_its_dataclass_alone() -> None:
+    """Whoever reads a result takes an attribute: a literal in brackets would be a second place."""
+    keys = {field.name for field in fields(Result)} - {"recipe", "seed"}  # keys of samples.json too
+    package = Path(runs.__file__).parents[1]
+    found = [
+        f"{path.name}:{node.lineno}: {node.slice.value}"
+        for room in ("runs", "cli")
+        for path in sorted((package / room).rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Subscript)
+        and isinstance(node.slice, ast.Constant)
+        and node.slice.value in keys
+    ]
+    assert found == []

@@ -18,7 +18,7 @@ from semisup.methods.supervised import Supervised
 from semisup.recipe.load import build_recipe
 from semisup.recipe.recipe import Recipe
 from semisup.runs import sheets
-from semisup.runs.paths import Place
+from semisup.runs.paths import Paths
 from semisup.runs.run import run_recipe
 from semisup.runs.sheets import draw_sample_sheet
 
@@ -81,7 +81,7 @@ def test_a_run_keeps_its_samples_and_what_its_trust_was_worth(
     monkeypatch.setattr("semisup.runs.run.PseudoLabelQuality", noting(asked))
     every = 2 if hold_out else 0
     recipe = recipe_of(eval={"pictures": 0, "hold_out": hold_out, "every": every})
-    finished = run_recipe(recipe, Place(root, tmp_path), CPU)
+    finished = run_recipe(recipe, Paths(root, tmp_path), CPU)
     with Image.open(finished.folder / "pictures" / "samples.png") as sheet:
         assert sheet.format == "PNG"
         assert min(sheet.size) > 4 * 96
@@ -115,7 +115,7 @@ def noting(into: list[tuple[Any, ...]]) -> type:
 
 @pytest.mark.usefixtures("_no_figure")
 def test_a_method_without_images_or_trust_leaves_neither(root: Path, tmp_path: Path) -> None:
-    finished = run_recipe(recipe_of(), Place(root, tmp_path), CPU)
+    finished = run_recipe(recipe_of(), Paths(root, tmp_path), CPU)
     assert list((finished.folder / "pictures").iterdir()) == []
     text = (finished.folder / "scalars.jsonl").read_text()
     assert "trusted_share" not in text
@@ -142,7 +142,7 @@ def test_the_sample_sheet_holds_all_of_the_noise_and_says_so(
             shades = torch.arange(count).view(-1, 1, 1, 1).expand(-1, 3, 6, 6)
             return (10 * shades + 40) / 255
 
-    method = Shades(lambda: catalog.create_model("unet", 3, width=2), 3)
+    method = Shades(Task(lambda: catalog.create_model("unet", 3, width=2), 3))
     path = tmp_path / "samples.png"
     draw_sample_sheet(path, method, step=70, seed=5)
     [lines] = captions
@@ -152,7 +152,7 @@ def test_the_sample_sheet_holds_all_of_the_noise_and_says_so(
     with Image.open(path) as sheet:
         pixels = np.asarray(sheet.convert("RGB"))
     places = [np.argwhere((pixels == 10 * n + 40).all(-1)).min(0) for n in range(16)]
-    rows = [[tuple(place) for place in places[first : first + 4]] for first in (0, 4, 8, 12)]
+    rows = [[tuple(paths) for paths in places[first : first + 4]] for first in (0, 4, 8, 12)]
     assert all(len({top for top, _ in row}) == 1 for row in rows)
     assert all([left for _, left in row] == sorted({left for _, left in row}) for row in rows)
     assert [row[0][0] for row in rows] == sorted({row[0][0] for row in rows})

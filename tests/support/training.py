@@ -28,7 +28,7 @@ from semisup.system import distributed as ranks
 from semisup.system.device import seed_rank
 from semisup.training.checkpoint import Checkpoints
 from semisup.training.selection import Selection
-from semisup.training.state import Training
+from semisup.training.state import TrainingState
 from semisup.training.updates import Updates
 from semisup.types import IGNORE
 
@@ -208,7 +208,7 @@ def make_training(
     segmenter: Callable[[], Segmenter] = TinySegmenter,
     optimiser: OptimSettings | None = None,
     **settings: Any,
-) -> Training:
+) -> TrainingState:
     """A training of `method` in `folder`; goes on where one in the same folder was stopped.
 
     Args:
@@ -260,7 +260,7 @@ def make_training(
             for name in run.method.reads.streams
         }
 
-    run = Training(
+    run = TrainingState(
         method=built,
         updates=updates,
         streams=streams,
@@ -300,7 +300,7 @@ def tiny_segmenter() -> Callable[..., TinySegmenter]:
 
 
 @pytest.fixture
-def training() -> Callable[..., Training]:
+def training() -> Callable[..., TrainingState]:
     return make_training
 
 

@@ -34,7 +34,7 @@ from semisup.methods.base import Method
 from semisup.settings import EvalSettings, OptimSettings
 from semisup.system import distributed as ranks
 from semisup.training.loop import _step, ready, train
-from semisup.training.state import Training
+from semisup.training.state import TrainingState
 from semisup.training.updates import Updates
 from semisup.types import Progress
 
@@ -47,7 +47,7 @@ Told = dict[int, list[tuple[str, int]]]
 """Step -> what each rank says of its stop, and its exit code."""
 
 
-def plain(folder: Path, method: str, **options: Any) -> Training:
+def plain(folder: Path, method: str, **options: Any) -> TrainingState:
     """A training in which no image has a part in what becomes of another."""
     return fixtures.make_training(
         folder, method, segmenter=fixtures.PlainSegmenter, hold_out=False, batch=4, **options
@@ -214,7 +214,7 @@ def resume(folder: Path) -> dict[str, Any]:
     return found
 
 
-def _train_with_stops(place: Path, method: str, stops: Sequence[int]) -> tuple[Training, Told]:
+def _train_with_stops(place: Path, method: str, stops: Sequence[int]) -> tuple[TrainingState, Told]:
     """A run to its end, stopped before some of its steps, and what all ranks say at each stop."""
     told: Told = {}
     for stop in stops:
@@ -244,7 +244,7 @@ def trust(folder: Path) -> dict[str, Any]:
     return found
 
 
-def _before_step(run: Training, step: int, act: Callable[[], None]) -> None:
+def _before_step(run: TrainingState, step: int, act: Callable[[], None]) -> None:
     take, waiting = run.method.step, [act]
 
     def stepping(batch: Any, progress: Progress, update: Any) -> Any:

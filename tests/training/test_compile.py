@@ -21,7 +21,7 @@ from semisup.recipe.recipe import Recipe
 from semisup.runs.assemble import only_while_training, prepare_networks
 from semisup.settings import OptimSettings
 from semisup.training.loop import train
-from semisup.training.state import Training
+from semisup.training.state import TrainingState
 from semisup.training.updates import Updates
 from semisup.types import IGNORE, Batch, Progress, Unlabelled
 
@@ -220,7 +220,7 @@ def test_a_network_is_replayed_in_train_mode_alone_and_its_copies_never() -> Non
 def test_a_step_begins_a_new_replay_and_its_further_batches_do_not(
     chosen: bool,
     marks: int,
-    training: Callable[..., Training],
+    training: Callable[..., TrainingState],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -29,13 +29,13 @@ from semisup.training import loop
 from semisup.training.checkpoint import save_state
 from semisup.training.loop import train
 from semisup.training.selection import Selection
-from semisup.training.state import Training
+from semisup.training.state import TrainingState
 from semisup.types import Progress
 
-Build = Callable[..., Training]
+Build = Callable[..., TrainingState]
 
 
-def before_step(run: Training, step: int, act: Callable[[], object]) -> None:
+def before_step(run: TrainingState, step: int, act: Callable[[], object]) -> None:
     """Have `act` called in the middle of the run, when the method takes `step`."""
     take = run.method.step
     waiting = [act]  # the method steps more than once where gradients are accumulated
@@ -52,7 +52,7 @@ def kill_self(number: int) -> Callable[[], None]:
     return lambda: os.kill(os.getpid(), number)
 
 
-def everything(run: Training) -> dict[str, Any]:
+def everything(run: TrainingState) -> dict[str, Any]:
     """All that a run has come to, the last checkpoint and the kept predictor included."""
     folder = run.checkpoints.folder
     checkpoint = torch.load(run.checkpoints.paths()[-1], weights_only=True)
@@ -200,7 +200,7 @@ def test_a_signal_that_comes_after_the_last_look_at_it_does_not_lose_a_step(
     assert run.checkpoints.paths()[-1].name == f"step-{step:08d}.pt"
 
 
-def during_checkup(run: Training, step: int, act: Callable[[], object]) -> None:
+def during_checkup(run: TrainingState, step: int, act: Callable[[], object]) -> None:
     """Have `act` called in the middle of the scoring after `step`, once."""
     assert isinstance(run.checkup, Selection)
     inner, waiting = run.checkup._data.image, [act]
@@ -464,7 +464,7 @@ def test_a_second_process_on_one_run_is_told_who_works_on_it(tmp_path: Path) -> 
         assert (free.path / "lock").read_text() == str(os.getpid())
 
 
-def poison(run: Training) -> Callable[[], None]:
+def poison(run: TrainingState) -> Callable[[], None]:
     def spoil() -> None:
         with torch.no_grad():
             next(run.method.parameters()).fill_(torch.nan)

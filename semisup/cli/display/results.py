@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+if TYPE_CHECKING:
+    from semisup.runs.result import Result, Scores, SplitRecord
 
-def print_result(result: dict[str, Any], folder: Path) -> None:
+
+def print_result(result: Result, folder: Path) -> None:
     """Per-class table, scores, protocol line and where to look."""
     from semisup.evaluation.protocol import protocol_line
 
     console = Console(highlight=False, soft_wrap=True)
     console.print(_per_class(result))
-    selected, last = result["scores"]["selected"], result["scores"].get("last")
-    low, high = selected["miou_interval_95"]
+    selected, last = result.scores.selected, result.scores.last
+    low, high = selected.miou_interval_95
     console.print(
-        f"[bold]mIoU {selected['miou']:.4f}[/bold] "
+        f"[bold]mIoU {selected.miou:.4f}[/bold] "
         f"(95 % interval over images {low:.4f} to {high:.4f})"
-        + (f", last checkpoint {last['miou']:.4f}" if last else "")
+        + (f", last checkpoint {last.miou:.4f}" if last else "")
     )
     console.print(
-        f"pixel accuracy {selected['pixel_accuracy']:.4f}, "
-        f"mean class accuracy {selected['mean_class_accuracy']:.4f}, "
-        f"frequency-weighted IoU {selected['frequency_weighted_iou']:.4f}" + _boundary(selected)
+        f"pixel accuracy {selected.pixel_accuracy:.4f}, "
+        f"mean class accuracy {selected.mean_class_accuracy:.4f}, "
+        f"frequency-weighted IoU {selected.frequency_weighted_iou:.4f}" + _boundary(selected)
     )
-    console.print(f"Protocol: {protocol_line(result['protocol'])}", markup=False)
+    console.print(f"Protocol: {protocol_line(result.protocol)}", markup=False)
     console.print(_training_line(result), markup=False)
     sheet = folder / "pictures" / "sheet.png"
     if sheet.is_file():
@@ -36,47 +39,48 @@ def print_result(result: dict[str, Any], folder: Path) -> None:
     console.print(f"Run: {folder}", markup=False)
 
 
-def _boundary(scores: dict[str, Any]) -> str:
-    if scores.get("boundary_f1") is None:
+def _boundary(scores: Scores) -> str:
+    if scores.boundary_f1 is None:
         return ""
-    return f", boundary F1 {scores['boundary_f1']:.4f}, boundary IoU {scores['boundary_iou']:.4f}"
+    return f", boundary F1 {scores.boundary_f1:.4f}, boundary IoU {scores.boundary_iou:.4f}"
 
 
-def _training_line(result: dict[str, Any]) -> str:
-    split = result["split"]
+def _training_line(result: Result) -> str:
+    split, checkpoint = result.split, result.checkpoint
     return (
-        f"Trained: split {split['name']} (sha256 {split['sha256'][:8]}; {split['labelled']} "
-        f"labelled, {split['held_out']} of them held out, {split['unlabelled']} unlabelled"
+        f"Trained: split {split.name} (sha256 {split.sha256[:8]}; {split.labelled} "
+        f"labelled, {split.held_out} of them held out, {split.unlabelled} unlabelled"
         f"{_pool(split)}), "
-        f"seed {result['seed']}, step {result['checkpoint']['step']} of "
-        f"{result['checkpoint']['steps']}, {result['time']['train_seconds']:.0f} s on "
-        f"{result['device']}"
+        f"seed {result.seed}, step {checkpoint.step} of {checkpoint.steps}, "
+        f"{result.time.train_seconds:.0f} s on {result.device}"
     )
 
 
-def _pool(split: dict[str, Any]) -> str:
+def _pool(split: SplitRecord) -> str:
     """Where the unlabelled images come from, where that is not the rest of the split."""
-    source = split.get("unlabelled_from", {}).get("source", "rest")
+    source = split.unlabelled_from.source
     if source == "rest":
         return ""
     return " (labelled ones too)" if source == "all" else f" from {source}"
 
 
-def _per_class(result: dict[str, Any]) -> Table:
-    rows = result["per_class"]
+def _per_class(result: Result) -> Table:
+    from semisup.runs.result import COLUMNS
+
+    rows = result.per_class
     columns = [
         column
         for column in next(iter(rows.values()))
         if any(row[column] is not None for row in rows.values())
     ]
-    table = Table(title=escape(f"{result['recipe']}: per class"), title_justify="left")
+    table = Table(title=escape(f"{result.recipe}: per class"), title_justify="left")
     table.add_column("class")
-    names = {"iou": "IoU", "boundary_f1": "boundary F1", "boundary_iou": "boundary IoU"}
     for column in columns:
-        table.add_column(names.get(column, column), justify="right")
+        table.add_column(COLUMNS.get(column, column), justify="right")
     table.add_column("")
+    iou = result.iou()
     for name, row in rows.items():
-        bar = "#" * round(20 * (row["iou"] or 0))
+        bar = "#" * round(20 * (iou[name] or 0))
         cells = ["-" if row[c] is None else f"{row[c]:.3f}" for c in columns]
         table.add_row(escape(name), *cells, f"[green]{bar}[/green]")
     return table

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from semisup.data.base import SegmentationData
 from semisup.data.labels.splits import Split
@@ -23,7 +24,7 @@ class Pool:
 
     data: SegmentationData
     ids: tuple[str, ...]
-    source: dict[str, object]
+    source: dict[str, Any]
 
 
 def make_pool(

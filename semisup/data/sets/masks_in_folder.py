@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from torch import Tensor
 
@@ -55,12 +56,12 @@ class MasksInFolder(WrappedData):
         path = self.mask_path(index)
         return check_labels(read_labels(path), self.num_classes, path)
 
-    def facts(self) -> dict[str, object]:
+    def facts(self) -> dict[str, Any]:
         """As the data set has it, but for the source of the masks."""
         return super().facts() | {"masks": self.source}
 
     @functools.cached_property
-    def source(self) -> dict[str, object]:
+    def source(self) -> dict[str, Any]:
         """Where the masks come from; see `describe_masks`."""
         return describe_masks(self._tree)
 
@@ -75,7 +76,7 @@ def read_masks(spec: str) -> FileTree:
     return read_tree(folder_of(spec, "data.masks"), (".png",), _REMEDY)
 
 
-def describe_masks(tree: FileTree) -> dict[str, object]:
+def describe_masks(tree: FileTree) -> dict[str, Any]:
     """Name, number of files and SHA-256 of their names and contents, for run and result."""
     return {
         "source": tree.name,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from torch import Tensor
 
@@ -76,7 +76,7 @@ def read_photographs(spec: str) -> FileTree:
     )
 
 
-def describe_photographs(tree: FileTree) -> dict[str, object]:
+def describe_photographs(tree: FileTree) -> dict[str, Any]:
     """Name, number of files and SHA-256 of their names and sizes, for run and result."""
     return {
         "source": tree.name,

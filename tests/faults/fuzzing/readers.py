@@ -29,7 +29,7 @@ from semisup.models.weights import load_weights
 from semisup.monitoring.tracker import _reopen  # a Tracker would write TensorBoard's files as well
 from semisup.recipe.load import load_recipe
 from semisup.recipe.recipe import Recipe
-from semisup.runs.folder import RunFolder
+from semisup.runs.record import read_facts
 from semisup.runs.result import read_result
 from semisup.training.checkpoint import Checkpoints, load_state, save_state
 
@@ -237,11 +237,12 @@ def _fcn() -> nn.Module:
 def _read_result(folder: Path, path: Path) -> None:
     result = read_result(path)
     assert result is not None
-    assert {"scores", "protocol", "recipe", "palette"} <= set(result)
+    assert result.classes
+    assert result.content()["recipe"] == result.recipe
 
 
 def _read_facts(folder: Path, path: Path) -> None:
-    assert isinstance(RunFolder(folder).read_facts(), dict)
+    assert isinstance(read_facts(path), dict)
 
 
 def _read_scalars(folder: Path, path: Path) -> None:

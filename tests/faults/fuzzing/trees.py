@@ -168,20 +168,32 @@ def change_seeds() -> list[bytes]:
 
 def result_seeds() -> list[bytes]:
     """A result file."""
-    scores = {"miou": 0.5, "miou_interval_95": [0.4, 0.6], "boundary_f1": None}
+    scores = {
+        "miou": 0.5,
+        "pixel_accuracy": 0.75,
+        "mean_class_accuracy": None,
+        "frequency_weighted_iou": 0.5,
+        "miou_interval_95": [0.4, 0.6],
+        "boundary_f1": None,
+    }
+    split = {"name": "1/4-s0", "sha256": "00", "labelled": 10, "unlabelled": 30, "held_out": 0}
     result = {
         "recipe": "base",
         "recipe_hash": "0123456789",
         "scores": {"selected": scores, "last": scores},
         "per_class": {"dog": {"iou": None}},
         "confusion": [[1, 2], [3, 4]],
-        "protocol": {"classes": ["a", "b"], "subset": "val"},
+        "protocol": {"classes": ["a", "b"], "subset": "val", "pretraining": "none"},
         "palette": [[0, 0, 0], [128, 0, 0]],
-        "split": {"name": "1/4-s0", "labelled": 10},
+        "split": split | {"class_counts": {"dog": 3}},
         "seed": 0,
         "checkpoint": {"rule": "last checkpoint", "step": 5, "steps": 5},
+        "git": None,
+        "versions": {"torch": "2"},
         "device": "cpu",
-        "time": {"train_seconds": 1.5},
+        "processes": [1],
+        "precision": "float32",
+        "time": {"train_seconds": 1.5, "score_seconds": 0.5},
     }
     return [json.dumps(result, indent=1).encode(), json.dumps(result).encode()]
 

@@ -29,7 +29,7 @@ from semisup.settings import OptimSettings, TrainSettings
 from semisup.system.device import seed_rank
 from semisup.training.checkpoint import Checkpoints
 from semisup.training.loop import train
-from semisup.training.state import Training
+from semisup.training.state import TrainingState
 from semisup.training.updates import Updates
 
 CPU = torch.device("cpu")
@@ -158,7 +158,7 @@ def play(patches: Patches, tmp_path: Path) -> Play:
                 for stream in method.reads.streams
             }
 
-        run = Training(
+        run = TrainingState(
             method=method,
             updates=Updates(method.players(), {p: optim[p] for p in method.players()}),
             streams=streams,

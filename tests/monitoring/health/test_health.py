@@ -21,10 +21,10 @@ from semisup.monitoring.view import Silent
 from semisup.settings import OptimSettings, TrainSettings
 from semisup.training import loop
 from semisup.training.loop import train
-from semisup.training.state import Training
+from semisup.training.state import TrainingState
 from semisup.types import Progress
 
-Build = Callable[..., Training]
+Build = Callable[..., TrainingState]
 Values = Mapping[str, float]
 
 USUAL = TrainSettings(steps=1).log_every
@@ -428,7 +428,7 @@ FILES = ("warnings.jsonl", "scalars.jsonl")
 OPTIONS = {"steps": 160, "log_every": 50, "checkpoint_every": 35, "accumulate": 1, "batch": 1}
 
 
-def planted(training: Build, folder: Path) -> Training:
+def planted(training: Build, folder: Path) -> TrainingState:
     """A run whose method reports a game that is won, and is healthy otherwise."""
     run = training(folder, "adversarial", **OPTIONS, hold_out=False, ema=0.0)
     values = HEALTHY | FAILURES["won"][0]
@@ -446,7 +446,7 @@ def planted(training: Build, folder: Path) -> Training:
     return run
 
 
-def before_step(run: Training, step: int, act: Callable[[], None]) -> None:
+def before_step(run: TrainingState, step: int, act: Callable[[], None]) -> None:
     take = run.method.step
 
     def stepping(batch: Any, progress: Progress, update: Any) -> Any:

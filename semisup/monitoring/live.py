@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -15,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from semisup.monitoring.view import Record, Silent, View
-from semisup.system.progress import is_first_process
+from semisup.system.progress import has_terminal, is_first_process
 
 
 @contextlib.contextmanager
@@ -24,10 +23,11 @@ def make_view(recipe: str, folder: Path) -> Iterator[View]:
     if not is_first_process():
         yield Silent()
         return
-    console = Console(stderr=True, highlight=False)
-    if not sys.stderr.isatty():
-        yield PlainView(console)
+    if not has_terminal():
+        # In a notebook rich would make a piece of HTML of every line.
+        yield PlainView(Console(stderr=True, highlight=False, force_jupyter=False))
         return
+    console = Console(stderr=True, highlight=False)
     live = LiveView(recipe, folder)
     # The cursor stays free for other bars (making scenes, scoring): those phases stop the live
     # display.

@@ -1,0 +1,259 @@
+"""The Python interface: what `import semisup` offers to scripts and notebooks."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from semisup.data.formats.pictures import read_rgb
+from semisup.errors import RecipeError
+from semisup.evaluation import predict as prediction
+from semisup.monitoring.live import make_view
+from semisup.monitoring.view import Silent
+from semisup.recipe.load import load_recipe as load
+from semisup.recipe.load import with_seed
+from semisup.recipe.recipe import Recipe
+from semisup.runs import reopen
+from semisup.runs.paths import Paths
+from semisup.runs.reopen import OpenRun
+from semisup.runs.result import FinishedRun
+from semisup.runs.run import run_recipe
+from semisup.system.device import resolve_device
+from semisup.system.distributed import joined
+from semisup.system.progress import quiet
+from semisup.system.torch_errors import translated_errors
+
+Run = FinishedRun | OpenRun | str | Path
+"""A finished run: what `run` returned, what `open_run` returned, or its folder."""
+
+_ONE_AT_A_TIME = threading.RLock()
+"""Held while a run trains: torch's random numbers and threads are those of the whole process."""
+
+
+def load_recipe(name: str | Path, changes: str | Sequence[str] = ()) -> Recipe:
+    """Read and check a recipe.
+
+    Args:
+        name: a shipped recipe, such as "quickstart", or the path of a .toml file.
+        changes: `key=value`, as after `--set`; later ones win.
+
+    Raises:
+        RecipeError: anything that cannot be used; names the file and the key.
+    """
+    return load(str(name), _listed(changes))
+
+
+def run(
+    recipe: Recipe | str | Path,
+    *,
+    data_root: str | Path | None = None,
+    runs: str | Path = "runs",
+    device: str = "auto",
+    seed: int | None = None,
+    changes: str | Sequence[str] = (),
+    progress: bool = True,
+    command: Sequence[str] = (),
+) -> FinishedRun:
+    """Train a recipe, score it and record the result; the same call goes on with a stopped run.
+
+    May be called from any thread. Ctrl-C and SIGTERM stop it after a step, with a checkpoint, if
+    that is the main thread. Of several threads one run trains at a time.
+
+    Args:
+        recipe: what `load_recipe` returned, or what it takes.
+        data_root: folder of the data sets; None: the variable SEMISUP_DATA, else ./data.
+        runs: folder of the runs.
+        device: auto, cpu, cuda or cuda:N.
+        seed: of the run, in place of the recipe's train.seed.
+        changes: `key=value` changes, where the recipe is given by name.
+        progress: whether to show how far it is: a live view on a terminal, lines elsewhere.
+        command: how the run was started, for its record; empty: as this process was.
+
+    Raises:
+        SemisupError: whatever a user can mend, in one line.
+        Interrupted: a signal came; the run was saved.
+    """
+    loaded = _loaded(recipe, changes, seed)
+    paths, where = _paths(data_root, runs), resolve_device(device)
+    folder = paths.run_folder(loaded)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_ONE_AT_A_TIME)
+        stack.enter_context(_shown(progress))
+        view = stack.enter_context(make_view(loaded.name, folder)) if progress else Silent()
+        stack.enter_context(joined(where))
+        return run_recipe(loaded, paths, where, view=view, command=command)
+
+
+def evaluate(
+    run: Run,
+    *,
+    subset: str = "",
+    changes: str | Sequence[str] = (),
+    data_root: str | Path | None = None,
+    device: str = "auto",
+    progress: bool = True,
+) -> FinishedRun:
+    """Score a finished run again, on another subset or by another protocol.
+
+    The result is kept in a file of its own in the run's folder.
+
+    Args:
+        run: what `run` returned, or its folder.
+        subset: which ids to score; empty: what the recipe reports on.
+        changes: `eval.key=value`, as after `--set`.
+        data_root: folder of the data sets; None: the variable SEMISUP_DATA, else ./data.
+        device: auto, cpu, cuda or cuda:N.
+        progress: whether to show a bar on a terminal.
+
+    Raises:
+        SemisupError: whatever a user can mend, in one line.
+    """
+    paths, where = _paths(data_root), resolve_device(device)
+    with _shown(progress), joined(where):
+        return reopen.evaluate_run(_folder(run), paths, where, subset, _listed(changes))
+
+
+def open_run(run: Run, *, changes: str | Sequence[str] = (), device: str = "auto") -> OpenRun:
+    """Open a finished run; its `predictor()` labels images in memory.
+
+    Args:
+        run: what `run` returned, or its folder.
+        changes: `eval.key=value`, as after `--set`.
+        device: auto, cpu, cuda or cuda:N.
+
+    Raises:
+        SemisupError: whatever a user can mend, in one line.
+    """
+    if isinstance(run, OpenRun) and not changes:
+        return run
+    return reopen.open_run(_folder(run), resolve_device(device), _listed(changes))
+
+
+@overload
+def predict(
+    run: Run, image: Tensor, *, changes: str | Sequence[str] = ..., device: str = ...
+) -> Tensor: ...
+
+
+@overload
+def predict(
+    run: Run,
+    image: NDArray[np.uint8] | str | Path,
+    *,
+    changes: str | Sequence[str] = ...,
+    device: str = ...,
+) -> NDArray[np.uint8]: ...
+
+
+def predict(
+    run: Run, image: Any, *, changes: str | Sequence[str] = (), device: str = "auto"
+) -> Any:
+    """The class of each pixel of one image, as uint8 class ids.
+
+    It opens the run for each call: for many images in memory take `open_run(...).predictor()`.
+
+    Args:
+        run: what `run` or `open_run` returned, or the folder of a run.
+        image: uint8 RGB of any size: an array HW3 of numpy, a tensor 3HW or B3HW, or the path of
+            an image file.
+        changes: `eval.key=value`, as after `--set`.
+        device: auto, cpu, cuda or cuda:N.
+
+    Returns:
+        An array HW, or a tensor HW or BHW where the image is a tensor.
+
+    Raises:
+        SemisupError: whatever a user can mend, in one line.
+    """
+    predictor = open_run(run, changes=changes, device=device).predictor()
+    if isinstance(image, str | Path):
+        (path,) = prediction.find_images([Path(image)])
+        return predictor(read_rgb(path)).numpy()
+    return predictor(image)
+
+
+def predict_files(
+    run: Run,
+    images: str | Path | Sequence[str | Path],
+    to: str | Path,
+    *,
+    overlay: bool = False,
+    soft: bool = False,
+    changes: str | Sequence[str] = (),
+    device: str = "auto",
+    progress: bool = True,
+) -> tuple[Path, ...]:
+    """Write a palette PNG for each image file, as `semisup predict` does.
+
+    Args:
+        run: what `run` or `open_run` returned, or the folder of a run.
+        images: files and folders of images.
+        to: folder to write to; what is there already is left alone.
+        overlay: write the classes over the picture too.
+        soft: write the probabilities too (.npz, float16 KHW).
+        changes: `eval.key=value`, as after `--set`.
+        device: auto, cpu, cuda or cuda:N.
+        progress: whether to show a bar on a terminal.
+
+    Returns:
+        The label map of each image: pixel value = class id.
+
+    Raises:
+        SemisupError: whatever a user can mend, in one line.
+    """
+    opened = open_run(run, changes=changes, device=device)
+    given = [images] if isinstance(images, str | Path) else images
+    paths = prediction.find_images([Path(path) for path in given], endings=["_overlay"] * overlay)
+    out = Path(to)
+    prediction.make_folder(out)
+    prediction.claim_folder(out, opened.identity(), [path.stem for path in paths])
+    with _shown(progress), translated_errors():
+        prediction.predict_files(
+            opened.inference(),
+            paths,
+            out,
+            opened.classes,
+            opened.palette,
+            with_overlay=overlay,
+            soft=soft,
+        )
+    return tuple(out / f"{path.stem}.png" for path in paths)
+
+
+def _loaded(recipe: Recipe | str | Path, changes: str | Sequence[str], seed: int | None) -> Recipe:
+    """A recipe under the given changes and seed.
+
+    Raises:
+        RecipeError: it cannot be used, or a loaded recipe is to be changed.
+    """
+    if not isinstance(recipe, Recipe):
+        recipe = load_recipe(recipe, changes)
+    elif changes:
+        raise RecipeError("changes: the recipe is loaded already. Give them to load_recipe.")
+    return recipe if seed is None else with_seed(recipe, seed)
+
+
+def _listed(changes: str | Sequence[str]) -> Sequence[str]:
+    """One change may be given without a list around it."""
+    return [changes] if isinstance(changes, str) else changes
+
+
+def _paths(data_root: str | Path | None, runs: str | Path = "runs") -> Paths:
+    root = data_root if data_root is not None else os.environ.get("SEMISUP_DATA", "data")
+    return Paths(data_root=Path(root), out=Path(runs))
+
+
+def _folder(run: Run) -> Path:
+    return Path(run) if isinstance(run, str | Path) else run.folder
+
+
+def _shown(progress: bool) -> contextlib.AbstractContextManager[None]:
+    return contextlib.nullcontext() if progress else quiet()

@@ -1,0 +1,124 @@
+"""What a recipe becomes on this machine, each part made when it is first asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from semisup.data.base import SegmentationData
+from semisup.data.verify import check_apart, check_pool_apart
+from semisup.errors import RecipeError
+from semisup.evaluation.inference import Inference
+from semisup.methods.base import Method
+from semisup.recipe.recipe import Recipe
+from semisup.runs.assemble import Labels, build_method, open_data, open_reported, split_labels
+from semisup.runs.folder import RunFolder
+from semisup.runs.paths import Paths
+from semisup.runs.result import FinishedRun
+from semisup.system.device import Precision, resolve_precision
+
+
+@dataclass(frozen=True, eq=False)
+class Experiment:
+    """A recipe with its data, labels, networks and folder on this machine.
+
+    Nothing is opened or built before it is asked for: a look at the method needs no data, and
+    scoring a predictor no split.
+
+    Attributes:
+        recipe: what is run.
+        paths: where data and runs lie.
+        device: where it computes.
+        first: the finished run that it starts from; None where there is none.
+        read_weights: False builds the networks without reading the files that they start from,
+            for whoever loads other weights into them, or none.
+        subset: what is reported on; empty: as the recipe says.
+        found_in: where its run was found; None: where the paths and the recipe place it.
+        stated_classes: K, where a record of the run states it; None: as the data say.
+    """
+
+    recipe: Recipe
+    paths: Paths
+    device: torch.device
+    first: FinishedRun | None = None
+    read_weights: bool = True
+    subset: str = ""
+    found_in: Path | None = None
+    stated_classes: int | None = None
+
+    @cached_property
+    def folder(self) -> RunFolder:
+        """The folder of its run."""
+        return RunFolder(self.found_in or self.paths.run_folder(self.recipe))
+
+    @cached_property
+    def data(self) -> SegmentationData:
+        """The set that is trained on."""
+        return open_data(self.recipe, self.paths)
+
+    @cached_property
+    def reported(self) -> SegmentationData:
+        """The set that is reported on."""
+        return open_reported(self.recipe, self.paths, self.subset)
+
+    @cached_property
+    def labels(self) -> Labels:
+        """Which images are labelled, and which of them are held out."""
+        return split_labels(self.recipe, self.data)
+
+    @cached_property
+    def precision(self) -> Precision:
+        """Of the forward passes on this device."""
+        return resolve_precision(self.recipe.train.precision, self.device)
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return self.stated_classes or self.data.num_classes
+
+    def open_for_training(self) -> None:
+        """Open all that training reads, so that what is missing is said before it starts.
+
+        Raises:
+            DataError: an image is in the training set and in the reported one.
+        """
+        check_apart(self.data, self.reported)
+        check_pool_apart(self.labels.pool.data, self.reported)
+        _ = self.precision
+
+    @property
+    def method(self) -> Method:
+        """The method with its networks, whose fresh weights come from torch's generator.
+
+        Raises:
+            RecipeError: the method cannot train the model, or not from fresh weights.
+        """
+        return self._built[0]
+
+    @property
+    def weight_notes(self) -> list[str]:
+        """What was read of the weights that the networks start from."""
+        return self._built[1]
+
+    @cached_property
+    def _built(self) -> tuple[Method, list[str]]:
+        recipe = self.recipe
+        if not self.read_weights:
+            recipe = replace(recipe, model=recipe.model.model_copy(update={"weights": ""}))
+            return build_method(recipe, self.num_classes)
+        start = RunFolder(self.first.folder).predictor if self.first is not None else None
+        method, notes = build_method(recipe, self.num_classes, start)
+        if method.reads.trained_weights and not (start or recipe.model.weights):
+            raise RecipeError(
+                f"'{recipe.method.name}' goes on from a trained network: name the recipe of its "
+                "first stage in init.from, or a file in model.weights."
+            )
+        return method, notes
+
+    def inference(self, predictor: nn.Module) -> Inference:
+        """`predictor` under the recipe's protocol."""
+        return Inference(predictor, self.recipe.eval, self.device, self.precision)

@@ -1,0 +1,223 @@
+"""What `import semisup` offers, beyond what the examples of docs/python.md run."""
+
+from __future__ import annotations
+
+import builtins
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import semisup
+from semisup.errors import DataError, RecipeError, RunError, SemisupError
+from semisup.runs.result import FinishedRun
+from semisup.system.signals import StopSignal
+
+RECIPE = "scenes/supervised_unet_1-8"
+CHANGES = [
+    *("data.train=16", "data.val=2", "data.test=1", "data.size=[48, 64]", "data.crop=[32, 32]"),
+    *("data.workers=0", "train.steps=2", "train.log_every=1", "eval.every=0", "eval.hold_out=0"),
+    *("eval.pictures=0", "eval.boundary=false"),
+]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="module")
+def train(root: Path) -> Callable[..., FinishedRun]:
+    def call(runs: Path, **options: Any) -> FinishedRun:
+        settings = {"changes": CHANGES, "data_root": root, "device": "cpu", "progress": False}
+        return semisup.run(RECIPE, runs=runs, **settings | options)
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def done(train: Callable[..., FinishedRun], tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return train(tmp_path_factory.mktemp("runs"))
+
+
+def test_a_result_is_read_without_digging(done: FinishedRun) -> None:
+    assert (done.recipe, done.seed, done.fresh) == (RECIPE, 0, True)
+    assert done.miou == done.result.scores.selected.miou
+    assert done.miou_interval[0] <= done.miou <= done.miou_interval[1]
+    counted = [iou for iou in done.per_class.values() if iou is not None]
+    assert done.miou == pytest.approx(sum(counted) / len(counted))
+    assert done.file == done.folder / "result.json"
+
+
+def test_a_finished_run_is_returned_as_it_is(
+    train: Callable[..., FinishedRun], done: FinishedRun
+) -> None:
+    again = train(done.folder.parents[2])
+    assert (again.folder, again.result, again.fresh) == (done.folder, done.result, False)
+
+
+def test_another_thread_trains_to_the_same_bits(
+    train: Callable[..., FinishedRun], done: FinishedRun, tmp_path: Path
+) -> None:
+    found: list[FinishedRun] = []
+    # Two at once: one waits for the other, for torch's random numbers belong to the process.
+    calls = [
+        threading.Thread(target=lambda where=where: found.append(train(tmp_path / where)))
+        for where in ("a", "b")
+    ]
+    for call in calls:
+        call.start()
+    for call in calls:
+        call.join()
+    assert len(found) == 2
+    for run in found:
+        for name in ("predictor.safetensors", "scalars.jsonl"):
+            assert (run.folder / name).read_bytes() == (done.folder / name).read_bytes(), name
+
+
+def test_signals_are_left_alone_outside_the_main_thread() -> None:
+    failed: list[BaseException] = []
+
+    def wait() -> None:
+        try:
+            with StopSignal() as stop:
+                assert stop.received is None
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    thread.join()
+    assert failed == []
+
+
+class ZMQInteractiveShell:
+    """What rich takes for a notebook."""
+
+
+@pytest.mark.parametrize("notebook", [False, True])
+def test_progress_is_plain_lines_where_nothing_can_be_redrawn(
+    notebook: bool,
+    train: Callable[..., FinishedRun],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if notebook:
+        shell = ZMQInteractiveShell()
+        monkeypatch.setattr(builtins, "get_ipython", lambda: shell, raising=False)
+    train(tmp_path, progress=True)
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "training ..." in shown.err
+    assert "step 2/2" in shown.err
+
+
+def test_a_terminal_gives_a_thread_plain_lines(
+    train: Callable[..., FinishedRun],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    thread = threading.Thread(target=lambda: train(tmp_path, progress=True))
+    thread.start()
+    thread.join()
+    assert "step 2/2" in capsys.readouterr().err
+
+
+def test_no_progress_shows_nothing(
+    train: Callable[..., FinishedRun],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    semisup.evaluate(train(tmp_path), data_root=tmp_path, device="cpu", progress=False)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_seed_is_the_run_s_and_that_of_its_first_stage(root: Path) -> None:
+    from semisup.recipe.load import load_recipe, with_seed
+
+    name = "scenes/decouplednet_5"
+    recipe = with_seed(semisup.load_recipe(name), 3)
+    stated = load_recipe(name, ["train.seed=3"])
+    assert recipe.resolved() == stated.resolved()
+    assert recipe.first is not None
+    assert stated.first is not None
+    assert recipe.first.resolved() == stated.first.resolved()
+    assert recipe.digest() == stated.digest()
+
+
+def test_masks_are_of_the_kind_of_the_image_and_equal(done: FinishedRun, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 56, 3), dtype=np.uint8)
+    tensor = torch.from_numpy(pixels).permute(2, 0, 1)
+    predictor = semisup.open_run(done, device="cpu").predictor()
+    mask, probabilities = predictor(pixels), predictor.probabilities(pixels)
+    assert (mask.dtype, mask.shape) == (np.uint8, (40, 56))
+    assert (probabilities.dtype, probabilities.shape) == (
+        np.float32,
+        (len(predictor.classes), 40, 56),
+    )
+    assert np.allclose(probabilities.sum(0), 1, atol=1e-5)
+    assert np.array_equal(probabilities.argmax(0), mask)
+    assert torch.equal(predictor(tensor), torch.from_numpy(mask))
+    batch = predictor(torch.stack([tensor, tensor.flip(-1)]))
+    assert batch.shape == (2, 40, 56)
+    assert predictor.probabilities(tensor[None]).shape == (1, *probabilities.shape)
+    assert np.array_equal(semisup.predict(done.folder, pixels, device="cpu"), mask)
+
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    assert np.array_equal(semisup.predict(done, tmp_path / "photo.png", device="cpu"), mask)
+    options: dict[str, Any] = {"device": "cpu", "progress": False, "soft": True}
+    (file,) = semisup.predict_files(done, tmp_path / "photo.png", tmp_path / "to", **options)
+    with Image.open(file) as written:
+        assert np.array_equal(np.asarray(written), mask)
+    assert (tmp_path / "to" / "photo.npz").is_file()
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((4, 4, 3)),
+        np.zeros((4, 4), np.uint8),
+        np.zeros((0, 4, 3), np.uint8),
+        np.zeros((3, 4, 4), np.uint8),
+        torch.zeros(3, 4, 4),
+        torch.zeros(4, 4, dtype=torch.uint8),
+        [[0]],
+    ],
+    ids=lambda image: f"{type(image).__name__}{getattr(image, 'shape', '')}",
+)
+def test_what_is_no_image_is_refused_in_one_line(image: Any, done: FinishedRun) -> None:
+    with pytest.raises(DataError, match=r"^image: cannot label a \w+.*Give uint8 RGB") as caught:
+        semisup.predict(done, image, device="cpu")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "line"),
+    [
+        (lambda: semisup.run("quickstrat"), RecipeError, "Did you mean 'quickstart'"),
+        (lambda: semisup.run("quickstart", device="tpu"), SemisupError, "no such device"),
+        (lambda: semisup.run("quickstart", seed=-1), RecipeError, "seed"),
+        (lambda: semisup.open_run("nowhere"), RunError, "is no run of semisup"),
+        (lambda: semisup.evaluate("nowhere"), RunError, "is no run of semisup"),
+        (lambda: semisup.load_recipe("quickstart", "train.stpes=3"), RecipeError, "mean 'steps'"),
+        (
+            lambda: semisup.run(semisup.load_recipe("quickstart"), changes="train.steps=3"),
+            RecipeError,
+            "Give them to load_recipe",
+        ),
+    ],
+)
+def test_errors_are_one_line(call: Callable[[], Any], kind: type[Exception], line: str) -> None:
+    with pytest.raises(kind, match=line) as caught:
+        call()
+    assert "\n" not in str(caught.value)
