@@ -83,7 +83,7 @@ class Session:
         self.tracker.speed(done, {"images_per_second": record.images_per_second})
         self.run.view.logged(record)
         trust = self.run.trust.standing() if self.run.trust is not None else {}
-        for text in self.health.look(done, self.run.settings.steps, scalars | trust):
+        for text in self.health.check(done, self.run.settings.steps, scalars | trust):
             self.tracker.warning(done, text)
             self.run.view.warned(text)
 
