@@ -47,12 +47,23 @@ def call(*arguments: str) -> None:
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
-    """(check, number of processes) -> what they found; each number is launched once."""
+    """(check, 1 or 2 processes) -> what they found; each number is launched once."""
     folder = tmp_path_factory.mktemp("ranks")
     two = ("gradients", "losses", "scores", "messages", "resume")
     launch(folder, 2, *two, "trust", "scoring", "unused", "fewer", "trouble")
-    fork(folder, {1: ["gradients", "losses", "scores", "fewer"], 4: ["gradients", "scores"]})
+    fork(folder, {1: ["gradients", "losses", "scores", "fewer"]})
+    return loader(folder)
 
+
+@pytest.fixture(scope="module")
+def found_by_four(tmp_path_factory: pytest.TempPathFactory) -> Found:
+    """(check, 1 or 4 processes) -> what they found, of what the number of processes may change."""
+    folder = tmp_path_factory.mktemp("four_ranks")
+    fork(folder, {number: ["gradients", "scores"] for number in (1, 4)})
+    return loader(folder)
+
+
+def loader(folder: Path) -> Found:
     def load(check: str, processes: int) -> dict[str, Any]:
         state: dict[str, Any] = torch.load(folder / f"{check}-{processes}.pt", weights_only=True)
         return state
@@ -60,10 +71,16 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
     return load
 
 
-@pytest.mark.parametrize("processes", [2, 4])
-def test_gradients_are_those_of_one_process_at_the_same_global_batch(
-    processes: int, found: Found
-) -> None:
+def test_gradients_are_those_of_one_process_at_the_same_global_batch(found: Found) -> None:
+    assert_gradients_are_equal(found, 2)
+
+
+@pytest.mark.slow
+def test_gradients_of_four_are_those_of_one_process_too(found_by_four: Found) -> None:
+    assert_gradients_are_equal(found_by_four, 4)
+
+
+def assert_gradients_are_equal(found: Found, processes: int) -> None:
     alone, together = found("gradients", 1), found("gradients", processes)
     assert alone.keys() == together.keys()
     moved = 0
@@ -106,8 +123,16 @@ def test_the_losses_of_50_steps_are_those_of_one_process(found: Found) -> None:
             assert one == pytest.approx(other, abs=1e-4, rel=1e-4)
 
 
-@pytest.mark.parametrize("processes", [2, 4])
-def test_every_image_is_scored_once_and_the_scores_are_equal(processes: int, found: Found) -> None:
+def test_every_image_is_scored_once_and_the_scores_are_equal(found: Found) -> None:
+    assert_scores_are_equal(found, 2)
+
+
+@pytest.mark.slow
+def test_every_image_is_scored_once_by_four(found_by_four: Found) -> None:
+    assert_scores_are_equal(found_by_four, 4)
+
+
+def assert_scores_are_equal(found: Found, processes: int) -> None:
     alone, together = found("scores", 1), found("scores", processes)
     assert len(together["opened"]) == processes
     opened = [name for part in together["opened"] for name in part]
