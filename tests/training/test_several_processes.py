@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -15,6 +18,7 @@ import torch
 from torch import Tensor
 
 import semisup
+from semisup.catalog import METHODS
 
 PROGRAM = Path(__file__).with_name("rank_program.py")
 Found = Callable[[str, int], dict[str, Any]]
@@ -90,9 +94,28 @@ def assert_gradients_are_equal(found: Found, processes: int) -> None:
     assert moved > 30  # so there was something to compare
 
 
+def program() -> ModuleType:
+    """`rank_program.py`, imported: it lies beside this file, where no test can be imported from."""
+    spec = importlib.util.spec_from_file_location("rank_program", PROGRAM)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_method_is_compared_or_says_why_not() -> None:
+    """A new method belongs into `GAMES`, or into `NOT_GAMES` with a reason."""
+    compared = {name for name, _ in program().GAMES.values()}
+    left_out = set(program().NOT_GAMES)
+    assert compared | left_out == set(METHODS)
+    assert not compared & left_out
+
+
 @pytest.mark.slow
 def test_games_are_those_of_one_process_at_the_same_global_batch(tmp_path: Path) -> None:
-    """Every method of two players, its terms all on: gradients of a step, weights after three."""
+    """Every method of several players, its terms all on: gradients of a step, weights after
+    three."""
     fork(tmp_path, {1: ["games"], 2: ["games"]})
     alone, together = (
         torch.load(tmp_path / f"games-{processes}.pt", weights_only=True) for processes in (1, 2)
@@ -107,7 +130,9 @@ def test_games_are_those_of_one_process_at_the_same_global_batch(tmp_path: Path)
         if what == "gradient" and not name.startswith("scalar/"):
             player = f"{case}/{name.split('.')[0]}"
             moved[player] = max(moved.get(player, 0.0), float(expected.abs().max()))
-    assert len(moved) == 2 * len({player.split("/")[0] for player in moved}) >= 22
+    players = Counter(player.split("/")[0] for player in moved)
+    assert len(players) == len(program().GAMES)
+    assert min(players.values()) >= 2
     assert min(moved.values()) > 1e-3, moved  # so there was something to compare
 
 
