@@ -83,7 +83,7 @@ class Session:
         self.tracker.speed(done, {"images_per_second": record.images_per_second})
         self.run.view.logged(record)
         quality = self.run.pseudo_labels.lasting() if self.run.pseudo_labels is not None else {}
-        for text in self.health.look(done, self.run.settings.steps, scalars | quality):
+        for text in self.health.check(done, self.run.settings.steps, scalars | quality):
             self.tracker.warning(done, text)
             self.run.view.warned(text)
 

@@ -115,6 +115,14 @@ METHODS = {
     "s4gan_multi_label": Tried(("discriminator", "classifier"), "discriminator_width = 4"),
 }
 
+DECOUPLED = "needs its own network, of nearly 2 million weights; its loop is that of `supervised`"
+NOT_TRIED = {
+    "decouplednet": "starts from the run of another recipe, beside: " + DECOUPLED,
+    "decouplednet_classifier": DECOUPLED,
+    "decouplednet_joint": DECOUPLED,
+}
+"""Methods of the catalogue that `METHODS` leaves out, each with its reason."""
+
 
 @dataclass
 class Shop:

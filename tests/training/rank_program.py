@@ -91,7 +91,17 @@ GAMES: dict[str, tuple[str, dict[str, Any]]] = {
     "gan_segmentation_weak": ("gan_segmentation_weak", {}),
     "gan_segmentation_weak, steadied": ("gan_segmentation_weak", {**STEADIED}),
 }
-"""Methods of two players with what they add up over images, all on."""
+"""Methods of several players with what they add up over images, all on."""
+
+DECOUPLED = "one player and no sum over images but that of `supervised`; needs its own network"
+NOT_GAMES = {
+    "supervised": "one player: `gradients` and `losses` have it",
+    "decouplednet": DECOUPLED,
+    "decouplednet_classifier": DECOUPLED,
+    "decouplednet_joint": DECOUPLED,
+    "s4gan_multi_label": "wants strong views, which the streams here lack; its game is of `s4gan`",
+}
+"""Methods of the catalogue that `GAMES` leaves out, each with its reason."""
 
 NARROW = {"discriminator_width": 4, "generator_width": 4, "view": "small", "downsampling": 1}
 
@@ -126,7 +136,7 @@ def game(name: str, options: dict[str, Any]) -> Method:
 
 
 def games(folder: Path) -> dict[str, Any]:
-    """Gradients of one step, and weights and scalars after three, of methods of two players."""
+    """Gradients of one step, and weights and scalars after three, of methods of several players."""
     found = {}
     for case, (name, options) in GAMES.items():
         known = catalog.METHODS[name].__init__.__kwdefaults__

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
 
 from semisup.catalog import create_method, create_model
@@ -20,7 +21,7 @@ from semisup.data.views.weak import WeakView
 from semisup.errors import RecipeError, RunError
 from semisup.methods.base import Method, Task
 from semisup.models.base import Segmenter
-from semisup.monitoring.health.health import GRACE, Health
+from semisup.monitoring.health.checks_of_games import GRACE
 from semisup.monitoring.tracker import Tracker
 from semisup.monitoring.view import Record, Silent
 from semisup.recipe.load import load_recipe
@@ -108,6 +109,7 @@ class Watcher(Silent):
         self.told: list[tuple[int, str]] = []
         self.logged_at: dict[int, dict[str, float]] = {}
         self._done = 0
+        self.folder = Path()
 
     def stepped(self, done: int, steps: int) -> None:
         self._done = done
@@ -172,6 +174,7 @@ def play(patches: Patches, tmp_path: Path) -> Play:
         )
         with pytest.raises(Enough):
             train(run)
+        watcher.folder = folder.path
         return watcher
 
     return train_it
@@ -192,6 +195,10 @@ def changed(
 def test_a_healthy_supervised_run_is_silent(kind: str, play: Play) -> None:
     watcher = play("supervised", OPTIMISERS[kind])
     assert watcher.told == []
+    assert not (watcher.folder / "warnings.jsonl").exists()
+    tags = EventAccumulator(str(watcher.folder)).Reload().Tags()
+    assert "loss_segmentation" in tags["scalars"]
+    assert "warnings/text_summary" not in tags["tensors"]
     assert watcher.logged_at[WINDOW]["loss_segmentation"] < 0.8
 
 
@@ -265,41 +272,6 @@ def test_descent_at_a_hundred_times_a_careful_rate_does_a_batch_norm_network_no_
     assert losses[1] < losses[0]
 
 
-GROWN = {"weight_growth/segmenter": 2.2}
-
-
-def looks(health: Health, losses: list[float], **scalars: float) -> list[int]:
-    """At which steps something is told of a course of losses, one window each."""
-    told = []
-    for number, loss in enumerate(losses, start=1):
-        values = {"loss_segmentation": loss, **GROWN, **scalars}
-        told += [50 * number] * len(health.look(50 * number, 2000, values))
-    return told
-
-
-def test_weights_that_have_grown_must_have_learnt_something() -> None:
-    assert looks(Health(), [1.1, 1.07, 1.08, 1.07, 1.07]) == [150]
-    assert looks(Health(), [1.1, 1.0, 0.9, 0.9, 0.9], **{"weight_growth/segmenter": 1.7}) == []
-    # Weights that are as they were may stand at one loss, as those that come from another stage.
-    assert looks(Health(), [0.2] * 5, **{"weight_growth/segmenter": 1.1}) == []
-    # A batch norm without decay: growth with the root of the steps, and a loss that levels off.
-    health = Health()
-    for step in range(50, 20_000, 50):
-        growth = (1 + 0.0025 * step) ** 0.5
-        scalars = {"loss_segmentation": 0.2, "weight_growth/segmenter": growth}
-        assert health.look(step, 20_000, scalars) == []
-
-
-def test_what_the_loss_was_at_first_is_in_the_checkpoint() -> None:
-    first, second = Health(), Health()
-    looks(first, [1.0])
-    second.load_state_dict(first.state_dict())
-    assert second.state_dict() == first.state_dict()
-    state = first.state_dict()
-    del state["firsts"]  # a checkpoint from before
-    second.load_state_dict(state)
-
-
 # A generator that stands still
 
 
@@ -346,7 +318,7 @@ def test_a_judge_whose_labels_are_constant_is_told(
 
     optim = ADAM | {"segmenter": OptimSettings(kind="adamw", lr=1e-2)}
     watcher = play(name, optim, lie, build=Tiny, window=WINDOW + 100)
-    words = ("gives real and made input one answer", "is blind")
+    words = ("gives real and generated input one answer", "is blind")
     [(step, text)] = [(s, t) for s, t in watcher.told if any(w in t for w in words)]
     begun = text.split(" since ")[1].split()
     since = int(begun[1]) if begun[0] == "step" else 0

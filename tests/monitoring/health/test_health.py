@@ -1,4 +1,4 @@
-"""Warnings: planted courses of scalars, each told in time and once, and healthy ones in silence."""
+"""Warnings of planted and healthy courses of scalars, and those of real runs, resumed or not."""
 
 from __future__ import annotations
 
@@ -6,224 +6,54 @@ import itertools
 import json
 import math
 import random
+import shutil
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from support.health import (
+    FAILURES,
+    HEALTHY,
+    STEPS,
+    USUAL,
+    courses,
+    spells,
+    warnings_of,
+)
+from support.training import make_training
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from semisup.errors import Interrupted
-from semisup.monitoring.health.health import GRACE, Health
+from semisup.monitoring.health.health import Health
 from semisup.monitoring.view import Silent
-from semisup.settings import OptimSettings, TrainSettings
 from semisup.training import loop
 from semisup.training.loop import train
 from semisup.training.state import TrainingState
 from semisup.types import Progress
 
 Build = Callable[..., TrainingState]
-Values = Mapping[str, float]
 
-USUAL = TrainSettings(steps=1).log_every
-STEPS = 20_000
-
-HEALTHY = {
-    "loss_segmentation": 0.6,
-    "loss_generator": 0.9,
-    "loss_discriminator": 0.6,
-    "d_real": 0.7,
-    "d_fake": 0.35,
-    "d_accuracy": 0.75,
-    "sample_diversity": 0.8,
-    "self_taught_share": 0.4,
-    "self_taught_accuracy": 0.9,
-    "labelled_accuracy": 0.85,
-    "lr/segmenter": 1e-3,
-    "lr/generator": 2e-4,
-    "gradient_norm/segmenter": 0.8,
-    "gradient_norm/generator": 0.4,
-    "update_ratio/segmenter": 1e-3,
-    "update_ratio/generator": 2e-3,
-    "weight_growth/segmenter": 1.02,
-    "weight_growth/generator": 1.1,
-}
-
-FAILURES: dict[str, tuple[Values, str]] = {
-    "won": ({"d_accuracy": 0.985, "d_real": 0.99, "d_fake": 0.03}, "discriminator has won"),
-    "blind": ({"d_accuracy": 0.51, "d_real": 0.512, "d_fake": 0.508}, "discriminator is blind"),
-    "swapped": ({"d_accuracy": 0.2, "d_real": 0.3, "d_fake": 0.7}, "made input for real"),
-    "partly swapped": ({"d_accuracy": 0.5, "d_real": 0.45, "d_fake": 0.55}, "made input for real"),
-    "all real": ({"d_accuracy": 0.5, "d_real": 0.99, "d_fake": 0.985}, "one answer"),
-    "all made": ({"d_accuracy": 0.5, "d_real": 0.015, "d_fake": 0.01}, "one answer"),
-    "nearly all real": ({"d_accuracy": 0.5, "d_real": 0.955, "d_fake": 0.99}, "one answer"),
-    "collapsed": ({"sample_diversity": 0.05}, "have collapsed"),
-    "all the same": ({"sample_diversity": 0.0}, "have collapsed"),
-    "no gradient": ({"gradient_norm/generator": 0.0}, "'generator' stands still"),
-    "no change": ({"update_ratio/segmenter": 1e-12}, "'segmenter' stands still"),
-    "fp16 skips": (
-        {"update_ratio/segmenter": 0.0, "gradient_norm/segmenter": math.inf},
-        "'segmenter' stands still",
-    ),
-    "large steps": ({"update_ratio/generator": 0.15}, "'generator' runs away"),
-    "large weights": ({"weight_growth/generator": 60.0}, "'generator' runs away"),
-    "risen": ({"loss_generator": 90.0}, "loss_generator has run away"),
-    "wrong": ({"self_taught_accuracy": 0.6}, "more often wrong"),
-}
-
-
-def courses(
-    before: Values, after: Values, onset: int, *, every: int = USUAL, until: int = 0
-) -> Iterator[tuple[int, dict[str, float]]]:
-    """(step, means of the window) of a run whose scalars change with step `onset`.
-
-    What is measured at the log point alone, and not averaged, has changed at once.
-    """
-    for step in range(every, (until or onset + 1500) + 1, every):
-        share = min(1.0, max(0.0, (step - onset) / every))
-        yield (
-            step,
-            {
-                name: _of_window(name, value, after.get(name, value), share)
-                for name, value in before.items()
-            },
-        )
-
-
-def _of_window(name: str, value: float, changed: float, share: float) -> float:
-    if "/" in name or share in (0.0, 1.0):
-        return changed if share > 0 else value
-    return (1 - share) * value + share * changed
-
-
-def tell(health: Health, course: Iterator[tuple[int, Values]]) -> list[tuple[int, str]]:
-    return [(step, text) for step, values in course for text in health.look(step, STEPS, values)]
-
-
-@pytest.mark.parametrize("name", FAILURES)
-@pytest.mark.parametrize("onset", [400, 1000, 1001, 1024, 1049, 12_001])
-def test_a_failure_is_told_once_and_within_200_steps(name: str, onset: int) -> None:
-    values, expected = FAILURES[name]
-    told = tell(Health(), courses(HEALTHY, HEALTHY | values, onset))
-    assert [text for _, text in told if expected not in text] == []
-    assert len(told) == 1
-    step, text = told[0]
-    assert onset + 100 <= step < onset + 200
-    told_since = int(text.split("since step ")[1].split()[0])
-    assert onset - USUAL < told_since <= onset + USUAL
-    assert all(f"{key} {value:.3g}" in text for key, value in values.items())
-    assert text.endswith(".")
-    assert text.count(". ") >= 1  # a remedy
-
-
-GRADUAL = ("blind", "all real", "nearly all real", "all made", "collapsed")
+GRADUAL = ("blind", "all real", "nearly all real", "all generated", "collapsed")
 AT_ONCE = [name for name in FAILURES if name not in (*GRADUAL, "risen")]
 
 
 @pytest.mark.parametrize("name", AT_ONCE)
-def test_what_is_wrong_from_the_first_step_is_told_within_200_steps(name: str) -> None:
+def test_what_is_wrong_from_the_first_step_is_warned_of_within_200_steps(name: str) -> None:
     values, expected = FAILURES[name]
-    [(step, text)] = tell(Health(), courses(HEALTHY | values, {}, 0))
+    [(step, text)] = warnings_of(Health(), courses(HEALTHY | values, {}, 0))
     assert step < 200
     assert expected in text
     assert "since the start" in text
 
 
-@pytest.mark.parametrize("name", GRADUAL)
-def test_a_side_that_never_learns_is_told_right_after_the_grace(name: str) -> None:
-    values, expected = FAILURES[name]
-    [(step, text)] = tell(Health(), courses(HEALTHY | values, {}, 0))
-    assert step == GRACE
-    assert expected in text
-
-
-@pytest.mark.parametrize("every", [1, 5, 10, 20, 25, 50])
-def test_the_time_to_a_warning_does_not_depend_on_how_dense_the_log_is(every: int) -> None:
-    for values, _ in FAILURES.values():
-        for onset in (500, 501, 517):
-            [(step, _)] = tell(
-                Health(), courses(HEALTHY, HEALTHY | values, onset, every=every, until=1000)
-            )
-            assert onset + 100 <= step < onset + 200
-
-
-@pytest.mark.parametrize(
-    ("share", "part", "expected"), [(0.0, 0.5, "nothing is"), (1.0, 0.75, "everything is")]
-)
-def test_self_teaching_that_chooses_nothing_is_told_late_in_the_run(
-    share: float, part: float, expected: str
-) -> None:
-    values = HEALTHY | {"self_taught_share": share}
-    early = tell(Health(), courses(values, {}, 0, until=STEPS))
-    assert [step for step, _ in early] == [part * STEPS + USUAL]
-    assert expected in early[0][1]
-    onset = 15_001
-    late = tell(Health(), courses(HEALTHY, values, onset))
-    assert [expected in text for _, text in late] == [True]
-    assert late[0][0] < onset + 200
-
-
-def test_self_teaching_that_chooses_a_little_is_no_fault() -> None:
-    for share in (0.001, 0.995):
-        course = courses(HEALTHY | {"self_taught_share": share}, {}, 0, until=STEPS)
-        assert tell(Health(), course) == []
-
-
-def test_self_teaching_that_is_switched_off_or_begins_late_is_no_fault() -> None:
-    course = {"loss_segmentation": 0.5, "loss_self_taught": 0.0, "self_taught_share": 0.0}
-
-    def steps(**options: float) -> list[int]:
-        return [step for step, _ in tell(Health(options), courses(course, {}, 0, until=STEPS))]
-
-    assert steps(self_taught_weight=0.1) == [STEPS // 2 + USUAL]
-    assert steps(self_taught_weight=0.0) == []
-    assert steps(self_taught_weight=0.1, self_taught_start=0.75) == [STEPS * 3 // 4 + 150]
-    assert steps(self_taught_weight=0.1, self_taught_start=1.0) == []
-
-
-def test_self_taught_accuracy_is_held_against_a_half_where_no_other_is_known() -> None:
-    course = {"self_taught_share": 0.4, "self_taught_accuracy": 0.55}
-    assert tell(Health(), courses(course, {}, 0)) == []
-    assert len(tell(Health(), courses(course | {"self_taught_accuracy": 0.45}, {}, 0))) == 1
-    # Where hardly anything is taught, whole batches are without, and count as all wrong.
-    rarely = {"self_taught_share": 0.05, "self_taught_accuracy": 0.1}
-    assert tell(Health(), courses(rarely, {}, 0)) == []
-
-
-def test_measured_trust_is_judged_where_it_is_of_some_weight() -> None:
-    def told(**values: float) -> int:
-        course = HEALTHY | FAILURES["wrong"][0] | values
-        return len(tell(Health(), courses(course, {}, 0)))
-
-    assert told(trusted_share=0.3) == 1
-    assert told(trusted_share=0.3, self_taught_share=0.1) == 1  # measured: not a mean with zeros
-    assert told(trusted_share=0.3, self_taught_share=0.0) == 0  # not begun
-    assert told(trusted_share=0.02) == 0
-    # Nearly everything is trusted, and a few pixels decide which is higher.
-    assert told(trusted_share=0.99, labelled_accuracy=0.605) == 0
-    assert told(trusted_share=0.99, labelled_accuracy=0.615) == 1
-
-
-def test_a_game_that_is_switched_off_is_no_fault() -> None:
-    names = ("loss_generator", "d_real", "d_fake", "d_accuracy", "sample_diversity")
-    off = HEALTHY | dict.fromkeys(names, 0.0)
-    assert tell(Health(), courses(off, {}, 0)) == []
-
-
 @pytest.mark.parametrize("name", HEALTHY)
 def test_no_scalar_has_to_be_there(name: str) -> None:
     course = {key: value for key, value in HEALTHY.items() if key != name}
-    assert tell(Health(), courses(course, {}, 0, until=2000)) == []
-    assert tell(Health(), courses({name: HEALTHY[name]}, {}, 0, until=2000)) == []
-
-
-def test_accuracy_is_needed_for_a_winner() -> None:
-    """A mean alone does not say how many pixels are on which side."""
-    for name in ("won", "blind"):
-        values = {k: v for k, v in FAILURES[name][0].items() if k != "d_accuracy"}
-        assert tell(Health(), courses(values, {}, 0)) == []
+    assert warnings_of(Health(), courses(course, {}, 0, until=1000)) == []
+    assert warnings_of(Health(), courses({name: HEALTHY[name]}, {}, 0, until=1000)) == []
 
 
 # Healthy runs
@@ -294,19 +124,23 @@ COURSES = (
 )
 
 
-@pytest.mark.parametrize("course", COURSES)
-@pytest.mark.parametrize("every", [1, 10, USUAL, 500])
+@pytest.mark.parametrize(
+    ("course", "every"),
+    [*itertools.product(COURSES, [10, USUAL, 500]), (swings, 1)],
+)
 def test_a_healthy_run_is_never_warned_of(
     course: Callable[[int], dict[str, float]], every: int
 ) -> None:
+    """A log point every step is tried of the course whose conditions come and go."""
     noise = random.Random(0)
     health = Health()
-    for step in itertools.chain(range(every, 3000, every), range(3000, STEPS - 999, 500)):
+    dense = range(every, 1000 if every == 1 else 3000, every)
+    for step in itertools.chain(dense, range(3000, STEPS - 999, 500)):
         values = HEALTHY | course(step)
         values = {k: v * noise.uniform(0.998, 1.002) for k, v in values.items()}
-        assert health.look(step, STEPS, values) == []
+        assert health.check(step, STEPS, values) == []
     for step in range(STEPS - 1000 + USUAL, STEPS + 1, USUAL):
-        assert health.look(step, STEPS, HEALTHY | course(step)) == []
+        assert health.check(step, STEPS, HEALTHY | course(step)) == []
 
 
 MEASURED = {
@@ -342,75 +176,61 @@ def test_runs_that_were_measured_and_are_healthy(name: str) -> None:
     health = Health({"self_taught_weight": 0.1, "self_taught_start": 0.25})
     for number, values in enumerate(points, start=1):
         scalars = dict(zip(names, values, strict=True))
-        assert health.look(USUAL * number, USUAL * len(points), scalars) == []
+        assert health.check(USUAL * number, USUAL * len(points), scalars) == []
 
 
-def test_a_supervised_run_has_few_ways_to_go_wrong() -> None:
-    own = {k: v for k, v in HEALTHY.items() if "segment" in k}
-    for name, (values, _) in FAILURES.items():
-        changed = own | {k: v for k, v in values.items() if k in own}
-        told = tell(Health(), courses(own, changed, 1000, until=3000))
-        assert len(told) == (name in ("no change", "fp16 skips"))
-
-
-# Once
-
-
-@pytest.mark.parametrize("name", FAILURES)
-def test_it_is_told_again_only_after_it_was_well_for_as_long(name: str) -> None:
-    def spells() -> Iterator[tuple[int, Values]]:
-        # 10 bad log points, 2 good ones, 10 bad, 4 good, 10 bad.
-        bad = HEALTHY | FAILURES[name][0]
-        order = [HEALTHY] * 20 + [bad] * 10 + [HEALTHY] * 2 + [bad] * 10 + [HEALTHY] * 4
-        for number, values in enumerate([*order, *[bad] * 10], start=1):
-            yield USUAL * number, values
-
-    steps = [step for step, _ in tell(Health(), spells())]
-    assert steps == [USUAL * 23, USUAL * (46 + 3)]
-
-
-def test_each_state_is_told_of_by_itself() -> None:
+def test_each_condition_is_warned_of_by_itself() -> None:
     bad = HEALTHY
     for name in ("won", "collapsed", "no gradient", "large steps", "wrong"):
         bad = bad | FAILURES[name][0]
-    told = tell(Health(), courses(HEALTHY, bad, 1000))
-    assert len(told) == 5
-    assert {step for step, _ in told} == {1150}
-
-
-def test_two_players_are_told_apart() -> None:
-    bad = {"update_ratio/generator": 0.0, "update_ratio/segmenter": 0.0}
-    told = tell(Health(), courses(HEALTHY, HEALTHY | bad, 1000))
-    assert [text.split()[0] for _, text in told] == ["'segmenter'", "'generator'"]
+    found = warnings_of(Health(), courses(HEALTHY, bad, 1000))
+    assert len(found) == 5
+    assert {step for step, _ in found} == {1150}
 
 
 # State
 
 
-@pytest.mark.parametrize("name", FAILURES)
-@pytest.mark.parametrize("every", [10, USUAL])
-def test_a_resumed_run_tells_what_the_whole_one_tells(name: str, every: int) -> None:
-    bad = HEALTHY | FAILURES[name][0]
-    course = [
-        *courses(HEALTHY, bad, 333, every=every, until=700),
-        *((step + 700, v) for step, v in courses(bad, HEALTHY, 200, every=every, until=900)),
-        *((step + 1600, v) for step, v in courses(HEALTHY, bad, 77, every=every, until=400)),
-    ]
-    whole = tell(Health(), iter(course))
+def assert_resumes(course: list[tuple[int, Mapping[str, float]]], cuts: range | list[int]) -> None:
+    """Cut at any of these log points, a course gives the two warnings of the whole one."""
+    whole = warnings_of(Health(), course)
     assert len(whole) == 2
-    for cut in range(0, len(course), 50 // every * 2 - 1):
+    for cut in cuts:
         first, second = Health(), Health()
-        told = tell(first, iter(course[:cut]))
+        found = warnings_of(first, course[:cut])
         second.load_state_dict(json.loads(json.dumps(first.state_dict())))  # plain numbers
         assert second.state_dict() == first.state_dict()
-        told += tell(second, iter(course[cut:]))
-        assert told == whole
+        assert found + warnings_of(second, course[cut:]) == whole
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_a_resumed_run_warns_as_the_whole_one(name: str) -> None:
+    """Cut while the first warning is not yet due, and while it is not yet cleared."""
+    bad = HEALTHY | FAILURES[name][0]
+    course = spells((HEALTHY, 20), (bad, 20), (HEALTHY, 20), (bad, 20), every=10)
+    assert_resumes(course, [27, 48])
+
+
+@pytest.mark.parametrize("every", [10, USUAL])
+def test_a_run_that_is_resumed_at_any_log_point_warns_as_the_whole_one(every: int) -> None:
+    bad = HEALTHY | FAILURES["blind"][0]
+    points = max(4, 200 // every)
+    course = spells((HEALTHY, points), (bad, points), (HEALTHY, points), (bad, points), every=every)
+    assert_resumes(course, range(len(course)))
 
 
 def test_without_the_state_it_would_be_another_run() -> None:
     course = [*courses(HEALTHY, HEALTHY | FAILURES["won"][0], 300, until=600)]
-    assert [step for step, _ in tell(Health(), iter(course))] == [450]
-    assert [step for step, _ in tell(Health(), iter(course[8:]))] != [450]
+    assert [step for step, _ in warnings_of(Health(), course)] == [450]
+    assert [step for step, _ in warnings_of(Health(), course[8:])] != [450]
+
+
+def test_what_the_loss_was_at_first_is_in_the_checkpoint() -> None:
+    first, second = Health(), Health()
+    first.check(50, 2000, {"loss_segmentation": 1.0, "weight_growth/segmenter": 2.2})
+    assert first.state_dict()["firsts"] == {"loss_segmentation": 1.0}
+    second.load_state_dict(first.state_dict())
+    assert second.state_dict() == first.state_dict()
 
 
 # In a run
@@ -428,14 +248,27 @@ FILES = ("warnings.jsonl", "scalars.jsonl")
 OPTIONS = {"steps": 160, "log_every": 50, "checkpoint_every": 35, "accumulate": 1, "batch": 1}
 
 
-def planted(training: Build, folder: Path) -> TrainingState:
-    """A run whose method reports a game that is won, and is healthy otherwise."""
-    run = training(folder, "adversarial", **OPTIONS, hold_out=False, ema=0.0)
+def planted(folder: Path) -> TrainingState:
+    """A run whose method reports a game that is won, and whose discriminator gets no gradient.
+
+    It is healthy otherwise.
+    """
+    run = make_training(folder, "adversarial", **OPTIONS, hold_out=False, ema=0.0)
     values = HEALTHY | FAILURES["won"][0]
-    take = run.method.step
+    take, weights = run.method.step, list(run.method.discriminator.parameters())
+
+    class Severed:
+        """An update that gives the discriminator nothing to learn from."""
+
+        def __init__(self, update: Any) -> None:
+            self.update = update
+
+        def __call__(self, player: str, loss: torch.Tensor, **options: Any) -> None:
+            still = sum((0.0 * weight.sum() for weight in weights), loss.new_zeros(()))
+            self.update(player, still if player == "discriminator" else loss, **options)
 
     def stepping(batch: Any, progress: Progress, update: Any) -> Mapping[str, torch.Tensor]:
-        scalars = take(batch, progress, update)
+        scalars = take(batch, progress, Severed(update))
         return {
             k: v if k.startswith("loss_") else torch.full_like(v, values.get(k, 1.0))
             for k, v in scalars.items()
@@ -468,19 +301,29 @@ def board(folder: Path) -> list[tuple[int, str]]:
     return [(event.step, event.tensor_proto.string_val[0].decode()) for event in texts]
 
 
-def test_a_run_warns_on_the_screen_in_tensorboard_and_in_a_file(
-    training: Build, tmp_path: Path
-) -> None:
-    run = planted(training, tmp_path)
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> TrainingState:
+    """A planted run from its first step to its last; its folder is left as it is."""
+    run = planted(tmp_path_factory.mktemp("whole"))
     train(run)
-    [line] = lines(tmp_path)
-    assert line["step"] == 150
-    assert "the discriminator has won since the start (d_real 0.99," in line["warning"]
-    assert isinstance(run.view, Warned)
-    assert run.view.texts == [line["warning"]]
-    assert board(tmp_path) == [(150, line["warning"])]
-    scalars = (tmp_path / "scalars.jsonl").read_text()
-    assert "warning" not in scalars
+    return run
+
+
+def folder_of(run: TrainingState) -> Path:
+    return run.checkpoints.folder.parent
+
+
+def test_a_run_warns_on_the_screen_in_tensorboard_and_in_a_file(whole: TrainingState) -> None:
+    folder = folder_of(whole)
+    found = lines(folder)
+    assert [line["step"] for line in found] == [150, 150]
+    won, still = (line["warning"] for line in found)
+    assert "the discriminator has won since the start (d_real 0.99," in won
+    assert "'discriminator' stands still since the start" in still
+    assert isinstance(whole.view, Warned)
+    assert whole.view.texts == [won, still]
+    assert board(folder) == [(150, won), (150, still)]
+    assert "warning" not in (folder / "scalars.jsonl").read_text()
 
 
 def interrupt() -> None:
@@ -499,26 +342,26 @@ def die() -> None:
     ],
 )
 def test_a_run_that_is_stopped_or_killed_warns_as_if_it_were_whole(
-    act: Callable[[], None], error: type[BaseException], training: Build, tmp_path: Path
+    act: Callable[[], None], error: type[BaseException], whole: TrainingState, tmp_path: Path
 ) -> None:
-    train(planted(training, tmp_path / "whole"))
+    shutil.copytree(folder_of(whole), tmp_path / "whole")
     for stop in (72, 155):  # the warning is given at 150, and the last checkpoint is that of 140
-        run = planted(training, tmp_path / "again")
+        run = planted(tmp_path / "again")
         before_step(run, stop, act)
         with pytest.raises(error):
             train(run)
-    assert len(lines(tmp_path / "again")) == 1
-    train(planted(training, tmp_path / "again"))
-    whole, again = ([tmp_path / name / f for f in FILES] for name in ("whole", "again"))
-    assert [file.read_bytes() for file in whole] == [file.read_bytes() for file in again]
-    assert len(lines(tmp_path / "whole")) == 1
+    assert len(lines(tmp_path / "again")) == 2
+    train(planted(tmp_path / "again"))
+    expected, again = ([tmp_path / name / f for f in FILES] for name in ("whole", "again"))
+    assert [file.read_bytes() for file in expected] == [file.read_bytes() for file in again]
+    assert len(lines(tmp_path / "whole")) == 2
     assert set(board(tmp_path / "again")) == set(board(tmp_path / "whole"))
     states = [
         torch.load(tmp_path / name / "checkpoints" / "step-00000160.pt", weights_only=True)
         for name in ("whole", "again")
     ]
     assert states[0]["health"] == states[1]["health"]
-    assert states[0]["health"]["courses"]["won"]["told"]
+    assert states[0]["health"]["courses"]["won"]["warned"]
 
 
 def test_trust_that_is_misplaced_is_told_after_two_checkpoints_and_sound_trust_never(
@@ -549,48 +392,6 @@ def test_trust_that_is_misplaced_is_told_after_two_checkpoints_and_sound_trust_n
         assert (tmp_path / "again" / file).read_bytes() == (
             tmp_path / "mistaken" / file
         ).read_bytes()
-
-
-def test_a_healthy_run_leaves_no_file(training: Build, tmp_path: Path) -> None:
-    run = training(tmp_path, "supervised", **OPTIONS)
-    run.view = Warned()
-    train(run)
-    assert run.view.texts == []
-    assert not (tmp_path / "warnings.jsonl").exists()
-    assert "warnings/text_summary" not in EventAccumulator(str(tmp_path)).Reload().Tags()["tensors"]
-
-
-def test_a_learning_rate_that_is_a_hundred_times_too_high_is_told(
-    training: Build, tmp_path: Path
-) -> None:
-    told: dict[float, list[str]] = {}
-    for rate in (3e-3, 3e-1):
-        optimiser = OptimSettings(kind="adamw", lr=rate)
-        run = training(tmp_path / str(rate), "supervised", optimiser=optimiser, **OPTIONS)
-        run.view = view = Warned()
-        train(run)
-        told[rate] = view.texts
-    assert told[3e-3] == []
-    assert ["'segmenter' runs away" in text for text in told[3e-1]] == [True]
-
-
-def test_a_player_whose_loss_is_detached_is_told(training: Build, tmp_path: Path) -> None:
-    run = training(tmp_path, "adversarial", **OPTIONS)
-    run.view = view = Warned()
-    judge = run.method.discriminator
-    update = run.updates
-
-    class Severed:
-        """An update that gives the discriminator nothing to learn from."""
-
-        def __call__(self, player: str, loss: torch.Tensor, **options: Any) -> None:
-            still = sum((0.0 * weight.sum() for weight in judge.parameters()), loss.new_zeros(()))
-            update(player, still if player == "discriminator" else loss, **options)
-
-    take = run.method.step
-    run.method.step = lambda batch, progress, _: take(batch, progress, Severed())  # type: ignore
-    train(run)
-    assert sum("'discriminator' stands still" in text for text in view.texts) == 1
 
 
 def test_a_checkpoint_from_before_there_was_a_watch_is_taken(

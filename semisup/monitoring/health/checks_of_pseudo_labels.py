@@ -1,0 +1,90 @@
+"""Checks of self-teaching: how much gets a pseudo-label, and how many of these are right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from semisup.monitoring.health.course import SPAN, Finding, values_in_words
+
+EVERYTHING = 0.9999
+RARELY = 0.2
+"""Share of self-teaching below which whole batches have no pseudo-label, and so no accuracy."""
+
+FEW = 0.05
+"""Trusted share below which the accuracy is that of an image or two."""
+
+WORSE = 0.01
+"""Pseudo-labels may be right this much less often than all predictions: where nearly everything
+gets one, both are nearly one number.
+"""
+
+
+def check_pseudo_labels(
+    step: int, steps: int, scalars: Mapping[str, float], options: Mapping[str, float]
+) -> Iterator[Finding]:
+    """Findings of a log point, as far as its scalars are there.
+
+    Args:
+        step: steps done.
+        steps: length of the run.
+        scalars: what was logged.
+        options: the method's numbers: nothing is checked where `self_taught_weight` is 0, and
+            `self_taught_start` is the share of the run after which self-teaching begins.
+    """
+    if options.get("self_taught_weight") == 0:
+        return
+    share, accuracy = scalars.get("self_taught_share"), scalars.get("self_taught_accuracy")
+    begun = step - options.get("self_taught_start", 0.0) * steps >= SPAN
+    if share is not None:
+        yield _none_taught(share, begun and step > 0.5 * steps)
+        # An untrained discriminator accepts everything: in `quickstart` for half of the run.
+        yield _all_taught(share, step > 0.75 * steps)
+    if accuracy is not None and _is_meaningful(share, scalars.get("trusted_share")):
+        yield _wrong_taught(accuracy, scalars)
+
+
+def _none_taught(share: float, reportable: bool) -> Finding:
+    return Finding(
+        "none taught",
+        values_in_words({"self_taught_share": share}) if share == 0 else "",
+        "nothing is self-taught",
+        "The threshold takes nothing, mostly because the discriminator rejects everything: "
+        "lower the threshold or the discriminator's learning rate.",
+        reportable,
+    )
+
+
+def _all_taught(share: float, reportable: bool) -> Finding:
+    return Finding(
+        "all taught",
+        values_in_words({"self_taught_share": share}) if share >= EVERYTHING else "",
+        "everything is self-taught",
+        "The threshold excludes nothing: raise it, start later, or make the discriminator "
+        "stronger.",
+        reportable,
+    )
+
+
+def _wrong_taught(accuracy: float, scalars: Mapping[str, float]) -> Finding:
+    least = scalars.get("labelled_accuracy", 0.5) - WORSE
+    names = ("self_taught_accuracy", "labelled_accuracy")
+    evidence = values_in_words({k: scalars[k] for k in names if k in scalars})
+    return Finding(
+        "wrong taught",
+        evidence if accuracy < least else "",
+        "what is self-taught is more often wrong than the rest",
+        "The pseudo-labels are worse than chance would choose them: raise the threshold, start "
+        "later, or lower the weight of the self-taught term.",
+    )
+
+
+def _is_meaningful(share: float | None, trusted: float | None) -> bool:
+    """Whether there are so many pseudo-labels that their accuracy means something.
+
+    Args:
+        share: mean over steps, of unlabelled images; None where it is not known.
+        trusted: measured on labelled images; None where it is not.
+    """
+    if trusted is None:
+        return share is None or share >= RARELY
+    return trusted >= FEW and share != 0.0  # 0 before self-teaching starts
