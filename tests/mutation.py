@@ -619,8 +619,8 @@ MUTANTS = [
     ),
     Mutant(
         "pool-has-reported-images",
-        "runs/run.py",
-        "    check_pool_apart(labels.pool.data, reported)\n",
+        "runs/experiment.py",
+        "        check_pool_apart(self.labels.pool.data, self.reported)\n",
         "",
         "self-teaching on the images that are reported",
         ("tests/runs/test_pools.py::test_the_reported_images_are_refused",),
