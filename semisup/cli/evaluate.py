@@ -29,6 +29,7 @@ Examples:
 @options.device
 @options.out
 @options.data_root
+@options.plugins
 @options.as_json
 def evaluate(
     run: str,

@@ -60,6 +60,7 @@ Examples:
 @options.device
 @options.out
 @options.data_root
+@options.plugins
 def predict(
     run: str,
     images: tuple[Path, ...],

@@ -18,6 +18,7 @@ Examples:
   semisup run quickstart
   semisup run quickstart --seed 1 --set data.split=1/4
   semisup run my_recipe.toml --device cuda:0 --data-root /data
+  semisup run my_recipe.toml --plugin my_method.py
   torchrun --nproc-per-node 2 -m semisup run my_recipe.toml
 """,
 )
@@ -32,6 +33,7 @@ Examples:
 @options.device
 @options.out
 @options.data_root
+@options.plugins
 def run(
     recipe: str,
     changes: tuple[str, ...],

@@ -50,6 +50,7 @@ Examples:
 @options.device
 @options.out
 @options.data_root
+@options.plugins
 def samples(
     run: str,
     count: int,

@@ -28,6 +28,7 @@ Examples:
 )
 @dataset_options
 @options.data_root
+@options.plugins
 def show(
     name: str,
     subset: str,

@@ -34,6 +34,7 @@ Examples:
 )
 @dataset_options
 @options.data_root
+@options.plugins
 def split(
     name: str,
     spec: str,

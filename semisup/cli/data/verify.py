@@ -22,6 +22,7 @@ Examples:
 @click.option("--subset", "subsets", multiple=True, help="Default: what is trained and reported.")
 @dataset_options
 @options.data_root
+@options.plugins
 def verify(name: str, subsets: tuple[str, ...], settings: tuple[str, ...], data_root: Path) -> None:
     """Check every file of data set NAME once; exit with 1 if one is bad."""
     from semisup.catalog import DATASETS, find
