@@ -56,6 +56,7 @@ def evaluate(
 
     folder = options.find_run(run, out, seed)
     place = options.place(data_root, out)
+    options.warn_of_changed_plugins(folder)
     where = resolve_device(device)
     with joined(where):
         result, path = evaluate_run(folder, place, where, subset, options.with_crf(changes, crf))

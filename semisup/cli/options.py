@@ -98,6 +98,14 @@ def load_plugins(names: tuple[str, ...]) -> None:
         click.echo(f"semisup: {line}", err=True)
 
 
+def warn_of_changed_plugins(folder: Path) -> None:
+    """Say on standard error which plug-ins have changed since a run was made with them."""
+    from semisup.runs.plugins import changed_since
+
+    for line in changed_since(folder):
+        click.echo(f"semisup: warning: {line}", err=True)
+
+
 def with_crf(changes: tuple[str, ...], crf: bool) -> tuple[str, ...]:
     """The changes of `--set`, and that of `--crf` where it is given."""
     return (*changes, "eval.crf=true") if crf else changes

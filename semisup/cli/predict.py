@@ -99,7 +99,9 @@ def predict(
     from semisup.system.torch_errors import translated_errors
 
     where = resolve_device(device)
-    opened = open_run(options.find_run(run, out, seed), where, options.with_crf(changes, crf))
+    folder = options.find_run(run, out, seed)
+    options.warn_of_changed_plugins(folder)
+    opened = open_run(folder, where, options.with_crf(changes, crf))
     if classes is not None:
         opened = opened.forcing([name.strip() for name in classes.split(",")])
     try:
@@ -110,8 +112,8 @@ def predict(
     if submission is not None:
         data = run_data(opened, options.place(data_root), submission)
         with translated_errors():
-            folder = write_submission(inference, data, to, competition)
-        click.echo(f"Submission: {folder}")
+            written = write_submission(inference, data, to, competition)
+        click.echo(f"Submission: {written}")
         return
     if explain:
         check_by_class(opened.predictor, "--explain")

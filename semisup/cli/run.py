@@ -51,7 +51,9 @@ def run(
     """
     from semisup.cli.display.live import make_view
     from semisup.cli.display.results import print_result
+    from semisup.errors import RecipeError
     from semisup.recipe.load import load_recipe
+    from semisup.runs.plugins import check_runs_of
     from semisup.runs.run import run_recipe
     from semisup.system.device import resolve_device
     from semisup.system.distributed import joined
@@ -62,8 +64,12 @@ def run(
         overrides["train.seed"] = (seed, "--seed")
     if weights is not None:
         overrides["model.weights"] = (str(weights), "--weights")
-    loaded = load_recipe(recipe, changes, overrides=overrides)
     place = options.place(data_root, out)
+    try:
+        loaded = load_recipe(recipe, changes, overrides=overrides)
+    except RecipeError as error:
+        check_runs_of(out / Path(recipe).stem, error)
+        raise
     where = resolve_device(device)
     with make_view(loaded.name, place.run_folder(loaded)) as view, joined(where):
         done = run_recipe(loaded, place, where, view=view, command=sys.argv)

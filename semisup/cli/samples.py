@@ -73,6 +73,7 @@ def samples(
 
     folder = options.find_run(run, out, marker="checkpoints")
     place = options.place(data_root, out)
+    options.warn_of_changed_plugins(folder)
     where = resolve_device(device)
     done = sample_run(
         folder, place, where, count=count, backbone=backbone, weights=weights, seed=seed

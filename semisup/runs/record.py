@@ -19,6 +19,7 @@ from semisup.recipe.recipe import Recipe
 from semisup.recipe.toml import flatten
 from semisup.runs.assemble import Labels
 from semisup.runs.folder import RunFolder
+from semisup.runs.plugins import describe_plugins
 from semisup.system.device import Precision, device_name, git_state, versions
 from semisup.system.files import name_with_hash
 from semisup.training.state import Training
@@ -134,6 +135,7 @@ def _result(job: Job, run: Training, outcome: Outcome, started_from: str) -> dic
             "steps": recipe.train.steps,
         },
         "recipe_hash": recipe.digest(),
+        **describe_plugins(recipe),
         "git": git_state(),
         "versions": versions(),
         "device": device_name(job.device),

@@ -26,6 +26,7 @@ from semisup.recipe.recipe import Recipe
 from semisup.runs.assemble import build_method, open_data, open_reported
 from semisup.runs.folder import RunFolder
 from semisup.runs.paths import Place
+from semisup.runs.plugins import check_loaded
 from semisup.runs.result import read_result, write_result
 from semisup.system import distributed as ranks
 from semisup.system.device import device_name, git_state, resolve_precision, settle_on, versions
@@ -116,6 +117,7 @@ def open_run(folder: Path, device: torch.device, changes: Sequence[str] = ()) ->
     if result is None:
         what = "is not finished" if directory.recipe.is_file() else "is no run of semisup"
         raise RunError(f"{folder}: {what}. Start it with 'semisup run RECIPE' and let it end.")
+    check_loaded(folder, result)
     recipe = load_recipe(str(directory.recipe), changes)
     num_classes = len(result["protocol"]["classes"])
     unread = recipe.model.model_copy(update={"weights": ""})
@@ -200,6 +202,7 @@ def run_recipe_of(folder: Path) -> Recipe:
     if not directory.recipe.is_file():
         raise RunError(f"{folder}: is no run of semisup. Start one with 'semisup run RECIPE'.")
     stated = read_result(directory.result) or directory.read_facts() or {}
+    check_loaded(folder, stated)
     # Where the record was deleted, the folder of the run still has the last part of the name.
     name = str(stated.get("recipe", folder.absolute().parent.name))
     return replace(load_recipe(str(directory.recipe)), name=name)

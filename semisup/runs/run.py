@@ -33,6 +33,7 @@ from semisup.runs.assemble import (
 )
 from semisup.runs.folder import RunFolder
 from semisup.runs.paths import Place
+from semisup.runs.plugins import changed_plugins, describe_plugins, refuse_changed
 from semisup.runs.record import (
     Finished,
     Job,
@@ -91,7 +92,10 @@ def run_recipe(
     directory = RunFolder(place.run_folder(recipe))
     known = ranks.from_first(lambda: read_result(directory.result))
     if known is not None:
+        for change in changed_plugins(known):
+            view.note(f"{directory.path}: {change}. Choose another --out to run it anew.")
         return Finished(directory.path, known, fresh=False)
+    ranks.from_first(lambda: refuse_changed(directory.path, directory.read_facts()))
     first = _run_first_stage(recipe, place, device, view, command)
     view.phase("preparing")
     settle_on(device)
@@ -223,6 +227,7 @@ def _start(
         "device": device_name(job.device),
         "processes": ranks.world(),
         "split": describe_split(job.labels),
+        **describe_plugins(recipe),
         "weights": list(notes),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
