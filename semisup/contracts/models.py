@@ -131,11 +131,15 @@ def forward_encodes_and_decodes(subject: ModelSubject) -> None:
     """`forward` is `encode`, `decode` and `to_image_size`; `decode` classifies the embedding."""
     model = subject.build().eval()
     with torch.no_grad():
-        features = model.encode(picture())
         try:
+            features = model.encode(picture())
             logits = model.decode(features)
         except RecipeError:
             require(False, "write `decode`, or `embed`, `classify` and `embedding_channels`.")
+        except (NotImplementedError, ValueError) as error:
+            if type(model).forward is Segmenter.forward:
+                raise
+            raise NotApplicable(f"it has a `forward` of its own; {error}") from None
         shown = model.to_image_size(logits, picture().shape[-2:])
         require(
             shown.shape == model(picture()).shape and torch.equal(shown, model(picture())),
