@@ -78,5 +78,8 @@ def _check_method(name: str, options: Mapping[str, Any]) -> Iterator[Finding]:
                 "networks: write tests of its own, as in tests/methods."
             )
     subject = methods.MethodSubject(name, METHODS[name], options)
-    subject.build()  # where it cannot be built at all, that is the one thing to say
+    try:  # where it cannot be built at all, that is the one thing to say
+        subject.build()
+    except ValueError as error:
+        raise RecipeError(f"method {name}: {error}") from error
     return run_checks(methods.CHECKS, subject)

@@ -17,8 +17,10 @@ from torch import Tensor, nn
 from semisup.contracts.base import Check, NotApplicable, require
 from semisup.contracts.toys import (
     CLASSES,
+    KINDS,
     SEGMENTERS,
     SIDE,
+    WITHOUT_DROPOUT,
     Gradients,
     toy_batch,
     toy_updates,
@@ -141,13 +143,14 @@ class Watched:
     def __call__(self, player: str, loss: Tensor, *, keep_graph: bool = False) -> None:
         """One update, watched."""
         before = {key: p.detach().clone() for key, p in self._method.named_parameters()}
+        left = [key for key, p in self._method.named_parameters() if p.grad is not None]
         self._updates(player, loss, keep_graph=keep_graph)
         after = dict(self._method.named_parameters())
-        left = [key for key, p in after.items() if p.grad is not None]
+        left += [key for key, p in after.items() if p.grad is not None]
         require(
             not left,
-            f"the update of '{player}' leaves gradients in {listed(left)}. Call no `backward` "
-            "yourself: `update` does.",
+            f"there are gradients in {listed(left)} beside those of the update of '{player}'. "
+            "Call no `backward` yourself: `update` does.",
         )
         self.moved.append(
             (player, {key for key, p in after.items() if not torch.equal(p, before[key])})
@@ -249,7 +252,7 @@ def every_term_reaches_an_optimiser(subject: MethodSubject) -> None:
     """Each option that weighs a term changes a gradient."""
     weights = subject.weights()
     if not weights:
-        raise NotApplicable("no option has the word weight in its name")
+        raise NotApplicable("no option weighs a term")
     batch = subject.batch(dtype=torch.float64)
     for key, value in weights.items():
         on, off = (subject.gradients(batch, **{key: v}) for v in (value, 0.0))
@@ -265,8 +268,8 @@ def without_terms_it_is_supervised(subject: MethodSubject) -> None:
     """With all weights at 0 it is supervised training, to the last bit."""
     weights = subject.weights()
     if not weights or not subject.reads.labelled:
-        raise NotApplicable("no option has the word weight in its name")
-    for kind in SEGMENTERS:
+        raise NotApplicable("no option weighs a term")
+    for kind in WITHOUT_DROPOUT:
         alone = MethodSubject("supervised", Supervised).build(kind)
         method = subject.build(kind, 0, **dict.fromkeys(weights, 0.0))
         alone.segmenter.load_state_dict(of_the_classes(method, alone))
@@ -278,7 +281,7 @@ def without_terms_it_is_supervised(subject: MethodSubject) -> None:
             not differs,
             f"with all weights at 0 it differs from supervised training in {listed(differs)} "
             f"(network '{kind}'). Where a term is off, let no image pass through the segmenter "
-            "for it (batch statistics would move), and draw no random number.",
+            "for it: batch statistics would move.",
         )
 
 
@@ -318,7 +321,7 @@ def documented_scalars(cls: type) -> set[str]:
 
 def saved_it_goes_on_alike(subject: MethodSubject) -> None:
     """A method that is saved and loaded goes on to the same bits."""
-    for kind in SEGMENTERS:
+    for kind in KINDS:
         method = subject.build(kind)
         updates = toy_updates(method)
         take_steps(method, updates, subject.reads, range(3), 6)
@@ -364,7 +367,7 @@ def steps_depend_on_the_seed(subject: MethodSubject) -> None:
 
 def no_valid_pixel_breaks_nothing(subject: MethodSubject) -> None:
     """A batch without a valid pixel gives finite losses and weights."""
-    for kind in SEGMENTERS:
+    for kind in KINDS:
         method = subject.build(kind)
         updates = toy_updates(method)
         for progress in (Progress(0, 100), LATE):
@@ -434,7 +437,7 @@ def networks_are_its_own(subject: MethodSubject) -> None:
 def options_have_ranges(subject: MethodSubject) -> None:
     """A negative weight of a term is refused by name."""
     if not subject.weights():
-        raise NotApplicable("no option has the word weight in its name")
+        raise NotApplicable("no option weighs a term")
     for key in subject.weights():
         try:
             subject.build("plain", 0, **{key: -1.0})
@@ -446,7 +449,7 @@ def options_have_ranges(subject: MethodSubject) -> None:
 
 def the_predictor_learns(subject: MethodSubject) -> None:
     """The predictor learns the toy problem, in which the colour tells the class."""
-    for kind in SEGMENTERS:
+    for kind in KINDS:
         method = subject.build(kind)
         shown = toy_batch(Reads(), 1000).labelled
         scores = []
