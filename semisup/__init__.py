@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from semisup.catalog import create_dataset as create_dataset
     from semisup.catalog import create_method as create_method
     from semisup.catalog import create_model as create_model
+    from semisup.catalog import register as register
+    from semisup.methods.base import Task as Task
 
 __all__ = [
+    "Task",
     "__version__",
     "create_dataset",
     "create_method",
@@ -28,16 +31,24 @@ __all__ = [
     "open_run",
     "predict",
     "predict_files",
+    "register",
     "run",
 ]
+
+_MODULES = {
+    "Task": "semisup.methods.base",
+    **dict.fromkeys(
+        ("create_dataset", "create_method", "create_model", "register"), "semisup.catalog"
+    ),
+}
+"""Where a name is found, if not in `semisup.api`."""
 
 
 def __getattr__(name: str) -> Any:
     # Imported at first use: `import semisup` and `semisup --help` must not wait for torch.
     if name not in __all__:
         raise AttributeError(f"module 'semisup' has no attribute {name!r}")
-    module = "semisup.catalog" if name.startswith("create_") else "semisup.api"
-    return getattr(import_module(module), name)
+    return getattr(import_module(_MODULES.get(name, "semisup.api")), name)
 
 
 def __dir__() -> list[str]:

@@ -1,12 +1,15 @@
 """The names that a recipe may use, each with its class, in the open.
 
-A new model, method or data set is one file and one line here.
+A new model, method or data set is one file and one line here; or `register` from outside.
 """
 
 from __future__ import annotations
 
+import functools
+import inspect
+import re
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +37,8 @@ from semisup.models.decouplednet import DecoupledNet
 from semisup.models.deeplab_v3plus import DeepLabV3Plus
 from semisup.models.fcn import FCN8s, FCN8sAtOnce, FCN8sMobileNetV2, FCN16s, FCN32s
 from semisup.models.unet import UNet
-from semisup.options import check_options
+from semisup.options import check_options, options_schema
+from semisup.plugins import Origin, import_plugin, installed, origin_of
 
 MODELS: dict[str, type[Segmenter]] = {
     "deconvnet": DeconvNet,
@@ -68,15 +72,123 @@ DATASETS: dict[str, type[SegmentationData]] = {
     "voc": Voc,
 }
 
+KINDS: dict[str, tuple[type, dict[str, Any]]] = {
+    "method": (Method, METHODS),
+    "model": (Segmenter, MODELS),
+    "data set": (SegmentationData, DATASETS),
+}
+"""What an entry is called in errors -> the base class of all entries, and their table."""
+
+OUTSIDE: dict[tuple[str, str], Origin] = {}
+"""Kind and name of what was registered from outside the package -> where it comes from."""
+
 T = typing.TypeVar("T")
 
 
+def register(name: str, cls: type) -> None:
+    """Add a method, a network or a data set of one's own, such as `register("mine", Mine)`.
+
+    Recipes, `semisup list` and `semisup schema` then know it by `name`, like any other.
+
+    Args:
+        name: letters, digits and _.
+        cls: a class derived from `Method`, `Segmenter` or `SegmentationData`, which says what it
+            is. To register the same class again changes nothing.
+
+    Raises:
+        RecipeError: the name is taken or not of that form; the class is of no kind, lacks a method
+            that it must have, or its options cannot be read.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_]+", name):
+        raise RecipeError(f"register: {name!r} is no name; use letters, digits and _.")
+    kind = kind_of(cls)
+    table = KINDS[kind][1]
+    if table.get(name) is cls:
+        return
+    if name in table:
+        raise RecipeError(
+            f"register: a {kind} is called '{name}' already ({_qualified(table[name])}). Choose "
+            f"another name for {_qualified(cls)}."
+        )
+    _check_class(name, cls)
+    table[name] = cls
+    OUTSIDE[kind, name] = origin_of(cls)
+
+
+def kind_of(cls: type) -> str:
+    """Which of `KINDS` a class is of.
+
+    Raises:
+        RecipeError: none.
+    """
+    for kind, (base, _) in KINDS.items():
+        if isinstance(cls, type) and issubclass(cls, base):
+            return kind
+    raise RecipeError(
+        f"register: {cls!r} is neither a Method, a Segmenter nor a SegmentationData. Derive the "
+        "class from one of them, and give the class, not an instance."
+    )
+
+
+def _check_class(name: str, cls: type) -> None:
+    if inspect.isabstract(cls):
+        missing = ", ".join(sorted(vars(cls)["__abstractmethods__"]))
+        raise RecipeError(f"register: {_qualified(cls)} ('{name}') lacks {missing}. Write it.")
+    try:
+        options_schema(cls)
+    except Exception as error:  # whatever an annotation can do
+        raise RecipeError(
+            f"register: the options of {_qualified(cls)} ('{name}') cannot be read "
+            f"({type(error).__name__}: {' '.join(str(error).split())}). Give each keyword-only "
+            "parameter of __init__ a type, such as float, and a default."
+        ) from None
+
+
+def _qualified(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def load_plugins(names: Iterable[str]) -> None:
+    """Import plug-ins, modules or files, each of which calls `semisup.register`.
+
+    Raises:
+        RecipeError: one cannot be imported, or registers nothing.
+    """
+    for name in names:
+        before = len(OUTSIDE)
+        if import_plugin(name) and len(OUTSIDE) == before:
+            raise RecipeError(
+                f"plug-in {name}: registers nothing. Call semisup.register(name, cls) in it."
+            )
+
+
+@functools.cache
+def load_installed() -> Mapping[str, str]:
+    """Register the entry points of installed distributions, once in a process.
+
+    Returns:
+        Name -> what is wrong with it, in one line, of those that cannot be used.
+    """
+    broken = {}
+    for plugin in installed():
+        try:
+            register(plugin.name, plugin.load())
+        except RecipeError as error:
+            text = str(error)
+            broken[plugin.name] = text if plugin.where in text else f"{plugin.where}: {text}"
+    return broken
+
+
 def find(table: Mapping[str, type[T]], kind: str, name: str) -> type[T]:
-    """The class called `name`.
+    """The class called `name`, of ours or of an installed plug-in.
 
     Raises:
         RecipeError: no such name; suggests the nearest one.
     """
+    if name not in table:
+        broken = load_installed()
+        if name in broken and name not in table:
+            raise RecipeError(broken[name])
     if name not in table:
         raise RecipeError(f"no {kind} is called '{name}'.{suggest(name, table)}")
     return table[name]

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.plugins import outside
 from support.training import colours, patches, synchronisations, tiny_segmenter, training
 
-__all__ = ["colours", "patches", "synchronisations", "tiny_segmenter", "training"]
+__all__ = ["colours", "outside", "patches", "synchronisations", "tiny_segmenter", "training"]
 """Fixtures, which pytest finds here."""
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"

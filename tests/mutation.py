@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-COPIED = ("semisup", "recipes", "tests", "pyproject.toml")
+COPIED = ("semisup", "recipes", "tests", "docs/examples", "pyproject.toml")
 SECONDS = 300
 """Limit for the tests of one bug; a bug that makes them hang is out of date, not caught."""
 
@@ -742,6 +742,39 @@ MUTANTS = [
         "return dict(layer) | kept",
         "what a recipe states is silently ignored",
         ("tests/recipe/test_recipe.py",),
+    ),
+    # Plug-ins
+    Mutant(
+        "changed-plugin-unnoticed",
+        "runs/plugins.py",
+        'if origin is not None and origin.sha256 != entry["sha256"]:',
+        "if origin is None:",
+        "a stopped run goes on with another method under the same name",
+        ("tests/plugins/test_from_outside.py",),
+    ),
+    Mutant(
+        "plugin-not-recorded",
+        "runs/record.py",
+        "        **describe_plugins(recipe),\n",
+        "",
+        "a result does not say which code from outside it was made with",
+        ("tests/plugins/test_from_outside.py",),
+    ),
+    Mutant(
+        "contract-without-strong-views",
+        "contracts/methods.py",
+        "    if subject.reads.unlabelled_views:\n",
+        "    if not subject.reads.unlabelled_views:\n",
+        "a method that ignores its strong views passes",
+        ("tests/contracts/test_methods.py",),
+    ),
+    Mutant(
+        "contract-skips-what-crashes",
+        "contracts/base.py",
+        "            yield Finding(check.title, problem=_crashed(error))\n",
+        "            yield Finding(check.title, skipped=_crashed(error))\n",
+        "a method that ends in an error passes",
+        ("tests/contracts/test_methods.py",),
     ),
 ]
 

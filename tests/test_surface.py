@@ -22,35 +22,50 @@ RECIPE = {"--set", "--device", "--out", "--data-root"}
 
 COMMANDS: dict[str, tuple[list[str], set[str]]] = {
     "": ([], {"--version"}),
-    "run": (["RECIPE"], RECIPE | {"--seed", "--weights"}),
-    "evaluate": (["RUN"], RECIPE | {"--subset", "--seed", "--crf", "--json"}),
+    "run": (["RECIPE"], RECIPE | {"--seed", "--weights", "--plugin"}),
+    "evaluate": (["RUN"], RECIPE | {"--subset", "--seed", "--crf", "--json", "--plugin"}),
     "predict": (
         ["RUN", "IMAGES"],
         RECIPE
         | {"--to", "--overlay", "--soft", "--submission", "--competition", "--seed"}
-        | {"--explain", "--classes", "--crf"},
+        | {"--explain", "--classes", "--crf", "--plugin"},
     ),
     "samples": (
         ["RUN"],
-        {"--count", "--backbone", "--weights", "--seed", "--device", "--out", "--data-root"},
+        {
+            "--count",
+            "--backbone",
+            "--weights",
+            "--seed",
+            "--device",
+            "--out",
+            "--data-root",
+            "--plugin",
+        },
     ),
-    "show": (["RECIPE"], {"--set", "--json"}),
-    "list": (["KIND"], {"--json"}),
+    "show": (["RECIPE"], {"--set", "--json", "--plugin"}),
+    "list": (["KIND"], {"--json", "--plugin"}),
     "data": ([], set()),
-    "data verify": (["NAME"], {"--subset", "--unlabelled", "--masks", "--option", "--data-root"}),
+    "data verify": (
+        ["NAME"],
+        {"--subset", "--unlabelled", "--masks", "--option", "--data-root", "--plugin"},
+    ),
     "data make": (["NAME"], {"--option", "--data-root"}),
     "data split": (
         ["NAME", "SPEC"],
-        {"--seed", "--subset", "--tags", "--tagged", "--to", "--masks", "--option", "--data-root"},
+        {"--seed", "--subset", "--tags", "--tagged", "--to", "--masks", "--option", "--data-root"}
+        | {"--plugin"},
     ),
-    "data tags": (["NAME"], {"--from", "--to", "--subset", "--option", "--data-root"}),
+    "data tags": (["NAME"], {"--from", "--to", "--subset", "--option", "--data-root", "--plugin"}),
     "data show": (
         ["NAME"],
-        {"--subset", "--count", "--to", "--unlabelled", "--masks", "--option", "--data-root"},
+        {"--subset", "--count", "--to", "--unlabelled", "--masks", "--option", "--data-root"}
+        | {"--plugin"},
     ),
+    "check": (["NAME"], {"--kind", "--option", "--data-root", "--plugin"}),
     "monitor": (["RUNS"], {"--port", "--host"}),
-    "doctor": ([], {"--data-root", "--json"}),
-    "schema": ([], set()),
+    "doctor": ([], {"--data-root", "--json", "--plugin"}),
+    "schema": ([], {"--plugin"}),
 }
 """Command -> its arguments in order, and its options (all have --help too)."""
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+import semisup
 from semisup.data.base import SegmentationData
 from semisup.data.formats.lists import check_labels, choose_subset, find_folder, unique
 from semisup.data.formats.pictures import read_labels, read_rgb, voc_palette
@@ -52,3 +53,6 @@ class Beside(SegmentationData):
         """Ground truth of image `index`: uint8 HW, 0..2 and 255; errors as in `read_labels`."""
         path = self.mask_path(index)
         return check_labels(read_labels(path), len(CLASSES), path)
+
+
+semisup.register("beside", Beside)

@@ -12,23 +12,25 @@ Differs from the paper: one level of outputs instead of two; x and u come from o
 
 from __future__ import annotations
 
-from semisup.losses.adversarial import binary_cross_entropy_map
 from torch import Tensor
 
-from semisup.losses.segmentation import supervised_loss
-from semisup.methods.base import BuildSegmenter, Method, Update
+import semisup
+from semisup.losses.gan import Game
+from semisup.losses.segmentation import masked_mean, supervised_loss
+from semisup.methods.base import Method, Task, require_not_negative
 from semisup.models.adversarial.discriminators import FullyConvolutionalDiscriminator
 from semisup.models.base import ParameterGroup
-from semisup.types import IGNORE, Batch, Progress, Scalars
+from semisup.types import IGNORE, Batch, Progress, Reads, Scalars, Update
 
 
 class OutputAlignment(Method):
     """Tsai et al. 2018: a discriminator tells labelled from unlabelled images by their predictions.
 
     Args:
-        build_segmenter: gives the network.
-        num_classes: K.
+        task: network and classes.
         adversarial_weight: a, of the adversarial term; >= 0.
+        discriminator_width: channels of the first layer of D.
+        game: loss of the game; its noise and its penalty are not used here.
 
     Logs:
         loss_segmentation: cross entropy on labelled images; falls from about ln K.
@@ -36,20 +38,25 @@ class OutputAlignment(Method):
         loss_discriminator: of D, summed over its two halves; near 1.4 while it cannot tell.
     """
 
-    streams = frozenset({"labelled", "unlabelled"})
+    reads = Reads(unlabelled=True)
 
     def __init__(
         self,
-        build_segmenter: BuildSegmenter,
-        num_classes: int,
+        task: Task,
         *,
         adversarial_weight: float = 0.01,
+        discriminator_width: int = 64,
+        game: Game = Game(),
     ) -> None:
         super().__init__()
-        self.num_classes = num_classes
+        require_not_negative(adversarial_weight=adversarial_weight)
+        self.num_classes = task.num_classes
         self.adversarial_weight = adversarial_weight
-        self.segmenter = build_segmenter()
-        self.discriminator = FullyConvolutionalDiscriminator(num_classes)
+        self.game = game
+        self.segmenter = task.build_segmenter()
+        self.discriminator = FullyConvolutionalDiscriminator(
+            task.num_classes, width=discriminator_width
+        )
 
     def players(self) -> dict[str, list[ParameterGroup]]:
         """The two that alternate."""
@@ -66,19 +73,23 @@ class OutputAlignment(Method):
         maps = self.segmenter.training_logits(labelled.image)
         loss_segmentation = supervised_loss(maps, labelled.mask, self.segmenter.auxiliary_weights)
         free = self._predict(unlabelled.image)
-        loss_adversarial = binary_cross_entropy_map(self.discriminator(free), 1.0, unlabelled.valid)
+        loss_adversarial = masked_mean(self.game.fool(self._score(free)), unlabelled.valid)
         update("segmenter", loss_segmentation + self.adversarial_weight * loss_adversarial)
 
         bound = maps[0].detach().softmax(dim=1)
-        loss_discriminator = binary_cross_entropy_map(
-            self.discriminator(bound), 1.0, known
-        ) + binary_cross_entropy_map(self.discriminator(free.detach()), 0.0, unlabelled.valid)
+        loss_discriminator = masked_mean(self.game.real(self._score(bound)), known) + masked_mean(
+            self.game.fake(self._score(free.detach())), unlabelled.valid
+        )
         update("discriminator", loss_discriminator)
         return {
             "loss_segmentation": loss_segmentation.detach(),
             "loss_adversarial": loss_adversarial.detach(),
             "loss_discriminator": loss_discriminator.detach(),
         }
+
+    def _score(self, maps: Tensor) -> Tensor:
+        """Logits BHW of D for class maps BKHW."""
+        return self.discriminator(maps).squeeze(1)
 
     def _predict(self, image: Tensor) -> Tensor:
         """Class probabilities BKHW; uniform where the term is off.
@@ -90,3 +101,6 @@ class OutputAlignment(Method):
             return probabilities
         batch, _, height, width = image.shape
         return image.new_full((batch, self.num_classes, height, width), 1 / self.num_classes)
+
+
+semisup.register("output_alignment", OutputAlignment)

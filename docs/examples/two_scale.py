@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+import semisup
 from semisup.models.base import Segmenter
 from semisup.models.layers import conv_norm_relu, initialise
 
@@ -53,3 +54,6 @@ class TwoScale(Segmenter):
         """Logits BKHW."""
         logits: Tensor = self.classifier(embedding)
         return logits
+
+
+semisup.register("two_scale", TwoScale)

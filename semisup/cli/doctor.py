@@ -22,6 +22,7 @@ Example:
 """,
 )
 @options.data_root
+@options.plugins
 @options.as_json
 def doctor(data_root: Path, as_json: bool) -> None:
     """Say what this machine has: versions, devices, threads, disk, data found."""

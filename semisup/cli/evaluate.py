@@ -29,6 +29,7 @@ Examples:
 @options.device
 @options.out
 @options.data_root
+@options.plugins
 @options.as_json
 def evaluate(
     run: str,
@@ -55,6 +56,7 @@ def evaluate(
 
     folder = options.find_run(run, out, seed)
     paths = options.paths(data_root, out)
+    options.warn_of_changed_plugins(folder)
     where = resolve_device(device)
     with joined(where):
         done = evaluate_run(folder, paths, where, subset, options.with_crf(changes, crf))

@@ -19,10 +19,12 @@ Examples:
   semisup list
   semisup list models
   semisup list recipes --json
+  semisup list methods --plugin my_method.py
 """,
 )
 @click.argument("kind", required=False, type=click.Choice(KINDS))
 @options.as_json
+@options.plugins
 def list_names(kind: str | None, as_json: bool) -> None:
     """List what a recipe may name: models (with parameter counts), methods, datasets, recipes."""
     from semisup.cli.display.listing import entries, print_entries

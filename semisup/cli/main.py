@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from semisup.cli.check import check
 from semisup.cli.data.group import data
 from semisup.cli.doctor import doctor
 from semisup.cli.evaluate import evaluate
@@ -107,7 +108,10 @@ def cli() -> None:
         warnings.filterwarnings("ignore", category=kind, module=r"PIL\.")
 
 
-for command in (run, evaluate, predict, samples, show, list_names, data, monitor, doctor, schema):
+COMMANDS = (
+    *(run, evaluate, predict, samples, show, list_names, data, check, monitor, doctor, schema),
+)
+for command in COMMANDS:
     cli.add_command(command)
 
 

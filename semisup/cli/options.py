@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -60,6 +61,49 @@ data_root = click.option(
 )
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def plugins(command: F) -> F:
+    """`--plugin`, whose modules are imported before `command` is called, as are installed ones."""
+
+    @click.option(
+        "--plugin",
+        "plugins",
+        metavar="MODULE|FILE",
+        multiple=True,
+        help="Code of your own that registers a method, network or data set; may be repeated. "
+        "SEMISUP_PLUGINS too.",
+    )
+    @functools.wraps(command)
+    def load_first(*args: Any, plugins: tuple[str, ...], **values: Any) -> Any:
+        load_plugins(plugins)
+        return command(*args, **values)
+
+    return cast(F, load_first)
+
+
+def load_plugins(names: tuple[str, ...]) -> None:
+    """Import what the user names, in the environment too, and what is installed.
+
+    Of installed plug-ins that cannot be used, standard error says so.
+
+    Raises:
+        RecipeError: one that is named cannot be used.
+    """
+    from semisup import catalog
+    from semisup.plugins import named_in_environment
+
+    catalog.load_plugins([*named_in_environment(), *names])
+    for line in catalog.load_installed().values():
+        click.echo(f"semisup: {line}", err=True)
+
+
+def warn_of_changed_plugins(folder: Path) -> None:
+    """Say on standard error which plug-ins have changed since a run was made with them."""
+    from semisup.runs.reopen import changed_since
+
+    for line in changed_since(folder):
+        click.echo(f"semisup: warning: {line}", err=True)
 
 
 def with_crf(changes: tuple[str, ...], crf: bool) -> tuple[str, ...]:

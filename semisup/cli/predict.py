@@ -60,6 +60,7 @@ Examples:
 @options.device
 @options.out
 @options.data_root
+@options.plugins
 def predict(
     run: str,
     images: tuple[Path, ...],
@@ -98,8 +99,10 @@ def predict(
     from semisup.system.torch_errors import translated_errors
 
     where = resolve_device(device)
+    folder = options.find_run(run, out, seed)
+    options.warn_of_changed_plugins(folder)
     opened = open_run(
-        options.find_run(run, out, seed),
+        folder,
         where,
         options.with_crf(changes, crf),
         paths=options.paths(data_root),
@@ -111,8 +114,8 @@ def predict(
     inference = opened.inference()
     if submission is not None:
         with translated_errors():
-            folder = write_submission(inference, opened.experiment.reported, to, competition)
-        click.echo(f"Submission: {folder}")
+            written = write_submission(inference, opened.experiment.reported, to, competition)
+        click.echo(f"Submission: {written}")
         return
     if explain:
         check_by_class(opened.network, "--explain")

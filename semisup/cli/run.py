@@ -18,6 +18,7 @@ Examples:
   semisup run quickstart
   semisup run quickstart --seed 1 --set data.split=1/4
   semisup run my_recipe.toml --device cuda:0 --data-root /data
+  semisup run my_recipe.toml --plugin my_method.py
   torchrun --nproc-per-node 2 -m semisup run my_recipe.toml
 """,
 )
@@ -32,6 +33,7 @@ Examples:
 @options.device
 @options.out
 @options.data_root
+@options.plugins
 def run(
     recipe: str,
     changes: tuple[str, ...],
@@ -49,7 +51,9 @@ def run(
     """
     from semisup import api
     from semisup.cli.display.results import print_result
+    from semisup.errors import RecipeError
     from semisup.recipe.load import load_recipe
+    from semisup.runs.plugins import check_runs_of
     from semisup.system.progress import is_first_process
 
     overrides: dict[str, tuple[Any, str]] = {}
@@ -57,7 +61,11 @@ def run(
         overrides["train.seed"] = (seed, "--seed")
     if weights is not None:
         overrides["model.weights"] = (str(weights), "--weights")
-    loaded = load_recipe(recipe, changes, overrides=overrides)
+    try:
+        loaded = load_recipe(recipe, changes, overrides=overrides)
+    except RecipeError as error:
+        check_runs_of(out / Path(recipe).stem, error)
+        raise
     done = api.run(loaded, data_root=data_root, runs=out, device=device, command=sys.argv)
     if not is_first_process():
         return

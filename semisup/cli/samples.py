@@ -50,6 +50,7 @@ Examples:
 @options.device
 @options.out
 @options.data_root
+@options.plugins
 def samples(
     run: str,
     count: int,
@@ -72,6 +73,7 @@ def samples(
 
     folder = options.find_run(run, out, marker="checkpoints")
     paths = options.paths(data_root, out)
+    options.warn_of_changed_plugins(folder)
     where = resolve_device(device)
     done = sample_run(
         folder, paths, where, count=count, backbone=backbone, weights=weights, seed=seed

@@ -24,6 +24,7 @@ Examples:
 @click.argument("recipe")
 @options.changes
 @options.as_json
+@options.plugins
 def show(recipe: str, changes: tuple[str, ...], as_json: bool) -> None:
     """Print a RECIPE with every default filled in and where each value came from."""
     from semisup.recipe.load import load_recipe

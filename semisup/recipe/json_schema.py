@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from semisup.catalog import DATASETS, METHODS, MODELS
+from semisup.catalog import DATASETS, METHODS, MODELS, load_installed
 from semisup.options import nested_tables, options_schema
 from semisup.settings import (
     DataSettings,
@@ -23,6 +23,7 @@ from semisup.settings import (
 
 def recipe_schema() -> dict[str, Any]:
     """JSON schema of a recipe file, for editors."""
+    load_installed()
     tables: dict[str, Any] = {
         "init": _table_schema(InitSettings),
         "data": _named_schema(DataSettings, DATASETS),

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from semisup.catalog import DATASETS, METHODS, MODELS, find
+from semisup.catalog import DATASETS, METHODS, MODELS, find, load_installed
 from semisup.errors import RecipeError, suggest
 from semisup.options import describe_errors, option_names, options_schema, plain_values
 from semisup.recipe.recipe import Recipe
@@ -129,6 +129,7 @@ def load_recipe(
     Raises:
         RecipeError: anything that cannot be used; names the file and the key.
     """
+    load_installed()  # before options are told apart by their class
     path = find_recipe(name)
     changed: dict[str, Any] = {}
     for change in changes:

@@ -18,6 +18,7 @@ from semisup.evaluation.protocol import protocol
 from semisup.recipe.recipe import Recipe
 from semisup.runs.assemble import Labels
 from semisup.runs.experiment import Experiment
+from semisup.runs.plugins import describe_plugins
 from semisup.runs.result import (
     ChosenCheckpoint,
     FilesRecord,
@@ -39,6 +40,7 @@ from semisup.training.state import TrainingState
 _RECIPE = "recipe"
 _RESUMED = "resumed"
 _SPLIT = "split"
+_PLUGINS = "plugins"
 """Keys of run.json that are read again."""
 
 
@@ -82,6 +84,7 @@ def write_facts(
         "device": device_name(experiment.device),
         "processes": ranks.world(),
         _SPLIT: plain(describe_split(experiment.labels)),
+        **({_PLUGINS: plugins} if (plugins := describe_plugins(experiment.recipe)) else {}),
         "weights": list(notes),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
@@ -114,6 +117,11 @@ def read_facts(path: Path) -> dict[str, Any] | None:
 def recorded_split(facts: dict[str, Any] | None) -> Any:
     """The split that run.json states, as plain values; None where there is none."""
     return None if facts is None else facts.get(_SPLIT)
+
+
+def recorded_plugins(facts: dict[str, Any] | None) -> Any:
+    """The plug-ins that run.json states; None where there are none."""
+    return None if facts is None else facts.get(_PLUGINS)
 
 
 def recipe_in(facts: dict[str, Any]) -> str | None:
@@ -152,6 +160,7 @@ def result_of_run(
         init=None if first is None else describe_first(first),
         checkpoint=ChosenCheckpoint(scored.rule, scored.step, recipe.train.steps),
         recipe_hash=recipe.digest(),
+        plugins=describe_plugins(recipe) or None,
         git=git_state(),
         versions=versions(),
         device=device_name(experiment.device),

@@ -26,7 +26,8 @@ from semisup.recipe.recipe import Recipe
 from semisup.runs.experiment import Experiment
 from semisup.runs.folder import RunFolder
 from semisup.runs.paths import Paths
-from semisup.runs.record import read_facts, recipe_in, result_of_evaluation
+from semisup.runs.plugins import changed_plugins, check_loaded
+from semisup.runs.record import read_facts, recipe_in, recorded_plugins, result_of_evaluation
 from semisup.runs.result import FinishedRun, Result, read_result, write_result
 from semisup.system import distributed as ranks
 from semisup.system.device import settle_on
@@ -137,6 +138,7 @@ def open_run(
     if result is None:
         what = "is not finished" if files.recipe.is_file() else "is no run of semisup"
         raise RunError(f"{folder}: {what}. Start it with 'semisup run RECIPE' and let it end.")
+    check_loaded(folder, result.plugins)
     recipe = replace(load_recipe(str(files.recipe), changes), name=result.recipe)
     experiment = Experiment(
         recipe,
@@ -220,8 +222,9 @@ def run_recipe_of(folder: Path) -> Recipe:
     files = RunFolder(folder)
     if not files.recipe.is_file():
         raise RunError(f"{folder}: is no run of semisup. Start one with 'semisup run RECIPE'.")
-    result = read_result(files.result)
-    stated = result.recipe if result is not None else recipe_in(read_facts(files.facts) or {})
+    result, facts = read_result(files.result), read_facts(files.facts)
+    stated = result.recipe if result is not None else recipe_in(facts or {})
+    check_loaded(folder, result.plugins if result is not None else recorded_plugins(facts))
     # Where the record was deleted, the folder of the run still has the last part of the name.
     return replace(load_recipe(str(files.recipe)), name=stated or folder.absolute().parent.name)
 
@@ -259,3 +262,11 @@ def evaluate_run(
     path = folder / f"result-{reported.subset}-{digest}.json"
     ranks.from_first(lambda: write_result(path, result))
     return FinishedRun(folder, path, result, fresh=True)
+
+
+def changed_since(folder: Path) -> list[str]:
+    """Which plug-ins of the run in a folder have changed since it was made, each in one line."""
+    files = RunFolder(folder)
+    result = read_result(files.result)
+    recorded = recorded_plugins(read_facts(files.facts)) if result is None else result.plugins
+    return [f"{folder}: {change}." for change in changed_plugins(recorded)]

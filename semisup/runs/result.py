@@ -153,6 +153,7 @@ class Result:
         git: commit of the code; None outside a checkout.
         processes: how many trained it; several numbers where it went on with others.
         precision: of the forward passes.
+        plugins: what came from outside the package, by kind, name, file and hash; None: nothing.
     """
 
     recipe: str
@@ -172,6 +173,7 @@ class Result:
     precision: str
     time: Seconds
     init: FirstStage | None = None
+    plugins: list[dict[str, str]] | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:

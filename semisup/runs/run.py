@@ -24,10 +24,12 @@ from semisup.runs.experiment import Experiment
 from semisup.runs.folder import RunFolder
 from semisup.runs.identity import check_finished, refuse_changed_data
 from semisup.runs.paths import Paths
+from semisup.runs.plugins import changed_plugins, refuse_changed
 from semisup.runs.record import (
     ScoredPredictor,
     describe_split,
     read_facts,
+    recorded_plugins,
     recorded_split,
     result_of_run,
     started_from,
@@ -73,7 +75,12 @@ def run_recipe(
     folder = RunFolder(paths.run_folder(recipe))
     known = ranks.from_first(lambda: _read_known(folder, recipe))
     if known is not None:
+        for change in changed_plugins(known.plugins):
+            view.note(f"{folder.path}: {change}. Choose another --out to run it anew.")
         return FinishedRun(folder.path, folder.result, known, fresh=False)
+    ranks.from_first(
+        lambda: refuse_changed(folder.path, recorded_plugins(read_facts(folder.facts)))
+    )
     first = _run_first_stage(recipe, paths, device, view, command)
     view.phase("preparing")
     settle_on(device)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Callable
 from functools import partial
@@ -10,15 +9,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from semisup.catalog import MODELS as CATALOGUE
+from semisup.contracts import models as contract
 from semisup.errors import RecipeError
 from semisup.models.base import Segmenter
 from semisup.models.deconvnet import DeconvNet
 from semisup.models.decouplednet import DecoupledNet
 from semisup.models.deeplab_v3plus import DeepLabV3Plus
-from semisup.models.fcn import FCN, FCN8s, FCN8sAtOnce, FCN8sMobileNetV2, FCN16s, FCN32s
+from semisup.models.fcn import FCN8s, FCN8sAtOnce, FCN8sMobileNetV2, FCN16s, FCN32s
 from semisup.models.unet import UNet, mirror_pad
 
 CLASSES = 5
@@ -80,69 +80,36 @@ every_model_in_one_piece = pytest.mark.parametrize(
 )
 
 
+def subject(name: str) -> contract.ModelSubject:
+    return contract.ModelSubject(MODELS[name])
+
+
 def build(name: str) -> Segmenter:
     """The network with score layers that are not zero, as after a first training step."""
-    torch.manual_seed(0)
-    model = MODELS[name]()
-    if isinstance(model, FCN):
-        for layer in model.score.values():
-            nn.init.normal_(layer.weight, std=0.1)
-    if isinstance(model, FCN8sMobileNetV2):
-        for layer in model.score:
-            nn.init.normal_(layer.weight, std=0.1)
-    if isinstance(model, DecoupledNet):
-        nn.init.normal_(model.segmentation.score.weight)
-        model.force_classes([1, 3])
-    return model
+    return subject(name).build()
 
 
-def image() -> Tensor:
-    return torch.randn(1, 3, 35, 45, generator=torch.Generator().manual_seed(1))
+image = contract.picture
 
 
 @every_model
 def test_output_has_the_size_of_the_input(name: str) -> None:
-    with torch.device("meta"):
-        model = MODELS[name]().eval()
-        smallest = type(model).stride
-        sides = sorted({smallest, smallest + 1, 33, 48, 71, 225})
-        for height, width in [*itertools.pairwise(sides), *itertools.pairwise(sides[::-1])]:
-            logits = model(torch.empty(2, 3, height, width))
-            assert logits.shape == (2, CLASSES, height, width)
+    contract.logits_have_the_size_of_the_image(subject(name))
 
 
 @every_model
 def test_other_numbers_of_channels(name: str) -> None:
-    with torch.device("meta"):
-        for channels in (1, 4):
-            model = MODELS[name](in_channels=channels)
-            logits = model(torch.empty(2, channels, 33, 47))
-            assert logits.shape == (2, CLASSES, 33, 47)
+    contract.takes_other_channels(subject(name))
 
 
 @every_model_in_one_piece
 def test_gradient_reaches_every_parameter(name: str) -> None:
-    model = build(name)
-    logits = model(image())
-    (logits * torch.randn_like(logits)).sum().backward()
-    without = [key for key, p in model.named_parameters() if p.grad is None or not p.grad.any()]
-    assert not without
+    contract.gradient_reaches_every_parameter(subject(name))
 
 
 @every_computing_model
 def test_eval_is_deterministic_finite_and_independent_of_memory_format(name: str) -> None:
-    model = build(name).eval()
-    with torch.no_grad():
-        first = model(image())
-        maps = model.training_logits(image())
-        assert len(maps) == 1 + len(model.auxiliary_weights)
-        assert torch.equal(first, maps[0])
-        assert torch.isfinite(first).all()
-        assert first.std() > 0
-        model = model.to(memory_format=torch.channels_last)
-        last = model(image().contiguous(memory_format=torch.channels_last))
-    scale = float(first.abs().max())
-    torch.testing.assert_close(last, first, rtol=1e-4, atol=1e-4 * scale)
+    contract.eval_is_deterministic(subject(name))
 
 
 def features_of(model: Segmenter, picture: Tensor) -> list[Tensor]:
@@ -204,11 +171,7 @@ def test_a_network_has_an_embedding_or_names_some_that_have(name: str) -> None:
 
 @every_model
 def test_every_parameter_is_in_exactly_one_group(name: str) -> None:
-    model = build(name)
-    groups = model.parameter_groups()
-    grouped = [id(p) for group in groups for p in group.params]
-    assert sorted(grouped) == sorted(id(p) for p in model.parameters())
-    assert len({group.name for group in groups}) == len(groups)
+    contract.groups_hold_each_parameter_once(subject(name))
 
 
 @every_model
@@ -221,16 +184,9 @@ def test_state_dict_keys_are_the_stored_ones(name: str) -> None:
 
 @every_model
 def test_its_own_state_dict_passes_adapt_weights_unchanged(name: str) -> None:
-    with torch.device("meta"):
-        model = MODELS[name]()
-    state = model.state_dict()
-    adapted = model.adapt_weights(dict(state))
-    assert list(adapted) == list(state)
-    assert all(adapted[key] is state[key] for key in state)
+    contract.keys_are_stable(subject(name))
 
 
-@pytest.mark.parametrize("number", ["num_classes", "in_channels"])
-@pytest.mark.parametrize("model", [DeconvNet, DecoupledNet, FCN8s, UNet, DeepLabV3Plus])
-def test_refuses_no_classes_and_no_channels(model: type[Segmenter], number: str) -> None:
-    with pytest.raises(ValueError, match=f"{number} must be at least 1"):
-        model(**({"num_classes": 2} | {number: 0}))
+@every_model
+def test_refuses_no_classes_and_no_channels(name: str) -> None:
+    contract.refuses_no_classes_and_no_channels(subject(name))

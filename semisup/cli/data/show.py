@@ -37,6 +37,7 @@ Examples:
 @masks_option
 @dataset_options
 @options.data_root
+@options.plugins
 def show(
     name: str,
     subset: str,

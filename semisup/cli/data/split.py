@@ -35,6 +35,7 @@ Examples:
 @masks_option
 @dataset_options
 @options.data_root
+@options.plugins
 def split(
     name: str,
     spec: str,

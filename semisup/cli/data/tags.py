@@ -35,6 +35,7 @@ Examples:
 @click.option("--subset", default="", help="Default: what is trained on.")
 @dataset_options
 @options.data_root
+@options.plugins
 def tags(
     name: str,
     source: str,

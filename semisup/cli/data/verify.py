@@ -31,6 +31,7 @@ Examples:
 @masks_option
 @dataset_options
 @options.data_root
+@options.plugins
 def verify(
     name: str,
     subsets: tuple[str, ...],

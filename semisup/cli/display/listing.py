@@ -14,7 +14,10 @@ COUNT_CLASSES = 21
 
 
 def entries(kind: str) -> list[dict[str, Any]]:
-    """Name and one line of each entry; models with their parameters at 21 classes."""
+    """Name and one line of each entry; models with their parameters at 21 classes.
+
+    What is from outside the package says from where ("from").
+    """
     if kind == "recipes":
         return _recipes()
     from semisup import catalog
@@ -29,6 +32,9 @@ def entries(kind: str) -> list[dict[str, Any]]:
         row: dict[str, Any] = {"name": name}
         if kind == "models":
             row["parameters"] = count_parameters(name)
+        outside = catalog.OUTSIDE.get((catalog.kind_of(cls), name))
+        if outside is not None:
+            row["from"] = outside.plugin
         rows.append(row | {"about": _first_line(cls)})
     return rows
 
@@ -55,7 +61,7 @@ def _recipes() -> list[dict[str, Any]]:
 
 
 def _first_line(cls: type) -> str:
-    return (cls.__doc__ or "").strip().splitlines()[0]
+    return next(iter((cls.__doc__ or "").strip().splitlines()), "")
 
 
 def print_entries(kind: str, rows: Sequence[dict[str, Any]]) -> None:
@@ -65,8 +71,12 @@ def print_entries(kind: str, rows: Sequence[dict[str, Any]]) -> None:
     counted = any("parameters" in row for row in rows)
     if counted:
         table.add_column(f"parameters ({COUNT_CLASSES} classes)", justify="right")
+    outside = any("from" in row for row in rows)
+    if outside:
+        table.add_column("from")
     table.add_column("about")
     for row in rows:
         count = [f"{row['parameters']:,}"] if counted else []
-        table.add_row(escape(row["name"]), *count, escape(row["about"]))
+        origin = [escape(row.get("from", ""))] if outside else []
+        table.add_row(escape(row["name"]), *count, *origin, escape(row["about"]))
     Console(highlight=False).print(table)

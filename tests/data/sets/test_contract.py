@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,10 +12,11 @@ import pytest
 import torch
 
 from semisup.catalog import DATASETS, create_dataset
+from semisup.contracts import datasets as contract
+from semisup.contracts.base import Check
 from semisup.data.base import SegmentationData
 from semisup.data.loading.cache import CachedData
 from semisup.errors import DataError
-from semisup.types import IGNORE
 
 
 @dataclass(frozen=True)
@@ -61,39 +61,21 @@ def test_every_data_set_has_a_tree() -> None:
     assert {tree.name for tree in TREES.values()} == set(DATASETS)
 
 
-def test_ids_are_unique_and_have_an_index(data: SegmentationData) -> None:
-    assert len(data) == len(data.ids) == len(set(data.ids)) > 0
-    assert [data.index(name) for name in data.ids] == list(range(len(data)))
-    with pytest.raises(KeyError, match="nobody"):
-        data.index("nobody")
+@pytest.fixture
+def subject(opened: Open, data: SegmentationData) -> contract.DatasetSubject:
+    cls = type(data)
+    return contract.DatasetSubject(data.name, opened, cls.train_subset, cls.eval_subset)
 
 
-def test_its_own_subsets_share_no_image(opened: Open) -> None:
-    cls = type(opened("train"))
-    assert not {*opened(cls.train_subset).ids} & {*opened(cls.eval_subset).ids}
+@pytest.mark.parametrize("check", contract.CHECKS, ids=lambda check: check.title)
+def test_the_contract(
+    check: Check[contract.DatasetSubject], subject: contract.DatasetSubject
+) -> None:
+    check.run(subject)
 
 
-def test_each_class_has_a_name_and_a_colour(data: SegmentationData) -> None:
-    assert len(data.classes) == len(data.palette) == data.num_classes > 0
-    assert len(set(data.classes)) == data.num_classes
-    assert all(
-        len(colour) == 3 and 0 <= min(colour) <= max(colour) <= 255 for colour in data.palette
-    )
-
-
-def test_images_are_bytes_and_masks_labels_of_the_same_size(data: SegmentationData) -> None:
-    for index in range(len(data)):
-        image, mask = data.image(index), data.mask(index)
-        assert image.dtype == mask.dtype == torch.uint8
-        assert image.shape == (3, *mask.shape)
-        assert all(label < data.num_classes or label == IGNORE for label in mask.unique().tolist())
-
-
-def test_a_pair_is_an_image_and_its_mask(data: SegmentationData) -> None:
-    for index in range(len(data)):
-        image, mask = data.pair(index)
-        assert torch.equal(image, data.image(index))
-        assert torch.equal(mask, data.mask(index))
+def test_every_tree_is_small_enough_to_be_read_whole(data: SegmentationData) -> None:
+    assert len(data) <= contract.CHECKED
 
 
 def test_a_pair_of_two_sizes_is_refused_by_file_and_size(
@@ -122,19 +104,6 @@ def test_a_missing_file_is_named(data: SegmentationData, part: str) -> None:
     path.unlink()
     with pytest.raises(DataError, match=path.name):
         getattr(data, part)(0)
-
-
-def test_an_unknown_subset_is_refused_by_name(opened: Open) -> None:
-    with pytest.raises(DataError, match="nothing_of_the_kind"):
-        opened("nothing_of_the_kind")
-
-
-def test_workers_get_an_equal_copy(data: SegmentationData) -> None:
-    data.index(data.ids[0])
-    copy = pickle.loads(pickle.dumps(data))
-    assert copy.ids == data.ids
-    assert torch.equal(copy.image(0), data.image(0))
-    assert torch.equal(copy.mask(0), data.mask(0))
 
 
 def test_a_cache_answers_as_the_data_set_does(data: SegmentationData) -> None:

@@ -1,0 +1,1 @@
+"""What holds for every method, network and data set, as functions that anybody can run."""

@@ -1,0 +1,206 @@
+"""What holds for every segmentation network."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from semisup.contracts.base import Check, NotApplicable, require
+from semisup.contracts.methods import listed
+from semisup.errors import RecipeError
+from semisup.models.base import Segmenter, SegmentsByClass
+
+CLASSES = 5
+
+
+@dataclass(frozen=True)
+class ModelSubject:
+    """A network under its contract.
+
+    Attributes:
+        make: gives a fresh network of `CLASSES` classes; takes `in_channels`.
+    """
+
+    make: Callable[..., Segmenter]
+
+    def build(self) -> Segmenter:
+        """The network with no weight left at zero, as after a first training step."""
+        torch.manual_seed(0)
+        model = self.make()
+        with torch.no_grad():
+            for layer in model.modules():
+                weight = getattr(layer, "weight", None)
+                if isinstance(weight, nn.Parameter) and not weight.any():
+                    nn.init.normal_(weight, std=0.1)
+        if isinstance(model, SegmentsByClass):
+            model.force_classes([1, 3])
+        return model
+
+
+def picture() -> Tensor:
+    """One image of odd sides, 1 x 3 x 35 x 45."""
+    return torch.randn(1, 3, 35, 45, generator=torch.Generator().manual_seed(1))
+
+
+def logits_have_the_size_of_the_image(subject: ModelSubject) -> None:
+    """Logits are BKHW for every image from `stride` up, odd sides too."""
+    with torch.device("meta"):
+        model = subject.make().eval()
+        smallest = type(model).stride
+        sides = sorted({smallest, smallest + 1, 33, 48, 71, 225})
+        sides = [side for side in sides if side >= smallest]
+        for height, width in [*itertools.pairwise(sides), *itertools.pairwise(sides[::-1])]:
+            logits = model(torch.empty(2, 3, height, width))
+            expected = (2, CLASSES, height, width)
+            require(
+                tuple(logits.shape) == expected,
+                f"logits of an image of {height} x {width} have shape {tuple(logits.shape)}, not "
+                f"{expected}. Let `to_image_size` resize them, or cut what `encode` has padded.",
+            )
+
+
+def takes_other_channels(subject: ModelSubject) -> None:
+    """Images of one and of four channels are taken."""
+    with torch.device("meta"):
+        for channels in (1, 4):
+            logits = subject.make(in_channels=channels).eval()(torch.empty(2, channels, 65, 79))
+            require(
+                tuple(logits.shape) == (2, CLASSES, 65, 79),
+                f"with in_channels = {channels} logits have shape {tuple(logits.shape)}.",
+            )
+
+
+def refuses_no_classes_and_no_channels(subject: ModelSubject) -> None:
+    """`num_classes` and `in_channels` below 1 are refused."""
+    model = type(subject.make())
+    for number in ("num_classes", "in_channels"):
+        try:
+            model(**{"num_classes": 2, number: 0})
+        except ValueError as error:
+            require(number in str(error), f"{number} = 0 is refused without its name: {error}.")
+            continue
+        require(False, f"{number} = 0 is accepted. Hand it on to super().__init__.")
+
+
+def gradient_reaches_every_parameter(subject: ModelSubject) -> None:
+    """The gradient of the logits reaches every parameter."""
+    model = subject.build()
+    if model.trained_by:
+        raise NotApplicable(f"its parts are trained by {', '.join(model.trained_by)} alone")
+    maps = model.training_logits(picture())
+    loss = torch.stack([(logits * torch.randn_like(logits)).sum() for logits in maps]).sum()
+    named = {key: p for key, p in model.named_parameters() if p.requires_grad}
+    found = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
+    without = [key for key, g in zip(named, found, strict=True) if g is None or not g.any()]
+    require(
+        not without,
+        f"{listed(without)}: no gradient. Remove what `decode` does not use, or freeze it "
+        "(requires_grad_(False)).",
+    )
+
+
+def eval_is_deterministic(subject: ModelSubject) -> None:
+    """In eval mode the same image gives the same finite logits, in every memory format."""
+    model = subject.build().eval()
+    with torch.no_grad():
+        first, again = model(picture()), model(picture())
+        maps = model.training_logits(picture())
+        require(torch.equal(first, again), "two passes in eval mode differ. Is there dropout?")
+        require(
+            len(maps) == 1 + len(model.auxiliary_weights),
+            f"training_logits gives {len(maps)} maps and auxiliary_weights has "
+            f"{len(model.auxiliary_weights)}: one is needed for each map after the first.",
+        )
+        require(torch.equal(first, maps[0]), "the first of training_logits is not `forward`'s.")
+        require(torch.isfinite(first).all(), "logits are not finite.")
+        require(first.std() > 0, "logits are the same everywhere.")
+        model = model.to(memory_format=torch.channels_last)
+        last = model(picture().contiguous(memory_format=torch.channels_last))
+    scale = float(first.abs().max())
+    require(
+        torch.allclose(last, first, rtol=1e-4, atol=1e-4 * scale),
+        "logits depend on the memory format (channels_last). Use `reshape`, not `view`.",
+    )
+
+
+def forward_encodes_and_decodes(subject: ModelSubject) -> None:
+    """`forward` is `encode`, `decode` and `to_image_size`; `decode` classifies the embedding."""
+    model = subject.build().eval()
+    with torch.no_grad():
+        try:
+            features = model.encode(picture())
+            logits = model.decode(features)
+        except RecipeError:
+            require(False, "write `decode`, or `embed`, `classify` and `embedding_channels`.")
+        except (NotImplementedError, ValueError) as error:
+            if type(model).forward is Segmenter.forward:
+                raise
+            raise NotApplicable(f"it has a `forward` of its own; {error}") from None
+        shown = model.to_image_size(logits, picture().shape[-2:])
+        require(
+            shown.shape == model(picture()).shape and torch.equal(shown, model(picture())),
+            "to_image_size(decode(encode(image))) is not forward(image). Leave `forward` as it "
+            "is, and do in `encode` what comes before.",
+        )
+        try:
+            embedding = model.embed(features)
+        except RecipeError:
+            return  # one that scores several maps
+        require(
+            embedding.shape[1] == model.embedding_channels,
+            f"`embed` gives {embedding.shape[1]} channels, and embedding_channels says "
+            f"{model.embedding_channels}.",
+        )
+        same = torch.equal(model.classify(embedding), logits)
+        require(same, "classify(embed(features)) is not decode(features). Write no `decode`.")
+
+
+def groups_hold_each_parameter_once(subject: ModelSubject) -> None:
+    """Every parameter is in exactly one group, and groups have names of their own."""
+    model = subject.build()
+    groups = model.parameter_groups()
+    grouped = [id(p) for group in groups for p in group.params]
+    names = {id(p): key for key, p in model.named_parameters() if p.requires_grad}
+    left = [key for number, key in names.items() if number not in grouped]
+    require(not left, f"{listed(left)}: in no group of parameter_groups, so never trained.")
+    twice = sorted({names.get(n, "?") for n in grouped if grouped.count(n) > 1})
+    require(not twice, f"{listed(twice)}: in two groups of parameter_groups.")
+    require(
+        len({group.name for group in groups}) == len(groups),
+        "two groups of parameter_groups have one name. Give each its own `name`.",
+    )
+
+
+def keys_are_stable(subject: ModelSubject) -> None:
+    """Two builds have the same keys and shapes, and `adapt_weights` leaves its own alone."""
+    with torch.device("meta"):
+        one, other = subject.make(), subject.make()
+    shapes = [{key: value.shape for key, value in m.state_dict().items()} for m in (one, other)]
+    require(
+        list(shapes[0].items()) == list(shapes[1].items()),
+        "two builds have other state keys or shapes, so a checkpoint could not be loaded.",
+    )
+    state = one.state_dict()
+    adapted = one.adapt_weights(dict(state))
+    changed = [key for key in state if adapted.get(key) is not state[key]]
+    require(
+        not changed and len(adapted) == len(state),
+        f"adapt_weights changes the network's own state ({listed(changed)}). Pass on what it does "
+        "not know.",
+    )
+
+
+CHECKS: tuple[Check[ModelSubject], ...] = (
+    Check("logits have the size of the image", logits_have_the_size_of_the_image),
+    Check("images of other channels are taken", takes_other_channels),
+    Check("no classes and no channels are refused", refuses_no_classes_and_no_channels),
+    Check("a gradient reaches every parameter", gradient_reaches_every_parameter),
+    Check("eval is deterministic and finite", eval_is_deterministic),
+    Check("forward encodes and decodes", forward_encodes_and_decodes),
+    Check("groups hold each parameter once", groups_hold_each_parameter_once),
+    Check("its state has stable keys", keys_are_stable),
+)

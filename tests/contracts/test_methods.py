@@ -1,0 +1,336 @@
+"""Whether the contract of methods finds what is broken, and says so in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from support.plugins import EXAMPLES
+from torch import Tensor, nn
+
+from semisup.catalog import METHODS, load_plugins
+from semisup.contracts.base import run_checks
+from semisup.contracts.methods import CHECKS, MethodSubject, documented_scalars
+from semisup.losses.segmentation import cross_entropy, supervised_loss
+from semisup.methods.base import Method, Task, require_not_negative
+from semisup.models.base import ParameterGroup
+from semisup.models.decouplednet import DecoupledNet
+from semisup.options import option_names
+from semisup.types import Batch, Progress, Reads, Scalars, Update
+
+FINDINGS = {
+    "s4gan_multi_label": {
+        "void pixels do not count": "its classifier learns that an image without labels has none",
+        "an update moves its player and no other": "MobileNetV2 at 32 x 32 pixels: a batch norm "
+        "of one place leaves no gradient",
+    },
+}
+"""Method -> checks of which it is known that they fail, and why."""
+
+SMALL = {
+    "discriminator_width": 8,
+    "generator_width": 8,
+    "view": "small",
+    "downsampling": 1,
+    "confidence_threshold": 0.0,
+}
+"""Options that suit a toy problem. At a threshold of 0 every term of a fresh method acts."""
+
+
+def failed(name: str, cls: type[Method], *titles: str, **options: Any) -> dict[str, str]:
+    """What fails of the checks of these titles, or of all."""
+    checks = [check for check in CHECKS if check.title in titles or not titles]
+    assert checks, titles
+    found = run_checks(checks, MethodSubject(name, cls, options))
+    return {finding.title: finding.problem for finding in found if finding.problem}
+
+
+def small(cls: type[Method]) -> dict[str, Any]:
+    return {key: value for key, value in SMALL.items() if key in option_names(cls)}
+
+
+QUICK = {"supervised", "adversarial", "gan_segmentation"}
+"""tests/methods/test_contract.py holds all methods to nearly the same."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
+        for name in METHODS
+        if name not in DecoupledNet.trained_by
+    ],
+)
+def test_methods_of_the_catalogue_hold_to_it(name: str) -> None:
+    cls = METHODS[name]
+    assert failed(name, cls, **small(cls)).keys() == FINDINGS.get(name, {}).keys()
+
+
+@pytest.mark.usefixtures("outside")
+@pytest.mark.parametrize("name", ["mean_teacher", "output_alignment"])
+def test_methods_of_the_examples_hold_to_it(name: str) -> None:
+    load_plugins([str(EXAMPLES / f"{name}.py")])
+    assert failed(name, METHODS[name], **small(METHODS[name])) == {}
+
+
+class Sound(Method):
+    """Consistency with a second network: what the broken ones below are made of.
+
+    Logs:
+        loss_segmentation: cross entropy.
+        loss_consistency: squared difference.
+    """
+
+    reads = Reads(unlabelled=True, unlabelled_views=1)
+
+    def __init__(self, task: Task, *, consistency_weight: float = 1.0) -> None:
+        super().__init__()
+        require_not_negative(consistency_weight=consistency_weight)
+        self.consistency_weight = consistency_weight
+        self.segmenter = task.build_segmenter()
+        self.other = task.build_segmenter()
+        self.steps = 0
+
+    def players(self) -> dict[str, list[ParameterGroup]]:
+        return {
+            "segmenter": self.segmenter.parameter_groups(),
+            "other": self.other.parameter_groups(),
+        }
+
+    def step(self, batch: Batch, progress: Progress, update: Update) -> Scalars:
+        terms = self.supervised(batch, self.segmenter), self.consistency(batch, self.segmenter)
+        update("segmenter", terms[0] + self.consistency_weight * terms[1])
+        update("other", self.supervised(batch, self.other))
+        return self.report(*terms)
+
+    def supervised(self, batch: Batch, network: Any) -> Tensor:
+        maps = network.training_logits(batch.labelled.image)
+        return supervised_loss(maps, batch.labelled.mask, network.auxiliary_weights)
+
+    def consistency(self, batch: Batch, network: Any) -> Tensor:
+        if self.consistency_weight == 0:
+            return torch.zeros(())
+        free = batch.unlabelled
+        change = network(free.image).softmax(1) - network(free.views[0]).softmax(1)
+        return self.mean(change.square().sum(1), free.valid)
+
+    def mean(self, values: Tensor, valid: Tensor) -> Tensor:
+        return values.masked_fill(~valid, 0.0).sum() / valid.sum().clamp(min=1)
+
+    def report(self, segmentation: Tensor, consistency: Tensor) -> Scalars:
+        return {
+            "loss_segmentation": segmentation.detach(),
+            "loss_consistency": consistency.detach(),
+        }
+
+
+def test_the_method_that_the_broken_ones_are_made_of_is_sound() -> None:
+    assert failed("sound", Sound) == {}
+
+
+class TwoPlayersOneParameter(Sound):
+    def players(self) -> dict[str, list[ParameterGroup]]:
+        groups = super().players()
+        return groups | {"other": groups["other"] + groups["segmenter"]}
+
+
+class NeverTrained(Sound):
+    def __init__(self, task: Task, **options: Any) -> None:
+        super().__init__(task)
+        self.projection = nn.Linear(3, 3)
+
+
+class NeverUpdated(Sound):
+    def step(self, batch: Batch, progress: Progress, update: Update) -> Scalars:
+        return super().step(
+            batch, progress, lambda p, loss, **_: update(p, loss) if p != "other" else None
+        )
+
+
+class MainMapAlone(Sound):
+    def supervised(self, batch: Batch, network: Any) -> Tensor:
+        return cross_entropy(network(batch.labelled.image), batch.labelled.mask)
+
+
+class BackwardByHand(Sound):
+    def supervised(self, batch: Batch, network: Any) -> Tensor:
+        loss = super().supervised(batch, network)
+        loss.backward(retain_graph=True)
+        return loss
+
+
+class MovesByHand(Sound):
+    def consistency(self, batch: Batch, network: Any) -> Tensor:
+        with torch.no_grad():
+            self.other.head.weight.mul_(0.99)  # type: ignore[operator, union-attr]
+        return super().consistency(batch, network)
+
+
+class ReadsTags(Sound):
+    def supervised(self, batch: Batch, network: Any) -> Tensor:
+        return super().supervised(batch, network) + 0.0 * batch.weak.tags.sum()
+
+
+class IgnoresUnlabelled(Sound):
+    def consistency(self, batch: Batch, network: Any) -> Tensor:
+        return torch.zeros(())
+
+
+class DetachedTerm(Sound):
+    def consistency(self, batch: Batch, network: Any) -> Tensor:
+        return super().consistency(batch, network).detach()
+
+
+class IgnoresViews(Sound):
+    def consistency(self, batch: Batch, network: Any) -> Tensor:
+        if self.consistency_weight == 0:
+            return torch.zeros(())
+        free = batch.unlabelled
+        return self.mean(network(free.image).softmax(1).square().sum(1), free.valid)
+
+
+class PaddingCounts(Sound):
+    def mean(self, values: Tensor, valid: Tensor) -> Tensor:
+        return values.mean()
+
+
+class VoidIsAClass(Sound):
+    def supervised(self, batch: Batch, network: Any) -> Tensor:
+        maps = network.training_logits(batch.labelled.image)
+        mask = batch.labelled.mask.clamp(max=2)
+        return supervised_loss(maps, mask, network.auxiliary_weights)
+
+
+class NotANumberWithoutPixels(Sound):
+    def mean(self, values: Tensor, valid: Tensor) -> Tensor:
+        return values[valid].mean()
+
+
+class RunsWhereTheTermIsOff(Sound):
+    def step(self, batch: Batch, progress: Progress, update: Update) -> Scalars:
+        self.segmenter(batch.unlabelled.image)
+        return super().step(batch, progress, update)
+
+
+class NegativeWeight(Sound):
+    def __init__(self, task: Task, *, consistency_weight: float = 1.0) -> None:
+        super().__init__(task)
+        self.consistency_weight = consistency_weight
+
+
+class Undocumented(Sound):
+    """Says nothing."""
+
+
+class OtherScalars(Sound):
+    def report(self, segmentation: Tensor, consistency: Tensor) -> Scalars:
+        return {"loss_segmentation": segmentation.detach(), "loss": consistency.detach()}
+
+
+class KeepsItsGraph(Sound):
+    def report(self, segmentation: Tensor, consistency: Tensor) -> Scalars:
+        return {"loss_segmentation": segmentation.detach(), "loss_consistency": consistency}
+
+
+class ForgetsACounter(Sound):
+    def supervised(self, batch: Batch, network: Any) -> Tensor:
+        self.steps += 1
+        return super().supervised(batch, network) * (1 + 0.1 * self.steps)
+
+
+class RandomOfItsOwn(Sound):
+    def supervised(self, batch: Batch, network: Any) -> Tensor:
+        return super().supervised(batch, network) * torch.rand((), generator=GENERATOR)
+
+
+GENERATOR = torch.Generator().manual_seed(0)
+
+
+class BadPictures(Sound):
+    def pictures(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
+        return {"logits": logits[:, :1]}
+
+
+class BadLabels(Sound):
+    def pseudo_labels(self, image: Tensor, valid: Tensor | None = None) -> Tensor | None:
+        return self.segmenter(image).argmax(1) + 1
+
+
+class OneNetworkForAll(Sound):
+    kept: list[Any] = []  # noqa: RUF012
+
+    def __init__(self, task: Task, *, consistency_weight: float = 1.0) -> None:
+        super().__init__(task, consistency_weight=consistency_weight)
+        self.kept.append(self.segmenter)
+        self.segmenter = self.kept[0]
+
+
+class UntrainedPredictor(Sound):
+    def __init__(self, task: Task, **options: Any) -> None:
+        super().__init__(task)
+        self.frozen = task.build_segmenter().requires_grad_(False)
+
+    def predictor(self) -> nn.Module:
+        return self.frozen
+
+
+class Crashes(Sound):
+    def consistency(self, batch: Batch, network: Any) -> Tensor:
+        return batch.unlabelled.views[0] @ torch.zeros(3)
+
+
+@pytest.mark.parametrize(
+    ("cls", "title", "words"),
+    [
+        (TwoPlayersOneParameter, "every parameter belongs to one player", "of two players"),
+        (NeverTrained, "every parameter belongs to one player", "projection.weight, projection."),
+        (NeverUpdated, "an update moves its player and no other", "other: never updated"),
+        (MainMapAlone, "an update moves its player and no other", "all maps of `training_logits`"),
+        (BackwardByHand, "an update moves its player and no other", "Call no `backward`"),
+        (MovesByHand, "only updates move parameters", "other.head.weight: moved without"),
+        (ReadsTags, "it reads the streams that it names", "did not ask for the weak stream"),
+        (IgnoresUnlabelled, "it reads the streams that it names", "does not read them"),
+        (DetachedTerm, "unlabelled images change the update", "does not reach it"),
+        (DetachedTerm, "every weighted term reaches an optimiser", "consistency_weight changes no"),
+        (IgnoresViews, "unlabelled images change the update", "other strong views change no"),
+        (PaddingCounts, "padding does not count", "batch.unlabelled.valid"),
+        (VoidIsAClass, "void pixels do not count", "without a valid pixel changes the update"),
+        (
+            NotANumberWithoutPixels,
+            "a batch without a valid pixel breaks nothing",
+            "loss_consistency: not finite",
+        ),
+        (
+            RunsWhereTheTermIsOff,
+            "without its terms it is supervised training",
+            "batch statistics would move",
+        ),
+        (NegativeWeight, "negative weights are refused", "require_not_negative(consistency_weig"),
+        (Undocumented, "its scalars are documented and plain", "has no section `Logs:`"),
+        (OtherScalars, "its scalars are documented and plain", "loss: reported, but not under"),
+        (KeepsItsGraph, "its scalars are documented and plain", "loss_consistency: keeps its gra"),
+        (ForgetsACounter, "saved, it goes on to the same bits", "counters and memories as buffers"),
+        (RandomOfItsOwn, "its steps depend on the seed alone", "torch's global generator"),
+        (BadPictures, "its pictures are maps and change nothing", "'logits' is not in [0, 1]"),
+        (BadLabels, "its pseudo-labels are labels", "labels beyond 0..K-1 and 255"),
+        (OneNetworkForAll, "every network is its own", "shared by two networks"),
+        (UntrainedPredictor, "its predictor learns a toy problem", "Is it the network that is tra"),
+        (Crashes, "it reads the streams that it names", "RuntimeError: "),
+    ],
+)
+def test_a_broken_method_is_told_what_is_broken(cls: type[Sound], title: str, words: str) -> None:
+    cls.__doc__ = cls.__doc__ or Sound.__doc__
+    problem = failed("broken", cls, title)[title]
+    assert words in problem
+    assert "\n" not in problem
+
+
+def test_an_error_of_the_method_names_its_line() -> None:
+    title = "padding does not count"
+    problem = failed("broken", Crashes, title)[title]
+    assert f"({__file__}, line {Crashes.consistency.__code__.co_firstlineno + 1})" in problem
+
+
+def test_scalars_are_read_off_the_docstring() -> None:
+    assert documented_scalars(Sound) == {"loss_segmentation", "loss_consistency"}
