@@ -34,6 +34,7 @@ from semisup.types import IGNORE, Batch, Progress, Reads
 LATE = Progress(90, 100)
 """By then every term of a method acts."""
 
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
 
@@ -68,9 +69,21 @@ class MethodSubject:
         """A toy batch of what it reads."""
         return toy_batch(self.reads, seed, **changes)
 
-    def gradients(self, batch: Batch, **options: Any) -> dict[str, Tensor]:
-        """Gradient of each player's losses, late in a run, in double precision."""
+    def gradients(
+        self, batch: Batch, *, each_alone: bool = False, **options: Any
+    ) -> dict[str, Tensor]:
+        """Gradient of each player's losses, late in a run, in double precision.
+
+        Args:
+            batch: what the step is given.
+            each_alone: with batch normalisations in eval mode: by their statistics, every image of
+                a batch counts in the gradient of every other.
+            options: of the method.
+        """
         method = self.build(**options).double()
+        for layer in method.modules():
+            if each_alone and isinstance(layer, BATCH_NORMS):
+                layer.eval()
         torch.manual_seed(1)
         update = Gradients(method)
         method.step(batch, LATE, update)
@@ -220,8 +233,10 @@ def padding_does_not_count(subject: MethodSubject) -> None:
     views = [view.clone() for view in batch.unlabelled.views]
     for view in views:
         view[1] = 5.0 * view[0]
-    before = subject.gradients(with_unlabelled(batch, valid=valid))
-    after = subject.gradients(with_unlabelled(batch, valid=valid, image=image, views=tuple(views)))
+    before = subject.gradients(with_unlabelled(batch, valid=valid), each_alone=True)
+    after = subject.gradients(
+        with_unlabelled(batch, valid=valid, image=image, views=tuple(views)), each_alone=True
+    )
     same_gradients(
         before,
         after,
@@ -238,8 +253,8 @@ def void_does_not_count(subject: MethodSubject) -> None:
     mask, image = batch.labelled.mask.clone(), batch.labelled.image.clone()
     mask[1] = IGNORE
     image[1] = 3.0 * image[0]
-    before = subject.gradients(with_labelled(batch, mask=mask))
-    after = subject.gradients(with_labelled(batch, mask=mask, image=image))
+    before = subject.gradients(with_labelled(batch, mask=mask), each_alone=True)
+    after = subject.gradients(with_labelled(batch, mask=mask, image=image), each_alone=True)
     same_gradients(
         before,
         after,
@@ -255,7 +270,7 @@ def every_term_reaches_an_optimiser(subject: MethodSubject) -> None:
         raise NotApplicable("no option weighs a term")
     batch = subject.batch(dtype=torch.float64)
     for key, value in weights.items():
-        on, off = (subject.gradients(batch, **{key: v}) for v in (value, 0.0))
+        on, off = (subject.gradients(batch, each_alone=False, **{key: v}) for v in (value, 0.0))
         changed = [player for player in on if relative_change(on[player], off[player]) > 1e-7]
         require(
             changed,

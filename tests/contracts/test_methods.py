@@ -21,7 +21,6 @@ from semisup.types import Batch, Progress, Reads, Scalars, Update
 
 FINDINGS = {
     "s4gan_multi_label": {
-        "void pixels do not count": "its classifier learns that an image without labels has none",
         "an update moves its player and no other": "MobileNetV2 at 32 x 32 pixels: a batch norm "
         "of one place leaves no gradient",
     },
@@ -127,6 +126,34 @@ class Sound(Method):
 
 def test_the_method_that_the_broken_ones_are_made_of_is_sound() -> None:
     assert failed("sound", Sound) == {}
+
+
+class NormalisesWithTheBatch(Sound):
+    """A network of its own whose batch norm mixes the images of a batch.
+
+    Logs:
+        loss_segmentation: cross entropy.
+        loss_consistency: squared difference.
+    """
+
+    def __init__(self, task: Task, *, consistency_weight: float = 1.0) -> None:
+        super().__init__(task, consistency_weight=consistency_weight)
+        self.norm = nn.BatchNorm2d(task.num_classes)
+
+    def players(self) -> dict[str, list[ParameterGroup]]:
+        groups = super().players()
+        norm = ParameterGroup(list(self.norm.parameters()), name="norm")
+        return groups | {"segmenter": [*groups["segmenter"], norm]}
+
+    def consistency(self, batch: Batch, network: Any) -> Tensor:
+        maps = network.training_logits(batch.labelled.image)
+        labelled = supervised_loss([self.norm(maps[0])], batch.labelled.mask)
+        return super().consistency(batch, network) + labelled
+
+
+def test_a_batch_norm_of_the_method_is_no_padding_or_void_that_counts() -> None:
+    titles = ("padding does not count", "void pixels do not count")
+    assert failed("normalises", NormalisesWithTheBatch, *titles) == {}
 
 
 class TwoPlayersOneParameter(Sound):
