@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, overload
@@ -118,6 +119,7 @@ def evaluate(
     """
     paths, where = _paths(data_root), resolve_device(device)
     with _shown(progress), joined(where):
+        _warn_of_changed_plugins(_folder(run))
         return reopen.evaluate_run(_folder(run), paths, where, subset, _listed(changes))
 
 
@@ -134,7 +136,13 @@ def open_run(run: Run, *, changes: str | Sequence[str] = (), device: str = "auto
     """
     if isinstance(run, OpenRun) and not changes:
         return run
+    _warn_of_changed_plugins(_folder(run))
     return reopen.open_run(_folder(run), resolve_device(device), _listed(changes))
+
+
+def _warn_of_changed_plugins(folder: Path) -> None:
+    for line in reopen.changed_since(folder):
+        warnings.warn(line, stacklevel=3)
 
 
 @overload

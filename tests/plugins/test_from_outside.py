@@ -219,9 +219,15 @@ def test_a_finished_run_says_that_its_plugin_has_changed(ran: Path) -> None:
     assert "This run was finished before" in done.output
 
 
-def test_a_damaged_record_of_plugins_imports_nothing_and_is_no_obstacle(ran: Path) -> None:
+def test_a_damaged_record_of_plugins_imports_nothing_and_is_refused_in_one_line(ran: Path) -> None:
     (path,) = ran.parent.glob("runs/mine/*/result.json")
     record = json.loads(path.read_text())
-    for damaged in ("mean_teacher", [3], [{"kind": 1}], {"kind": "method"}, None):
+    for damaged in ("mean_teacher", [3], {"kind": "method"}):
         path.write_text(json.dumps(record | {"plugins": damaged}))
+        done = run_command("evaluate", "mine", "--plugin", ran)
+        assert done.exit_code == 1
+        assert done.stderr.count("\n") == 1
+        assert "is no result file of semisup" in done.stderr
+    for harmless in ([{"kind": "1"}], None):  # names nothing
+        path.write_text(json.dumps(record | {"plugins": harmless}))
         succeeded("evaluate", "mine", "--plugin", ran)

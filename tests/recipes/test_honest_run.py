@@ -67,7 +67,7 @@ def watch(seen: Seen, patch: pytest.MonkeyPatch) -> None:
     to_device, step = prefetch.to_device, Adversarial.step
 
     def moving(raw: Any, *arguments: Any, **options: Any) -> Any:
-        seen.trained["none" if raw.masks is None else "mask"].update(raw.ids)
+        seen.trained["mask" if "mask" in raw.labels else "none"].update(raw.ids)
         return to_device(raw, *arguments, **options)
 
     def stepping(method: Adversarial, *arguments: Any) -> Any:
