@@ -755,7 +755,7 @@ MUTANTS = [
     Mutant(
         "plugin-not-recorded",
         "runs/record.py",
-        "        **describe_plugins(recipe),\n",
+        "        plugins=describe_plugins(recipe) or None,\n",
         "",
         "a result does not say which code from outside it was made with",
         ("tests/plugins/test_from_outside.py",),
