@@ -102,7 +102,7 @@ def read_facts(path: Path) -> dict[str, Any] | None:
     """
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, RecursionError):
         facts = None
