@@ -15,10 +15,10 @@ class SemisupError(Exception):
     """What went wrong, where, and the remedy, in one line.
 
     Attributes:
-        told: whether another process of the same run says it already.
+        reported: whether another process of the same run prints it already.
     """
 
-    told = False
+    reported = False
 
 
 class RecipeError(SemisupError):

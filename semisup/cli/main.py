@@ -53,7 +53,7 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except SemisupError as error:
-            if not error.told:
+            if not error.reported:
                 line = " ".join(str(error).splitlines())  # a file's name may have two
                 click.echo(f"semisup{_which_process()}: {line}", err=True)
             _tell_torchrun(error)
@@ -85,8 +85,8 @@ def _tell_torchrun(error: SemisupError) -> None:
     """
     path = os.environ.get("TORCHELASTIC_ERROR_FILE")
     if path:
-        told = {"py_callstack": str(error), "timestamp": str(int(time.time()))}
-        message = {"message": {"message": str(error), "extraInfo": told}}
+        details = {"py_callstack": str(error), "timestamp": str(int(time.time()))}
+        message = {"message": {"message": str(error), "extraInfo": details}}
         with contextlib.suppress(OSError):  # the line stands on standard error too
             Path(path).write_text(json.dumps(message), encoding="utf-8")
 

@@ -18,7 +18,7 @@ class ContractError(SemisupError):
 
 
 class NotApplicable(Exception):  # noqa: N818 - no error
-    """A check that has nothing to look at here, and why."""
+    """A check that does not apply here, and why."""
 
 
 def require(holds: object, sentence: str) -> None:

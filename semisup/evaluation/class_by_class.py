@@ -50,7 +50,7 @@ def draw_explanation(
     """Write a sheet of one image: a row for the whole, and one for each identified class.
 
     Of scales, mirrors and windows of the protocol nothing is seen in the maps: they are those of
-    one look at the whole image.
+    one forward pass on the whole image.
 
     Args:
         path: PNG to write.

@@ -32,7 +32,7 @@ _BATCH_PIXELS = 1 << 18
 
 @dataclass(frozen=True)
 class Features:
-    """A backbone that looks at whole images.
+    """A backbone applied to whole images.
 
     Attributes:
         backbone: its name.
@@ -137,5 +137,5 @@ def _with_random_weights(name: str, device: torch.device) -> Features:
         noise = torch.randn(16, 3, 64, 64)
     with torch.no_grad():
         unit = network.stages(noise)[-1].pooled.mean(dim=(2, 3)).square().mean().sqrt().item()
-    told = f"random weights, seed {RANDOM_SEED}"
-    return Features(name, told, network.to(device), device, unit)
+    described = f"random weights, seed {RANDOM_SEED}"
+    return Features(name, described, network.to(device), device, unit)

@@ -25,7 +25,7 @@ Differs from the paper:
 3. The halves of D's loss are averaged, as in the code; the paper writes a sum.
 4. Void pixels of the ground truth take S's own answer before they go into D. As all-zero columns,
    which the code leaves them, they are holes that only real maps have: VOC's outlines would give
-   the truth away, and D would win by looking for them. They are in no loss either way.
+   the truth away, and D would win by detecting them. They are in no loss either way.
 
 The stabilisers of `game` came later than the paper and are off by default (losses/gan.py). With n
 updates of D a step, those after the first are on new forward passes on the same maps.

@@ -7,7 +7,7 @@ Workshop on Adversarial Training 2016, https://arxiv.org/abs/1611.08408
     A:  min  BCE(a(x, s(x)), 0) + BCE(a(x, y'), 1)
 
 x, y are images and masks, s(x) class probabilities. The adversary a sees class maps and image at a
-lower resolution and judges place by place. Three ways to show them, with y' the one-hot y at first:
+lower resolution and scores each place. Three ways to show them, with y' the one-hot y at first:
 
     basic     class maps, and the image in a branch of its own
     product   each class's map times each colour
@@ -26,11 +26,11 @@ There is no authors' code, and the details of the paper could not be verified. W
 2. The paper's adversary works at the reduced size of its segmenter's output. Here the maps come at
    the image's size, whatever the network, and are averaged over cells of `downsampling` pixels, the
    truth just as the prediction: resolution gives nothing away. 4 lets crops of 133 pixels through.
-3. Layers of the adversary, and a judgement per place: see models/adversarial/luc_discriminator.py.
+3. Layers of the adversary, and one output per place: see models/adversarial/luc_discriminator.py.
 Differs from the paper:
 4. The halves of the adversary's loss are averaged, as in the other methods here.
 5. Void pixels of the ground truth take S's own answer before they go into the adversary: holes that
-   only real maps have would give the truth away. A judgement counts by the share of its view that
+   only real maps have would give the truth away. An output counts by the share of its view that
    is valid; void, padding and what lies outside of the crop are not.
 """
 
@@ -168,8 +168,8 @@ class AdversarialLuc(Method):
     def pictures(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
         """Where the adversary holds the prediction for ground truth."""
         image = batch.labelled.image
-        judged = self.adversary(self._reduced(logits.softmax(dim=1)), self._reduced(to_unit(image)))
-        return {"adversary": self.game.probability(resize(judged[:, None], image.shape[-2:]))}
+        scores = self.adversary(self._reduced(logits.softmax(dim=1)), self._reduced(to_unit(image)))
+        return {"adversary": self.game.probability(resize(scores[:, None], image.shape[-2:]))}
 
 
 @torch.no_grad()

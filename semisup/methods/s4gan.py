@@ -1,4 +1,4 @@
-"""s4GAN: a discriminator that judges whole images.
+"""s4GAN: a discriminator of whole images.
 
 Mittal, Tatarchenko and Brox: "Semi-Supervised Semantic Segmentation with High- and Low-level
 Consistency", TPAMI 2019, https://arxiv.org/abs/1908.05724

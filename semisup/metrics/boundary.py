@@ -1,6 +1,6 @@
 """How well predicted contours lie on the true ones.
 
-Both scores judge class by class. Pixels whose ground truth is void take no part: they are on no
+Both scores go class by class. Pixels whose ground truth is void take no part: they are on no
 boundary, they make no neighbour a boundary, and no prediction on them is read. The annotators of
 Pascal VOC hid the contours of all objects under bands of void; for the boundary F1 such a band is
 closed from both sides, so that the contour lies in its middle: void within the tolerance of a
@@ -53,7 +53,7 @@ class BoundaryScores:
     or of the outside of the image. Intersection and union of the true and the predicted regions
     are summed over the set for each class; the mean is over classes whose union is not empty.
 
-    Images are judged on two threads of their own, beside whatever the caller does meanwhile: scipy
+    Images are scored on two threads of their own, beside whatever the caller does meanwhile: scipy
     and numpy leave the interpreter free. The result does not depend on the order in which images
     are added or merged, not even in its last bit. An object can be pickled, to be merged into that
     of another process.
@@ -83,7 +83,7 @@ class BoundaryScores:
         self._take(_MOST_WAITING)
 
     def _take(self, most_waiting: int = 0) -> None:
-        """Take in judged images, and wait until no more than `most_waiting` are under way."""
+        """Take in scored images, and wait until no more than `most_waiting` are under way."""
         while len(self._waiting) > most_waiting:
             self._images.append(self._waiting.popleft().result())
 

@@ -18,7 +18,7 @@ from semisup.errors import DataError
 from semisup.types import IGNORE
 
 Absent = Literal["excluded", "zero"]
-"""What a class does to a mean when it has no pixel to be judged by (see `mean_iou`)."""
+"""What a class does to a mean when it has no pixel to be scored on (see `mean_iou`)."""
 
 _MOST_CLASSES = IGNORE
 _FEW_CLASSES = 32
@@ -150,8 +150,8 @@ class Confusion:
         found = torch.stack(self._unknown).nonzero()
         if len(found):
             image, label = found[0].tolist()
-            told = _unknown_label(self.num_classes + label, self.num_classes)
-            raise DataError(f"{name(image)}: {told}")
+            problem = _unknown_label(self.num_classes + label, self.num_classes)
+            raise DataError(f"{name(image)}: {problem}")
 
 
 def _label_rows(prediction: Tensor, truth: Tensor, num_classes: int) -> Tensor:
@@ -273,7 +273,7 @@ def scores(confusion: Tensor, *, absent: Absent = "excluded") -> Scores:
 
     Args:
         confusion: KK, row = truth, column = prediction.
-        absent: classes without a pixel to be judged by; see `mean_iou`. It belongs in the
+        absent: classes without a pixel to be scored on; see `mean_iou`. It belongs in the
             protocol of a result.
     """
     counts = image_counts(confusion).cpu().double()

@@ -22,8 +22,8 @@ def frechet_distance(features_a: Tensor, features_b: Tensor) -> float:
     """|mu_a - mu_b|^2 + Tr(C_a + C_b - 2 (C_a C_b)^(1/2)), mu and C the sets' mean and covariance.
 
     The features are those of whatever network the caller has at hand, a local backbone, and the
-    number depends on it: it ranks runs that were judged by the same network on equally many images,
-    and **compares with nothing published**. "FID" is this distance of the 2,048 pooled features of
+    number depends on it: it ranks runs measured with the same network on equally many images, and
+    **compares with nothing published**. "FID" is this distance of the 2,048 pooled features of
     one particular Inception-v3, on 50,000 images.
 
     With few images the distance comes out too large, the more so the fewer they are: covariances of

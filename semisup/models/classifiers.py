@@ -1,4 +1,4 @@
-"""Classification networks with a spatial last map, and what a class of theirs looks at.
+"""Classification networks with a spatial last map, and where in it a class is found.
 
 The class-specific saliency is that of DecoupledNet (Hong, Noh and Han, NIPS 2015,
 https://arxiv.org/abs/1506.04924), after Simonyan et al. 2014 (https://arxiv.org/abs/1312.6034): a
@@ -30,7 +30,7 @@ class Encoded:
     """What a classification network makes of images.
 
     Attributes:
-        stages: of the backbone, finest first; the last is what the head looks at.
+        stages: of the backbone, finest first; the last is the input of the head.
         scores: BLhw, a logit for each label and place.
         open_units: for each ReLU of the head, BChw bool: where it let its input through.
     """
@@ -41,7 +41,7 @@ class Encoded:
 
     @property
     def deepest(self) -> Tensor:
-        """BChw, the map that the head looks at ("pool5" of VGG16)."""
+        """BChw, the input of the head ("pool5" of VGG16)."""
         return self.stages[-1].pooled
 
     def presence(self) -> Tensor:

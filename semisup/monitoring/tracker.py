@@ -128,7 +128,7 @@ class Tracker:
     def close(self) -> None:
         """Flush and close all files.
 
-        A disk that was full before is full again here: that is not told twice.
+        A disk that was full before is full again here: no second warning.
         """
         with contextlib.suppress(OSError):
             self._board.close()

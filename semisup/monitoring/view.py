@@ -1,4 +1,4 @@
-"""What a run tells whoever watches it; the terminal's views implement it."""
+"""The events of a run that are shown to people; the terminal's views implement them."""
 
 from __future__ import annotations
 

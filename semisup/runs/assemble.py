@@ -281,7 +281,7 @@ def prepare_networks(method: Method, recipe: Recipe, device: torch.device) -> No
     if train.channels_last:
         method.to(memory_format=torch.channels_last)
     if train.compile:
-        # Players share looks (`keep_graph`), so a network may be asked for gradients twice: torch
+        # Players share forward passes (`keep_graph`): gradients are taken twice of one, so torch
         # must not reuse what the first backward pass has read, as it would by default.
         gradients_of_compiled.donated_buffer = False
         for network in method.children():

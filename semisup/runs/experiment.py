@@ -26,7 +26,7 @@ from semisup.system.device import Precision, resolve_precision
 class Experiment:
     """A recipe with its data, labels, networks and folder on this machine.
 
-    Nothing is opened or built before it is asked for: a look at the method needs no data, and
+    Nothing is opened or built before it is asked for: showing the method needs no data, and
     scoring a predictor no split.
 
     Attributes:
@@ -35,7 +35,7 @@ class Experiment:
         device: where it computes.
         first: the finished run that it starts from; None where there is none.
         read_weights: False builds the networks without reading the files that they start from,
-            for whoever loads other weights into them, or none.
+            because others, or none, are loaded into them.
         subset: what is reported on; empty: as the recipe says.
         found_in: where its run was found; None: where the paths and the recipe place it.
         stated_classes: K, where a record of the run states it; None: as the data say.

@@ -1,4 +1,4 @@
-"""Look at the images that a run's generator makes, and measure how far off they are.
+"""The images of a run's generator: pictures of them, and their distance to real ones.
 
 The distance is Frechet's (`metrics.frechet`) between features of a local backbone
 (`evaluation.features`). Three numbers are made in one way, of equally many images on each side:

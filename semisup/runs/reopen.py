@@ -1,4 +1,4 @@
-"""Open what a run has left: to predict, to score it in another way, to look at its networks."""
+"""Open a finished run: to predict, to score it in another way, to inspect its networks."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def open_run(
         folder: `runs/<recipe>/<hash>-s<seed>`.
         device: where to put the network.
         changes: `eval.key=value` changes of the protocol.
-        paths: where the data lie, for whoever scores it.
+        paths: where the data lie, for scoring.
         subset: which ids are scored; empty: what the recipe reports on.
 
     Raises:

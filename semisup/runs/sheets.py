@@ -138,7 +138,7 @@ def _own_maps(
     )
     try:
         return method.pictures(Batch(labelled=labelled), logits)
-    except SemisupError:  # a look is no reason to lose a run that is trained and scored
+    except SemisupError:  # a picture is no reason to lose a run that is trained and scored
         return {}
 
 

@@ -172,7 +172,7 @@ def from_first(make: Callable[[], T]) -> T:
     dist.broadcast_object_list(box, src=FIRST)
     if box[1] is not None:
         if not is_first():
-            box[1].told = True
+            box[1].reported = True
         raise box[1]
     value: T = box[0]
     return value

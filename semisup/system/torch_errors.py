@@ -1,4 +1,4 @@
-"""Torch's errors that are the machine's or the recipe's, told as ours."""
+"""Torch's errors that are the machine's or the recipe's, translated into our own."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def translated_errors() -> Iterator[None]:
     try:
         yield
     except (RuntimeError, ValueError, MemoryError) as error:
-        told = translate(error)
-        if told is None:
+        translated = translate(error)
+        if translated is None:
             raise
-        raise told from None
+        raise translated from None
 
 
 def translate(error: RuntimeError | ValueError | MemoryError) -> SemisupError | None:

@@ -149,7 +149,7 @@ class Session:
         wait_for_all()
 
     def _picture(self, draw: Draw, batch: Batch, done: int) -> None:
-        """A look at the last batch, and at what a generator makes."""
+        """Pictures of the last batch, and of what a generator generates."""
         run = self.run
         with undisturbed(run.method, run.device):
             self.tracker.picture("panel", draw(batch, run.predictor(), run.method), done)

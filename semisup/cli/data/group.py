@@ -20,7 +20,7 @@ Examples:
 """,
 )
 def data() -> None:
-    """Verify, make, tag, split and look at data sets."""
+    """Verify, make, tag, split and show data sets."""
 
 
 for command in (verify, make, split, tags, show):

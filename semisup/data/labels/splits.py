@@ -134,8 +134,8 @@ def make_split(
 def hold_out(split: Split, count: int, seed: int) -> tuple[Split, tuple[str, ...]]:
     """Sets `count` labelled images aside, to choose a checkpoint or a threshold on.
 
-    They are taken from the labelled images, not from the others: whoever looks at a mask to choose
-    a model has used that mask, so it counts against the label budget. They leave the split
+    They are taken from the labelled images, not from the others: a mask that chooses a model is
+    used, so it counts against the label budget. They leave the split
     altogether, the weak images too, so that no stream trains on what selects.
 
     Args:

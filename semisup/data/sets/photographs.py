@@ -19,7 +19,7 @@ class Photographs(SegmentationData):
     """The .jpg, .jpeg and .png files of a folder and its sub-folders, of any sizes.
 
     An id is the path of a file relative to the folder, suffix included; they are sorted. There are
-    no masks: whoever asks for one gets an error, whatever lies on the disk.
+    no masks: asking for one is an error, whatever lies on the disk.
 
     Args:
         tree: the files.

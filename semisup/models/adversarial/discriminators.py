@@ -1,4 +1,4 @@
-"""Networks that tell label maps from predictions."""
+"""Networks that tell ground truth from predictions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from semisup.models.layers import resize
 
 
 class FullyConvolutionalDiscriminator(nn.Module):
-    """Judges every pixel of a class map (Hung et al., BMVC 2018, https://arxiv.org/abs/1802.07934).
+    """A discriminator of every pixel of a class map (Hung et al., BMVC 2018, https://arxiv.org/abs/1802.07934).
 
     Five 4 x 4 convolutions of stride 2, leaky ReLU of slope 0.2 between, no normalisation;
     2,783,169 parameters at 21 classes. The logits, 1/32 of the input's size, are resized to it
@@ -58,7 +58,7 @@ class FullyConvolutionalDiscriminator(nn.Module):
 
 
 class ImageDiscriminator(nn.Module):
-    """Judges a class map together with its image, by one score (Mittal et al., TPAMI 2019).
+    """A discriminator of a class map with its image: one score (Mittal et al., TPAMI 2019).
 
     Four 4 x 4 convolutions of stride 2, leaky ReLU of slope 0.2, whole channels dropped out with
     probability 0.5 after the first three, the mean over places, one linear unit: 2,778,561
@@ -131,7 +131,7 @@ def bound_slopes(network: nn.Module) -> None:
 
 
 def check_size(maps: Tensor, smallest: int) -> None:
-    """Refuse class maps that no judgement would be left of.
+    """Refuse class maps that are too small for one output.
 
     Raises:
         RecipeError: H or W of `maps` (BKHW) is under `smallest`.

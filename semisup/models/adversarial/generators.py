@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 class ImageGenerator(nn.Module):
-    """Noise, and the tags of a picture if it is told any, to an image (DCGAN).
+    """Noise, and the tags of a picture if it is conditional, to an image (DCGAN).
 
     Radford, Metz and Chintala, ICLR 2016, https://arxiv.org/abs/1511.06434: a transposed
     convolution lays the noise out on a small grid, each of the following doubles the grid, batch
@@ -83,8 +83,8 @@ class ImageGenerator(nn.Module):
             noise: B x `noise`.
             tags: B x `tags`, 0 or 1; None where the network knows none.
         """
-        told = noise if tags is None else torch.cat([noise, tags.to(noise)], dim=1)
-        images = self.layers(told[:, :, None, None])
+        inputs = noise if tags is None else torch.cat([noise, tags.to(noise)], dim=1)
+        images = self.layers(inputs[:, :, None, None])
         top, left = (
             (made - side) // 2 for made, side in zip(images.shape[-2:], self.size, strict=True)
         )

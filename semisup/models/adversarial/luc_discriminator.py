@@ -1,4 +1,4 @@
-"""Networks that tell label maps from predictions and look at the image as well.
+"""Networks that tell ground truth from predictions and see the image as well.
 
 Luc, Couprie, Chintala and Verbeek: "Semantic Segmentation using Adversarial Networks", NIPS
 Workshop on Adversarial Training 2016, https://arxiv.org/abs/1611.08408
@@ -52,7 +52,7 @@ _LAST = {"large": 3, "small": 1}
 
 
 class Adversary(nn.Module):
-    """Judges class maps of an image, place by place (Luc et al. 2016).
+    """A discriminator of class maps and their image, place by place (Luc et al. 2016).
 
     Parameters at 21 classes:
 
@@ -134,7 +134,7 @@ class Adversary(nn.Module):
         return logits.squeeze(1)
 
     def shares(self, valid: Tensor) -> Tensor:
-        """How much of what each judgement sees is valid; what lies outside of the map is not.
+        """How much of what each output sees is valid; what lies outside of the map is not.
 
         Args:
             valid: Bhw float, 0..1.

@@ -15,7 +15,7 @@ from semisup.models.layers import initialise
 from semisup.models.weights import rename_prefix
 
 FC6_SHAPE = (512, 7, 7)
-"""What one unit of VGG16's first fully connected layer looks at."""
+"""What one unit of VGG16's first fully connected layer sees."""
 
 STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 """Channels of the convolutions of each stage; a 2 x 2 maximum pooling closes every stage."""
