@@ -807,7 +807,7 @@ def test_an_error_that_the_first_process_tells_is_told_once(
 ) -> None:
     def fails(*_: object, **__: object) -> None:
         error = RunError("the disk is full.")
-        error.told = True
+        error.reported = True
         raise error
 
     monkeypatch.setattr("semisup.recipe.load.load_recipe", fails)

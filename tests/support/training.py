@@ -255,6 +255,7 @@ def make_training(
                 start=step * train.accumulate,
                 rank=ranks.rank(),
                 world=ranks.world(),
+                strong=run.method.reads.views(name),
                 tags=tags if name == "weak" else None,
             )
             for name in run.method.reads.streams

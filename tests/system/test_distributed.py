@@ -39,7 +39,7 @@ def test_an_error_of_the_only_process_is_its_own_to_tell() -> None:
 
     with pytest.raises(DataError) as error:
         ranks.from_first(fail)
-    assert not error.value.told
+    assert not error.value.reported
 
 
 def test_processes_that_cannot_meet_are_told_how_to_start(monkeypatch: pytest.MonkeyPatch) -> None:

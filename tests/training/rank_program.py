@@ -99,7 +99,7 @@ NOT_GAMES = {
     "decouplednet": DECOUPLED,
     "decouplednet_classifier": DECOUPLED,
     "decouplednet_joint": DECOUPLED,
-    "s4gan_multi_label": "wants strong views, which the streams here lack; its game is of `s4gan`",
+    "s4gan_multi_label": "its classifier has batch norm, each process's own; its game is s4gan's",
 }
 """Methods of the catalogue that `GAMES` leaves out, each with its reason."""
 
