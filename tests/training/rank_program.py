@@ -339,7 +339,7 @@ def trouble(folder: Path) -> dict[str, Any]:
     try:
         ranks.from_first(fail)
     except DataError as error:
-        found["from first"] = ranks.gather((str(error), error.told))
+        found["from first"] = ranks.gather((str(error), error.reported))
     order = folder / f"order-{ranks.world()}"
 
     def append() -> int:

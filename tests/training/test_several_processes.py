@@ -26,7 +26,7 @@ Found = Callable[[str, int], dict[str, Any]]
 
 def launch(folder: Path, processes: int, *checks: str) -> None:
     """By torchrun, as users do."""
-    torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     call(*torchrun, str(PROGRAM), str(folder), *checks)
 
 
