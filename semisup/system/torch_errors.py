@@ -76,7 +76,7 @@ def translate(error: RuntimeError | ValueError | MemoryError) -> SemisupError | 
     if _NO_SECOND_GRADIENT in text:
         return RecipeError(
             "train.sync_batch_norm: torch's SyncBatchNorm has no gradient of a gradient, which "
-            "method.gradient_penalty_weight needs. Set the one to false, or the other to 0."
+            "method.game.r1 needs. Set the one to false, or the other to 0."
         )
     operation = _NOT_DETERMINISTIC.search(text)
     if operation is not None:

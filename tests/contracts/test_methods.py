@@ -49,7 +49,7 @@ def small(cls: type[Method]) -> dict[str, Any]:
     return {key: value for key, value in SMALL.items() if key in option_names(cls)}
 
 
-QUICK = {"supervised", "adversarial", "gan_segmentation"}
+QUICK = {"supervised", "adversarial"}
 """tests/methods/test_contract.py holds all methods to nearly the same."""
 
 

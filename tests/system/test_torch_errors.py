@@ -56,7 +56,7 @@ def test_a_gradient_of_a_gradient_through_synchronised_batch_norm() -> None:
     told = translate(RuntimeError(text))
     assert isinstance(told, RecipeError)
     assert "train.sync_batch_norm" in str(told)
-    assert "method.gradient_penalty_weight" in str(told)
+    assert "method.game.r1" in str(told)
 
 
 def test_a_killed_worker() -> None:

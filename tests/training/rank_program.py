@@ -30,7 +30,7 @@ from semisup import catalog
 from semisup.errors import DataError, Interrupted, RunError
 from semisup.evaluation.evaluate import evaluate
 from semisup.evaluation.inference import Inference
-from semisup.methods.base import Method
+from semisup.methods.base import Method, Task
 from semisup.settings import EvalSettings, OptimSettings
 from semisup.system import distributed as ranks
 from semisup.training.loop import _step, ready, train
@@ -40,6 +40,7 @@ from semisup.types import Progress
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 fixtures = importlib.import_module("support.training")
+with_game = importlib.import_module("support.methods").with_game
 
 METHODS = ("supervised", "adversarial")
 CPU = torch.device("cpu")
@@ -73,13 +74,13 @@ def gradients(folder: Path) -> dict[str, Any]:
 
 
 TRUSTING = {"confidence_threshold": 0.4}
-STEADIED = {"label_smoothing": 0.1, "gradient_penalty_weight": 2.0}
+STEADIED = {"label_smoothing": 0.1, "r1": 2.0}
 TWICE = {"discriminator_updates": 2}
 GAMES: dict[str, tuple[str, dict[str, Any]]] = {
     "adversarial": ("adversarial", TRUSTING),
     "adversarial, steadied": (
         "adversarial",
-        {**TRUSTING, **STEADIED, **TWICE, "spectral_norm": True, "follows": "code"},
+        {**TRUSTING, **STEADIED, **TWICE, "spectral_norm": True},
     ),
     "adversarial_luc": ("adversarial_luc", {}),
     "adversarial_luc, steadied": ("adversarial_luc", {**STEADIED, **TWICE}),
@@ -89,7 +90,7 @@ GAMES: dict[str, tuple[str, dict[str, Any]]] = {
     "gan_segmentation, steadied": ("gan_segmentation", {**STEADIED, "generator_updates": 2}),
     "gan_segmentation, matching": ("gan_segmentation", {"feature_matching_weight": 1.0}),
     "gan_segmentation_weak": ("gan_segmentation_weak", {}),
-    "gan_segmentation_weak, steadied": ("gan_segmentation_weak", {**STEADIED}),
+    "gan_segmentation_weak, steadied": ("gan_segmentation_weak", {"r1": 2.0}),
 }
 """Methods of several players with what they add up over images, all on."""
 
@@ -113,9 +114,8 @@ def game(name: str, options: dict[str, Any]) -> Method:
     together is that of one alone.
     """
     torch.manual_seed(0)
-    built = catalog.create_method(
-        name, lambda extra=0: fixtures.PlainSegmenter(3 + extra), 3, (32, 32), **options
-    )
+    task = Task(lambda extra=0: fixtures.PlainSegmenter(3 + extra), 3, (32, 32))
+    built = catalog.create_method(name, task, **with_game(**options))
     for module in list(built.modules()):
         for key, part in list(module.named_children()):
             if isinstance(part, nn.BatchNorm2d | nn.Dropout2d):
