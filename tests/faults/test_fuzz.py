@@ -24,7 +24,7 @@ import pytest
 from semisup.errors import DataError
 
 FOLDER = Path(__file__).resolve().parent
-INPUTS = 60
+INPUTS = 20
 """For each reader."""
 
 READERS = (

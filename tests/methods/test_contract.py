@@ -277,8 +277,15 @@ def of_the_classes(method: Method, alone: Method) -> dict[str, Tensor]:
     }
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if name not in IN_STAGES])
-@every_segmenter
+LEARNERS = [
+    *((name, "batch_norm_dropout") for name in METHODS if name not in IN_STAGES),
+    ("adversarial", "plain"),
+    ("adversarial", "auxiliary"),
+]
+"""Of each method the network with the most state; what the others add is none of a method's."""
+
+
+@pytest.mark.parametrize(("name", "kind"), LEARNERS)
 def test_the_predictor_learns(
     name: str, kind: str, build: Build, make_batch: MakeBatch, make_updates: MakeUpdates
 ) -> None:
