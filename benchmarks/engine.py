@@ -190,9 +190,9 @@ def bare_of_method(method: Method, streams: Mapping[str, Any], device: torch.dev
         for player, groups in method.players().items()
     }
 
-    def update(player: str, loss: Tensor) -> None:
+    def update(player: str, loss: Tensor, *, keep_graph: bool = False) -> None:
         with torch.autocast(device.type, enabled=False):
-            loss.backward(inputs=inputs[player])
+            loss.backward(inputs=inputs[player], retain_graph=keep_graph)
         plain[player].step()
         plain[player].zero_grad(set_to_none=True)
         torch.clear_autocast_cache()
