@@ -176,15 +176,9 @@ class Game:
 class DiscriminatorGame(Game):
     """Options of the game of a segmenter with a discriminator of class maps.
 
+    Its real input is the class maps of ground truth.
+
     Attributes:
-        loss: "cross_entropy", "hinge" or "least_squares".
-        label_smoothing: s in [0, 1): the discriminator's target for ground truth is 1 - s, not 1
-            (with a hinge, which has no target, the margin is). 0.1 is usual.
-        r1: gamma >= 0, weight of the penalty R1 in the discriminator's loss: half the squared
-            gradient of its mean output with respect to the class maps of ground truth.
-        instance_noise: standard deviation, at the start of the run, of Gaussian noise on all class
-            maps that the discriminator is shown in training; it falls linearly to 0 over the run;
-            >= 0.
         spectral_norm: whether the discriminator's weights are divided by their largest singular
             value.
         discriminator_updates: updates of the discriminator for each of the segmenter, at least 1.
@@ -205,18 +199,13 @@ class DiscriminatorGame(Game):
 class GeneratorGame(Game):
     """Options of the game of an image generator with a segmenter that is its discriminator.
 
+    Its real input is the images without masks, its output the mean realness of their pixels; noise
+    is in deviations of ImageNet's colours. Where the segmenter has batch norm, images influence one
+    another's realness, and `r1` grows with the batch.
+
     Attributes:
-        loss: "cross_entropy", "hinge" or "least_squares".
         saturating: whether the generator minimises log(1 - D), the minimax game of the 2014 paper,
             and not -log D. Least squares have no such game.
-        label_smoothing: s in [0, 1): the segmenter's target for real images is 1 - s, not 1 (with
-            a hinge, which has no target, the margin is). 0.1 is usual.
-        r1: gamma >= 0, weight of the penalty R1 in the segmenter's loss: half the squared gradient
-            of its mean realness with respect to a real image without a mask. With batch norm
-            images influence one another's realness, and the penalty grows with the batch.
-        instance_noise: standard deviation, at the start of the run, of Gaussian noise on real
-            images without masks and on generated ones, in deviations of ImageNet's colours; it
-            falls linearly to 0 over the run; >= 0.
         generator_updates: updates of the generator for each of the segmenter; all but the last on
             images of their own; at least 1.
 
