@@ -56,10 +56,6 @@ class MasksInFolder(WrappedData):
         path = self.mask_path(index)
         return check_labels(read_labels(path), self.num_classes, path)
 
-    def facts(self) -> dict[str, Any]:
-        """As the data set has it, but for the source of the masks."""
-        return super().facts() | {"masks": self.source}
-
     @functools.cached_property
     def source(self) -> dict[str, Any]:
         """Where the masks come from; see `describe_masks`."""
