@@ -13,9 +13,24 @@ from torch import Tensor
 
 from semisup.losses.discriminator_step import Scores
 from semisup.losses.gan import DiscriminatorGame
+from semisup.losses.pseudo_labels import exceeds, pseudo_labels_where
+from semisup.models.adversarial.discriminators import ImageDiscriminator
+from semisup.models.layers import resize
 from semisup.ops.masks import one_hot, without_holes
 from semisup.ops.pixels import to_unit
-from semisup.types import IGNORE, Labelled, Progress, Unlabelled
+from semisup.types import IGNORE, Batch, Labelled, Progress, Unlabelled
+
+PAIR_SCALARS = (
+    "loss_feature_matching",
+    "loss_self_taught",
+    "self_taught_share",
+    "loss_discriminator",
+    "loss_gradient_penalty",
+    "d_real",
+    "d_fake",
+    "d_accuracy",
+)
+"""What a method with such a discriminator reports of it; 0 where a term is off."""
 
 PairDiscriminator = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """Class maps BKHW and images B3HW in [0, 1] -> logits B and features BC."""
@@ -59,6 +74,67 @@ def score_truth(
     with game.real_input(truth.to(labelled.image), progress.fraction) as maps:
         shown, features = discriminator(*as_pair(maps, labelled.image, labelled.valid))
     return PairScores(logits=shown, weights=known, maps=maps, features=features)
+
+
+def score_pairs(
+    game: DiscriminatorGame,
+    discriminator: PairDiscriminator,
+    logits: Tensor,
+    labelled_logits: Tensor,
+    batch: Batch,
+    progress: Progress,
+) -> tuple[PairScores, PairScores]:
+    """Scores of predictions on the unlabelled images, and of ground truth.
+
+    Args:
+        game: its noise.
+        discriminator: of pairs.
+        logits: BKHW, of the unlabelled images; gradients reach the segmenter.
+        labelled_logits: BKHW, which fill the void pixels of ground truth.
+        batch: labelled and unlabelled images.
+        progress: of the run.
+    """
+    return (
+        score_predictions(game, discriminator, logits, batch.unlabelled, progress),
+        score_truth(game, discriminator, labelled_logits, batch.labelled, progress),
+    )
+
+
+def pair_pseudo_labels(
+    game: DiscriminatorGame,
+    discriminator: PairDiscriminator,
+    logits: Tensor,
+    image: Tensor,
+    valid: Tensor | None,
+    threshold: float,
+) -> Tensor:
+    """The segmenter's own classes on the images that the discriminator accepts, void on others.
+
+    Args:
+        game: in which the discriminator learns.
+        discriminator: of pairs.
+        logits: BKHW.
+        image: B3HW, normalised.
+        valid: BHW bool, False where a crop was padded; None: nowhere.
+        threshold: see `exceeds`.
+
+    Returns:
+        BHW int64, 0..K-1 and `IGNORE`.
+    """
+    scores, _ = discriminator(*as_pair(logits.softmax(dim=1), image, valid))
+    accepted = exceeds(scores, threshold, game.loss)
+    return pseudo_labels_where(logits, accepted[:, None, None].expand(-1, *logits.shape[-2:]))
+
+
+def pair_picture(
+    game: DiscriminatorGame, discriminator: ImageDiscriminator, logits: Tensor, labelled: Labelled
+) -> Tensor:
+    """Where the discriminator holds predictions (logits BKHW) for true: B1HW in [0, 1].
+
+    The score of a pair is the mean of the logits of this map.
+    """
+    pair = as_pair(logits.softmax(dim=1), labelled.image, labelled.valid)
+    return game.probability(resize(discriminator.places(*pair), logits.shape[-2:]))
 
 
 def as_pair(maps: Tensor, image: Tensor, valid: Tensor | None = None) -> tuple[Tensor, Tensor]:

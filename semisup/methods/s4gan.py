@@ -35,13 +35,18 @@ from torch import Tensor
 
 from semisup.losses.discriminator_step import update_discriminator
 from semisup.losses.gan import DiscriminatorGame, feature_distance
-from semisup.losses.pairs import PairScores, as_pair, score_predictions, score_truth
-from semisup.losses.pseudo_labels import exceeds, pseudo_labels_where, self_taught_loss
+from semisup.losses.pairs import (
+    PAIR_SCALARS,
+    PairScores,
+    pair_picture,
+    pair_pseudo_labels,
+    score_pairs,
+)
+from semisup.losses.pseudo_labels import exceeds, self_taught_loss
 from semisup.losses.segmentation import supervised_loss
 from semisup.methods.base import Method, Task, require_not_negative, require_share
 from semisup.models.adversarial.discriminators import ImageDiscriminator
 from semisup.models.base import ParameterGroup
-from semisup.models.layers import resize
 from semisup.types import Batch, Progress, Reads, Scalars, Update
 
 
@@ -113,7 +118,7 @@ class S4Gan(Method):
         """One step of the segmenter, then one of the discriminator."""
         labelled = batch.labelled
         maps = self.segmenter.training_logits(labelled.image)
-        terms = dict.fromkeys(REPORTED, labelled.image.new_zeros(()))
+        terms = dict.fromkeys(PAIR_SCALARS, labelled.image.new_zeros(()))
         terms["loss_segmentation"] = supervised_loss(
             maps, labelled.mask, self.segmenter.auxiliary_weights
         )
@@ -127,8 +132,9 @@ class S4Gan(Method):
                     fake.features, real.features, fake.weights, real.weights
                 )
             if self.self_taught_weight > 0:
+                accepted = exceeds(fake.logits, self.confidence_threshold, self.game.loss)
                 terms["loss_self_taught"], terms["self_taught_share"] = self_taught_loss(
-                    logits, self._accepted(fake.logits), batch.unlabelled.valid
+                    logits, accepted, batch.unlabelled.valid
                 )
         update(
             "segmenter",
@@ -151,41 +157,22 @@ class S4Gan(Method):
         self, logits: Tensor, labelled_logits: Tensor, batch: Batch, progress: Progress
     ) -> tuple[PairScores, PairScores]:
         """D on predictions of the unlabelled images and on ground truth."""
-        game, d = self.game, self.discriminator
-        return (
-            score_predictions(game, d, logits, batch.unlabelled, progress),
-            score_truth(game, d, labelled_logits, batch.labelled, progress),
-        )
-
-    def _accepted(self, logits: Tensor) -> Tensor:
-        """Which images are taught, given D's logits for them."""
-        return exceeds(logits, self.confidence_threshold, self.game.loss)
+        return score_pairs(self.game, self.discriminator, logits, labelled_logits, batch, progress)
 
     def pictures(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
-        """Where D holds the prediction for true; its score is the mean of this map's logits."""
-        labelled = batch.labelled
-        pair = as_pair(logits.softmax(dim=1), labelled.image, labelled.valid)
-        places = self.discriminator.places(*pair)
-        return {"discriminator": self.game.probability(resize(places, logits.shape[-2:]))}
+        """Where D holds the prediction for true."""
+        picture = pair_picture(self.game, self.discriminator, logits, batch.labelled)
+        return {"discriminator": picture}
 
     def pseudo_labels(self, image: Tensor, valid: Tensor | None = None) -> Tensor | None:
         """S's own classes on the images that D holds for true with more than the threshold."""
         if self.self_taught_weight == 0:
             return None
-        logits = self.segmenter(image)
-        scores, _ = self.discriminator(*as_pair(logits.softmax(dim=1), image, valid))
-        accepted = self._accepted(scores)[:, None, None].expand(-1, *logits.shape[-2:])
-        return pseudo_labels_where(logits, accepted)
-
-
-REPORTED = (
-    "loss_feature_matching",
-    "loss_self_taught",
-    "self_taught_share",
-    "loss_discriminator",
-    "loss_gradient_penalty",
-    "d_real",
-    "d_fake",
-    "d_accuracy",
-)
-"""Scalars that are 0 where a term is off."""
+        return pair_pseudo_labels(
+            self.game,
+            self.discriminator,
+            self.segmenter(image),
+            image,
+            valid,
+            self.confidence_threshold,
+        )
