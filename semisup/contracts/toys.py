@@ -162,10 +162,11 @@ def strong_views(image: Tensor, count: int) -> tuple[Tensor, ...]:
     return tuple((0.8 - 0.1 * number) * image for number in range(count))
 
 
-def toy_updates(method: Method, kind: Any = "adam", lr: float = 1e-2) -> Updates:
-    """The updates of training, with one kind of optimiser for every player."""
+def toy_updates(method: Method, kind: Any = "adam", lr: float = 1e-2, **settings: Any) -> Updates:
+    """The updates of training, with one optimiser of these settings for every player."""
     optim = {
-        player: OptimSettings(kind=kind, lr=lr, schedule="constant") for player in method.players()
+        player: OptimSettings(kind=kind, lr=lr, schedule="constant", **settings)
+        for player in method.players()
     }
     return Updates(method.players(), optim)
 

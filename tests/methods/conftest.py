@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import pytest
 import torch
@@ -12,71 +11,15 @@ from support.methods import whole
 from torch import Tensor, nn
 
 from semisup.catalog import METHODS
+from semisup.contracts import toys
+from semisup.contracts.toys import CLASSES, SIDE, ToySegmenter, toy_updates
 from semisup.methods.base import Method
 from semisup.models import classifiers
 from semisup.models.backbones.base import Backbone, PooledStage
-from semisup.models.base import ParameterGroup, Segmenter
+from semisup.models.base import Segmenter
 from semisup.models.decouplednet import DecoupledNet
-from semisup.settings import OptimSettings
 from semisup.training.updates import Updates
 from semisup.types import IGNORE, Batch, Unlabelled, Weak
-
-CLASSES = 3
-SIDE = 32
-
-
-class ToySegmenter(Segmenter):
-    """Two convolutions; the head learns faster.
-
-    Args:
-        num_classes: K.
-        normalise: batch norm and dropout between the two: state and randomness of its own.
-        extra: logits behind those of the classes.
-        dropout: share of the channels that are dropped behind the batch norm.
-        auxiliary: a second, weighted map.
-        kernel: side of the first convolution; 1 looks at single pixels.
-    """
-
-    stride = 1
-
-    def __init__(
-        self,
-        num_classes: int = CLASSES,
-        *,
-        extra: int = 0,
-        normalise: bool = False,
-        dropout: float = 0.2,
-        auxiliary: bool = False,
-        kernel: int = 3,
-    ) -> None:
-        super().__init__(num_classes + extra)
-        between = [nn.BatchNorm2d(8), nn.Dropout2d(dropout)] if normalise else []
-        self.body = nn.Sequential(
-            nn.Conv2d(3, 8, kernel, padding=kernel // 2), *between, nn.LeakyReLU(0.1)
-        )
-        self.head = nn.Conv2d(8, self.num_classes, 1)
-        self.side_head = nn.Conv2d(8, self.num_classes, 1) if auxiliary else None
-        self.auxiliary_weights = (0.5,) if auxiliary else ()
-
-    def encode(self, image: Tensor) -> list[Tensor]:
-        return [self.body(image)]
-
-    def decode(self, features: list[Tensor]) -> Tensor:
-        return self.head(features[0])
-
-    def training_logits(self, image: Tensor) -> list[Tensor]:
-        features = self.encode(image)
-        maps = [self.decode(features)]
-        return maps if self.side_head is None else [*maps, self.side_head(features[0])]
-
-    def parameter_groups(self) -> list[ParameterGroup]:
-        fast = [*self.head.parameters()]
-        if self.side_head is not None:
-            fast += [*self.side_head.parameters()]
-        return [
-            ParameterGroup(list(self.body.parameters()), name="body"),
-            ParameterGroup(fast, lr_scale=2.0, name="head"),
-        ]
 
 
 class Mirror(Segmenter):
@@ -95,13 +38,7 @@ class Mirror(Segmenter):
         return self.gain * features[0]
 
 
-SEGMENTERS: dict[str, Callable[[], Segmenter]] = {
-    "plain": ToySegmenter,
-    "batch_norm_dropout": partial(ToySegmenter, normalise=True),
-    "batch_norm": partial(ToySegmenter, normalise=True, dropout=0.0),
-    "auxiliary": partial(ToySegmenter, auxiliary=True),
-    "pixelwise": partial(ToySegmenter, kernel=1),
-}
+SEGMENTERS = {**toys.SEGMENTERS, "pixelwise": partial(ToySegmenter, kernel=1)}
 
 
 class ToyBackbone(Backbone):
@@ -171,11 +108,7 @@ def own_networks() -> dict[str, Callable[[], Segmenter]]:
 
 def toy_picture(count: int, seed: int, device: str) -> tuple[Tensor, Tensor]:
     """Images whose colour tells the class, B3HW, and their masks BHW."""
-    generator = torch.Generator().manual_seed(seed)
-    coarse = torch.randint(0, CLASSES, (count, 4, 4), generator=generator)
-    mask = coarse.repeat_interleave(SIDE // 4, 1).repeat_interleave(SIDE // 4, 2)
-    colours = 2.0 * torch.eye(CLASSES)[mask].permute(0, 3, 1, 2) - 1.0
-    image = colours + 0.3 * torch.randn(colours.shape, generator=generator)
+    image, mask = toys.toy_picture(count, seed)
     return image.to(device), mask.to(device)
 
 
@@ -215,44 +148,22 @@ def make_batch() -> Callable[..., Batch]:
     return toy_batch
 
 
-def toy_updates(method: Method, kind: str = "adam", lr: float = 1e-2, **settings: Any) -> Updates:
-    """The engine's own updates, with one optimiser for every player."""
-    optim = {
-        player: OptimSettings(kind=kind, lr=lr, schedule="constant", **settings)
-        for player in method.players()
-    }
-    return Updates(method.players(), optim)
-
-
 @pytest.fixture
 def make_updates() -> Callable[..., Updates]:
     """Method -> its updates."""
     return toy_updates
 
 
-class Gradients:
-    """In place of `Updates`: keeps the gradient of every player's loss and moves nothing."""
+class Gradients(toys.Gradients):
+    """The gradient of every player's loss, and the last loss of each."""
 
     def __init__(self, method: Method) -> None:
-        self._method = method
+        super().__init__(method)
         self.losses: dict[str, Tensor] = {}
-        self.of: dict[str, list[Tensor]] = {}
 
     def __call__(self, player: str, loss: Tensor, *, keep_graph: bool = False) -> None:
-        parameters = [p for group in self._method.players()[player] for p in group.params]
-        found = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
-        gradients = [
-            torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)
-        ]
-        if player in self.of:
-            gradients = [a + b for a, b in zip(self.of[player], gradients, strict=True)]
-        self.of[player] = gradients
+        super().__call__(player, loss, keep_graph=keep_graph)
         self.losses[player] = loss
-
-    def vector(self, player: str) -> Tensor:
-        """The player's gradient; zero where it was not asked to move."""
-        held = [p for group in self._method.players()[player] for p in group.params]
-        return torch.cat([g.flatten() for g in self.of.get(player, map(torch.zeros_like, held))])
 
 
 @pytest.fixture

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
 import io
-import itertools
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,18 +12,24 @@ from support.methods import create
 from torch import Tensor, nn
 
 from semisup.catalog import METHODS
+from semisup.contracts.methods import (
+    LATE,
+    Watched,
+    cancelled_biases,
+    documented_scalars,
+    of_the_classes,
+    parameters_of,
+    relative_change,
+    with_unlabelled,
+)
+from semisup.contracts.toys import CLASSES, SIDE
 from semisup.methods.base import Method
 from semisup.models.decouplednet import DecoupledNet
 from semisup.options import options_schema
 from semisup.training.updates import Updates
-from semisup.types import Batch, Labelled, Progress, Unlabelled
+from semisup.types import Batch, Labelled, Progress
 
-CLASSES = 3
-SIDE = 32
 DROPOUTS = (nn.Dropout, nn.Dropout2d)
-LATE = Progress(90, 100)
-"""By then every term of a method acts."""
-
 IN_STAGES = DecoupledNet.trained_by
 """Methods that teach a part of their network: what the parts come to is tested beside them."""
 
@@ -82,13 +85,6 @@ def assert_same_state(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) ->
     assert [key for key in one if not torch.equal(one[key], other[key])] == []
 
 
-def parameters_of(method: Method) -> dict[str, list[nn.Parameter]]:
-    return {
-        player: [p for group in groups for p in group.params]
-        for player, groups in method.players().items()
-    }
-
-
 def take_steps(
     method: Method, updates: Updates, make_batch: MakeBatch, steps: range, total: int = 10
 ) -> list[dict[str, Tensor]]:
@@ -106,28 +102,6 @@ def test_every_parameter_belongs_to_exactly_one_player(name: str, build: Build) 
     owned = [id(p) for params in parameters_of(method).values() for p in params]
     assert len(owned) == len(set(owned))
     assert set(owned) == {id(p) for p in method.parameters() if p.requires_grad}
-
-
-class Watched:
-    """`Updates` under observation: which parameters each call moves, and what gradients it leaves.
-
-    Attributes:
-        moved: (player, names of the parameters that its update moved), in order.
-    """
-
-    def __init__(self, method: Method, updates: Updates) -> None:
-        self._method, self._updates = method, updates
-        self.moved: list[tuple[str, set[str]]] = []
-
-    def __call__(self, player: str, loss: Tensor, *, keep_graph: bool = False) -> None:
-        before = {key: p.detach().clone() for key, p in self._method.named_parameters()}
-        self._updates(player, loss, keep_graph=keep_graph)
-        after = dict(self._method.named_parameters())
-        left = [key for key, p in after.items() if p.grad is not None]
-        assert left == [], f"the update of '{player}' left gradients in {left}"
-        self.moved.append(
-            (player, {key for key, p in after.items() if not torch.equal(p, before[key])})
-        )
 
 
 @every_method
@@ -148,17 +122,6 @@ def test_an_update_moves_all_parameters_of_its_player_and_no_others(
     idle = cancelled_biases(method)
     for player, moved in watched.moved:
         assert own[player] - idle <= moved <= own[player]
-
-
-def cancelled_biases(method: Method) -> set[str]:
-    """Biases right before a batch normalisation, which takes them out again: they stand still."""
-    return {
-        f"{name}.{place}.bias"
-        for name, block in method.named_modules()
-        if isinstance(block, nn.Sequential)
-        for place, (layer, following) in enumerate(itertools.pairwise(block))
-        if isinstance(following, nn.BatchNorm2d) and layer.bias is not None
-    }
 
 
 @every_method
@@ -185,16 +148,6 @@ def test_the_streams_it_names_are_those_it_reads(
         rest = {key: value for key, value in named.items() if key != left_out}
         with pytest.raises(AssertionError, match=f"did not ask for the {left_out} stream"):
             method.step(Batch(**rest), LATE, gradients(method))
-
-
-def with_unlabelled(batch: Batch, **changes: Any) -> Batch:
-    free = batch.unlabelled
-    values = {"image": free.image, "valid": free.valid, "ids": free.ids, "views": free.views}
-    return Batch(labelled=batch.labelled, unlabelled=Unlabelled(**values | changes))
-
-
-def relative_change(one: Tensor, other: Tensor) -> float:
-    return float((one - other).norm() / one.norm())
 
 
 @pytest.fixture
@@ -268,15 +221,6 @@ def test_without_its_terms_it_is_supervised_training_bit_for_bit(
     assert_same_state(alone.segmenter.state_dict(), of_the_classes(method, alone))
 
 
-def of_the_classes(method: Method, alone: Method) -> dict[str, Tensor]:
-    """State of the method's segmenter without the rows of logits that are of no class."""
-    wanted = alone.segmenter.state_dict()
-    state = method.segmenter.state_dict()
-    return {
-        key: value[: len(wanted[key])] if value.dim() else value for key, value in state.items()
-    }
-
-
 LEARNERS = [
     *((name, "batch_norm_dropout") for name in METHODS if name not in IN_STAGES),
     ("adversarial", "plain"),
@@ -305,14 +249,6 @@ def accuracy(method: Method, shown: Labelled) -> float:
     predicted = method.eval().predictor()(shown.image).argmax(1)
     known = shown.mask < CLASSES
     return float((predicted == shown.mask)[known].float().mean())
-
-
-def documented_scalars(cls: type) -> set[str]:
-    """Names under `Logs:` in the docstring of a method."""
-    text = inspect.getdoc(cls) or ""
-    assert "\nLogs:\n" in text, f"{cls.__name__} does not say what it logs"
-    section = text.split("\nLogs:\n")[1].split("\n\n")[0]
-    return set(re.findall(r"^    (\w+):", section, flags=re.MULTILINE))
 
 
 @every_method
