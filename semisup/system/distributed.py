@@ -10,6 +10,7 @@ Whatever sends something is a *collective*: all ranks have to call it, in the sa
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
@@ -63,6 +64,7 @@ def joined(device: torch.device) -> Iterator[None]:
             f"{what} ({_line(error)}), see what the others or torchrun say; the same command goes "
             "on from the last checkpoint."
         ) from None
+    gc.collect()  # what a cycle keeps of the group must go before it, or the process aborts at exit
     dist.destroy_process_group()
 
 
