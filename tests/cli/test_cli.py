@@ -671,9 +671,12 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_a_reader_that_leaves_is_no_error() -> None:
-    with start(
-        "-m", "semisup", "schema", stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
+    endless = (
+        "import click; from semisup.cli.main import cli, main\n"
+        "cli.add_command(click.Command('endless', callback=lambda: click.echo('y' * 10**7)))\n"
+        "main()"
+    )
+    with start("-c", endless, "endless", stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import pickle
 import re
-import subprocess
 import sys
 from collections.abc import Callable
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from click.testing import CliRunner, Result
 from support.plugins import EXAMPLES
 
 import semisup
-from semisup import catalog
+from semisup import catalog, plugins
 from semisup.cli.main import cli
 from semisup.errors import RecipeError
 from semisup.methods.supervised import Supervised
@@ -174,14 +175,23 @@ def test_a_name_that_cannot_be_imported_is_one_line(
     assert message in said("list", "recipes", "--plugin", name)
 
 
-def test_workers_find_a_file_s_classes_without_it_being_imported(write: Write) -> None:
+def test_workers_find_a_file_s_classes_without_it_being_imported(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As spawned processes do: they are handed `sys.path`, and nothing else."""
     path = write()
     semisup_command("list", "recipes", "--plugin", path)
-    pickled = pickle.dumps(catalog.METHODS["mine"])
-    code = f"import pickle, sys; sys.path[:] = {sys.path!r}; print(pickle.loads({pickled!r}))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert "my_method.Mine" in done.stdout, done.stderr
+    first = catalog.METHODS["mine"]
+    pickled = pickle.dumps(first)
+    catalog.METHODS.pop("mine")
+    catalog.OUTSIDE.clear()
+    monkeypatch.delitem(sys.modules, "my_method")
+    found = PathFinder.find_spec("my_method", sys.path)  # and by no finder of this process
+    assert found is not None
+    assert found.origin == str(path)
+    again = pickle.loads(pickled)
+    assert f"{again.__module__}.{again.__name__}" == "my_method.Mine"
+    assert again is not first
 
 
 def test_a_recipe_imports_nothing(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,14 +248,16 @@ def test_a_broken_entry_point_is_one_line_and_the_others_work(installed: Path) -
 
 
 def test_help_and_import_load_no_entry_point(installed: Path) -> None:
-    code = (
-        f"import sys; sys.path.insert(0, {str(installed)!r}); import semisup, semisup.catalog\n"
-        "from click.testing import CliRunner; from semisup.cli.main import cli\n"
-        "assert CliRunner().invoke(cli, ['run', '--help']).exit_code == 0\n"
-        "print('my_installed' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert done.stdout.strip() == "False", done.stderr
+    """What a new process imports is executed anew."""
+    for module in (semisup, plugins, catalog):
+        spec = importlib.util.find_spec(module.__name__)
+        assert spec is not None
+        assert spec.loader is not None
+        spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    assert semisup_command("run", "--help").exit_code == 0
+    assert "my_installed" not in sys.modules
+    catalog.find(catalog.METHODS, "method", "mine")
+    assert "my_installed" in sys.modules
 
 
 def test_the_example_files_register_what_they_define() -> None:

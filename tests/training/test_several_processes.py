@@ -24,12 +24,6 @@ PROGRAM = Path(__file__).with_name("rank_program.py")
 Found = Callable[[str, int], dict[str, Any]]
 
 
-def launch(folder: Path, processes: int, *checks: str) -> None:
-    """By torchrun, as users do."""
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    call(*torchrun, str(PROGRAM), str(folder), *checks)
-
-
 def fork(folder: Path, checks: dict[int, list[str]]) -> None:
     """Number of processes -> checks, of which one program starts the processes itself."""
     words = [f"{number}:{','.join(names)}" for number, names in checks.items()]
@@ -53,9 +47,9 @@ def call(*arguments: str) -> None:
 def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
     """(check, 1 or 2 processes) -> what they found; each number is launched once."""
     folder = tmp_path_factory.mktemp("ranks")
-    two = ("gradients", "losses", "scores", "messages", "resume")
-    launch(folder, 2, *two, "trust", "scoring", "unused", "fewer", "trouble")
-    fork(folder, {1: ["gradients", "losses", "scores", "fewer"]})
+    two = ["gradients", "losses", "scores", "messages", "resume"]
+    two += ["trust", "scoring", "unused", "fewer", "trouble"]
+    fork(folder, {2: two, 1: ["gradients", "losses", "scores", "fewer"]})
     return loader(folder)
 
 
@@ -146,6 +140,15 @@ def test_the_losses_of_50_steps_are_those_of_one_process(found: Found) -> None:
         for one, other in zip(*pairs, strict=True):
             assert one.keys() == other.keys()
             assert one == pytest.approx(other, abs=1e-4, rel=1e-4)
+
+
+@pytest.mark.slow
+def test_torchrun_starts_the_same_processes(found: Found, tmp_path: Path) -> None:
+    """As users start them; `fork` tells its children the same, and imports torch once."""
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    call(*torchrun, str(PROGRAM), str(tmp_path), "gradients", "scores")
+    for check in ("gradients", "scores"):
+        assert_same(loader(tmp_path)(check, 2), found(check, 2))
 
 
 def test_every_image_is_scored_once_and_the_scores_are_equal(found: Found) -> None:
