@@ -17,7 +17,7 @@ def initialise(module: nn.Module) -> None:
     (He et al. 2015, https://arxiv.org/abs/1502.01852, fan-in), zero biases.
     """
     for layer in module.modules():
-        if isinstance(layer, nn.Conv2d):
+        if isinstance(layer, nn.Conv2d) and not layer.weight.is_meta:  # there is nothing to fill
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)

@@ -269,10 +269,12 @@ def test_show_knows_the_players_of_the_method(place: Path, tmp_path: Path) -> No
     assert str(weights) in succeed("show", "quickstart", "--set", f"model.weights={weights}")
 
 
-def test_every_shipped_recipe_can_be_shown() -> None:
-    assert "quickstart" in shipped_recipes()
-    for name in shipped_recipes():
-        assert f"# {name}, digest " in succeed("show", name)
+@pytest.mark.parametrize(
+    "name", ["quickstart", "scenes/decouplednet_5", "scenes/gan_segmentation_weak_unet_1-8"]
+)
+def test_a_shipped_recipe_can_be_shown(name: str) -> None:
+    """Of one stage, of two, with a nested table: test_recipes.py writes all of them."""
+    assert f"# {name}, digest " in succeed("show", name)
 
 
 def test_data_make_writes_scenes_once(tmp_path: Path) -> None:

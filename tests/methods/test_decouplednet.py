@@ -113,7 +113,7 @@ def test_the_two_stages_learn_what_is_there_and_where(build: Build, make_updates
 def test_the_joint_form_learns_both(build: Build, make_updates: Any) -> None:
     torch.manual_seed(0)
     method = DecoupledNetJoint(Task(build, CLASSES)).train()
-    take(method, make_updates(method, lr=5e-3), 250)
+    take(method, make_updates(method, lr=5e-3), 150)
     assert accuracy(method) > 0.9
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import re
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from semisup.methods.base import Method
 from semisup.models.decouplednet import DecoupledNet
 from semisup.recipe.load import load_recipe, shipped_recipes
 from semisup.recipe.recipe import Recipe
+from semisup.recipe.toml import dump_toml
 from semisup.runs.assemble import build_method
 from semisup.runs.paths import Paths
 from semisup.runs.run import run_recipe
@@ -86,6 +88,8 @@ def test_it_can_be_trusted(name: str, tmp_path: Path) -> None:
     again = load_recipe(str(path))
     assert again.digest() == recipe.digest()
     assert again.resolved() == recipe.resolved()
+    shown = dump_toml(recipe.resolved(), notes=recipe.sources)
+    assert tomllib.loads(shown) == tomllib.loads(recipe.to_toml())
 
     reported = recipe.eval.subset or DATASETS[recipe.data.name].eval_subset
     trained = recipe.data.subset or DATASETS[recipe.data.name].train_subset

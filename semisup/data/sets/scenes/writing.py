@@ -76,7 +76,8 @@ def ensure_scenes(root: Path, options: SceneOptions, *, processes: int | None = 
     Args:
         root: where the folder `scenes-<digest>` is or will be.
         options: what the pictures depend on.
-        processes: how many write; None for one a core, 8 at most. The files do not depend on it.
+        processes: how many write; None for what is fastest: one a core, 8 at most, and one for a
+            few scenes. The files do not depend on it.
 
     Raises:
         DataError: the disk is full or `root` cannot be written to.
@@ -88,7 +89,7 @@ def ensure_scenes(root: Path, options: SceneOptions, *, processes: int | None = 
             _remove_abandoned(folder)
             part = Path(tempfile.mkdtemp(prefix=_prefix(folder), dir=root))
             try:
-                _write_tree(part / TREE, options, processes or _cores())
+                _write_tree(part / TREE, options, processes or _useful(options))
                 part.chmod(0o755)  # mkdtemp gives 0700, which colleagues could not read
                 _rename(part, folder)
             finally:
@@ -201,8 +202,12 @@ def _show(done: Iterable[None], total: int) -> None:
         pass
 
 
-def _cores() -> int:
-    return min(8, len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1)
+def _useful(options: SceneOptions) -> int:
+    """One process a core, 8 at most; one alone for so few scenes that to start others is slower."""
+    scenes = sum(getattr(options, subset) for subset in _SUBSETS)
+    if scenes <= 2 * _CHUNK or sys.platform != "linux":
+        return 1
+    return min(8, len(os.sched_getaffinity(0)))
 
 
 def _write_chunk(job: _Job) -> None:
