@@ -29,16 +29,21 @@ def confusion_figure(confusion: Tensor, classes: Sequence[str]) -> Figure:
     counts = confusion.cpu().double()
     true = counts.sum(1, keepdim=True)
     percent = torch.where(true > 0, 100.0 * counts / true.clamp(min=1), torch.nan).numpy()
-    side = min(max(3.0 + 0.3 * len(classes), 4.5), 18.0)
-    figure = Figure(figsize=(side + 1.0, side), layout="constrained")
-    axes = figure.add_subplot()
+    side = min(max(1.5 + 0.3 * len(classes), 3.0), 16.0)
+    size = min(10.0, 60.0 * side / len(classes))
+    # Room for names is reckoned, not measured: matplotlib's layout engines take as long as all
+    # the drawing.
+    names = 0.5 + 0.65 * size / 72 * max(map(len, classes))
+    figure = Figure(figsize=(names + side + 1.2, names + side + 0.2))
+    axes = _axes_in_inches(figure, names, names, side, side)
     axes.set_facecolor("0.85")
     # By the square root: a confusion of a few per cent can be seen beside a diagonal near 100.
     norm = PowerNorm(0.5, vmin=0.0, vmax=100.0)
     drawn = axes.imshow(percent, norm=norm, cmap="Blues", interpolation="nearest")
-    bar = figure.colorbar(drawn, ax=axes, shrink=0.8, ticks=[0, 1, 5, 10, 20, 40, 60, 80, 100])
+    beside = _axes_in_inches(figure, names + side + 0.2, names + 0.1 * side, 0.2, 0.8 * side)
+    bar = figure.colorbar(drawn, cax=beside, ticks=[0, 1, 5, 10, 20, 40, 60, 80, 100])
     bar.set_label("% of the true class")
-    _name_ticks(axes, classes, side)
+    _name_ticks(axes, classes, size)
     if len(classes) <= _MOST_ANNOTATED:
         _annotate(axes, percent)
     return figure
@@ -52,8 +57,14 @@ def render(figure: Figure) -> Tensor:
     return torch.from_numpy(pixels.copy()).permute(2, 0, 1)
 
 
-def _name_ticks(axes: Axes, classes: Sequence[str], side: float) -> None:
-    size = min(10.0, 55.0 * side / len(classes))
+def _axes_in_inches(
+    figure: Figure, left: float, bottom: float, width: float, height: float
+) -> Axes:
+    across, up = figure.get_size_inches()
+    return figure.add_axes((left / across, bottom / up, width / across, height / up))
+
+
+def _name_ticks(axes: Axes, classes: Sequence[str], size: float) -> None:
     positions = range(len(classes))
     axes.set_xticks(positions, classes, rotation=90, fontsize=size)
     axes.set_yticks(positions, classes, fontsize=size)
@@ -67,4 +78,4 @@ def _annotate(axes: Axes, percent: NDArray[np.float64]) -> None:
             continue
         colour = "white" if value > 30.0 else "black"
         label = axes.text(column, row, f"{value:.0f}", color=colour, fontsize=9)
-        label.set(ha="center", va="center", in_layout=False)  # it lies in its cell: less to measure
+        label.set(ha="center", va="center")

@@ -101,7 +101,7 @@ def test_saliency_is_the_gradient_of_the_selected_scores_times_their_values(
 ) -> None:
     torch.manual_seed(0)
     classifier = ClassificationNetwork(4, backbone, width=width, kernel=2).eval().double()
-    encoded = classifier.encode(torch.randn(2, 3, 96, 128, dtype=torch.float64))
+    encoded = classifier.encode(torch.randn(2, 3, 64, 96, dtype=torch.float64))
     values = torch.tensor([[0.3, 0.0, 0.9, 0.0], [0.0, 0.5, 0.0, 0.0]], dtype=torch.float64)
     saliency = classifier.saliency(encoded, encoded.at_best_place(values))
     (gradient,) = torch.autograd.grad((encoded.best() * values).sum(), encoded.deepest)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -147,14 +148,26 @@ def test_all_three_at_once_and_a_run_without_records_none(here: Path) -> None:
     assert "plugins" not in json.loads(path.read_text())
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which a run was made with a copy of Mean Teacher."""
+    folder = tmp_path_factory.mktemp("made")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("SEMISUP_DATA", raising=False)
+        patch.setattr(sys, "path", list(sys.path))
+        plugin = folder / "mean_teacher.py"
+        plugin.write_text(example("mean_teacher").read_text())
+        succeeded("run", write_recipe(folder, method="mean_teacher"), "--plugin", plugin)
+        forget()
+    return folder
+
+
 @pytest.fixture
-def ran(here: Path) -> Path:
-    """A copy of Mean Teacher with which a run was made; it is not loaded any more."""
-    plugin = here / "mean_teacher.py"
-    plugin.write_text(example("mean_teacher").read_text())
-    succeeded("run", write_recipe(here, method="mean_teacher"), "--plugin", plugin)
-    forget()
-    return plugin
+def ran(made: Path, here: Path) -> Path:
+    """The plug-in of such a run, which lies beside it; it is not loaded any more."""
+    shutil.copytree(made, here, dirs_exist_ok=True)
+    return here / "mean_teacher.py"
 
 
 def forget() -> None:
