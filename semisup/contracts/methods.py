@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from semisup.contracts.base import Check, NotApplicable, require
 from semisup.contracts.toys import (
     CLASSES,
-    KINDS,
     SEGMENTERS,
     SIDE,
     WITHOUT_DROPOUT,
@@ -101,7 +100,7 @@ class MethodSubject:
 
 def players_share_the_parameters(subject: MethodSubject) -> None:
     """Every parameter belongs to exactly one player."""
-    method = subject.build("batch_norm_dropout")
+    method = subject.build("full")
     names = {id(p): key for key, p in method.named_parameters()}
     owned = [id(p) for params in parameters_of(method).values() for p in params]
     twice = sorted({names.get(key, "?") for key in owned if owned.count(key) > 1})
@@ -303,7 +302,7 @@ def without_terms_it_is_supervised(subject: MethodSubject) -> None:
 def scalars_are_documented(subject: MethodSubject) -> None:
     """The scalars are those under `Logs:` in the docstring, finite, 0-d and detached."""
     stated = documented_scalars(subject.cls)
-    method = subject.build("batch_norm_dropout")
+    method = subject.build("full")
     updates = toy_updates(method)
     for progress in (Progress(0, 100), LATE):
         updates.begin(progress)
@@ -336,37 +335,36 @@ def documented_scalars(cls: type) -> set[str]:
 
 def saved_it_goes_on_alike(subject: MethodSubject) -> None:
     """A method that is saved and loaded goes on to the same bits."""
-    for kind in KINDS:
-        method = subject.build(kind)
-        updates = toy_updates(method)
-        take_steps(method, updates, subject.reads, range(3), 6)
-        file = io.BytesIO()
-        state = {"method": method.state_dict(), "updates": updates.state_dict()}
-        torch.save(state | {"random": torch.get_rng_state()}, file)
-        take_steps(method, updates, subject.reads, range(3, 6), 6)
+    method = subject.build("full")
+    updates = toy_updates(method)
+    take_steps(method, updates, subject.reads, range(3), 6)
+    file = io.BytesIO()
+    state = {"method": method.state_dict(), "updates": updates.state_dict()}
+    torch.save(state | {"random": torch.get_rng_state()}, file)
+    take_steps(method, updates, subject.reads, range(3, 6), 6)
 
-        other = subject.build(kind, seed=5)
-        other_updates = toy_updates(other)
-        file.seek(0)
-        loaded = torch.load(file, weights_only=True)
-        other.load_state_dict(loaded["method"])
-        other_updates.load_state_dict(loaded["updates"])
-        torch.set_rng_state(loaded["random"])
-        take_steps(other, other_updates, subject.reads, range(3, 6), 6)
-        differs = different(method.state_dict(), other.state_dict())
-        require(
-            not differs,
-            f"after three steps, saved and loaded, three more lead to other {listed(differs)}. "
-            "Keep all that a step changes in `state_dict`: counters and memories as buffers "
-            "(`register_buffer`), networks as modules.",
-        )
+    other = subject.build("full", seed=5)
+    other_updates = toy_updates(other)
+    file.seek(0)
+    loaded = torch.load(file, weights_only=True)
+    other.load_state_dict(loaded["method"])
+    other_updates.load_state_dict(loaded["updates"])
+    torch.set_rng_state(loaded["random"])
+    take_steps(other, other_updates, subject.reads, range(3, 6), 6)
+    differs = different(method.state_dict(), other.state_dict())
+    require(
+        not differs,
+        f"after three steps, saved and loaded, three more lead to other {listed(differs)}. "
+        "Keep all that a step changes in `state_dict`: counters and memories as buffers "
+        "(`register_buffer`), networks as modules.",
+    )
 
 
 def steps_depend_on_the_seed(subject: MethodSubject) -> None:
     """The same seed gives the same steps; all random numbers are torch's."""
     ends = []
     for seed in (3, 3, 4):
-        method = subject.build("batch_norm_dropout")
+        method = subject.build("full")
         torch.manual_seed(seed)
         take_steps(method, toy_updates(method), subject.reads, range(3))
         ends.append({key: value.clone() for key, value in method.state_dict().items()})
@@ -382,55 +380,52 @@ def steps_depend_on_the_seed(subject: MethodSubject) -> None:
 
 def no_valid_pixel_breaks_nothing(subject: MethodSubject) -> None:
     """A batch without a valid pixel gives finite losses and weights."""
-    for kind in KINDS:
-        method = subject.build(kind)
-        updates = toy_updates(method)
-        for progress in (Progress(0, 100), LATE):
-            updates.begin(progress)
-            scalars = method.step(subject.batch(void=True), progress, updates)
-            bad = [key for key, value in scalars.items() if not torch.isfinite(value)]
-            bad += [key for key, p in method.named_parameters() if not torch.isfinite(p).all()]
-            require(
-                not bad,
-                f"{listed(bad)}: not finite after a batch without a valid pixel. Use the means of "
-                "semisup.losses, which are 0 there.",
-            )
+    method = subject.build("full")
+    updates = toy_updates(method)
+    for progress in (Progress(0, 100), LATE):
+        updates.begin(progress)
+        scalars = method.step(subject.batch(void=True), progress, updates)
+        bad = [key for key, value in scalars.items() if not torch.isfinite(value)]
+        bad += [key for key, p in method.named_parameters() if not torch.isfinite(p).all()]
+        require(
+            not bad,
+            f"{listed(bad)}: not finite after a batch without a valid pixel. Use the means of "
+            "semisup.losses, which are 0 there.",
+        )
 
 
 def pictures_change_nothing(subject: MethodSubject) -> None:
     """`pictures` gives maps B1HW in [0, 1], of labelled images alone too, and changes nothing."""
-    for kind in KINDS:
-        method = subject.build(kind).eval()
-        batch = subject.batch()
-        image = batch.labelled.image if subject.reads.labelled else batch.weak.image
-        before, random = copy.deepcopy(method.state_dict()), torch.get_rng_state()
-        with torch.no_grad():
-            logits = method.predictor()(image)
-            pictures = method.pictures(batch, logits)
-            if subject.reads.labelled:  # what a finished run shows
-                alone = method.pictures(Batch(labelled=batch.labelled), logits)
-                require(
-                    alone.keys() == pictures.keys(),
-                    f"`pictures` of labelled images alone are {sorted(alone)}, not "
-                    f"{sorted(pictures)}.",
-                )
-                pictures = {**pictures, **{f"{name}, alone": p for name, p in alone.items()}}
-        for name, picture in pictures.items():
-            right = picture.shape == (2, 1, SIDE, SIDE)
-            require(right, f"picture '{name}' has shape {tuple(picture.shape)}, not B1HW.")
-            low, high = float(picture.min()), float(picture.max())
-            inside = 0.0 <= low <= high <= 1.0
-            require(inside, f"picture '{name}' is not in [0, 1] ({low}, {high}).")
-        changed = different(before, method.state_dict())
-        require(not changed, "`pictures` changes the method's state.")
-        require(torch.equal(random, torch.get_rng_state()), "`pictures` draws random numbers.")
+    method = subject.build("full").eval()
+    batch = subject.batch()
+    image = batch.labelled.image if subject.reads.labelled else batch.weak.image
+    before, random = copy.deepcopy(method.state_dict()), torch.get_rng_state()
+    with torch.no_grad():
+        logits = method.predictor()(image)
+        pictures = method.pictures(batch, logits)
+        if subject.reads.labelled:  # what a finished run shows
+            alone = method.pictures(Batch(labelled=batch.labelled), logits)
+            require(
+                alone.keys() == pictures.keys(),
+                f"`pictures` of labelled images alone are {sorted(alone)}, not {sorted(pictures)}.",
+            )
+            pictures = {**pictures, **{f"{name}, alone": p for name, p in alone.items()}}
+    for name, picture in pictures.items():
+        right = picture.shape == (2, 1, SIDE, SIDE)
+        require(right, f"picture '{name}' has shape {tuple(picture.shape)}, not B1HW.")
+        low, high = float(picture.min()), float(picture.max())
+        inside = 0.0 <= low <= high <= 1.0
+        require(inside, f"picture '{name}' is not in [0, 1] ({low}, {high}).")
+    changed = different(before, method.state_dict())
+    require(not changed, "`pictures` changes the method's state.")
+    require(torch.equal(random, torch.get_rng_state()), "`pictures` draws random numbers.")
 
 
 def pseudo_labels_are_labels(subject: MethodSubject) -> None:
     """`pseudo_labels` gives BHW int64, 0..K-1 or void, and changes nothing."""
     if subject.cls.pseudo_labels is Method.pseudo_labels:
         raise NotApplicable("it teaches no pseudo-labels")
-    method = subject.build("batch_norm_dropout").eval()
+    method = subject.build("full").eval()
     image = toy_batch(Reads(unlabelled=True)).unlabelled.image
     before = copy.deepcopy(method.state_dict())
     with torch.no_grad():
@@ -478,7 +473,7 @@ def the_predictor_learns(subject: MethodSubject) -> None:
 
     In the network with the most state: what the others add is none of a method's.
     """
-    method = subject.build("batch_norm_dropout")
+    method = subject.build("full")
     shown = toy_batch(Reads(), 1000).labelled
     known = shown.mask < CLASSES
     scores, losses = [], []

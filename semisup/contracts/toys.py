@@ -89,13 +89,12 @@ class ToySegmenter(Segmenter):
 
 SEGMENTERS: dict[str, Callable[..., Segmenter]] = {
     "plain": ToySegmenter,
-    "batch_norm_dropout": partial(ToySegmenter, normalise=True),
     "auxiliary": partial(ToySegmenter, auxiliary=True),
+    "full": partial(ToySegmenter, normalise=True, auxiliary=True),
     "batch_norm": partial(ToySegmenter, normalise=True, dropout=0.0),
 }
-"""Kinds of network that a method must be able to train."""
+"""Kinds of network that a method must be able to train; `full` has all that another lacks."""
 
-KINDS = ("plain", "batch_norm_dropout", "auxiliary")
 WITHOUT_DROPOUT = ("plain", "batch_norm", "auxiliary")
 """Where two methods are to be compared to the bit: one of them may have a second network that draws
 random numbers too.

@@ -86,7 +86,7 @@ def test_scalars_stay_on_the_device(
     make_batch: Callable[..., Batch],
     make_updates: Callable[..., Updates],
 ) -> None:
-    method = subject(name).build("batch_norm_dropout").to("cuda")
+    method = subject(name).build("full").to("cuda")
     updates = make_updates(method)
     updates.begin(LATE)
     scalars = method.step(make_batch(device="cuda"), LATE, updates)

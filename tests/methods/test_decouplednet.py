@@ -93,7 +93,7 @@ def accuracy(method: Method) -> float:
 def test_the_two_stages_learn_what_is_there_and_where(build: Build, make_updates: Any) -> None:
     torch.manual_seed(0)
     first = DecoupledNetClassifier(Task(build, CLASSES)).train()
-    scalars = take(first, make_updates(first, lr=5e-3), 250)
+    scalars = take(first, make_updates(first, lr=5e-3), 150)
     assert scalars[0]["loss_classification"] > 0.4
     with torch.no_grad():
         shown = object_batch(10_000, 24).weak

@@ -90,7 +90,7 @@ def test_the_weak_form_has_the_same_options() -> None:
 def test_a_saved_method_with_all_of_them_goes_on_bit_for_bit(
     name: str, build: Build, make_batch: MakeBatch, make_updates: Any
 ) -> None:
-    method = build(name, "batch_norm_dropout", **ALL)
+    method = build(name, "full", **ALL)
     updates = make_updates(method)
     take_steps(method, updates, make_batch, range(3))
     file = io.BytesIO()
@@ -99,7 +99,7 @@ def test_a_saved_method_with_all_of_them_goes_on_bit_for_bit(
     file.seek(0)
     take_steps(method, updates, make_batch, range(3, 6))
 
-    other = build(name, "batch_norm_dropout", seed=5, **ALL)
+    other = build(name, "full", seed=5, **ALL)
     other_updates = make_updates(other)
     state = torch.load(file, weights_only=True)
     other.load_state_dict(state["method"])
@@ -113,7 +113,7 @@ def test_a_saved_method_with_all_of_them_goes_on_bit_for_bit(
 def test_with_all_of_them_a_batch_without_a_valid_pixel_breaks_nothing(
     name: str, build: Build, make_batch: MakeBatch, make_updates: Any
 ) -> None:
-    method = build(name, "batch_norm_dropout", **ALL)
+    method = build(name, "full", **ALL)
     updates = make_updates(method)
     scalars = take_steps(method, updates, lambda _: make_batch(void=True), range(2))
     assert [key for key, value in scalars.items() if not torch.isfinite(value)] == []

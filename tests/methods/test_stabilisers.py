@@ -437,7 +437,7 @@ def test_with_all_of_them_on_nothing_breaks_in_half_precision(
     name: str, void: bool, build: Build, make_batch: MakeBatch, make_updates: Any
 ) -> None:
     """A look at ground truth whose slope is penalised is not in half precision."""
-    method = build(name, "batch_norm_dropout", **ON)
+    method = build(name, "full", **ON)
     looks: list[torch.dtype] = []
     getattr(method, JUDGES[name]).register_forward_hook(
         lambda _m, _i, said: looks.append((said if isinstance(said, Tensor) else said[1]).dtype)

@@ -13,6 +13,7 @@ import pytest
 from scipy.io import savemat
 from scipy.sparse import csc_matrix
 
+from semisup.data.formats import matlab
 from semisup.data.formats.matlab import read_field
 from semisup.data.formats.voc_annotations import read_sbd_mask
 from semisup.errors import DataError
@@ -62,8 +63,9 @@ def test_what_is_not_there() -> None:
         read_field(b"MATLAB 7.3 " + bytes(200), "GTcls", "Segmentation")
 
 
-def test_a_file_that_unpacks_without_end_is_refused() -> None:
-    packed = zlib.compress(bytes(1 << 28) + bytes(1 << 20), 9)
+def test_a_file_that_unpacks_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matlab, "_LARGEST", 1 << 22)
+    packed = zlib.compress(bytes(1 << 22) + bytes(1 << 20), 9)
     tag = (15).to_bytes(4, "little") + len(packed).to_bytes(4, "little")
     with pytest.raises(ValueError, match="too large"):
         read_field(written({})[:128] + tag + packed, "GTcls", "Segmentation")

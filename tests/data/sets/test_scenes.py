@@ -7,8 +7,10 @@ import hashlib
 import multiprocessing
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -252,22 +254,24 @@ def test_a_killed_worker_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert hashes(folder) == hashes(ensure_scenes(tmp_path / "other", few, processes=1))
 
 
+def _write_and_be_killed(root: Path) -> None:
+    def kill() -> None:
+        while not (children := multiprocessing.active_children()):
+            time.sleep(0.01)
+        (root / "pids").write_text(" ".join(str(child.pid) for child in children))
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=kill).start()
+    ensure_scenes(root, SceneOptions(5000, 0, 0, (64, 80), 0), processes=2)
+
+
 def test_workers_end_with_a_killed_parent_and_no_tree_is_left(tmp_path: Path) -> None:
-    script = (
-        "import multiprocessing, os, pathlib, sys, threading, time\n"
-        "from semisup.data.sets.scenes import writing\n"
-        "def kill():\n"
-        "    while not multiprocessing.active_children(): time.sleep(0.01)\n"
-        "    print(*[child.pid for child in multiprocessing.active_children()], flush=True)\n"
-        "    os.kill(os.getpid(), 9)\n"
-        "threading.Thread(target=kill).start()\n"
-        "options = writing.SceneOptions(5000, 0, 0, (64, 80), 0)\n"
-        "writing.ensure_scenes(pathlib.Path(sys.argv[1]), options, processes=2)\n"
+    parent = multiprocessing.get_context("fork").Process(
+        target=_write_and_be_killed, args=(tmp_path,)
     )
-    command = [sys.executable, "-c", script, str(tmp_path)]
-    with (tmp_path / "pids").open("w") as pids:
-        done = subprocess.run(command, env=environment(), stdout=pids, timeout=60, check=False)
-    assert done.returncode == -9
+    parent.start()
+    parent.join(60)
+    assert parent.exitcode == -signal.SIGKILL
     workers = [Path("/proc") / pid for pid in (tmp_path / "pids").read_text().split()]
     assert workers
     deadline = time.monotonic() + 10
