@@ -479,20 +479,20 @@ def the_predictor_learns(subject: MethodSubject) -> None:
     scores, losses = [], []
     for trained in (False, True):
         if trained:
-            told = take_steps(method.train(), toy_updates(method), subject.reads, range(60), 60)
+            told = take_steps(method.train(), toy_updates(method), subject.reads, range(40), 40)
             losses = [float(s["loss_segmentation"]) for s in told if "loss_segmentation" in s]
         with torch.no_grad():
             predicted = method.eval().predictor()(shown.image).argmax(1)
         scores.append(float((predicted == shown.mask)[known].float().mean()))
     require(
         scores[1] > max(0.85, scores[0]),
-        f"after 60 steps the predictor is right at {scores[1]:.0%} of the pixels of a problem "
+        f"after 40 steps the predictor is right at {scores[1]:.0%} of the pixels of a problem "
         f"that supervised training solves ({scores[0]:.0%} at the start). Is it the network that "
         "is trained? A teacher must follow at each step.",
     )
     require(
         not losses or losses[-1] < 0.5 * losses[0],
-        f"loss_segmentation is {losses[:1]} at the first of 60 steps and {losses[-1:]} at the "
+        f"loss_segmentation is {losses[:1]} at the first of 40 steps and {losses[-1:]} at the "
         "last, though the predictor learns. Report the loss of this step.",
     )
 

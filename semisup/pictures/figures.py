@@ -20,7 +20,7 @@ def confusion_figure(confusion: Tensor, classes: Sequence[str]) -> Figure:
     """A confusion matrix as a heat map: which share of each true class became what.
 
     Rows add up to 100 %; the row of a class without a true pixel is grey. Cells carry their
-    percentage for at most 12 classes.
+    percentage for at most 12 classes; for more, a bar says what the colours mean.
 
     Args:
         confusion: KK counts, row = truth, column = prediction.
@@ -34,18 +34,21 @@ def confusion_figure(confusion: Tensor, classes: Sequence[str]) -> Figure:
     # Room for names is reckoned, not measured: matplotlib's layout engines take as long as all
     # the drawing.
     names = 0.5 + 0.65 * size / 72 * max(map(len, classes))
-    figure = Figure(figsize=(names + side + 1.2, names + side + 0.2))
+    annotated = len(classes) <= _MOST_ANNOTATED
+    figure = Figure(figsize=(names + side + (0.2 if annotated else 1.2), names + side + 0.4))
     axes = _axes_in_inches(figure, names, names, side, side)
     axes.set_facecolor("0.85")
     # By the square root: a confusion of a few per cent can be seen beside a diagonal near 100.
     norm = PowerNorm(0.5, vmin=0.0, vmax=100.0)
     drawn = axes.imshow(percent, norm=norm, cmap="Blues", interpolation="nearest")
+    _name_ticks(axes, classes, size)
+    if annotated:
+        axes.set_title("% of the true class", fontsize=10)
+        _annotate(axes, percent)
+        return figure
     beside = _axes_in_inches(figure, names + side + 0.2, names + 0.1 * side, 0.2, 0.8 * side)
     bar = figure.colorbar(drawn, cax=beside, ticks=[0, 1, 5, 10, 20, 40, 60, 80, 100])
     bar.set_label("% of the true class")
-    _name_ticks(axes, classes, size)
-    if len(classes) <= _MOST_ANNOTATED:
-        _annotate(axes, percent)
     return figure
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import pytest
@@ -18,6 +18,7 @@ from semisup.models import classifiers
 from semisup.models.backbones.base import Backbone, PooledStage
 from semisup.models.base import Segmenter
 from semisup.models.decouplednet import DecoupledNet
+from semisup.options import options_schema
 from semisup.training.updates import Updates
 from semisup.types import IGNORE, Batch, Unlabelled, Weak
 
@@ -68,24 +69,23 @@ def toy_decouplednet() -> DecoupledNet:
     )
 
 
-@pytest.fixture(autouse=True)
-def _toy_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
-    known = classifiers.BACKBONES
-    monkeypatch.setattr(classifiers, "BACKBONES", {**known, "toy": ToyBackbone})
-
-
-@pytest.fixture(autouse=True)
-def _narrow_discriminator(monkeypatch: pytest.MonkeyPatch) -> None:
-    # 2.8 million weights teach nothing about a contract that 40,000 do not.
-    for method in METHODS.values():
-        defaults = method.__init__.__kwdefaults__ or {}
-        for width in {"discriminator_width", "generator_width"} & defaults.keys():
-            monkeypatch.setitem(defaults, width, 8)
-        # A toy picture has 32 x 32 pixels: fewer than an adversary's large view.
-        # Nor does MobileNetV2 fit: of 1 x 1 place a batch norm leaves two signs and no gradient.
-        for key, value in {"view": "small", "downsampling": 1, "classifier": "toy"}.items():
-            if key in defaults:
-                monkeypatch.setitem(defaults, key, value)
+@pytest.fixture(autouse=True, scope="module")
+def _small_networks() -> Iterator[None]:
+    """Defaults that suit a toy problem, in what reads them off a signature too."""
+    options_schema.cache_clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(classifiers, "BACKBONES", {**classifiers.BACKBONES, "toy": ToyBackbone})
+        for method in METHODS.values():
+            # 2.8 million weights teach nothing about a contract that 40,000 do not. A toy picture
+            # has 32 x 32 pixels: fewer than an adversary's large view. Nor does MobileNetV2 fit:
+            # of 1 x 1 place a batch norm leaves two signs and no gradient.
+            small = {"discriminator_width": 8, "generator_width": 8, "view": "small"}
+            small |= {"downsampling": 1, "classifier": "toy"}
+            defaults = method.__init__.__kwdefaults__ or {}
+            for key in small.keys() & defaults.keys():
+                patch.setitem(defaults, key, small[key])
+        yield
+    options_schema.cache_clear()
 
 
 @pytest.fixture
