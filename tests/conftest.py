@@ -6,12 +6,6 @@ import gc
 from pathlib import Path
 
 import pytest
-import torch
-from support.plugins import outside
-from support.training import colours, patches, synchronisations, tiny_segmenter, training
-
-__all__ = ["colours", "outside", "patches", "synchronisations", "tiny_segmenter", "training"]
-"""Fixtures, which pytest finds here."""
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -24,6 +18,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="write the table of docs/reliability.md from what the cases of bad input say",
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Add the fixtures of `support`, which import torch.
+
+    Not in the process that shares the tests out to others and runs none.
+    """
+    if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
+        for module in ("support.plugins", "support.training"):
+            config.pluginmanager.import_plugin(module)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -44,6 +48,8 @@ def pytest_collection_finish() -> None:
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
     # The tensors of the tests are tiny: on two busy cores one thread is about 5x faster than two.
+    import torch
+
     torch.set_num_threads(1)
 
 
