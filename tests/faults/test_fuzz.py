@@ -24,7 +24,7 @@ import pytest
 from semisup.errors import DataError
 
 FOLDER = Path(__file__).resolve().parent
-INPUTS = 20
+INPUTS = 10
 """For each reader."""
 
 READERS = (

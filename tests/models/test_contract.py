@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable
 from functools import partial
@@ -80,8 +81,20 @@ every_model_in_one_piece = pytest.mark.parametrize(
 )
 
 
+class Copied(contract.ModelSubject):
+    """A network that is built once: to fill millions of weights takes longer than to copy them."""
+
+    def build(self) -> Segmenter:
+        if self.make not in _BUILT:
+            _BUILT[self.make] = super().build()
+        return copy.deepcopy(_BUILT[self.make])
+
+
+_BUILT: dict[Callable[..., Segmenter], Segmenter] = {}
+
+
 def subject(name: str) -> contract.ModelSubject:
-    return contract.ModelSubject(MODELS[name])
+    return Copied(MODELS[name])
 
 
 def build(name: str) -> Segmenter:
