@@ -28,7 +28,7 @@ split = "1/2"
 crop = [32, 32]
 labelled_batch = 2
 unlabelled_batch = 2
-workers = 1
+workers = {workers}
 {options}
 [model]
 name = "{model}"
@@ -70,11 +70,11 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def write_recipe(folder: Path, **names: str) -> Path:
+def write_recipe(folder: Path, *, workers: int = 0, **names: str) -> Path:
     chosen = {"method": "supervised", "model": "unet", "data": "scenes"} | names
     options = SCENES if chosen["data"] == "scenes" else ""
     path = folder / "mine.toml"
-    path.write_text(RECIPE.format(options=options, **chosen))
+    path.write_text(RECIPE.format(options=options, workers=workers, **chosen))
     return path
 
 
@@ -140,7 +140,7 @@ def test_one_file_outside_and_none_inside(kind: str, here: Path) -> None:
 def test_all_three_at_once_and_a_run_without_records_none(here: Path) -> None:
     make_beside(here / "data")
     plugins = [word for name in NAMES.values() for word in ("--plugin", example(name))]
-    succeeded("run", write_recipe(here, **NAMES), *plugins)
+    succeeded("run", write_recipe(here, workers=1, **NAMES), *plugins)
     kinds = [entry["kind"] for entry in result_of(here)["plugins"]]  # type: ignore[attr-defined]
     assert kinds == ["method", "model", "data set"]
     succeeded("run", write_recipe(here), *plugins, "--out", "other")

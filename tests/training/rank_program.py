@@ -3,8 +3,8 @@
     python -m torch.distributed.run --nproc-per-node 2 rank_program.py FOLDER CHECK...
     python rank_program.py FOLDER 1:CHECK,CHECK 4:CHECK
 
-The second way starts the processes itself, one number of them after the other: what takes longest
-in a short check is to import torch, and here that is done once.
+The second way starts the processes itself, one number of them after the other, as `forked` does
+from the process of the tests: what takes longest in a short check is to import torch.
 
 Each check leaves what it found in `FOLDER/<check>-<world>.pt` (first process) or, where the ranks
 differ, in `FOLDER/<check>-<world>-<rank>.pt`.
@@ -386,6 +386,7 @@ def forked(folder: Path, processes: int, checks: list[str]) -> None:
             children.append(child)
             continue
         code = 1
+        signal.alarm(300)  # ends one that waits for ever
         try:
             told = {"RANK": rank, "WORLD_SIZE": processes}
             told |= {f"LOCAL_{name}": value for name, value in told.items()}
@@ -395,11 +396,12 @@ def forked(folder: Path, processes: int, checks: list[str]) -> None:
             code = 0
         except BaseException:
             traceback.print_exc()
+            sys.stderr.flush()
         finally:
             os._exit(code)
     failed = [child for child in children if os.waitpid(child, 0)[1]]
     if failed:
-        sys.exit(f"{len(failed)} of {processes} processes failed")
+        raise RuntimeError(f"{len(failed)} of {processes} processes failed")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import json
 import os
@@ -25,9 +26,16 @@ Found = Callable[[str, int], dict[str, Any]]
 
 
 def fork(folder: Path, checks: dict[int, list[str]]) -> None:
-    """Number of processes -> checks, of which one program starts the processes itself."""
-    words = [f"{number}:{','.join(names)}" for number, names in checks.items()]
-    call(str(PROGRAM), str(folder), *words)
+    """Number of processes -> checks: children of this process, which has imported all they need.
+
+    Of a program where there is a GPU: what has used one may not be forked.
+    """
+    if torch.cuda.is_available():
+        call(str(PROGRAM), str(folder), *(f"{n}:{','.join(names)}" for n, names in checks.items()))
+        return
+    ranks = program()
+    for number, names in checks.items():
+        ranks.forked(folder, number, names)
 
 
 def call(*arguments: str) -> None:
@@ -88,6 +96,7 @@ def assert_gradients_are_equal(found: Found, processes: int) -> None:
     assert moved > 30  # so there was something to compare
 
 
+@functools.cache
 def program() -> ModuleType:
     """`rank_program.py`, imported: it lies beside this file, where no test can be imported from."""
     spec = importlib.util.spec_from_file_location("rank_program", PROGRAM)
