@@ -730,8 +730,8 @@ MUTANTS = [
     Mutant(
         "digest-forgets-the-split",
         "recipe/recipe.py",
-        '_PLACES = ("data.root", "data.workers", "data.cache", "train.seed")',
-        '_PLACES = ("data.root", "data.workers", "data.cache", "train.seed", "data.split_seed")',
+        'PLACES = ("data.root", "data.workers", "data.cache", "train.seed")',
+        'PLACES = ("data.root", "data.workers", "data.cache", "train.seed", "data.split_seed")',
         "two experiments share one folder, and the second takes the result of the first",
         ("tests/recipe/test_recipe.py",),
     ),

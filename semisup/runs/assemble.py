@@ -36,9 +36,8 @@ from semisup.types import StreamName
 def open_data(recipe: Recipe, paths: Paths, subset: str = "") -> SegmentationData:
     """The recipe's data set; `subset` "" is what it trains on, with the masks of `data.masks`."""
     name = recipe.data.name
-    root = Path(recipe.data.root) if recipe.data.root else paths.data_root
     chosen = subset or recipe.data.subset or DATASETS[name].train_subset
-    data = create_dataset(name, root.expanduser(), chosen, **recipe.data_options)
+    data = create_dataset(name, paths.data_of(recipe), chosen, **recipe.data_options)
     if subset or not recipe.data.masks:
         return data
     return MasksInFolder(data, read_masks(recipe.data.masks))

@@ -17,6 +17,7 @@ from semisup.methods.base import Method
 from semisup.recipe.recipe import Recipe
 from semisup.runs.assemble import Labels, build_method, open_data, open_reported, split_labels
 from semisup.runs.folder import RunFolder
+from semisup.runs.identity import DataIdentity, identify, identify_reported
 from semisup.runs.paths import Paths
 from semisup.runs.result import FinishedRun
 from semisup.system.device import Precision, resolve_precision
@@ -69,6 +70,18 @@ class Experiment:
     def labels(self) -> Labels:
         """Which images are labelled, and which of them are held out."""
         return split_labels(self.recipe, self.data)
+
+    def outline(self) -> DataIdentity:
+        """Classes and ids of its data, for which no mask is opened."""
+        root = self.paths.data_of(self.recipe)
+        return DataIdentity(identify(self.data, root), identify(self.reported, root))
+
+    @cached_property
+    def identity(self) -> DataIdentity:
+        """What its data are known again by, as they were when this was first asked for."""
+        root, data = self.paths.data_of(self.recipe), self.data
+        labelled = [data.index(name) for name in self.labels.split.labelled]
+        return DataIdentity(identify(data, root, labelled), identify_reported(self.reported, root))
 
     @cached_property
     def precision(self) -> Precision:
