@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from semisup.data.base import SegmentationData
@@ -16,8 +16,6 @@ Files = Mapping[str, str]
 
 LARGEST = 1 << 26
 """Bytes of a mask file up to which its content counts; of a larger one, an archive, the size."""
-
-_THREADS = 4
 
 
 def fingerprint(data: SegmentationData, labelled: Iterable[int]) -> dict[str, str]:
@@ -33,9 +31,7 @@ def fingerprint(data: SegmentationData, labelled: Iterable[int]) -> dict[str, st
     images = dict.fromkeys(data.image_path(index) for index in range(len(data)))
     masks = dict.fromkeys(data.mask_path(index) for index in labelled)
     facts = {file_name(data.root, path): _size(path) for path in images}
-    with ThreadPoolExecutor(_THREADS) as pool:  # the hash leaves Python's lock
-        contents = zip(masks, pool.map(_content, masks), strict=True)
-        return facts | {file_name(data.root, path): fact for path, fact in contents}
+    return facts | {file_name(data.root, path): _content(path) for path in masks}
 
 
 def digest_of(files: Files) -> str:
@@ -58,6 +54,11 @@ def file_name(root: Path, path: Path) -> str:
 def changed_files(then: Files, now: Files) -> list[str]:
     """The names whose facts differ, sorted; those that are in one of the two only among them."""
     return sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))
+
+
+def is_size(fact: str) -> bool:
+    """Whether a fact is of a file that was not opened, such as that of an image."""
+    return not re.fullmatch(r"[0-9a-f]{64}", fact)
 
 
 def _size(path: Path) -> str:

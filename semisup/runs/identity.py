@@ -5,14 +5,21 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from semisup.data.base import SegmentationData
 from semisup.data.by_name import listed
-from semisup.data.fingerprint import Files, changed_files, digest_of, file_name, fingerprint
+from semisup.data.fingerprint import (
+    Files,
+    changed_files,
+    digest_of,
+    file_name,
+    fingerprint,
+    is_size,
+)
 from semisup.data.sets.masks_in_folder import MasksInFolder, describe_masks, read_masks
 from semisup.data.sets.photographs import describe_photographs, read_photographs
 from semisup.errors import DataError, RecipeError, RunError
@@ -45,11 +52,11 @@ class SetIdentity:
 
     Attributes:
         record: for run.json and result.json.
-        files: what `record.files_sha256` is of; None where no file was looked at.
+        files: what `record.files_sha256` is of; images alone where that is empty.
     """
 
     record: SetRecord
-    files: Files | None = None
+    files: Files
 
 
 @dataclass(frozen=True)
@@ -78,9 +85,10 @@ def identify(
     Args:
         data: the set.
         root: the data root in which it was found.
-        labelled: positions of the images whose masks are used; None looks at no file.
+        labelled: positions of the images whose masks are used; None opens no file, and the record
+            states no hash of them.
     """
-    files = None if labelled is None else fingerprint(data, _own_masks(data, labelled))
+    files = fingerprint(data, _own_masks(data, labelled or ()))
     record = SetRecord(
         name=data.name,
         subset=data.subset,
@@ -90,8 +98,8 @@ def identify(
         images=len(data),
         ids_sha256=ids_sha256(data.ids),
         masks=len(data.masked_ids),
-        files=0 if files is None else len(files),
-        files_sha256="" if files is None else digest_of(files),
+        files=len(files),
+        files_sha256="" if labelled is None else digest_of(files),
     )
     return SetIdentity(record, files)
 
@@ -157,14 +165,20 @@ def difference(then: SetRecord, now: SetIdentity, files: Files | None = None) ->
     found = now.record
     if then.classes != found.classes:
         return f"its classes were {listed(then.classes)}, now they are {listed(found.classes)}"
-    changed = [] if files is None or now.files is None else changed_files(files, now.files)
-    first = f"; the first file that differs is {changed[0]!r}" if changed else ""
+    before, after = files or {}, now.files or {}
+    changed = changed_files(before, after) if before and after else []
     if (then.images, then.ids_sha256) != (found.images, found.ids_sha256):
-        return f"{then.subset} had {_images(then)}, now it has {_images(found)}{first}"
+        apart = [name for name in changed if (name in before) != (name in after)]
+        images = [name for name in apart if is_size(before.get(name) or after[name])]
+        return f"{then.subset} had {_images(then)}, now it has {_images(found)}{_first(images)}"
     if found.files_sha256 and then.files_sha256 != found.files_sha256:
         number = f"{len(changed)} of the {then.files} files" if changed else "files"
-        return f"{number} of {then.subset} have changed{first}"
+        return f"{number} of {then.subset} have changed{_first(changed)}"
     return ""
+
+
+def _first(names: Sequence[str]) -> str:
+    return f"; the first that differs is {names[0]!r}" if names else ""
 
 
 def _images(record: SetRecord) -> str:
