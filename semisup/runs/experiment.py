@@ -37,7 +37,6 @@ class Experiment:
         first: the finished run that it starts from; None where there is none.
         read_weights: False builds the networks without reading the files that they start from,
             because others, or none, are loaded into them.
-        subset: what is reported on; empty: as the recipe says.
         found_in: where its run was found; None: where the paths and the recipe place it.
         stated_classes: K, where a record of the run states it; None: as the data say.
     """
@@ -47,7 +46,6 @@ class Experiment:
     device: torch.device
     first: FinishedRun | None = None
     read_weights: bool = True
-    subset: str = ""
     found_in: Path | None = None
     stated_classes: int | None = None
 
@@ -64,7 +62,7 @@ class Experiment:
     @cached_property
     def reported(self) -> SegmentationData:
         """The set that is reported on."""
-        return open_reported(self.recipe, self.paths, self.subset)
+        return open_reported(self.recipe, self.paths)
 
     @cached_property
     def labels(self) -> Labels:

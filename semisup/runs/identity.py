@@ -26,7 +26,7 @@ from semisup.errors import DataError, RecipeError, RunError
 from semisup.evaluation.protocol import ids_sha256
 from semisup.recipe.recipe import PLACES, Recipe
 from semisup.recipe.toml import flatten, read_toml
-from semisup.runs.assemble import open_data, open_reported
+from semisup.runs.assemble import open_data, open_reported, train_subset
 from semisup.runs.folder import RunFolder
 from semisup.runs.paths import Paths
 from semisup.runs.result import DataRecord, Result, SetRecord, plain
@@ -251,7 +251,8 @@ def _check_sets(folder: RunFolder, recipe: Recipe, result: Result, paths: Paths)
         return [f"{root}: the data are not there any more; this is the result as it was recorded."]
     files = read_files(folder.files)
     try:
-        trained, reported = open_data(recipe, paths), open_reported(recipe, paths)
+        trained = open_data(recipe, paths, train_subset(recipe))
+        reported = open_reported(recipe, paths)
     except DataError as error:
         if _any_is_there(root, recorded, files):
             raise
@@ -270,7 +271,8 @@ def _refuse_other_masks(
 ) -> None:
     """A mask more or less changes who is labelled, unless a list says so."""
     sets = [(recorded.reported, now.reported.record)]
-    if recorded.trained is not None and not recipe.data.split.strip().startswith("file:"):
+    listed_ones = recipe.data.masks or recipe.data.split.strip().startswith("file:")
+    if recorded.trained is not None and not listed_ones:
         sets.append((recorded.trained, now.trained.record))
     for then, found in sets:
         if then.masks != found.masks:

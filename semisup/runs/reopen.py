@@ -315,8 +315,15 @@ def open_checkpoint(folder: Path, paths: Paths | None, device: torch.device) -> 
             f"{folder}: has no checkpoint yet. Go on with 'semisup run RECIPE'; it writes one "
             "every train.checkpoint_every steps, and where it is stopped."
         )
-    where = find_data(recipe, recorded_data(read_facts(RunFolder(folder).facts)), paths)
-    experiment = Experiment(recipe, where, device, read_weights=False, found_in=folder)
+    data = recorded_data(read_facts(RunFolder(folder).facts))
+    experiment = Experiment(
+        recipe,
+        find_data(recipe, data, paths),
+        device,
+        read_weights=False,
+        found_in=folder,
+        stated_classes=None if data is None else len(data.reported.classes),
+    )
     method = experiment.method
     try:
         method.load_state_dict(state["method"])
