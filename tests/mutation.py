@@ -636,7 +636,7 @@ MUTANTS = [
     ),
     Mutant(
         "changed-data-are-gone-on-with",
-        "runs/identity.py",
+        "runs/data/identity.py",
         "if key in recorded and key in now and recorded[key] != now[key]:",
         "if False:",
         "a run whose second half saw other images or masks than its first",

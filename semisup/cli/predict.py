@@ -96,7 +96,7 @@ def predict(
         predict_files,
         write_submission,
     )
-    from semisup.runs.reopen import open_run, submission_set
+    from semisup.runs.reopen import open_run
     from semisup.system.device import resolve_device
     from semisup.system.torch_errors import translated_errors
 
@@ -116,7 +116,7 @@ def predict(
     inference = opened.inference()
     if submission is not None:
         with translated_errors():
-            data = submission_set(opened, submission)
+            data = opened.submission_set(submission)
             written = write_submission(inference, data, to, competition)
         click.echo(f"Submission: {written}")
         return

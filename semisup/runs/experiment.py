@@ -16,8 +16,8 @@ from semisup.evaluation.inference import Inference
 from semisup.methods.base import Method
 from semisup.recipe.recipe import Recipe
 from semisup.runs.assemble import Labels, build_method, open_data, open_reported, split_labels
+from semisup.runs.data.identity import DataIdentity, identify, identify_reported
 from semisup.runs.folder import RunFolder
-from semisup.runs.identity import DataIdentity, identify, identify_reported
 from semisup.runs.paths import Paths
 from semisup.runs.result import FinishedRun
 from semisup.system.device import Precision, resolve_precision

@@ -20,8 +20,8 @@ from semisup.evaluation.evaluate import Evaluation
 from semisup.evaluation.protocol import protocol
 from semisup.recipe.recipe import Recipe
 from semisup.runs.assemble import Labels
+from semisup.runs.data.identity import SetIdentity
 from semisup.runs.experiment import Experiment
-from semisup.runs.identity import SetIdentity
 from semisup.runs.plugins import describe_plugins
 from semisup.runs.result import (
     ChosenCheckpoint,

@@ -14,10 +14,8 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from semisup.catalog import DATASETS, find
 from semisup.data.base import Colour, SegmentationData
-from semisup.data.by_name import ClassesByName, listed
-from semisup.errors import CheckpointError, DataError, RecipeError, RunError, suggest
+from semisup.errors import CheckpointError, RecipeError, RunError, suggest
 from semisup.evaluation.class_by_class import check_by_class
 from semisup.evaluation.evaluate import evaluate
 from semisup.evaluation.inference import Inference
@@ -25,11 +23,9 @@ from semisup.evaluation.predict import Predictor
 from semisup.methods.base import Method
 from semisup.recipe.load import load_recipe
 from semisup.recipe.recipe import Recipe
-from semisup.recipe.toml import parse_change
-from semisup.runs.assemble import open_data, open_reported
+from semisup.runs.data.scored import ScoredSet, find_data, open_scored, open_submission
 from semisup.runs.experiment import Experiment
 from semisup.runs.folder import RunFolder
-from semisup.runs.identity import SetIdentity, difference, identify_reported, read_files
 from semisup.runs.paths import Paths
 from semisup.runs.plugins import changed_plugins, check_loaded
 from semisup.runs.record import (
@@ -42,15 +38,12 @@ from semisup.runs.record import (
     result_of_evaluation,
 )
 from semisup.runs.result import (
-    DataRecord,
     FinishedRun,
     Result,
     RunRecord,
-    SetRecord,
     read_result,
     write_result,
 )
-from semisup.settings import DataSettings
 from semisup.system import distributed as ranks
 from semisup.system.device import settle_on
 from semisup.system.torch_errors import translated_errors
@@ -123,6 +116,16 @@ class OpenRun:
     def inference(self) -> Inference:
         """The network under the run's own protocol."""
         return self.experiment.inference(self.network)
+
+    def scored_set(self, subset: str = "", changes: Sequence[str] = ()) -> ScoredSet:
+        """What it is scored on; see `open_scored`."""
+        own = self.experiment
+        return open_scored(own.folder, own.recipe, self.run, own.paths, subset, changes)
+
+    def submission_set(self, subset: str) -> SegmentationData:
+        """A subset of its own data set, of which no mask is read; see `open_submission`."""
+        own = self.experiment
+        return open_submission(own.folder, own.recipe, self.run, own.paths, subset)
 
     def predictor(self) -> Predictor:
         """What labels images in memory by the run's own protocol."""
@@ -262,22 +265,6 @@ def _load_predictor(
         ) from None
 
 
-def find_data(recipe: Recipe, recorded: DataRecord | None, paths: Paths | None) -> Paths:
-    """Where the data of a run lie.
-
-    Args:
-        recipe: of the run.
-        recorded: its data; None: it did not record them.
-        paths: as given by the user; None: nothing was given.
-    """
-    if paths is not None and (paths.overrides or not recipe.data.root):
-        return paths
-    root = None if recorded is None else (recorded.trained or recorded.reported).root
-    if root is not None and Path(root).is_dir():
-        return Paths(Path(root), overrides=True)
-    return paths or Paths()
-
-
 @dataclass(frozen=True)
 class OpenCheckpoint:
     """The newest checkpoint of a run, finished or not: all its networks.
@@ -384,7 +371,7 @@ def evaluate_run(
     of_data = [change for change in (*changes, *given) if change.startswith("data.")]
     others = [change for change in changes if not change.startswith("data.")]
     opened = open_run(folder, device, others, paths=paths, step=step)
-    scored_set = ranks.first_before_others(lambda: open_set(opened, subset, of_data))
+    scored_set = ranks.first_before_others(lambda: opened.scored_set(subset, of_data))
     began = time.perf_counter()
     with translated_errors():
         scored = evaluate(opened.inference(), scored_set.data, left_out=scored_set.left_out)
@@ -406,122 +393,6 @@ def _result_name(result: Result, step: int | None) -> str:
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
     at = "" if step is None else f"-step-{step}"
     return f"result-{scored.subset}{at}-{digest}.json"
-
-
-@dataclass(frozen=True)
-class ScoredSet:
-    """What a run is scored on.
-
-    Attributes:
-        data: the set, under the class list of the run.
-        identity: what it is known again by.
-        left_out: classes of the run that it does not have.
-        notes: that it is not the run's own, and how classes were matched, each in one line.
-    """
-
-    data: SegmentationData
-    identity: SetIdentity
-    left_out: tuple[int, ...] = ()
-    notes: tuple[str, ...] = ()
-
-
-def open_set(opened: OpenRun, subset: str = "", changes: Sequence[str] = ()) -> ScoredSet:
-    """Open what a run is scored on, its own data or another set.
-
-    Of the data in the run's own place nothing may have changed. Those elsewhere, and a set that
-    `changes` name, may be others: then classes are matched by their names.
-
-    Args:
-        opened: the run.
-        subset: which ids; empty: what the recipe reports on.
-        changes: `data.key=value` of another data set.
-
-    Raises:
-        RunError: the run's own data have changed, or the classes of another set are others.
-        RecipeError: a change that is no name, root or option of a data set.
-    """
-    recipe, paths = opened.recipe, opened.experiment.paths
-    if changes:
-        recipe, paths = _with_set(recipe, changes), paths
-        stated = {parse_change(change)[0] for change in changes}
-        paths = Paths(paths.data_root) if "data.root" in stated else paths
-    root = paths.data_of(recipe)
-    own = None if opened.run.data is None else opened.run.data.reported
-    data = open_reported(recipe, paths, subset)
-    identity = identify_reported(data, root)
-    record = identity.record
-    where = f"{record.name} {record.subset} in {record.root}"
-    if own is not None and not changes and record.root == own.root:
-        _refuse_changed(opened, own, identity)
-        return ScoredSet(data, identity)
-    same = own is not None and record == replace(own, root=record.root, folder=record.folder)
-    notes = () if same else (f"{where} is not the set that the run reports on",)
-    if record.classes == opened.classes:
-        return ScoredSet(data, identity, notes=notes)
-    try:
-        mapped = ClassesByName(data, opened.classes, opened.palette)
-    except DataError as error:
-        raise RunError(f"{opened.folder}: cannot be scored on {where}: {error}") from None
-    return ScoredSet(mapped, identity, mapped.absent, (f"{where}: {mapped.describe()}",))
-
-
-def _refuse_changed(opened: OpenRun, own: SetRecord, now: SetIdentity) -> None:
-    """Refuse the run's own data where they are not what they were; another subset has its ids."""
-    if now.record.subset == own.subset:
-        files = read_files(opened.experiment.folder.files).get("reported")
-        what = difference(own, now, files)
-    else:
-        what = difference(replace(now.record, classes=own.classes), now)
-    if what:
-        raise RunError(
-            f"{opened.folder}: its data in {own.root} have changed since: {what}. Put them back as "
-            f"they were, or add --data {own.name} to score them as another set."
-        )
-
-
-def _with_set(recipe: Recipe, changes: Sequence[str]) -> Recipe:
-    """The recipe with another data set to report on; nothing is trained with it.
-
-    Raises:
-        RecipeError: a key of `changes` is none of a data set itself.
-    """
-    values = {}
-    for change in changes:
-        key, value = parse_change(change)
-        name = key.removeprefix("data.")
-        if name not in ("name", "root") and name in DataSettings.model_fields:
-            raise RecipeError(
-                f"--set {change}: a finished run can be scored in another way but not changed; "
-                "only eval.* can be set, and data.name, data.root and the options of a data set."
-            )
-        values[name] = value
-    name = str(values.pop("name", recipe.data.name))
-    find(DATASETS, "data set", name)
-    other = name != recipe.data.name
-    table = {"name": name, "root": str(values.pop("root", "" if other else recipe.data.root))}
-    return replace(
-        recipe,
-        data=recipe.data.model_copy(update=table),
-        data_options=values if other else recipe.data_options | values,
-        eval=recipe.eval.model_copy(update={"subset": ""}) if other else recipe.eval,
-    )
-
-
-def submission_set(opened: OpenRun, subset: str) -> SegmentationData:
-    """A subset of the run's own data set, of which no mask is read.
-
-    Raises:
-        RunError: its classes are not those of the run.
-    """
-    paths = opened.experiment.paths
-    data = open_data(opened.recipe, paths, subset)
-    if tuple(data.classes) != opened.classes:
-        raise RunError(
-            f"{opened.folder}: its classes are {listed(opened.classes)}, those of {data.name} in "
-            f"{paths.data_of(opened.recipe)} are {listed(data.classes)}. Give the --data-root of "
-            "the run's own data."
-        )
-    return data
 
 
 def changed_since(folder: Path) -> list[str]:

@@ -20,15 +20,15 @@ from semisup.ops.teacher import Teacher
 from semisup.recipe.recipe import Recipe
 from semisup.recipe.toml import flatten
 from semisup.runs.assemble import prepare_networks, stream_builder
-from semisup.runs.experiment import Experiment
-from semisup.runs.folder import RunFolder
-from semisup.runs.identity import (
+from semisup.runs.data.identity import (
     check_finished,
     of_other_length,
     refuse_changed_data,
     refuse_other_data,
     write_files,
 )
+from semisup.runs.experiment import Experiment
+from semisup.runs.folder import RunFolder
 from semisup.runs.paths import Paths
 from semisup.runs.plugins import changed_plugins, refuse_changed
 from semisup.runs.record import (

@@ -9,15 +9,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support.runs import CLASSES, CPU, IDS, Noting, Stopping, make_set, mend, recipe_of
+from support.runs import CLASSES, CPU, IDS, Noting, Stopping, make_set, mend, recipe_of, relabelled
 
-from semisup.data.by_name import ClassesByName, listed
 from semisup.data.sets.folder import Folder
 from semisup.errors import DataError, Interrupted, RecipeError, RunError
 from semisup.metrics.confusion import class_iou, image_counts
 from semisup.recipe.load import build_recipe
 from semisup.runs.paths import Paths
-from semisup.runs.reopen import evaluate_run, open_run, submission_set
+from semisup.runs.reopen import evaluate_run, open_run
 from semisup.runs.result import FinishedRun, read_result
 from semisup.runs.run import run_recipe
 
@@ -39,16 +38,6 @@ def done(data: Path) -> FinishedRun:
 def at(root: Path) -> Paths:
     """As --data-root."""
     return Paths(root, overrides=True)
-
-
-def relabelled(data: Path, to: Path, classes: tuple[str, ...], labels: tuple[int, ...]) -> Path:
-    """A copy under other names, with `labels[k]` in place of label k."""
-    shutil.copytree(data, to)
-    (to / "classes.txt").write_text("\n".join(classes))
-    table = np.array([*labels, *range(len(labels), 256)], np.uint8)
-    for path in (to / "masks").iterdir():
-        Image.fromarray(table[np.array(Image.open(path))]).save(path)
-    return to
 
 
 # Another set
@@ -227,7 +216,7 @@ def test_a_run_remembers_where_its_data_lay(
     assert again.result.scores.selected == done.result.scores.selected
     assert again.notes == ()
     opened = open_run(done.folder, CPU)
-    assert list(submission_set(opened, "val").ids) == IDS["val"]
+    assert list(opened.submission_set("val").ids) == IDS["val"]
     with pytest.raises(DataError, match="data folder is not there"):
         evaluate_run(done.folder, at(tmp_path / "nowhere"), CPU)
 
@@ -257,7 +246,7 @@ def test_own_data_that_have_changed_are_refused(own: FinishedRun, tmp_path: Path
         with pytest.raises(RunError, match="classes were ground, sky, tree, now they are sky, gro"):
             evaluate_run(own.folder, None, CPU, subset)
     with pytest.raises(RunError, match="its classes are ground, sky, tree, those of folder"):
-        submission_set(open_run(own.folder, CPU), "val")
+        open_run(own.folder, CPU).submission_set("val")
 
 
 # Any kept step
@@ -336,24 +325,3 @@ def test_a_checkpoint_is_taken_as_weights(data: Path, done: FinishedRun, tmp_pat
     assert "missing" not in note
     assert "shape" not in note
     assert started.result.pretraining.startswith("step-00000002.pt (")
-
-
-# Classes by name
-
-
-def test_masks_under_the_names_of_another_list(data: Path, tmp_path: Path) -> None:
-    wider = relabelled(data, tmp_path / "wider", ("tree", "water", "ground", "sky"), (2, 3, 0))
-    own, other = Folder(data, "val"), Folder(wider, "val")
-    mapped = ClassesByName(other, own.classes, own.palette)
-    assert (mapped.classes, mapped.palette, mapped.absent) == (own.classes, own.palette, ())
-    assert all(torch.equal(mapped.mask(i), own.mask(i)) for i in range(len(own)))
-    assert torch.equal(mapped.image(1), own.image(1))
-    assert mapped.facts()["classes_made_void"] == ["water"]
-    with pytest.raises(DataError, match="its classes are ground, sky, tree, those of the run are"):
-        ClassesByName(own, ("sky", "road"), own.palette[:2])
-
-
-def test_long_lists_of_classes_are_cut() -> None:
-    names = [f"c{n}" for n in range(150)]
-    assert listed(names).endswith("c28, c29 and 120 more")
-    assert listed(["a\nb", "c"]) == "a\\nb, c"
