@@ -99,45 +99,61 @@ def evaluate(
     subset: str = "",
     changes: str | Sequence[str] = (),
     data_root: str | Path | None = None,
+    data: str = "",
+    step: int | None = None,
     device: str = "auto",
     progress: bool = True,
 ) -> FinishedRun:
-    """Score a finished run again, on another subset or by another protocol.
+    """Score a finished run again, on another subset, on other data or by another protocol.
 
     The result is kept in a file of its own in the run's folder.
 
     Args:
         run: what `run` returned, or its folder.
         subset: which ids to score; empty: what the recipe reports on.
-        changes: `eval.key=value`, as after `--set`.
-        data_root: folder of the data sets; None: the variable SEMISUP_DATA, else ./data.
+        changes: `eval.key=value`, as after `--set`, and `data.key=value` of another data set.
+        data_root: folder of the data sets; None: the variable SEMISUP_DATA, else where the run's
+            data lay.
+        data: name of another data set, whose classes are matched by their names; empty: the run's.
+        step: of a kept checkpoint, of a run that may not be finished; None: the chosen predictor.
         device: auto, cpu, cuda or cuda:N.
         progress: whether to show a bar on a terminal.
 
     Raises:
         SemisupError: whatever a user can mend, in one line.
     """
-    paths, where = _paths(data_root), resolve_device(device)
+    where = resolve_device(device)
     with _shown(progress), joined(where):
         _warn_of_changed_plugins(_folder(run))
-        return reopen.evaluate_run(_folder(run), paths, where, subset, _listed(changes))
+        return reopen.evaluate_run(
+            _folder(run),
+            _paths_of_run(data_root),
+            where,
+            subset,
+            _listed(changes),
+            data=data,
+            step=step,
+        )
 
 
-def open_run(run: Run, *, changes: str | Sequence[str] = (), device: str = "auto") -> OpenRun:
-    """Open a finished run; its `predictor()` labels images in memory.
+def open_run(
+    run: Run, *, changes: str | Sequence[str] = (), step: int | None = None, device: str = "auto"
+) -> OpenRun:
+    """Open a run; its `predictor()` labels images in memory.
 
     Args:
         run: what `run` returned, or its folder.
         changes: `eval.key=value`, as after `--set`.
+        step: of a kept checkpoint, of a run that may not be finished; None: the chosen predictor.
         device: auto, cpu, cuda or cuda:N.
 
     Raises:
         SemisupError: whatever a user can mend, in one line.
     """
-    if isinstance(run, OpenRun) and not changes:
+    if isinstance(run, OpenRun) and not changes and step is None:
         return run
     _warn_of_changed_plugins(_folder(run))
-    return reopen.open_run(_folder(run), resolve_device(device), _listed(changes))
+    return reopen.open_run(_folder(run), resolve_device(device), _listed(changes), step=step)
 
 
 def _warn_of_changed_plugins(folder: Path) -> None:
@@ -257,6 +273,13 @@ def _listed(changes: str | Sequence[str]) -> Sequence[str]:
 def _paths(data_root: str | Path | None, runs: str | Path = "runs") -> Paths:
     root = data_root if data_root is not None else os.environ.get("SEMISUP_DATA", "data")
     return Paths(data_root=Path(root), out=Path(runs))
+
+
+def _paths_of_run(data_root: str | Path | None) -> Paths | None:
+    if data_root is not None:
+        return Paths(data_root=Path(data_root), overrides=True)
+    stated = os.environ.get("SEMISUP_DATA")
+    return Paths(data_root=Path(stated)) if stated else None
 
 
 def _folder(run: Run) -> Path:

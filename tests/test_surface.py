@@ -23,11 +23,14 @@ RECIPE = {"--set", "--device", "--out", "--data-root"}
 COMMANDS: dict[str, tuple[list[str], set[str]]] = {
     "": ([], {"--version"}),
     "run": (["RECIPE"], RECIPE | {"--seed", "--weights", "--plugin"}),
-    "evaluate": (["RUN"], RECIPE | {"--subset", "--seed", "--crf", "--json", "--plugin"}),
+    "evaluate": (
+        ["RUN"],
+        RECIPE | {"--subset", "--data", "--step", "--seed", "--crf", "--json", "--plugin"},
+    ),
     "predict": (
         ["RUN", "IMAGES"],
         RECIPE
-        | {"--to", "--overlay", "--soft", "--submission", "--competition", "--seed"}
+        | {"--to", "--overlay", "--soft", "--submission", "--competition", "--seed", "--step"}
         | {"--explain", "--classes", "--crf", "--plugin"},
     ),
     "samples": (

@@ -60,6 +60,20 @@ data_root = click.option(
     help="Folder of the data sets.",
 )
 
+data_root_of_run = click.option(
+    "--data-root",
+    type=click.Path(path_type=Path, file_okay=False),
+    show_default="SEMISUP_DATA, else where the run's data lay",
+    help="Folder of the data sets.",
+)
+
+step_of_run = click.option(
+    "--step",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Take the kept checkpoint of step N, of a run that may not be finished.",
+)
+
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -116,6 +130,21 @@ def paths(data_root: Path, out: Path = Path("runs")) -> Paths:
     from semisup.runs.paths import Paths
 
     return Paths(data_root=data_root, out=out)
+
+
+def paths_of_run(data_root: Path | None) -> Paths | None:
+    """Where the data of a run are looked for; None: where they lay when it last went on."""
+    from semisup.runs.paths import Paths
+
+    if data_root is not None:
+        return Paths(data_root=data_root, overrides=True)
+    stated = os.environ.get("SEMISUP_DATA")
+    return Paths(data_root=Path(stated)) if stated else None
+
+
+def marker_of(step: int | None) -> str:
+    """What a run must have in its folder: a result, or checkpoints where a step is named."""
+    return "result.json" if step is None else "checkpoints"
 
 
 def find_run(name: str, out: Path, seed: int | None = None, *, marker: str = "result.json") -> Path:

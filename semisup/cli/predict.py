@@ -54,12 +54,13 @@ Examples:
     show_default=True,
     help="Of a --submission: trained on VOC alone (comp5), or on other data too (comp6).",
 )
+@options.step_of_run
 @options.seed_of_run
 @options.crf
 @options.protocol_changes
 @options.device
 @options.out
-@options.data_root
+@options.data_root_of_run
 @options.plugins
 def predict(
     run: str,
@@ -71,12 +72,13 @@ def predict(
     classes: str | None,
     submission: str | None,
     competition: str,
+    step: int | None,
     seed: int | None,
     crf: bool,
     changes: tuple[str, ...],
     device: str,
     out: Path,
-    data_root: Path,
+    data_root: Path | None,
 ) -> None:
     """Label IMAGES (files or folders) with the network of a finished RUN.
 
@@ -99,14 +101,14 @@ def predict(
     from semisup.system.torch_errors import translated_errors
 
     where = resolve_device(device)
-    folder = options.find_run(run, out, seed)
+    folder = options.find_run(run, out, seed, marker=options.marker_of(step))
     options.warn_of_changed_plugins(folder)
     opened = open_run(
         folder,
         where,
         options.with_crf(changes, crf),
-        paths=options.paths(data_root),
-        subset=submission or "",
+        paths=options.paths_of_run(data_root),
+        step=step,
     )
     if classes is not None:
         opened = opened.forcing([name.strip() for name in classes.split(",")])
@@ -114,7 +116,8 @@ def predict(
     inference = opened.inference()
     if submission is not None:
         with translated_errors():
-            written = write_submission(inference, opened.experiment.reported, to, competition)
+            data = opened.submission_set(submission)
+            written = write_submission(inference, data, to, competition)
         click.echo(f"Submission: {written}")
         return
     if explain:

@@ -49,7 +49,7 @@ Examples:
 )
 @options.device
 @options.out
-@options.data_root
+@options.data_root_of_run
 @options.plugins
 def samples(
     run: str,
@@ -59,7 +59,7 @@ def samples(
     seed: int,
     device: str,
     out: Path,
-    data_root: Path,
+    data_root: Path | None,
 ) -> None:
     """Show and measure what the generator of a RUN makes, whether the run is finished or not.
 
@@ -72,7 +72,7 @@ def samples(
     from semisup.system.device import resolve_device
 
     folder = options.find_run(run, out, marker="checkpoints")
-    paths = options.paths(data_root, out)
+    paths = options.paths_of_run(data_root)
     options.warn_of_changed_plugins(folder)
     where = resolve_device(device)
     done = sample_run(

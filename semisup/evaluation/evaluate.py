@@ -16,7 +16,7 @@ from semisup.errors import DataError
 from semisup.evaluation.inference import Inference
 from semisup.metrics.bootstrap import bootstrap_interval
 from semisup.metrics.boundary import BoundaryScores
-from semisup.metrics.confusion import Confusion, Scores, label_map, scores
+from semisup.metrics.confusion import Confusion, Scores, label_map, scored_classes, scores
 from semisup.system.distributed import gather, rank, sum_over_ranks, world
 from semisup.system.progress import track
 
@@ -89,6 +89,7 @@ def evaluate(
     ids: Sequence[str] | None = None,
     *,
     boundary: bool | None = None,
+    left_out: Sequence[int] = (),
     description: str = "scoring",
 ) -> Evaluation:
     """Score a predictor; each image counts exactly once, however many processes share the work.
@@ -98,6 +99,7 @@ def evaluate(
         data: the set; its masks are read at their original size and never resized.
         ids: which images; None for all.
         boundary: whether to count boundary scores; None as the protocol says.
+        left_out: classes that the set does not have, which count in no mean.
         description: what the progress bar says.
 
     Raises:
@@ -126,11 +128,14 @@ def evaluate(
         raise DataError(f"{data.name} {data.subset}: every pixel is void. Correct the masks.")
     absent = inference.settings.absent
     return Evaluation(
-        scores=scores(matrix, absent=absent),
+        scores=scores(matrix, absent=absent, left_out=left_out),
         interval=bootstrap_interval(
-            per_image, seed=BOOTSTRAP_SEED, resamples=BOOTSTRAP_RESAMPLES, absent=absent
+            per_image[:, scored_classes(data.num_classes, left_out)],
+            seed=BOOTSTRAP_SEED,
+            resamples=BOOTSTRAP_RESAMPLES,
+            absent=absent,
         ),
-        boundary=_join_edges(edges).result() if edges is not None else {},
+        boundary=_join_edges(edges).result(left_out) if edges is not None else {},
         confusion=matrix,
         counts=per_image,
         ids=chosen,

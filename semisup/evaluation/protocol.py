@@ -32,14 +32,13 @@ def protocol(
         training_masks: folder and hash of the masks that were trained on in place of the data
             set's own; empty: its own.
     """
-    text = "\n".join(sorted(ids))
     crf = settings.dense_crf()
     sliding = {"window": list(settings.window), "overlap": settings.overlap}
     return {
         "data": data.name,
         "subset": data.subset,
         "images": len(ids),
-        "ids_sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "ids_sha256": ids_sha256(ids),
         "classes": list(data.classes),
         "scored_size": "original",
         "void": "left out by ground truth",
@@ -55,6 +54,11 @@ def protocol(
         **({"training_masks": training_masks} if training_masks else {}),
         **data.facts(),
     }
+
+
+def ids_sha256(ids: Sequence[str]) -> str:
+    """SHA-256 over the sorted ids, a newline between two."""
+    return hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest()
 
 
 def classes_of(block: Mapping[str, Any]) -> tuple[str, ...]:

@@ -97,8 +97,11 @@ class BoundaryScores:
         self._take()
         return self.__dict__ | {"_pool": None}
 
-    def result(self) -> dict[str, float | list[float | None] | None]:
+    def result(self, left_out: Sequence[int] = ()) -> dict[str, float | list[float | None] | None]:
         """The scores so far, for JSON: shares in [0, 1], None where nothing defines one.
+
+        Args:
+            left_out: classes that the set does not have, which count in no mean.
 
         Returns:
             `boundary_f1`: mean over images; `per_class_boundary_f1`: for each class its mean over
@@ -112,7 +115,10 @@ class BoundaryScores:
         intersection = sum((image.intersection for image in self._images), zeros)
         union = sum((image.union for image in self._images), zeros)
         pairs = zip(intersection.tolist(), union.tolist(), strict=True)
-        per_class_iou = [both / either if either else None for both, either in pairs]
+        per_class_iou = [
+            both / either if either and k not in left_out else None
+            for k, (both, either) in enumerate(pairs)
+        ]
         return {
             "boundary_f1": _mean([_mean(row.tolist()) for row in f1]),
             "per_class_boundary_f1": [_mean(values) for values in of_class],

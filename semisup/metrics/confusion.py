@@ -268,22 +268,33 @@ def _or_none(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
-def scores(confusion: Tensor, *, absent: Absent = "excluded") -> Scores:
+def scores(
+    confusion: Tensor, *, absent: Absent = "excluded", left_out: Sequence[int] = ()
+) -> Scores:
     """Scores of a confusion matrix.
 
     Args:
         confusion: KK, row = truth, column = prediction.
         absent: classes without a pixel to be scored on; see `mean_iou`. It belongs in the
             protocol of a result.
+        left_out: classes that the set does not have at all: they count in no mean, whatever
+            `absent` says, and predicting one is an error of the true class.
     """
     counts = image_counts(confusion).cpu().double()
     intersection, _, true = counts.unbind(-1)
-    iou = class_iou(counts)
+    kept = scored_classes(len(counts), left_out)
+    iou = torch.full_like(true, math.nan)
+    iou[kept] = class_iou(counts[kept])
     share = true / true.sum()
     return Scores(
-        miou=float(mean_iou(iou, absent)),
+        miou=float(mean_iou(iou[kept], absent)),
         per_class_iou=tuple(iou.tolist()),
         pixel_accuracy=float(intersection.sum() / true.sum()),
-        mean_class_accuracy=float(mean_iou(intersection / true, absent)),
+        mean_class_accuracy=float(mean_iou((intersection / true)[kept], absent)),
         frequency_weighted_iou=float((share * iou.nan_to_num(0.0)).sum()),
     )
+
+
+def scored_classes(num_classes: int, left_out: Sequence[int]) -> list[int]:
+    """The classes that count: all but those left out, in order."""
+    return [k for k in range(num_classes) if k not in left_out]

@@ -18,8 +18,18 @@ from semisup.errors import CheckpointError
 from semisup.models.base import Segmenter
 from semisup.system.files import check_sums, is_file
 
-WRAPPERS = ("state_dict", "model")
-"""Keys under which other projects put a state dict into a .pth file."""
+WRAPPERS = ("state_dict", "model", "predictor")
+"""Keys under which a state dict lies in a .pth file of other projects, and in a checkpoint."""
+
+INNER = "segmenter."
+"""Head of the keys of a predictor that holds the network beside something else."""
+
+LEAST_FIT = 0.5
+"""Share of the network's tensors, or of the file's, that has to fit: of a file of another network a
+bias or two fit by chance."""
+
+LEAST_OF_NETWORK = 0.05
+"""Share of the network's tensors that has to fit in any case."""
 
 SHOWN = 3
 """How many keys of a kind the summary names."""
@@ -66,8 +76,8 @@ class WeightsReport:
 def read_weights(path: str | Path) -> dict[str, Tensor]:
     """The tensors of a .safetensors, .pth or .pt file by key, on the CPU, as they were stored.
 
-    A state dict that lies under "state_dict" or "model" is taken out; what is no dense tensor of
-    real numbers is left.
+    A state dict that lies under one of `WRAPPERS` is taken out, such as the predictor of a
+    checkpoint of ours; what is no dense tensor of real numbers is left.
 
     Raises:
         CheckpointError: the file is missing, damaged, of another kind, holds more than data, or
@@ -104,12 +114,13 @@ def load_weights(module: nn.Module, path: str | Path) -> WeightsReport:
     keys of the files it knows (`Segmenter.adapt_weights`).
 
     Raises:
-        CheckpointError: as `read_weights`, or nothing in the file fits or it is not finite.
+        CheckpointError: as `read_weights`, nothing or next to nothing in the file fits (see
+            `LEAST_FIT`), or it is not finite.
     """
-    state = read_weights(path)
+    own = module.state_dict()
+    state = _without_its_owner(read_weights(path), own)
     if isinstance(module, Segmenter):
         state = module.adapt_weights(state)
-    own = module.state_dict()
     shared = [key for key in own if key in state]
     loaded = tuple(key for key in shared if own[key].shape == state[key].shape)
     if not any(map(_matters, loaded)):
@@ -123,6 +134,7 @@ def load_weights(module: nn.Module, path: str | Path) -> WeightsReport:
             raise CheckpointError(
                 f"{path}: '{key}' holds values that are not finite; get the file again"
             )
+    _check_share(path, loaded, own, state)
     with torch.no_grad():
         for key in loaded:
             own[key].copy_(state[key])
@@ -133,6 +145,25 @@ def load_weights(module: nn.Module, path: str | Path) -> WeightsReport:
         misfits={key: (state[key].shape, own[key].shape) for key in shared if key not in loaded},
         unused=tuple(key for key in state if key not in own),
     )
+
+
+def _without_its_owner(state: dict[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The network's own part of a predictor that holds it as its segmenter."""
+    inner = {key.removeprefix(INNER): t for key, t in state.items() if key.startswith(INNER)}
+    return inner if inner.keys() & own.keys() and not state.keys() & own.keys() else state
+
+
+def _check_share(
+    path: str | Path, loaded: Sequence[str], own: Mapping[str, Tensor], state: Mapping[str, Tensor]
+) -> None:
+    """Refuse a file of which next to nothing fits; see `LEAST_FIT`."""
+    fits = sum(map(_matters, loaded))
+    wanted, offered = (sum(map(_matters, keys)) for keys in (own, state))
+    if fits < max(LEAST_FIT * min(wanted, offered), LEAST_OF_NETWORK * wanted):
+        raise CheckpointError(
+            f"{path}: {fits} of the network's {wanted} tensors and of the file's {offered} fit, "
+            "which is next to nothing: half of either must; give weights of the same architecture"
+        )
 
 
 def rename_prefix(state: Mapping[str, Tensor], old: str, new: str) -> dict[str, Tensor]:

@@ -21,7 +21,7 @@ from semisup.settings import (
 )
 from semisup.system.files import is_file
 
-_PLACES = ("data.root", "data.workers", "data.cache", "train.seed")
+PLACES = ("data.root", "data.workers", "data.cache", "train.seed")
 """Keys that do not change what is trained, or are told apart otherwise (the seed)."""
 
 
@@ -71,7 +71,7 @@ class Recipe:
         lists of labelled images and of tags the content counts, not the path. Of a recipe that it
         starts from its own digest counts.
         """
-        flat = {k: v for k, v in flatten(self.resolved()).items() if k not in _PLACES}
+        flat = {k: v for k, v in flatten(self.resolved()).items() if k not in PLACES}
         for key, name in (
             ("model.weights", self.model.weights),
             ("data.split", _named_file(self.data.split)),

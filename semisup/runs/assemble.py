@@ -36,9 +36,8 @@ from semisup.types import StreamName
 def open_data(recipe: Recipe, paths: Paths, subset: str = "") -> SegmentationData:
     """The recipe's data set; `subset` "" is what it trains on, with the masks of `data.masks`."""
     name = recipe.data.name
-    root = Path(recipe.data.root) if recipe.data.root else paths.data_root
-    chosen = subset or recipe.data.subset or DATASETS[name].train_subset
-    data = create_dataset(name, root.expanduser(), chosen, **recipe.data_options)
+    chosen = subset or train_subset(recipe)
+    data = create_dataset(name, paths.data_of(recipe), chosen, **recipe.data_options)
     if subset or not recipe.data.masks:
         return data
     return MasksInFolder(data, read_masks(recipe.data.masks))
@@ -47,6 +46,11 @@ def open_data(recipe: Recipe, paths: Paths, subset: str = "") -> SegmentationDat
 def open_reported(recipe: Recipe, paths: Paths, subset: str = "") -> SegmentationData:
     """The set that the recipe reports on."""
     return open_data(recipe, paths, subset or recipe.eval.subset or eval_subset(recipe))
+
+
+def train_subset(recipe: Recipe) -> str:
+    """The subset that a recipe trains on."""
+    return recipe.data.subset or DATASETS[recipe.data.name].train_subset
 
 
 def eval_subset(recipe: Recipe) -> str:

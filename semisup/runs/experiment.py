@@ -16,6 +16,7 @@ from semisup.evaluation.inference import Inference
 from semisup.methods.base import Method
 from semisup.recipe.recipe import Recipe
 from semisup.runs.assemble import Labels, build_method, open_data, open_reported, split_labels
+from semisup.runs.data.identity import DataIdentity, identify, identify_reported
 from semisup.runs.folder import RunFolder
 from semisup.runs.paths import Paths
 from semisup.runs.result import FinishedRun
@@ -36,7 +37,6 @@ class Experiment:
         first: the finished run that it starts from; None where there is none.
         read_weights: False builds the networks without reading the files that they start from,
             because others, or none, are loaded into them.
-        subset: what is reported on; empty: as the recipe says.
         found_in: where its run was found; None: where the paths and the recipe place it.
         stated_classes: K, where a record of the run states it; None: as the data say.
     """
@@ -46,7 +46,6 @@ class Experiment:
     device: torch.device
     first: FinishedRun | None = None
     read_weights: bool = True
-    subset: str = ""
     found_in: Path | None = None
     stated_classes: int | None = None
 
@@ -63,12 +62,24 @@ class Experiment:
     @cached_property
     def reported(self) -> SegmentationData:
         """The set that is reported on."""
-        return open_reported(self.recipe, self.paths, self.subset)
+        return open_reported(self.recipe, self.paths)
 
     @cached_property
     def labels(self) -> Labels:
         """Which images are labelled, and which of them are held out."""
         return split_labels(self.recipe, self.data)
+
+    def outline(self) -> DataIdentity:
+        """Classes and ids of its data, for which no mask is opened."""
+        root = self.paths.data_of(self.recipe)
+        return DataIdentity(identify(self.data, root), identify(self.reported, root))
+
+    @cached_property
+    def identity(self) -> DataIdentity:
+        """What its data are known again by, as they were when this was first asked for."""
+        root, data = self.paths.data_of(self.recipe), self.data
+        labelled = [data.index(name) for name in self.labels.split.labelled]
+        return DataIdentity(identify(data, root, labelled), identify_reported(self.reported, root))
 
     @cached_property
     def precision(self) -> Precision:

@@ -27,6 +27,7 @@ class RunFolder:
         self.speed = path / "speed.jsonl"
         self.result = path / "result.json"
         self.split = path / "split.txt"
+        self.files = path / "files.json"
         self.predictor = path / "predictor.safetensors"
         self.checkpoints = path / "checkpoints"
         self.pictures = path / "pictures"

@@ -75,7 +75,7 @@ class Samples:
 
 def sample_run(
     folder: Path,
-    paths: Paths,
+    paths: Paths | None,
     device: torch.device,
     *,
     count: int = 512,
@@ -89,7 +89,7 @@ def sample_run(
 
     Args:
         folder: of a run, finished or not.
-        paths: where the data lie.
+        paths: where the data lie; None: where they lay when the run last went on.
         device: where to compute.
         count: images on each side of a distance, at least 2; at most half of the training images
             are taken.

@@ -15,10 +15,17 @@ class Paths:
     Attributes:
         data_root: folder of the data sets, for recipes that state none.
         out: folder of the runs.
+        overrides: whether `data_root` is taken even where a recipe states a folder of its own.
     """
 
     data_root: Path = Path("data")
     out: Path = Path("runs")
+    overrides: bool = False
+
+    def data_of(self, recipe: Recipe) -> Path:
+        """The folder in which a recipe's data set is looked for."""
+        stated = recipe.data.root and not self.overrides
+        return Path(recipe.data.root if stated else self.data_root).expanduser()
 
     def run_folder(self, recipe: Recipe) -> Path:
         """`<out>/<recipe>/<digest>-s<seed>`."""

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
+from semisup.data.base import Colour, SegmentationData
 from semisup.errors import RunError
 from semisup.evaluation.evaluate import Evaluation
 from semisup.evaluation.protocol import protocol
 from semisup.recipe.recipe import Recipe
 from semisup.runs.assemble import Labels
+from semisup.runs.data.identity import SetIdentity
 from semisup.runs.experiment import Experiment
 from semisup.runs.plugins import describe_plugins
 from semisup.runs.result import (
     ChosenCheckpoint,
+    DataRecord,
     FilesRecord,
     FinishedRun,
     FirstStage,
     Result,
+    RunRecord,
     ScoredPredictors,
     Scores,
     Seconds,
@@ -41,7 +47,16 @@ _RECIPE = "recipe"
 _RESUMED = "resumed"
 _SPLIT = "split"
 _PLUGINS = "plugins"
+_DATA = "data"
+_PALETTE = "palette"
+_ORIGIN = "started_from"
+_INIT = "init"
 """Keys of run.json that are read again."""
+
+_DATA_RECORD = TypeAdapter(DataRecord)
+_SPLIT_RECORD = TypeAdapter(SplitRecord)
+_INIT_RECORD: TypeAdapter[FirstStage | None] = TypeAdapter(FirstStage | None)
+_PALETTE_RECORD = TypeAdapter(tuple[Colour, ...])
 
 
 @dataclass(frozen=True)
@@ -84,6 +99,10 @@ def write_facts(
         "device": device_name(experiment.device),
         "processes": ranks.world(),
         _SPLIT: plain(describe_split(experiment.labels)),
+        _DATA: plain(experiment.identity.record),
+        _PALETTE: plain(experiment.reported.palette),
+        _ORIGIN: started_from(experiment),
+        **({_INIT: plain(describe_first(experiment.first))} if experiment.first else {}),
         **({_PLUGINS: plugins} if (plugins := describe_plugins(experiment.recipe)) else {}),
         "weights": list(notes),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -119,6 +138,65 @@ def recorded_split(facts: dict[str, Any] | None) -> Any:
     return None if facts is None else facts.get(_SPLIT)
 
 
+def recorded_data(facts: dict[str, Any] | None) -> DataRecord | None:
+    """The data that run.json states, and where they lay when the run last went on."""
+    if facts is None:
+        return None
+    latest = [entry for entry in facts.get(_RESUMED, []) if isinstance(entry, dict)][-1:]
+    for stated in (*latest, facts):
+        with contextlib.suppress(ValidationError):
+            return _DATA_RECORD.validate_python(stated.get(_DATA))
+    return None
+
+
+def record_of_stopped(
+    folder: Path, experiment: Experiment, facts: dict[str, Any] | None, state: Mapping[str, Any]
+) -> RunRecord:
+    """What is known of a run that is not finished, from its run.json and a checkpoint.
+
+    Args:
+        folder: of the run.
+        experiment: its recipe on this machine.
+        facts: the content of its run.json.
+        state: of the checkpoint.
+
+    Raises:
+        RunError: run.json is not there, or lacks what a result states.
+    """
+    stated, recipe = facts or {}, experiment.recipe
+    data = recorded_data(facts)
+    try:
+        if data is None:
+            raise KeyError(_DATA)
+        split = _SPLIT_RECORD.validate_python(stated[_SPLIT])
+        return RunRecord(
+            recipe=recipe.name,
+            classes=data.reported.classes,
+            palette=_PALETTE_RECORD.validate_python(stated[_PALETTE]),
+            pretraining=str(stated[_ORIGIN]),
+            training_masks=name_of_masks(split.masks),
+            split=split,
+            seed=recipe.train.seed,
+            checkpoint=chosen_step(int(state["step"]), recipe),
+            recipe_hash=str(state["recipe"]),
+            processes=list(state.get("processes", ())),
+            train_seconds=round(float(state["seconds"]), 1),
+            init=_INIT_RECORD.validate_python(stated.get(_INIT)),
+            plugins=recorded_plugins(facts),
+            data=data,
+        )
+    except (ValidationError, KeyError, TypeError, ValueError):
+        raise RunError(
+            f"{folder / 'run.json'}: does not say what the run was begun with. Go on with "
+            "'semisup run RECIPE', which writes it."
+        ) from None
+
+
+def chosen_step(step: int, recipe: Recipe) -> ChosenCheckpoint:
+    """A checkpoint that was named by hand."""
+    return ChosenCheckpoint(f"step {step}, as named", step, recipe.train.steps)
+
+
 def recorded_plugins(facts: dict[str, Any] | None) -> Any:
     """The plug-ins that run.json states; None where there are none."""
     return None if facts is None else facts.get(_PLUGINS)
@@ -147,12 +225,14 @@ def result_of_run(
         scores=ScoredPredictors(_scores(scored.selected), _scores(scored.last)),
         per_class=scored.selected.per_class(),
         confusion=scored.selected.confusion.tolist(),
-        protocol=_protocol(
-            experiment,
-            scored.selected,
-            started_from,
-            scored.rule,
-            training_masks(experiment.labels),
+        protocol=protocol(
+            recipe.eval,
+            experiment.reported,
+            scored.selected.ids,
+            pretraining=started_from,
+            selection=scored.rule,
+            precision=experiment.precision,
+            training_masks=name_of_masks(describe_split(experiment.labels).masks),
         ),
         split=describe_split(experiment.labels),
         palette=tuple(experiment.reported.palette),
@@ -167,37 +247,56 @@ def result_of_run(
         processes=state.processes,
         precision=experiment.precision,
         time=Seconds(round(state.seconds, 1), round(scored.seconds, 1)),
+        data=experiment.identity.record,
     )
 
 
 def result_of_evaluation(
-    result: Result, experiment: Experiment, scored: Evaluation, seconds: float
+    run: RunRecord,
+    experiment: Experiment,
+    reported: SegmentationData,
+    identity: SetIdentity,
+    scored: Evaluation,
+    seconds: float,
 ) -> Result:
-    """The result of scoring a finished run again.
+    """The result of scoring a run again.
 
     Args:
-        result: of the run.
+        run: what is known of it.
         experiment: as it was reopened, with the protocol by which it was scored.
+        reported: what it was scored on.
+        identity: of that set.
         scored: its evaluation.
         seconds: that scoring took.
     """
-    return replace(
-        result,
+    return Result(
+        recipe=run.recipe,
         scores=ScoredPredictors(_scores(scored)),
         per_class=scored.per_class(),
         confusion=scored.confusion.tolist(),
-        protocol=_protocol(
-            experiment,
-            scored,
-            result.pretraining,
-            result.checkpoint.rule,
-            result.training_masks,
+        protocol=protocol(
+            experiment.recipe.eval,
+            reported,
+            scored.ids,
+            pretraining=run.pretraining,
+            selection=run.checkpoint.rule,
+            precision=experiment.precision,
+            training_masks=run.training_masks,
         ),
+        split=run.split,
+        palette=run.palette,
+        seed=run.seed,
+        checkpoint=run.checkpoint,
+        recipe_hash=run.recipe_hash,
         git=git_state(),
         versions=versions(),
         device=device_name(experiment.device),
+        processes=run.processes,
         precision=experiment.precision,
-        time=replace(result.time, score_seconds=round(seconds, 1)),
+        time=Seconds(run.train_seconds, round(seconds, 1)),
+        init=run.init,
+        plugins=run.plugins,
+        data=DataRecord(identity.record, None if run.data is None else run.data.trained),
     )
 
 
@@ -205,29 +304,9 @@ def _scores(scored: Evaluation) -> Scores:
     return replace(Scores(**scored.summary()), miou_interval_95=scored.interval)
 
 
-def _protocol(
-    experiment: Experiment,
-    scored: Evaluation,
-    pretraining: str,
-    selection: str,
-    masks: str,
-) -> dict[str, Any]:
-    return protocol(
-        experiment.recipe.eval,
-        experiment.reported,
-        scored.ids,
-        pretraining=pretraining,
-        selection=selection,
-        precision=experiment.precision,
-        training_masks=masks,
-    )
-
-
-def training_masks(labels: Labels) -> str:
+def name_of_masks(masks: FilesRecord | None) -> str:
     """The folder that the training masks come from, with the start of its hash; else empty."""
-    if not labels.masks:
-        return ""
-    return f"{labels.masks['source']} ({str(labels.masks['sha256'])[:8]})"
+    return "" if masks is None else f"{masks.source} ({str(masks.sha256)[:8]})"
 
 
 def describe_split(labels: Labels) -> SplitRecord:

@@ -1,4 +1,4 @@
-"""Open a finished run: to predict, to score it in another way, to inspect its networks."""
+"""Open a run: to predict, to score it in another way or on other data, to inspect its networks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from semisup.data.base import Colour
+from semisup.data.base import Colour, SegmentationData
 from semisup.errors import CheckpointError, RecipeError, RunError, suggest
 from semisup.evaluation.class_by_class import check_by_class
 from semisup.evaluation.evaluate import evaluate
@@ -23,32 +23,49 @@ from semisup.evaluation.predict import Predictor
 from semisup.methods.base import Method
 from semisup.recipe.load import load_recipe
 from semisup.recipe.recipe import Recipe
+from semisup.runs.data.scored import ScoredSet, find_data, open_scored, open_submission
 from semisup.runs.experiment import Experiment
 from semisup.runs.folder import RunFolder
 from semisup.runs.paths import Paths
 from semisup.runs.plugins import changed_plugins, check_loaded
-from semisup.runs.record import read_facts, recipe_in, recorded_plugins, result_of_evaluation
-from semisup.runs.result import FinishedRun, Result, read_result, write_result
+from semisup.runs.record import (
+    chosen_step,
+    read_facts,
+    recipe_in,
+    record_of_stopped,
+    recorded_data,
+    recorded_plugins,
+    result_of_evaluation,
+)
+from semisup.runs.result import (
+    FinishedRun,
+    Result,
+    RunRecord,
+    read_result,
+    write_result,
+)
 from semisup.system import distributed as ranks
 from semisup.system.device import settle_on
 from semisup.system.torch_errors import translated_errors
-from semisup.training.checkpoint import Checkpoints
+from semisup.training.checkpoint import Checkpoints, load_state, saved_path, saved_steps
 
 
 @dataclass(frozen=True)
 class OpenRun:
-    """A finished run, ready to predict and to be scored again.
+    """A run, ready to predict and to be scored again.
 
     Attributes:
         experiment: its recipe on this machine.
         network: the chosen predictor, on the device, in eval mode.
-        result: all that its result file states.
+        run: what is known of it, with the step that the network is of.
+        result: all that its result file states; None for a run that is not finished.
         forced: classes to segment regardless of what the classifier finds; empty: those it finds.
     """
 
     experiment: Experiment
     network: nn.Module
-    result: Result
+    run: RunRecord
+    result: Result | None = None
     forced: tuple[str, ...] = ()
 
     @property
@@ -64,20 +81,20 @@ class OpenRun:
     @property
     def classes(self) -> tuple[str, ...]:
         """K names."""
-        return self.result.classes
+        return self.run.classes
 
     @property
     def palette(self) -> tuple[Colour, ...]:
         """K colours."""
-        return self.result.palette
+        return self.run.palette
 
     def identity(self) -> dict[str, Any]:
         """What a prediction of this run depends on beside the image."""
         return {
             "recipe": self.recipe.name,
-            "recipe_hash": self.result.recipe_hash,
-            "seed": self.result.seed,
-            "step": self.result.checkpoint.step,
+            "recipe_hash": self.run.recipe_hash,
+            "seed": self.run.seed,
+            "step": self.run.checkpoint.step,
             "eval": self.recipe.eval.model_dump(mode="json"),
             **({"forced": list(self.forced)} if self.forced else {}),
         }
@@ -100,6 +117,16 @@ class OpenRun:
         """The network under the run's own protocol."""
         return self.experiment.inference(self.network)
 
+    def scored_set(self, subset: str = "", changes: Sequence[str] = ()) -> ScoredSet:
+        """What it is scored on; see `open_scored`."""
+        own = self.experiment
+        return open_scored(own.folder, own.recipe, self.run, own.paths, subset, changes)
+
+    def submission_set(self, subset: str) -> SegmentationData:
+        """A subset of its own data set, of which no mask is read; see `open_submission`."""
+        own = self.experiment
+        return open_submission(own.folder, own.recipe, self.run, own.paths, subset)
+
     def predictor(self) -> Predictor:
         """What labels images in memory by the run's own protocol."""
         return Predictor(self.inference(), self.classes, self.palette)
@@ -111,19 +138,19 @@ def open_run(
     changes: Sequence[str] = (),
     *,
     paths: Paths | None = None,
-    subset: str = "",
+    step: int | None = None,
 ) -> OpenRun:
-    """Open a finished run.
+    """Open a finished run, or a checkpoint of any.
 
     Args:
         folder: `runs/<recipe>/<hash>-s<seed>`.
         device: where to put the network.
         changes: `eval.key=value` changes of the protocol.
-        paths: where the data lie, for scoring.
-        subset: which ids are scored; empty: what the recipe reports on.
+        paths: where the data lie; None: where they lay when the run last went on.
+        step: of a kept checkpoint, of a run that may not be finished; None: the chosen predictor.
 
     Raises:
-        RunError: no run lies there, or it is not finished.
+        RunError: no run lies there, it is not finished, or it has no checkpoint of that step.
         CheckpointError: the weights are damaged or of another network.
         RecipeError: a change of anything but [eval].
     """
@@ -135,31 +162,107 @@ def open_run(
             )
     files = RunFolder(folder)
     result = read_result(files.result)
-    if result is None:
-        what = "is not finished" if files.recipe.is_file() else "is no run of semisup"
-        raise RunError(f"{folder}: {what}. Start it with 'semisup run RECIPE' and let it end.")
-    check_loaded(folder, result.plugins)
-    recipe = replace(load_recipe(str(files.recipe), changes), name=result.recipe)
+    if result is None and (step is None or not files.recipe.is_file()):
+        raise RunError(_not_finished(files))
+    facts = read_facts(files.facts) if result is None else None
+    check_loaded(folder, recorded_plugins(facts) if result is None else result.plugins)
+    data = recorded_data(facts) if result is None else result.data
+    stated = recipe_in(facts or {}) if result is None else result.recipe
+    # Where the record was deleted, the folder of the run still has the last part of the name.
+    name = stated or folder.absolute().parent.name
+    recipe = replace(load_recipe(str(files.recipe), changes), name=name)
+    if result is not None:
+        classes: int | None = len(result.classes)
+    else:
+        classes = None if data is None else len(data.reported.classes)
     experiment = Experiment(
         recipe,
-        paths or Paths(),
+        find_data(recipe, data, paths),
         device,
         read_weights=False,
-        subset=subset,
         found_in=folder,
-        stated_classes=len(result.classes),
+        stated_classes=classes,
     )
+    state = None if step is None else _read_step(files, step)
+    run = _record(folder, experiment, facts, result, state)
     network = experiment.method.predictor()
+    _load_predictor(network, files, recipe.model.name, state)
+    network.to(device).eval()
+    return OpenRun(experiment, network, run, result)
+
+
+def _not_finished(files: RunFolder) -> str:
+    """Why a run cannot be opened, and what can be done."""
+    if not files.recipe.is_file():
+        return f"{files.path}: is no run of semisup. Start it with 'semisup run RECIPE'."
+    steps = _listed_steps(files)
+    kept = f", or take a checkpoint of it, such as --step {steps[-1]}" if steps else ""
+    return (
+        f"{files.path}: is not finished. Start it with 'semisup run RECIPE' and let it end{kept}."
+    )
+
+
+def _listed_steps(files: RunFolder) -> list[int]:
+    return saved_steps(files.checkpoints, "step") if files.checkpoints.is_dir() else []
+
+
+def _read_step(files: RunFolder, step: int) -> dict[str, Any]:
+    """The checkpoint of a step.
+
+    Raises:
+        RunError: it is not kept; says which ones are.
+        CheckpointError: it is damaged, or states no predictor.
+    """
+    steps = _listed_steps(files)
+    if step not in steps:
+        kept = ", ".join(map(str, steps)) or "none"
+        raise RunError(
+            f"{files.path}: has no checkpoint of step {step}. Kept: {kept}; train.keep says how "
+            "many are, 0 all."
+        )
+    path = saved_path(files.checkpoints, "step", step)
+    state = load_state(path)
+    if not isinstance(state.get("predictor"), dict):
+        raise CheckpointError(
+            f"checkpoint {path}: states no predictor. Go on with 'semisup run RECIPE', and take "
+            "one that is written then."
+        )
+    return state
+
+
+def _record(
+    folder: Path,
+    experiment: Experiment,
+    facts: dict[str, Any] | None,
+    result: Result | None,
+    state: dict[str, Any] | None,
+) -> RunRecord:
+    """What is known of a run, with the step of `state` where one is given."""
+    if result is None:
+        assert state is not None
+        return record_of_stopped(folder, experiment, facts, state)
+    if state is None:
+        return result.run
+    return replace(result.run, checkpoint=chosen_step(int(state["step"]), experiment.recipe))
+
+
+def _load_predictor(
+    network: nn.Module, files: RunFolder, model: str, state: dict[str, Any] | None
+) -> None:
+    """Fill the predictor from a checkpoint, or from the file that a finished run has written."""
     try:
-        network.load_state_dict(load_file(files.predictor))
+        network.load_state_dict(load_file(files.predictor) if state is None else state["predictor"])
     except Exception as error:
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        if state is not None:
+            raise CheckpointError(
+                f"{files.checkpoints}: the checkpoint of step {state['step']} does not fit "
+                f"'{model}' ({reason}). Run it again."
+            ) from None
         raise CheckpointError(
-            f"{files.predictor}: does not fit '{recipe.model.name}' ({reason}). Delete "
+            f"{files.predictor}: does not fit '{model}' ({reason}). Delete "
             f"{files.result.name} beside it and run again: it is made from the last checkpoint."
         ) from None
-    network.to(device).eval()
-    return OpenRun(experiment, network, result)
 
 
 @dataclass(frozen=True)
@@ -179,12 +282,12 @@ class OpenCheckpoint:
     recipe_hash: str
 
 
-def open_checkpoint(folder: Path, paths: Paths, device: torch.device) -> OpenCheckpoint:
+def open_checkpoint(folder: Path, paths: Paths | None, device: torch.device) -> OpenCheckpoint:
     """Open the newest checkpoint of a run: its generator, its discriminators, all it has.
 
     Args:
         folder: `runs/<recipe>/<hash>-s<seed>`.
-        paths: where the data lie.
+        paths: where the data lie; None: where they lay when the run last went on.
         device: where to put the method.
 
     Raises:
@@ -199,7 +302,15 @@ def open_checkpoint(folder: Path, paths: Paths, device: torch.device) -> OpenChe
             f"{folder}: has no checkpoint yet. Go on with 'semisup run RECIPE'; it writes one "
             "every train.checkpoint_every steps, and where it is stopped."
         )
-    experiment = Experiment(recipe, paths, device, read_weights=False, found_in=folder)
+    data = recorded_data(read_facts(RunFolder(folder).facts))
+    experiment = Experiment(
+        recipe,
+        find_data(recipe, data, paths),
+        device,
+        read_weights=False,
+        found_in=folder,
+        stated_classes=None if data is None else len(data.reported.classes),
+    )
     method = experiment.method
     try:
         method.load_state_dict(state["method"])
@@ -231,37 +342,57 @@ def run_recipe_of(folder: Path) -> Recipe:
 
 def evaluate_run(
     folder: Path,
-    paths: Paths,
+    paths: Paths | None,
     device: torch.device,
     subset: str = "",
     changes: Sequence[str] = (),
+    *,
+    data: str = "",
+    step: int | None = None,
 ) -> FinishedRun:
-    """Score a finished run again; the result is kept in a file of its own in the run's folder.
+    """Score a run again; the result is kept in a file of its own in the run's folder.
 
     Args:
         folder: of the run.
-        paths: where the data lie.
+        paths: where the data lie; None: where they lay when the run last went on.
         device: where to compute.
         subset: which ids; empty: what the recipe reports on.
-        changes: `eval.key=value` changes of the protocol.
+        changes: `eval.key=value` changes of the protocol, and `data.key=value` of the name, the
+            root and the options of another data set.
+        data: name of another data set; empty: the run's own, unless `changes` name one.
+        step: of a kept checkpoint, of a run that may not be finished; None: the chosen predictor.
 
     Raises:
-        RecipeError: a change of anything but [eval].
+        RecipeError: a change of anything but [eval] and the data set that is scored.
+        RunError: the run's own data have changed, or another set has other classes.
     """
     settle_on(device)
-    opened = open_run(folder, device, changes, paths=paths, subset=subset)
-    experiment = opened.experiment
-    reported = ranks.first_before_others(lambda: experiment.reported)
+    given = [f"data.name={data}"] if data else []
+    of_data = [change for change in (*changes, *given) if change.startswith("data.")]
+    others = [change for change in changes if not change.startswith("data.")]
+    opened = open_run(folder, device, others, paths=paths, step=step)
+    scored_set = ranks.first_before_others(lambda: opened.scored_set(subset, of_data))
     began = time.perf_counter()
     with translated_errors():
-        scored = evaluate(opened.inference(), reported)
+        scored = evaluate(opened.inference(), scored_set.data, left_out=scored_set.left_out)
     seconds = time.perf_counter() - began
-    result = result_of_evaluation(opened.result, experiment, scored, seconds)
-    protocol = json.dumps(result.protocol, sort_keys=True)
-    digest = hashlib.sha256(protocol.encode()).hexdigest()[:8]
-    path = folder / f"result-{reported.subset}-{digest}.json"
+    identity = scored_set.identity
+    result = result_of_evaluation(
+        opened.run, opened.experiment, scored_set.data, identity, scored, seconds
+    )
+    path = folder / _result_name(result, step)
     ranks.from_first(lambda: write_result(path, result))
-    return FinishedRun(folder, path, result, fresh=True)
+    return FinishedRun(folder, path, result, fresh=True, notes=scored_set.notes)
+
+
+def _result_name(result: Result, step: int | None) -> str:
+    """A name of its own for each protocol, set of files and step."""
+    assert result.data is not None
+    scored = result.data.reported
+    facts = [result.protocol, scored.files_sha256, list(scored.classes)]
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
+    at = "" if step is None else f"-step-{step}"
+    return f"result-{scored.subset}{at}-{digest}.json"
 
 
 def changed_since(folder: Path) -> list[str]:

@@ -107,6 +107,48 @@ class SplitRecord:
 
 
 @dataclass(frozen=True)
+class SetRecord:
+    """One set of images: where it lay, and what it is known again by.
+
+    Attributes:
+        name: of the data set.
+        root: the data root, resolved; never compared.
+        folder: of the data set, relative to the root; never compared.
+        classes: K names in order.
+        images: their number.
+        ids_sha256: of their sorted ids, as in the protocol.
+        masks: how many of the images have a mask.
+        files: number of files that `files_sha256` is of.
+        files_sha256: of all images by name and size, and of the masks that are used by name and
+            content.
+    """
+
+    name: str
+    subset: str
+    root: str
+    folder: str
+    classes: tuple[str, ...]
+    images: int
+    ids_sha256: str
+    masks: int
+    files: int
+    files_sha256: str
+
+
+@dataclass(frozen=True)
+class DataRecord:
+    """The data of a result.
+
+    Attributes:
+        reported: what was scored.
+        trained: what was trained on; None for a run that did not record it.
+    """
+
+    reported: SetRecord
+    trained: SetRecord | None = None
+
+
+@dataclass(frozen=True)
 class FirstStage:
     """The run that another one started from."""
 
@@ -141,6 +183,36 @@ class Seconds:
 
 
 @dataclass(frozen=True)
+class RunRecord:
+    """What is known of a run whose predictor is opened, finished or not.
+
+    Attributes:
+        classes: K names.
+        palette: K colours.
+        pretraining: what the weights of the first stage started from.
+        training_masks: the folder of the masks that were trained on; empty: the data set's own.
+        recipe_hash: digest of the recipe, as it was trained.
+        processes: how many trained it.
+        train_seconds: that training took so far.
+    """
+
+    recipe: str
+    classes: tuple[str, ...]
+    palette: tuple[Colour, ...]
+    pretraining: str
+    training_masks: str
+    split: SplitRecord
+    seed: int
+    checkpoint: ChosenCheckpoint
+    recipe_hash: str
+    processes: list[int]
+    train_seconds: float
+    init: FirstStage | None
+    plugins: list[dict[str, str]] | None
+    data: DataRecord | None
+
+
+@dataclass(frozen=True)
 class Result:
     """The content of a result file.
 
@@ -154,6 +226,7 @@ class Result:
         processes: how many trained it; several numbers where it went on with others.
         precision: of the forward passes.
         plugins: what came from outside the package, by kind, name, file and hash; None: nothing.
+        data: what was trained on and what was scored; None for a run that did not record it.
     """
 
     recipe: str
@@ -174,6 +247,27 @@ class Result:
     time: Seconds
     init: FirstStage | None = None
     plugins: list[dict[str, str]] | None = None
+    data: DataRecord | None = None
+
+    @property
+    def run(self) -> RunRecord:
+        """What the result says of the run, whatever it was scored on."""
+        return RunRecord(
+            recipe=self.recipe,
+            classes=self.classes,
+            palette=self.palette,
+            pretraining=self.pretraining,
+            training_masks=self.training_masks,
+            split=self.split,
+            seed=self.seed,
+            checkpoint=self.checkpoint,
+            recipe_hash=self.recipe_hash,
+            processes=self.processes,
+            train_seconds=self.time.train_seconds,
+            init=self.init,
+            plugins=self.plugins,
+            data=self.data,
+        )
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -209,12 +303,14 @@ class FinishedRun:
         file: the result file in it.
         result: all that the file states.
         fresh: False where this call found the run finished.
+        notes: what is to be known of the data it was scored on, each in one line.
     """
 
     folder: Path
     file: Path
     result: Result
     fresh: bool
+    notes: tuple[str, ...] = ()
 
     @property
     def recipe(self) -> str:

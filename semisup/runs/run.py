@@ -20,15 +20,22 @@ from semisup.ops.teacher import Teacher
 from semisup.recipe.recipe import Recipe
 from semisup.recipe.toml import flatten
 from semisup.runs.assemble import prepare_networks, stream_builder
+from semisup.runs.data.identity import (
+    check_finished,
+    of_other_length,
+    refuse_changed_data,
+    refuse_other_data,
+    write_files,
+)
 from semisup.runs.experiment import Experiment
 from semisup.runs.folder import RunFolder
-from semisup.runs.identity import check_finished, refuse_changed_data
 from semisup.runs.paths import Paths
 from semisup.runs.plugins import changed_plugins, refuse_changed
 from semisup.runs.record import (
     ScoredPredictor,
     describe_split,
     read_facts,
+    recorded_data,
     recorded_plugins,
     recorded_split,
     result_of_run,
@@ -73,19 +80,24 @@ def run_recipe(
     """
     view = view or Silent()
     folder = RunFolder(paths.run_folder(recipe))
-    known = ranks.from_first(lambda: _read_known(folder, recipe))
+    known, notes = ranks.from_first(lambda: _read_known(folder, recipe, paths))
     if known is not None:
+        for note in notes:
+            view.note(note)
         for change in changed_plugins(known.plugins):
             view.note(f"{folder.path}: {change}. Choose another --out to run it anew.")
-        return FinishedRun(folder.path, folder.result, known, fresh=False)
+        return FinishedRun(folder.path, folder.result, known, fresh=False, notes=tuple(notes))
     ranks.from_first(
         lambda: refuse_changed(folder.path, recorded_plugins(read_facts(folder.facts)))
     )
     first = _run_first_stage(recipe, paths, device, view, command)
+    note = ranks.from_first(lambda: _of_other_length(folder, recipe))
+    if note:
+        view.note(note)
     view.phase("preparing")
     settle_on(device)
     experiment = Experiment(recipe, paths, device, first)
-    ranks.first_before_others(experiment.open_for_training)
+    ranks.first_before_others(lambda: _open(experiment))
     with (
         translated_errors(),
         deterministic(recipe.train.deterministic),
@@ -103,12 +115,26 @@ def run_recipe(
     return FinishedRun(folder.path, folder.result, result, fresh=True)
 
 
-def _read_known(folder: RunFolder, recipe: Recipe) -> Result | None:
-    """The result of a run that is finished, if what it was trained on has not changed since."""
+def _read_known(folder: RunFolder, recipe: Recipe, paths: Paths) -> tuple[Result | None, list[str]]:
+    """The result of a run that is finished, if its data have not changed since; else a note."""
     result = read_result(folder.result)
     if result is not None:
-        check_finished(folder.path, recipe, result)
-    return result
+        return result, check_finished(folder, recipe, result, paths)
+    return None, []
+
+
+def _open(experiment: Experiment) -> None:
+    """Open all that training reads; classes and ids are compared before a mask is opened."""
+    folder = experiment.folder
+    recorded = recorded_data(read_facts(folder.facts))
+    if recorded is not None:
+        refuse_other_data(folder, recorded, experiment.outline())
+    experiment.open_for_training()
+
+
+def _of_other_length(folder: RunFolder, recipe: Recipe) -> str:
+    """What is to be said before a run begins beside one of another number of steps."""
+    return "" if folder.facts.is_file() else of_other_length(folder.path, recipe)
 
 
 def _run_first_stage(
@@ -191,8 +217,12 @@ def _start(stack: contextlib.ExitStack, experiment: Experiment, command: Sequenc
     """Take the folder, until `stack` is closed, and record how the run was started."""
     folder = experiment.folder
     stack.enter_context(folder)
-    recorded = recorded_split(read_facts(folder.facts))
-    refuse_changed_data(folder.path, recorded, plain(describe_split(experiment.labels)))
+    facts = read_facts(folder.facts)
+    refuse_other_data(folder, recorded_data(facts), experiment.identity)
+    refuse_changed_data(
+        folder.path, recorded_split(facts), plain(describe_split(experiment.labels))
+    )
+    write_files(folder.files, experiment.identity)
     write_text(folder.recipe, experiment.recipe.to_toml())
     write_split(folder.split, experiment.labels.split)
     write_facts(folder.facts, experiment, command, experiment.weight_notes)

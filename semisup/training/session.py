@@ -133,6 +133,7 @@ class Session:
             "processes": list(run.processes),
             "recipe": run.fingerprint,
             "method": run.method.state_dict(),
+            "predictor": run.predictor().state_dict(),  # the same tensors: they are stored once
             "updates": run.updates.state_dict(),
             "ranks": gather(own),
             "health": self.health.state_dict(),

@@ -585,7 +585,7 @@ def test_other_mistakes(place: Path, tmp_path: Path) -> None:
 
 
 def test_ctrl_c_outside_of_training(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(*arguments: Any) -> None:
+    def interrupt(*arguments: Any, **keywords: Any) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("semisup.runs.reopen.evaluate", interrupt)

@@ -283,3 +283,42 @@ def test_a_key_of_two_lines_makes_no_line_of_two(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="nothing in it fits") as caught:
         load_weights(nn.Sequential(nn.Linear(2, 1)), path)
     assert "\n" not in str(caught.value)
+
+
+def test_next_to_nothing_is_refused_and_changes_nothing(tmp_path: Path) -> None:
+    network = nn.Sequential(*(nn.Linear(3, 3) for _ in range(10)))
+    before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
+    fits = {f"{n}.{part}": tensor for n in range(4) for part, tensor in _linear().items()}
+    others = {f"trunk.{n}": torch.ones(1) for n in range(20)}
+    with pytest.raises(
+        CheckpointError, match=r"8 of the network's 20 tensors and of the file's 28"
+    ):
+        load_weights(network, save(tmp_path / "w.pth", fits | others))
+    assert all(torch.equal(before[key], tensor) for key, tensor in network.state_dict().items())
+    half = fits | {"4.weight": torch.ones(3, 3), "4.bias": torch.ones(3)}
+    assert len(load_weights(network, save(tmp_path / "w.pth", half | others)).loaded) == 10
+    small = dict(list(fits.items())[:2])  # all of the file
+    assert len(load_weights(network, save(tmp_path / "w.pth", small)).loaded) == 2
+
+
+def test_a_file_of_one_bias_is_next_to_nothing(tmp_path: Path) -> None:
+    network = nn.Sequential(*(nn.Linear(3, 3) for _ in range(11)))
+    with pytest.raises(CheckpointError, match=r"1 of the network's 22 tensors"):
+        load_weights(network, save(tmp_path / "w.pth", {"10.bias": torch.ones(3)}))
+
+
+def test_the_predictor_in_a_checkpoint_is_taken(tmp_path: Path) -> None:
+    state = {"method": {"segmenter.0.weight": torch.zeros(1, 2)}, "predictor": STATE, "step": 3}
+    assert set(read_weights(save(tmp_path / "step-00000003.pt", state))) == set(STATE)
+
+
+def test_the_network_in_a_predictor_that_holds_more_is_taken(tmp_path: Path) -> None:
+    network = nn.Sequential(nn.Linear(2, 1))
+    inner = {f"segmenter.{key}": tensor for key, tensor in STATE.items()}
+    report = load_weights(network, save(tmp_path / "w.pth", inner | {"teacher.x": torch.ones(9)}))
+    assert report.complete
+    assert torch.equal(network[0].weight, STATE["0.weight"])
+
+
+def _linear() -> dict[str, torch.Tensor]:
+    return {"weight": torch.full((3, 3), 2.0), "bias": torch.full((3,), 2.0)}

@@ -8,11 +8,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from cases import read, refused
 from cases_weights import Payload, not_run
 from click.testing import Result
-from places import Call, Place, cut
+from PIL import Image
+from places import Call, Place, cut, run_command
 from safetensors.torch import save_file
 
 from semisup.training.checkpoint import save_state
@@ -266,3 +268,193 @@ def torn_files(place: Place) -> Call:
         assert not torn.exists()
 
     return Call(call.arguments, then)
+
+
+# Other data than the run's own
+
+
+def other_classes(place: Place, *names: str) -> None:
+    (place.data / "classes.txt").write_text("".join(f"{name}\n" for name in names))
+
+
+@refused(
+    "finished run met with the data of other classes",
+    "was begun with the data in",
+    "its classes were ground, sky, now they are road, car",
+    "choose another --out",
+)
+def finished_run_with_other_classes(place: Place) -> list[object]:
+    place.finished_run()
+    other_classes(place, "road", "car")
+    return place.train()
+
+
+@refused(
+    "classes.txt put into another order while a run is stopped",
+    "its classes were ground, sky, now they are sky, ground",
+    "Give the --data-root of its own",
+)
+def stopped_run_with_swapped_classes(place: Place) -> list[object]:
+    place.stopped_run()
+    other_classes(place, "sky", "ground")
+    return place.train()
+
+
+@refused(
+    "line dropped from train.txt while a run is stopped",
+    "train had 4 images",
+    "now it has 3 images",
+    "'images/t0.png'",
+)
+def stopped_run_with_another_list(place: Place) -> list[object]:
+    place.stopped_run()
+    (place.data / "train.txt").write_text("t1\nt2\nt3\n")
+    return place.train()
+
+
+@refused(
+    "masks mended after a run has finished",
+    "2 of the 4 files of val have changed",
+    "'masks/v0.png'",
+    "choose another --out",
+)
+def finished_run_with_mended_masks(place: Place) -> list[object]:
+    place.finished_run()
+    for name in ("v0", "v1"):
+        place.mask(name).write_bytes(place.mask("t0").read_bytes())
+    return place.train()
+
+
+@read("data of a finished run gone", "its result, and that the data are not there")
+def data_of_a_finished_run_gone(place: Place) -> Call:
+    place.finished_run()
+    shutil.rmtree(place.data)
+
+    def then(result: Result) -> None:
+        assert "the data are not there any more" in result.stderr
+        assert "mIoU" in result.stdout
+
+    return Call(place.train(), then)
+
+
+@read("data moved while a run is stopped", "goes on: the same bits")
+def moved_data(place: Place) -> Call:
+    place.stopped_run()
+    return goes_on(place)
+
+
+@refused(
+    "evaluate on a set of other classes",
+    "cannot be scored on folder val in",
+    "its classes are road, car, those of the run are ground, sky",
+)
+def evaluate_other_classes(place: Place) -> list[object]:
+    run = place.finished_run()
+    other_classes(place, "road", "car")
+    return evaluate(place, run)
+
+
+@refused(
+    "evaluate where one class has another name",
+    "its classes are ground, water, those of the run are ground, sky",
+)
+def evaluate_one_other_class(place: Place) -> list[object]:
+    run = place.finished_run()
+    other_classes(place, "ground", "water")
+    return evaluate(place, run)
+
+
+@refused("evaluate on a kind of data set that is none", "no data set is called 'vok'", "'voc'")
+def evaluate_an_unknown_kind(place: Place) -> list[object]:
+    return [*evaluate(place, place.finished_run()), "--data", "vok"]
+
+
+@refused("evaluate with another split", "--set data.split=all: a finished run", "only eval.*")
+def evaluate_another_split(place: Place) -> list[object]:
+    return [*evaluate(place, place.finished_run()), "--set", "data.split=all"]
+
+
+@read("evaluate on a set whose classes stand in another order", "scored by name, which it says")
+def evaluate_swapped_classes(place: Place) -> Call:
+    run = place.finished_run()
+    other_classes(place, "sky", "ground")
+    for path in (place.data / "masks").iterdir():
+        Image.fromarray(1 - np.array(Image.open(path))).save(path)
+
+    def then(result: Result) -> None:
+        assert "classes matched by name (there: sky, ground)" in result.stderr
+        (path,) = run.glob("result-val-*.json")
+        scored, own = (json.loads(file.read_text()) for file in (path, run / "result.json"))
+        assert scored["confusion"] == own["confusion"]
+        assert scored["data"]["reported"]["root"] == str(place.data.resolve())
+
+    return Call(evaluate(place, run), then)
+
+
+@read("evaluate without a data root", "the data where they lay when the run was made")
+def evaluate_remembers(place: Place) -> Call:
+    run = place.finished_run()
+
+    def then(result: Result) -> None:
+        (path,) = run.glob("result-val-*.json")
+        scored, own = (json.loads(file.read_text()) for file in (path, run / "result.json"))
+        assert scored["scores"]["selected"] == own["scores"]["selected"]
+        assert "Pictures:" not in result.stdout
+
+    shutil.rmtree(place.data)
+    return Call(["evaluate", run], then)
+
+
+@refused("step that is not kept", "has no checkpoint of step 7. Kept: 1, 2", "train.keep")
+def step_that_is_not_kept(place: Place) -> list[object]:
+    return [*evaluate(place, place.finished_run()), "--step", "7"]
+
+
+@refused("kept step cut short", "step-00000001.pt: is damaged", "Delete it")
+def damaged_step(place: Place) -> list[object]:
+    run = place.finished_run()
+    cut(checkpoint(run, 1))
+    return [*evaluate(place, run), "--step", "1"]
+
+
+@refused("stopped run predicted from without a step", "let it end, or take", "such as --step 2")
+def predict_with_a_stopped_run(place: Place) -> list[object]:
+    return ["predict", place.stopped_run(), place.image(), "--to", place.root / "labels"]
+
+
+@read("stopped run predicted from with a step", "the labels of the finished run")
+def predict_with_a_step(place: Place) -> Call:
+    whole = [*place.predict(place.image()), "--device", "cpu"]
+    assert run_command(whole).exit_code == 0
+    target = place.root / "of_step"
+    place.stopped_run()
+
+    def then(_: Result) -> None:
+        one, two = (place.root / name / "t0.png" for name in ("labels", "of_step"))
+        assert one.read_bytes() == two.read_bytes()
+
+    words = ["predict", "tiny", place.image(), "--to", target, "--step", "2", "--out", place.runs]
+    return Call(words, then)
+
+
+@read("stopped run scored with a step", "the scores of the finished run")
+def evaluate_a_step(place: Place) -> Call:
+    run = place.stopped_run()
+
+    def then(_: Result) -> None:
+        (path,) = run.glob("result-val-step-2-*.json")
+        own = json.loads((place.finished.run / "result.json").read_text())
+        assert json.loads(path.read_text())["scores"]["selected"] == own["scores"]["selected"]
+
+    return Call([*evaluate(place, run), "--step", "2"], then)
+
+
+@read("more train.steps than a finished run had", "another run, which it says it is")
+def more_steps(place: Place) -> Call:
+    place.finished_run()
+
+    def then(result: Result) -> None:
+        assert "is a run of train.steps = 2; with 3 this is another run" in result.stderr
+        assert len(list((place.runs / "tiny").iterdir())) == 2
+
+    return Call(place.train("train.steps=3"), then)

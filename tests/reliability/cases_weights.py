@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from cases import refused
+from cases import read, refused
 from click.testing import Result
 from places import Call, Place, cut
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
+
+from semisup.catalog import create_model
 
 
 def start(place: Place, path: Path) -> list[object]:
@@ -141,3 +143,50 @@ def weights_that_are_not_finite(place: Place) -> list[object]:
 def folder_as_weights(place: Place) -> list[object]:
     (place.root / "none").mkdir()
     return start(place, place.root / "none")
+
+
+@refused(
+    "weights of a wider network",
+    "wide.safetensors: 1 of the network's",
+    "next to nothing",
+    "same architecture",
+)
+def weights_of_a_wider_network(place: Place) -> list[object]:
+    model = create_model("unet", 2, width=6)
+    save_file(model.state_dict(), place.root / "wide.safetensors")
+    return start(place, place.root / "wide.safetensors")
+
+
+@refused("weights of which the bias of the classifier alone fits", "bias.pth: 1 of the", "half of")
+def weights_of_a_bias(place: Place) -> list[object]:
+    torch.save({"classifier.bias": torch.zeros(2)}, place.root / "bias.pth")
+    return start(place, place.root / "bias.pth")
+
+
+@refused("weights of a network with a few layers in common", "few.pth: 4 of the", "next to nothing")
+def weights_with_a_few_layers(place: Place) -> list[object]:
+    state = load_file(place.finished.run / "predictor.safetensors")
+    common = dict(list(state.items())[:4])
+    others = {f"trunk.{n}.weight": torch.zeros(3) for n in range(30)}
+    torch.save({"model": common | others}, place.root / "few.pth")
+    return start(place, place.root / "few.pth")
+
+
+@read("checkpoint of ours as weights", "its predictor is taken, all of it")
+def checkpoint_as_weights(place: Place) -> Call:
+    def then(result: Result) -> None:
+        own = load_file(place.finished.run / "predictor.safetensors")
+        assert f"{len(own)} of the network's {len(own)} tensors loaded" in result.stderr
+
+    return Call(start(place, place.finished.run / "checkpoints" / "step-00000001.pt"), then)
+
+
+@read("weights for another number of classes", "all but the classifier is taken, which it says")
+def weights_of_another_number_of_classes(place: Place) -> Call:
+    model = create_model("unet", 5, width=2)
+    save_file(model.state_dict(), place.root / "five.safetensors")
+
+    def then(result: Result) -> None:
+        assert "2 of another shape (classifier.weight" in result.stderr
+
+    return Call(start(place, place.root / "five.safetensors"), then)

@@ -121,6 +121,7 @@ def test_where_a_run_lies_and_what_is_in_it(root: Path, done: tuple[FinishedRun,
     kept = {name for name in found if name.startswith("checkpoints/best-")}
     assert 1 <= len(kept) <= 3
     assert found - events == {
+        "files.json",
         "recipe.toml",
         "run.json",
         "scalars.jsonl",
@@ -163,6 +164,7 @@ def test_the_result_states_all_that_it_depends_on(
         "processes",
         "precision",
         "time",
+        "data",
     }
     assert (result["recipe"], result["seed"], result["precision"]) == ("tiny", 3, "float32")
     assert result["recipe_hash"] == recipe_of(root).digest()

@@ -13,8 +13,14 @@ if TYPE_CHECKING:
     from semisup.runs.result import Result, Scores, SplitRecord
 
 
-def print_result(result: Result, folder: Path) -> None:
-    """Per-class table, scores, protocol line and where to look."""
+def print_result(result: Result, folder: Path, *, pictures: bool = True) -> None:
+    """Per-class table, scores, protocol line and where to look.
+
+    Args:
+        result: of a run, or of scoring one again.
+        folder: of the run.
+        pictures: whether those in the folder are of this result.
+    """
     from semisup.evaluation.protocol import protocol_line
 
     console = Console(highlight=False, soft_wrap=True)
@@ -34,7 +40,7 @@ def print_result(result: Result, folder: Path) -> None:
     console.print(f"Protocol: {protocol_line(result.protocol)}", markup=False)
     console.print(_training_line(result), markup=False)
     sheet = folder / "pictures" / "sheet.png"
-    if sheet.is_file():
+    if pictures and sheet.is_file():
         console.print(f"Pictures: {sheet}", markup=False)
     console.print(f"Run: {folder}", markup=False)
 

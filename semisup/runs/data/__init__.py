@@ -1,0 +1,1 @@
+"""What data a run is of, and what it may be scored on."""

@@ -1,0 +1,345 @@
+"""What data a run was begun with, and the refusal to go on with other data, or to answer for it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from semisup.data.base import SegmentationData
+from semisup.data.by_name import listed
+from semisup.data.fingerprint import (
+    Files,
+    changed_files,
+    digest_of,
+    file_name,
+    fingerprint,
+    is_size,
+)
+from semisup.data.sets.masks_in_folder import MasksInFolder, describe_masks, read_masks
+from semisup.data.sets.photographs import describe_photographs, read_photographs
+from semisup.errors import DataError, RecipeError, RunError
+from semisup.evaluation.protocol import ids_sha256
+from semisup.recipe.recipe import PLACES, Recipe
+from semisup.recipe.toml import flatten, read_toml
+from semisup.runs.assemble import open_data, open_reported, train_subset
+from semisup.runs.folder import RunFolder
+from semisup.runs.paths import Paths
+from semisup.runs.result import DataRecord, Result, SetRecord, plain
+from semisup.system.files import write_text
+
+_IDENTITY = {
+    "sha256": "split of the images",
+    "tags": "image tags",
+    "masks": "masks (data.masks)",
+    "unlabelled_from": "unlabelled images (data.unlabelled)",
+}
+"""What of a described split must stay the same while a run goes on, in words."""
+
+_STEPS = "train.steps"
+
+_LOOKED_FOR = 20
+"""Recorded files of which one must be there, or the data are gone."""
+
+
+@dataclass(frozen=True)
+class SetIdentity:
+    """One set of images: what a run records of it, and the facts of its files.
+
+    Attributes:
+        record: for run.json and result.json.
+        files: what `record.files_sha256` is of; images alone where that is empty.
+    """
+
+    record: SetRecord
+    files: Files
+
+
+@dataclass(frozen=True)
+class DataIdentity:
+    """The data of a run.
+
+    Attributes:
+        trained: the training subset.
+        reported: the set that is reported on.
+    """
+
+    trained: SetIdentity
+    reported: SetIdentity
+
+    @property
+    def record(self) -> DataRecord:
+        """For run.json and result.json."""
+        return DataRecord(self.reported.record, self.trained.record)
+
+
+def identify(
+    data: SegmentationData, root: Path, labelled: Collection[int] | None = None
+) -> SetIdentity:
+    """What a set is known again by.
+
+    Args:
+        data: the set.
+        root: the data root in which it was found.
+        labelled: positions of the images whose masks are used; None opens no file, and the record
+            states no hash of them.
+    """
+    files = fingerprint(data, _own_masks(data, labelled or ()))
+    record = SetRecord(
+        name=data.name,
+        subset=data.subset,
+        root=str(root.resolve()),
+        folder=os.path.relpath(data.root, root),
+        classes=tuple(data.classes),
+        images=len(data),
+        ids_sha256=ids_sha256(data.ids),
+        masks=len(data.masked_ids),
+        files=len(files),
+        files_sha256="" if labelled is None else digest_of(files),
+    )
+    return SetIdentity(record, files)
+
+
+def _own_masks(data: SegmentationData, labelled: Collection[int]) -> Collection[int]:
+    """Masks of `data.masks` are none of the data set; they are compared as a folder."""
+    return () if isinstance(data, MasksInFolder) else labelled
+
+
+def identify_reported(data: SegmentationData, root: Path) -> SetIdentity:
+    """`identify`, with all masks of a set that is scored."""
+    return identify(data, root, [index for index in range(len(data)) if data.has_mask(index)])
+
+
+def write_files(path: Path, identity: DataIdentity) -> None:
+    """Write the name and fact of each file of a run's data, so that a changed one can be named."""
+    facts = {"trained": identity.trained.files, "reported": identity.reported.files}
+    write_text(path, json.dumps(facts, indent=0) + "\n")
+
+
+def read_files(path: Path) -> dict[str, dict[str, str]]:
+    """What `write_files` wrote; empty where that is not there or damaged: it only helps to name."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    if not isinstance(content, dict):
+        return {}
+    return {key: files for key, files in content.items() if isinstance(files, dict)}
+
+
+def refuse_other_data(folder: RunFolder, recorded: DataRecord | None, now: DataIdentity) -> None:
+    """Refuse to go on with, or to answer for, other data than a run was begun with.
+
+    Args:
+        folder: of the run.
+        recorded: what its run.json or result.json states; None compares nothing.
+        now: the data as they are.
+
+    Raises:
+        RunError: classes, ids or files differ; names the difference.
+    """
+    if recorded is None:
+        return
+    files = read_files(folder.files)
+    for key, then, found in (
+        ("trained", recorded.trained, now.trained),
+        ("reported", recorded.reported, now.reported),
+    ):
+        what = difference(then, found, files.get(key)) if then is not None else ""
+        if then is not None and what:
+            raise RunError(f"{folder.path}: {_other_data(then, found.record, what)}")
+
+
+def difference(then: SetRecord, now: SetIdentity, files: Files | None = None) -> str:
+    """How a set differs from the recorded one, in words; empty where it does not.
+
+    Args:
+        then: as recorded.
+        now: as it is.
+        files: the recorded facts of its files, to name one that has changed.
+    """
+    found = now.record
+    if then.classes != found.classes:
+        return f"its classes were {listed(then.classes)}, now they are {listed(found.classes)}"
+    before, after = files or {}, now.files or {}
+    changed = changed_files(before, after) if before and after else []
+    if (then.images, then.ids_sha256) != (found.images, found.ids_sha256):
+        apart = [name for name in changed if (name in before) != (name in after)]
+        images = [name for name in apart if is_size(before.get(name) or after[name])]
+        return f"{then.subset} had {_images(then)}, now it has {_images(found)}{_first(images)}"
+    if found.files_sha256 and then.files_sha256 != found.files_sha256:
+        number = f"{len(changed)} of the {then.files} files" if changed else "files"
+        return f"{number} of {then.subset} have changed{_first(changed)}"
+    return ""
+
+
+def _first(names: Sequence[str]) -> str:
+    return f"; the first that differs is {names[0]!r}" if names else ""
+
+
+def _images(record: SetRecord) -> str:
+    return f"{record.images} images (ids {record.ids_sha256[:8]})"
+
+
+def _other_data(then: SetRecord, now: SetRecord, what: str) -> str:
+    """The difference with what happened and the remedy."""
+    if then.root == now.root:
+        return (
+            f"the data in {now.root} have changed since it was begun: {what}. Put them back as "
+            "they were, or choose another --out."
+        )
+    return (
+        f"was begun with the data in {then.root}, and those in {now.root} are others: {what}. "
+        "Give the --data-root of its own, or choose another --out."
+    )
+
+
+def refuse_changed_data(folder: Path, recorded: Any, now: Mapping[str, Any]) -> None:
+    """Refuse to go on with other labels or unlabelled images than a run was begun with.
+
+    Args:
+        folder: of the run.
+        recorded: its split as recorded; a part that it does not state is not compared.
+        now: the same parts as they are now.
+
+    Raises:
+        RunError: one of them differs.
+    """
+    if not isinstance(recorded, dict):
+        return
+    for key, what in _IDENTITY.items():
+        if key in recorded and key in now and recorded[key] != now[key]:
+            raise RunError(
+                f"{folder}: was begun with another {what}: {_brief(recorded[key])}, now "
+                f"{_brief(now[key])}. Put the files back as they were, or choose another --out."
+            )
+
+
+def check_finished(folder: RunFolder, recipe: Recipe, result: Result, paths: Paths) -> list[str]:
+    """Refuse the result of data that have changed since, where they are there.
+
+    Masks are opened where the run has used them, and no others.
+
+    Returns:
+        What could not be compared, each in one line.
+
+    Raises:
+        RunError: the classes, ids or files are others, or the content of a folder.
+    """
+    found: dict[str, Any] = {}
+    with contextlib.suppress(DataError):
+        if recipe.data.masks:
+            found["masks"] = describe_masks(read_masks(recipe.data.masks))
+    with contextlib.suppress(DataError):
+        if recipe.data.unlabelled.strip() not in ("rest", "all"):
+            found["unlabelled_from"] = describe_photographs(
+                read_photographs(recipe.data.unlabelled)
+            )
+    refuse_changed_data(folder.path, plain(result.split), found)
+    return _check_sets(folder, recipe, result, paths)
+
+
+def _check_sets(folder: RunFolder, recipe: Recipe, result: Result, paths: Paths) -> list[str]:
+    root, recorded = paths.data_of(recipe), result.data
+    if recorded is None:
+        return [f"{folder.path}: does not say which data it was trained on; not compared."]
+    if not root.is_dir():
+        return [f"{root}: the data are not there any more; this is the result as it was recorded."]
+    files = read_files(folder.files)
+    try:
+        trained = open_data(recipe, paths, train_subset(recipe))
+        reported = open_reported(recipe, paths)
+    except DataError as error:
+        if _any_is_there(root, recorded, files):
+            raise
+        return [f"the data are not there any more ({error}); this is the result as recorded."]
+    now = DataIdentity(
+        _identify_again(trained, root, files.get("trained")),
+        _identify_again(reported, root, files.get("reported")),
+    )
+    refuse_other_data(folder, recorded, now)
+    _refuse_other_masks(folder, recipe, recorded, now)
+    return []
+
+
+def _refuse_other_masks(
+    folder: RunFolder, recipe: Recipe, recorded: DataRecord, now: DataIdentity
+) -> None:
+    """A mask more or less changes who is labelled, unless a list says so."""
+    sets = [(recorded.reported, now.reported.record)]
+    listed_ones = recipe.data.masks or recipe.data.split.strip().startswith("file:")
+    if recorded.trained is not None and not listed_ones:
+        sets.append((recorded.trained, now.trained.record))
+    for then, found in sets:
+        if then.masks != found.masks:
+            what = f"{then.masks} images of {then.subset} had a mask, now {found.masks} have"
+            raise RunError(f"{folder.path}: {_other_data(then, found, what)}")
+
+
+def _identify_again(
+    data: SegmentationData, root: Path, files: Mapping[str, str] | None
+) -> SetIdentity:
+    """`identify`, with the masks that are among the recorded files."""
+    if files is None:
+        return identify(data, root)
+    used = [
+        index
+        for index in range(len(data))
+        if data.has_mask(index) and file_name(data.root, data.mask_path(index)) in files
+    ]
+    return identify(data, root, used)
+
+
+def _any_is_there(root: Path, recorded: DataRecord, files: Mapping[str, Mapping[str, str]]) -> bool:
+    """Whether one of some recorded files lies under the data root still."""
+    names = list(files.get("reported", ()))[:_LOOKED_FOR]
+    return any((root / recorded.reported.folder / name).exists() for name in names)
+
+
+def _brief(fact: Any) -> str:
+    """A hash by its first digits, with the source where one is known."""
+    if not isinstance(fact, dict):
+        return f"sha256 {str(fact)[:8]}"
+    files = f", {fact['files']} files" if "files" in fact else ""
+    digest = f" (sha256 {str(fact['sha256'])[:8]}{files})" if "sha256" in fact else ""
+    return f"{fact.get('source')}{digest}"
+
+
+def of_other_length(folder: Path, recipe: Recipe) -> str:
+    """That a run of another number of steps is there, which this one does not go on from.
+
+    Args:
+        folder: of the run that begins.
+        recipe: that it is of.
+
+    Returns:
+        A line; empty where there is none.
+    """
+    own = _but_for_steps(flatten(recipe.resolved()))
+    for other in sorted(folder.parent.glob(f"*-s{recipe.train.seed}")):
+        stated = _recipe_of(other)
+        if other == folder or _but_for_steps(stated) != own:
+            continue
+        return (
+            f"{other} is a run of train.steps = {stated.get(_STEPS)}; with {recipe.train.steps} "
+            "this is another run, which begins at step 0: learning rates follow shares of the "
+            "whole run, so the steps of the two are not the same. To start from its weights, add "
+            f"--weights {other / 'predictor.safetensors'}."
+        )
+    return ""
+
+
+def _recipe_of(run: Path) -> dict[str, Any]:
+    """The dotted keys of a run's recipe; empty where it cannot be read."""
+    try:
+        return read_toml(RunFolder(run).recipe)
+    except RecipeError:
+        return {}
+
+
+def _but_for_steps(stated: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in stated.items() if key not in (_STEPS, *PLACES)}

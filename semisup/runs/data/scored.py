@@ -1,0 +1,162 @@
+"""What a run is scored on: its own data as they were, or another set by the names of classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from semisup.catalog import DATASETS, find
+from semisup.data.base import SegmentationData
+from semisup.data.by_name import ClassesByName, listed
+from semisup.errors import DataError, RecipeError, RunError
+from semisup.recipe.recipe import Recipe
+from semisup.recipe.toml import parse_change
+from semisup.runs.assemble import open_data, open_reported
+from semisup.runs.data.identity import SetIdentity, difference, identify_reported, read_files
+from semisup.runs.folder import RunFolder
+from semisup.runs.paths import Paths
+from semisup.runs.result import DataRecord, RunRecord, SetRecord
+from semisup.settings import DataSettings
+
+
+def find_data(recipe: Recipe, recorded: DataRecord | None, paths: Paths | None) -> Paths:
+    """Where the data of a run lie.
+
+    Args:
+        recipe: of the run.
+        recorded: its data; None: it did not record them.
+        paths: as given by the user; None: nothing was given.
+    """
+    if paths is not None and (paths.overrides or not recipe.data.root):
+        return paths
+    root = None if recorded is None else (recorded.trained or recorded.reported).root
+    if root is not None and Path(root).is_dir():
+        return Paths(Path(root), overrides=True)
+    return paths or Paths()
+
+
+@dataclass(frozen=True)
+class ScoredSet:
+    """What a run is scored on.
+
+    Attributes:
+        data: the set, under the class list of the run.
+        identity: what it is known again by.
+        left_out: classes of the run that it does not have.
+        notes: that it is not the run's own, and how classes were matched, each in one line.
+    """
+
+    data: SegmentationData
+    identity: SetIdentity
+    left_out: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def open_scored(
+    folder: RunFolder,
+    recipe: Recipe,
+    run: RunRecord,
+    paths: Paths,
+    subset: str = "",
+    changes: Sequence[str] = (),
+) -> ScoredSet:
+    """Open what a run is scored on, its own data or another set.
+
+    Of the data in the run's own place nothing may have changed. Those elsewhere, and a set that
+    `changes` name, may be others: then classes are matched by their names.
+
+    Args:
+        folder: of the run.
+        recipe: that it was trained by.
+        run: what is known of it.
+        paths: where the data lie.
+        subset: which ids; empty: what the recipe reports on.
+        changes: `data.key=value` of another data set.
+
+    Raises:
+        RunError: the run's own data have changed, or the classes of another set are others.
+        RecipeError: a change that is no name, root or option of a data set.
+    """
+    if changes:
+        recipe = _with_set(recipe, changes)
+        stated = {parse_change(change)[0] for change in changes}
+        paths = Paths(paths.data_root) if "data.root" in stated else paths
+    root = paths.data_of(recipe)
+    own = None if run.data is None else run.data.reported
+    data = open_reported(recipe, paths, subset)
+    identity = identify_reported(data, root)
+    record = identity.record
+    where = f"{record.name} {record.subset} in {record.root}"
+    if own is not None and not changes and record.root == own.root:
+        _refuse_changed(folder, own, identity)
+        return ScoredSet(data, identity)
+    same = own is not None and record == replace(own, root=record.root, folder=record.folder)
+    notes = () if same else (f"{where} is not the set that the run reports on",)
+    if record.classes == run.classes:
+        return ScoredSet(data, identity, notes=notes)
+    try:
+        mapped = ClassesByName(data, run.classes, run.palette)
+    except DataError as error:
+        raise RunError(f"{folder.path}: cannot be scored on {where}: {error}") from None
+    return ScoredSet(mapped, identity, mapped.absent, (f"{where}: {mapped.describe()}",))
+
+
+def _refuse_changed(folder: RunFolder, own: SetRecord, now: SetIdentity) -> None:
+    """Refuse the run's own data where they are not what they were; another subset has its ids."""
+    if now.record.subset == own.subset:
+        files = read_files(folder.files).get("reported")
+        what = difference(own, now, files)
+    else:
+        what = difference(replace(now.record, classes=own.classes), now)
+    if what:
+        raise RunError(
+            f"{folder.path}: its data in {own.root} have changed since: {what}. Put them back as "
+            f"they were, or add --data {own.name} to score them as another set."
+        )
+
+
+def _with_set(recipe: Recipe, changes: Sequence[str]) -> Recipe:
+    """The recipe with another data set to report on; nothing is trained with it.
+
+    Raises:
+        RecipeError: a key of `changes` is none of a data set itself.
+    """
+    values = {}
+    for change in changes:
+        key, value = parse_change(change)
+        name = key.removeprefix("data.")
+        if name not in ("name", "root") and name in DataSettings.model_fields:
+            raise RecipeError(
+                f"--set {change}: a finished run can be scored in another way but not changed; "
+                "only eval.* can be set, and data.name, data.root and the options of a data set."
+            )
+        values[name] = value
+    name = str(values.pop("name", recipe.data.name))
+    find(DATASETS, "data set", name)
+    other = name != recipe.data.name
+    table = {"name": name, "root": str(values.pop("root", "" if other else recipe.data.root))}
+    return replace(
+        recipe,
+        data=recipe.data.model_copy(update=table),
+        data_options=values if other else recipe.data_options | values,
+        eval=recipe.eval.model_copy(update={"subset": ""}) if other else recipe.eval,
+    )
+
+
+def open_submission(
+    folder: RunFolder, recipe: Recipe, run: RunRecord, paths: Paths, subset: str
+) -> SegmentationData:
+    """A subset of the run's own data set, of which no mask is read.
+
+    Raises:
+        RunError: its classes are not those of the run.
+    """
+    data = open_data(recipe, paths, subset)
+    if tuple(data.classes) != run.classes:
+        raise RunError(
+            f"{folder.path}: its classes are {listed(run.classes)}, those of {data.name} in "
+            f"{paths.data_of(recipe)} are {listed(data.classes)}. Give the --data-root of "
+            "the run's own data."
+        )
+    return data
