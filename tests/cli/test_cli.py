@@ -376,7 +376,7 @@ def test_data_verify_finds_nothing_or_the_bad_file(place: Path, tmp_path: Path) 
     result = call("data", "verify", "folder", "--data-root", tmp_path / "data")
     assert result.exit_code == 1
     assert "bad: " in result.stdout
-    assert result.stderr.startswith("semisup: folder: 1 bad files, such as: ")
+    assert result.stderr.startswith("semisup: folder: 1 problem: ")
     assert "masks/t3.png" in result.stderr
     assert result.stderr.count("\n") == 1
 
