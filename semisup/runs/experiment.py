@@ -9,7 +9,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from semisup.catalog import METHODS
 from semisup.data.base import SegmentationData
+from semisup.data.before_training import check_held_out, check_labelled, check_reported
 from semisup.data.verify import check_apart, check_pool_apart
 from semisup.errors import RecipeError
 from semisup.evaluation.inference import Inference
@@ -84,11 +86,26 @@ class Experiment:
         """Open all that training reads, so that what is missing is said before it starts.
 
         Raises:
-            DataError: an image is in the training set and in the reported one.
+            DataError: an image is in the training set and in the reported one, or nothing can be
+                learnt from the masks or scored on them.
         """
         check_apart(self.data, self.reported)
         check_pool_apart(self.labels.pool.data, self.reported)
+        _ = self.doubts
         _ = self.precision
+
+    @cached_property
+    def doubts(self) -> list[str]:
+        """What is in doubt about the masks, a sentence each.
+
+        Raises:
+            DataError: nothing can be learnt from them, or scored on them.
+        """
+        data, labels, doubts = self.data, self.labels, list[str]()
+        if METHODS[self.recipe.method.name].reads.labelled:
+            doubts += check_labelled(data, labels.training)
+        doubts += check_held_out(data, labels.split, labels.held_out)
+        return [*dict.fromkeys([*doubts, *check_reported(self.reported)])]
 
     @property
     def method(self) -> Method:
