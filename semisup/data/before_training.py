@@ -33,7 +33,7 @@ def check_labelled(data: SegmentationData, training: Split) -> list[str]:
     contents = [
         MaskContent(labels, key in training.void) for key, labels in training.presence.items()
     ]
-    where = f"the labelled part of {data.subset}"
+    where = f"{data.subset} that are trained on"
     found = [*signs_of_classes(data.classes), *signs(MaskSet(where, data.classes, contents))]
     masks = [PlacedMask(data, data.index(key)) for key in training.labelled]
     return [
@@ -56,13 +56,13 @@ def check_held_out(data: SegmentationData, split: Split, held_out: Sequence[str]
     void = [key for key in held_out if not split.presence[key]]
     if not void:
         return []
-    what = f"held-out image{'s' if len(void) > 1 else ''} of {data.name} {data.subset}"
-    has = f"({names(void)}) {'have' if len(void) > 1 else 'has'} no valid pixel: all is void"
+    has = "has" if len(void) == 1 else "have"
+    of = f"held-out images of {data.name} {data.subset} ({names(void)}) {has} no valid pixel"
     if len(void) < len(held_out):
-        return [f"{len(void)} of {len(held_out)} {what} {has}, and choose no checkpoint"]
+        return [f"{len(void)} of the {len(held_out)} {of}, which adds nothing to the choice"]
     raise DataError(
-        f"the {len(void)} {what} {has}. They cannot choose a checkpoint: correct the masks, or "
-        "change data.split_seed or eval.hold_out"
+        f"the {len(void)} {of}, so they cannot choose a checkpoint: correct the masks, or change "
+        "data.split_seed or eval.hold_out"
     )
 
 

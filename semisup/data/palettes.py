@@ -100,12 +100,11 @@ def _among_palettes(groups: Mapping[Palette, Sequence[PlacedMask]]) -> Iterator[
 
 def _contradiction(claim: _Claim, by_colour: Mapping[Colour, list[Path]]) -> Contradiction:
     (one, first), (other, second) = sorted(by_colour.items(), key=lambda item: -len(item[1]))[:2]
-    counts = f"{len(first)} and {len(second)} masks"
     return Contradiction(
         second[0],
-        f"{first[0]} and {second[0]} give label {claim.label} two colours, {_rgb(one)} and "
-        f"{_rgb(other)} ({counts} agree): a program gave one of them numbers of its own; save all "
-        "masks with the same palette",
+        f"{first[0]} and {second[0]} give label {claim.label} two colours, {_rgb(one)} (masks: "
+        f"{len(first)}) and {_rgb(other)} (masks: {len(second)}): a program gave one of them "
+        "numbers of its own; save all masks with the same palette",
     )
 
 
