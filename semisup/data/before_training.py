@@ -33,13 +33,9 @@ def check_labelled(data: SegmentationData, training: Split) -> list[str]:
     contents = [
         MaskContent(labels, key in training.void) for key, labels in training.presence.items()
     ]
-    where = f"{data.subset} that are trained on"
-    found = [*signs_of_classes(data.classes), *signs(MaskSet(where, data.classes, contents))]
-    masks = [PlacedMask(data, data.index(key)) for key in training.labelled]
-    return [
-        *_doubts(data, found),
-        *(conflict.reason for conflict in contradictions(palettes_of(masks))),
-    ]
+    labelled = MaskSet("that are trained on", data.classes, contents)
+    found = [*signs_of_classes(data.classes), *signs(labelled)]
+    return _doubts(data, found)
 
 
 def check_held_out(data: SegmentationData, split: Split, held_out: Sequence[str]) -> list[str]:
@@ -85,16 +81,31 @@ def check_reported(reported: SegmentationData) -> list[str]:
             return []
         if seen and len(contents) == MOST_OPENED:
             break
-    masks = MaskSet(reported.subset, reported.classes, contents)
+    masks = MaskSet(f"of {reported.subset}", reported.classes, contents)
     if len(contents) < len(reported.masked_ids):
         return [sign.text for sign in signs_of_some(masks)]
     return _doubts(reported, signs(masks))
 
 
+def check_palettes(
+    data: SegmentationData, labelled: Sequence[str], reported: SegmentationData
+) -> list[str]:
+    """Whether the colours of the masks, read from the heads of their files, contradict each other.
+
+    Args:
+        data: the training set.
+        labelled: ids whose masks are trained on.
+        reported: the set that is reported on; of it as many masks as `check_reported` opens.
+    """
+    masks = [PlacedMask(data, data.index(key)) for key in labelled]
+    scored = [index for index in range(len(reported)) if reported.has_mask(index)]
+    masks += [PlacedMask(reported, index) for index in scored[:MOST_OPENED]]
+    return [conflict.reason for conflict in contradictions(palettes_of(masks))]
+
+
 def doubts_of_some(data: SegmentationData, ids: Sequence[str]) -> list[str]:
     """What is wrong or in doubt about some masks of a set that stand for it; none is refused."""
-    where = f"{data.subset} that are shown"
-    masks = MaskSet(where, data.classes, [*read_contents(data, ids).values()])
+    masks = MaskSet("that are shown", data.classes, [*read_contents(data, ids).values()])
     placed = [PlacedMask(data, data.index(key)) for key in ids]
     found = [*signs_of_classes(data.classes), *signs_of_some(masks)] if ids else []
     return [

@@ -37,12 +37,12 @@ class MaskSet(NamedTuple):
     """Masks that are used for one purpose.
 
     Attributes:
-        where: what they are, such as "train".
+        which: of what they are the masks, such as "of train".
         classes: K names.
         contents: what each mask holds.
     """
 
-    where: str
+    which: str
     classes: tuple[str, ...]
     contents: Sequence[MaskContent]
 
@@ -55,7 +55,7 @@ class MaskSet(NamedTuple):
     def named(self) -> str:
         """Such as "the 30 masks of train"."""
         count = len(self.contents)
-        return f"the {count:,} masks of {self.where}" if count != 1 else f"the mask of {self.where}"
+        return f"the {count:,} masks {self.which}" if count != 1 else f"the mask {self.which}"
 
 
 def signs(masks: MaskSet) -> list[Sign]:

@@ -67,7 +67,8 @@ def palettes_of(masks: Iterable[PlacedMask]) -> dict[PlacedMask, Palette]:
 def contradictions(masks: Mapping[PlacedMask, Palette]) -> list[Contradiction]:
     """Where palettes contradict one another, or colours that the list of classes states.
 
-    Pixels are decoded only where two palettes differ: one palette for all costs nothing.
+    At most one is told of the masks of a data set, and one of those that lie elsewhere. Pixels are
+    decoded only where two palettes differ: one palette for all costs nothing.
 
     Args:
         masks: each mask of the set that has a coloured palette, with it.
@@ -76,35 +77,43 @@ def contradictions(masks: Mapping[PlacedMask, Palette]) -> list[Contradiction]:
     for mask, palette in masks.items():
         groups = sources.setdefault(isinstance(mask.data, MasksInFolder), defaultdict(list))
         groups[palette].append(mask)
-    return [
-        found
-        for groups in sources.values()  # masks from elsewhere may have colours from elsewhere
-        for found in (*_among_palettes(groups), *_with_the_list(groups))
-    ]
+    found = [_among_palettes(groups) or _with_the_list(groups) for groups in sources.values()]
+    return [one for one in found if one is not None]
 
 
-def _among_palettes(groups: Mapping[Palette, Sequence[PlacedMask]]) -> Iterator[Contradiction]:
+def _among_palettes(groups: Mapping[Palette, Sequence[PlacedMask]]) -> Contradiction | None:
     contested = _contested(list(groups))
     if not contested:
-        return
+        return None
     colours: dict[_Claim, dict[Colour, list[Path]]] = defaultdict(lambda: defaultdict(list))
     for palette, masks in groups.items():
         for mask in masks:
             for claim in _claims(mask, contested):
                 if claim.stored < len(palette):
                     colours[claim][palette[claim.stored]].append(mask.path)
-    for claim, by_colour in sorted(colours.items()):
-        if len(by_colour) > 1:
-            yield _contradiction(claim, by_colour)
+    conflicts = [claim for claim, by_colour in sorted(colours.items()) if len(by_colour) > 1]
+    if not conflicts:
+        return None
+    return _contradiction(conflicts[0], colours[conflicts[0]], len(conflicts) - 1)
 
 
-def _contradiction(claim: _Claim, by_colour: Mapping[Colour, list[Path]]) -> Contradiction:
+def _contradiction(
+    claim: _Claim, by_colour: Mapping[Colour, list[Path]], others: int
+) -> Contradiction:
+    """The most common colour of a label against the next.
+
+    Args:
+        claim: the label.
+        by_colour: the masks of each of its colours.
+        others: further labels with several colours.
+    """
     (one, first), (other, second) = sorted(by_colour.items(), key=lambda item: -len(item[1]))[:2]
+    more = f", as others do with {others} more label{'s' if others > 1 else ''}" if others else ""
     return Contradiction(
         second[0],
         f"{first[0]} and {second[0]} give label {claim.label} two colours, {_rgb(one)} (masks: "
-        f"{len(first)}) and {_rgb(other)} (masks: {len(second)}): a program gave one of them "
-        "numbers of its own; save all masks with the same palette",
+        f"{len(first)}) and {_rgb(other)} (masks: {len(second)}){more}: a program gave some masks "
+        "numbers of their own; save all with the same palette",
     )
 
 
@@ -134,7 +143,7 @@ def _claims(mask: PlacedMask, among: frozenset[int]) -> Iterator[_Claim]:
             yield claim
 
 
-def _with_the_list(groups: Mapping[Palette, Sequence[PlacedMask]]) -> Iterator[Contradiction]:
+def _with_the_list(groups: Mapping[Palette, Sequence[PlacedMask]]) -> Contradiction | None:
     """The first mask that gives a label the colour that another class is stated to have."""
     for palette, masks in groups.items():
         data = masks[0].data
@@ -148,13 +157,13 @@ def _with_the_list(groups: Mapping[Palette, Sequence[PlacedMask]]) -> Iterator[C
             for claim in _claims(mask, wrong):
                 if claim.stored == claim.label:
                     colour = palette[claim.label]
-                    yield Contradiction(
+                    return Contradiction(
                         mask.path,
                         f"{mask.path} gives label {claim.label}, '{data.classes[claim.label]}', "
                         f"the colour {_rgb(colour)}, which the list of classes gives to "
                         f"'{data.classes[stated[colour]]}'; number the mask as the list does",
                     )
-                    return
+    return None
 
 
 def _stated_colours(data: SegmentationData) -> dict[Colour, int]:

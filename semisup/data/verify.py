@@ -151,7 +151,8 @@ class _Checked:
     def signs(self) -> list[Sign]:
         """What the masks give away; those that cannot be read may hold what is missed."""
         counts = [finding.counts for finding in self.findings if finding.counts is not None]
-        masks = MaskSet(self.data.subset, self.data.classes, [content_of(one) for one in counts])
+        held = [content_of(one) for one in counts]
+        masks = MaskSet(f"of {self.data.subset}", self.data.classes, held)
         return signs(masks) if self.sound else signs_of_some(masks)
 
     def palettes(self) -> dict[PlacedMask, Palette]:

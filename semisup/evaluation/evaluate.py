@@ -153,7 +153,8 @@ def _which(data: SegmentationData, chosen: Sequence[str]) -> str:
     if len(chosen) == len(data):
         return whole
     some = ", ".join(f"'{name}'" for name in chosen[:3])
-    return f"{len(chosen)} images of {whole} ({some}{', ...' if len(chosen) > 3 else ''})"
+    images = "image" if len(chosen) == 1 else "images"
+    return f"{len(chosen)} {images} of {whole} ({some}{', ...' if len(chosen) > 3 else ''})"
 
 
 def _share(images: int) -> list[int]:

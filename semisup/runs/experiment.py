@@ -11,7 +11,12 @@ from torch import nn
 
 from semisup.catalog import METHODS
 from semisup.data.base import SegmentationData
-from semisup.data.before_training import check_held_out, check_labelled, check_reported
+from semisup.data.before_training import (
+    check_held_out,
+    check_labelled,
+    check_palettes,
+    check_reported,
+)
 from semisup.data.verify import check_apart, check_pool_apart
 from semisup.errors import RecipeError
 from semisup.evaluation.inference import Inference
@@ -101,11 +106,14 @@ class Experiment:
         Raises:
             DataError: nothing can be learnt from them, or scored on them.
         """
-        data, labels, doubts = self.data, self.labels, list[str]()
+        data, labels, reported, doubts = self.data, self.labels, self.reported, list[str]()
+        trained_on: tuple[str, ...] = ()
         if METHODS[self.recipe.method.name].reads.labelled:
+            trained_on = labels.training.labelled
             doubts += check_labelled(data, labels.training)
         doubts += check_held_out(data, labels.split, labels.held_out)
-        return [*dict.fromkeys([*doubts, *check_reported(self.reported)])]
+        doubts += check_reported(reported)
+        return [*dict.fromkeys([*doubts, *check_palettes(data, trained_on, reported)])]
 
     @property
     def method(self) -> Method:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from semisup.data.base import SegmentationData
@@ -15,10 +16,12 @@ from semisup.data.before_training import (
     MOST_OPENED,
     check_held_out,
     check_labelled,
+    check_palettes,
     check_reported,
     doubts_of_some,
 )
 from semisup.data.labels.splits import make_split
+from semisup.data.sets.folder import Folder
 from semisup.errors import DataError
 
 
@@ -60,8 +63,8 @@ def test_sound_masks_are_opened_once_and_nothing_is_said() -> None:
 @pytest.mark.parametrize(
     ("data", "says"),
     [
-        (Memory([0, 255], [0]), "memory: the 2 masks of train that are trained on hold only 0"),
-        (Memory([255], [255]), "memory: every labelled pixel in the 2 masks of train"),
+        (Memory([0, 255], [0]), "memory: the 2 masks that are trained on hold only 0"),
+        (Memory([255], [255]), "memory: every labelled pixel in the 2 masks that are"),
         (Memory([0], classes=("pet",)), "memory: 'pet' is the only class"),
     ],
     ids=["binary", "void", "one class"],
@@ -73,7 +76,7 @@ def test_what_nothing_can_be_learnt_from_is_refused(data: Memory, says: str) -> 
 
 def test_a_class_without_a_pixel_is_a_doubt() -> None:
     assert labelled(Memory([0], [0])) == [
-        "'sky' has no labelled pixel in the 2 masks of train that are trained on"
+        "'sky' has no labelled pixel in the 2 masks that are trained on"
     ]
 
 
@@ -124,6 +127,31 @@ def test_no_class_of_a_large_reported_set_is_called_absent_that_was_not_looked_f
 def test_masks_that_are_shown_are_asked_too_and_none_is_refused() -> None:
     data = Memory([0, 255], [0], [0, 1])
     (text,) = doubts_of_some(data, ["i0", "i1"])
-    assert text.startswith("the 2 masks of train that are shown hold only 0 and 255")
+    assert text.startswith("the 2 masks that are shown hold only 0 and 255")
     assert doubts_of_some(data, ["i1"]) == []
     assert doubts_of_some(data, []) == []
+
+
+def test_palettes_of_trained_and_reported_masks_are_compared(tmp_path: Path) -> None:
+    for name in ("images", "masks"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "classes.txt").write_text("ground\nsky\n")
+    labels = np.eye(4, dtype=np.uint8)
+    for name, palette in {
+        "t0": [0, 0, 0, 9, 9, 200],
+        "t1": [0, 0, 0, 200, 9, 9],
+        "v0": [0, 0, 0, 9, 9, 200],
+        "v1": [200, 9, 9, 0, 0, 0],
+    }.items():
+        Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / "images" / f"{name}.png")
+        mask = Image.fromarray(labels)
+        mask.putpalette(palette)
+        mask.save(tmp_path / "masks" / f"{name}.png")
+    (tmp_path / "val.txt").write_text("v0\n")
+    (tmp_path / "test.txt").write_text("v1\n")
+    data, val, test = (Folder(tmp_path, name) for name in ("all", "val", "test"))
+    assert check_palettes(data, ["t0"], val) == []
+    (text,) = check_palettes(data, ["t0", "t1"], val)
+    assert f"t0.png and {tmp_path}/masks/t1.png give label 1 two colours" in text
+    (text,) = check_palettes(data, ["t0"], test)
+    assert f"t0.png and {tmp_path}/masks/v1.png give label 0 two colours" in text

@@ -26,7 +26,7 @@ CITYSCAPES = ("road", "sidewalk", "building", "wall", "fence", "pole")
 def masks(classes: tuple[str, ...], *held: set[int]) -> MaskSet:
     """A set named "train"; 255 among the numbers is void."""
     contents = [MaskContent(frozenset(one - {255}), 255 in one) for one in held]
-    return MaskSet("train", classes, contents)
+    return MaskSet("of train", classes, contents)
 
 
 def faults(found: MaskSet) -> list[str]:

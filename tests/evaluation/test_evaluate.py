@@ -168,7 +168,7 @@ def test_a_class_that_is_absent_is_excluded_or_zero(patches: Make, colours: Make
 def test_some_images_of_nothing_but_void_are_named(patches: Make, colours: Make) -> None:
     masks = {2: torch.full(MIXED[2], IGNORE, dtype=torch.uint8)}
     data = patches(MIXED, masks=masks)
-    with pytest.raises(DataError, match=r"1 images of .* \('train02'\): every pixel is void"):
+    with pytest.raises(DataError, match=r"1 image of .* \('train02'\): every pixel is void"):
         evaluate(inference(colours()), data, [data.ids[2]])
 
 

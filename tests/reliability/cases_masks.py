@@ -105,7 +105,10 @@ def only_void(place: Place) -> list[object]:
 
 
 @refused(
-    "nothing but void in all training masks", "2 masks of train", "is void (255)", "correct the mas"
+    "nothing but void in all training masks",
+    "2 masks that are trained on",
+    "is void (255)",
+    "correct the mas",
 )
 def void_in_training(place: Place) -> list[object]:
     for number in range(4):
@@ -188,7 +191,10 @@ def class_without_a_pixel(place: Place) -> Call:
     (place.data / "classes.txt").write_text("ground\nsky\nsea\n")
 
     def then(result: Result) -> None:
-        assert "warning: 'sea' has no labelled pixel in the 2 masks of train" in result.stderr
+        assert (
+            "warning: 'sea' has no labelled pixel in the 2 masks that are trained on"
+            in result.stderr
+        )
         assert "warning: 'sea' has no labelled pixel in the 2 masks of val" in result.stderr
 
     return Call(place.train(), then)

@@ -150,7 +150,7 @@ def held_out_void(place: Place) -> list[object]:
     raise AssertionError
 
 
-@refused("the only good masks held out", "2 masks of train", "is void (255)")
+@refused("the only good masks held out", "2 masks that are trained on", "is void (255)")
 def good_masks_held_out(place: Place) -> list[object]:
     _, held_out = hold_out(make_split(Folder(place.data), "all", 0), 2, 0)
     for number in range(4):

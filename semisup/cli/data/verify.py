@@ -55,7 +55,7 @@ def verify(
     print_verification(found)
     if found.problems:
         file, reason = found.problems[0]
-        where = "" if str(file) in reason else f"{file}: "
+        where = "" if str(file) in reason or file == datasets[0].root else f"{file}: "
         count = len(found.problems)
         head = "1 problem" if count == 1 else f"{count} problems, such as"
         raise DataError(f"{name}: {head}: {where}{reason}")
