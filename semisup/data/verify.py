@@ -14,6 +14,16 @@ import torch
 from torch import Tensor
 
 from semisup.data.base import SegmentationData
+from semisup.data.evidence import MaskSet, Sign, signs, signs_of_classes, signs_of_some
+from semisup.data.labels.classes_in_masks import content_of, count_labels
+from semisup.data.leftovers import leftovers, named, twins
+from semisup.data.palettes import (
+    Contradiction,
+    Palette,
+    PlacedMask,
+    coloured_palette,
+    contradictions,
+)
 from semisup.data.sets.photographs import Photographs
 from semisup.errors import DataError
 from semisup.system.progress import track
@@ -24,7 +34,10 @@ _UNIONS = frozenset({"trainval", "all"})  # hold images of a held-out subset on 
 
 
 class Problem(NamedTuple):
-    """A file that cannot be used, and why, in one line that names the file."""
+    """A file that cannot be used, and why, in one line that names the file.
+
+    What is wrong with a whole set of masks is said of the folder of the data set.
+    """
 
     file: Path
     reason: str
@@ -73,11 +86,16 @@ class Verification:
 
     Attributes:
         subsets: one report for each data set given, in their order.
-        problems: all bad files, each once, in the order of the lists; then ids in two subsets.
+        problems: all bad files, each once, in the order of the lists; then what is wrong with whole
+            sets of masks, and images in two subsets.
+        warnings: what may be right but seldom is, a sentence each.
+        notes: what is no fault, such as files that are not used.
     """
 
     subsets: tuple[SubsetReport, ...]
     problems: list[Problem] = field(default_factory=list)
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -107,7 +125,8 @@ class _Finding(NamedTuple):
     """Of one image with its mask: size and pixels of each label, or else its problems."""
 
     size: tuple[int, int] | None = None
-    counts: Tensor | None = None  # 256, int64
+    counts: Tensor | None = None  # 256, int64; None without a mask
+    palette: Palette | None = None
     problems: tuple[Problem, ...] = ()
 
 
@@ -118,22 +137,81 @@ class _Pair(NamedTuple):
     mask: Path | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """One data set with what was found of each of its images, and of its masks as a set."""
+
+    data: SegmentationData
+    findings: Sequence[_Finding]
+
+    @property
+    def sound(self) -> bool:
+        return not any(finding.problems for finding in self.findings)
+
+    def signs(self) -> list[Sign]:
+        """What the masks give away; those that cannot be read may hold what is missed."""
+        counts = [finding.counts for finding in self.findings if finding.counts is not None]
+        held = [content_of(one) for one in counts]
+        masks = MaskSet(f"of {self.data.subset}", self.data.classes, held)
+        return signs(masks) if self.sound else signs_of_some(masks)
+
+    def palettes(self) -> dict[PlacedMask, Palette]:
+        return {
+            PlacedMask(self.data, index): finding.palette
+            for index, finding in enumerate(self.findings)
+            if finding.palette is not None
+        }
+
+    def all_void(self) -> list[str]:
+        """Ids of the images whose masks teach nothing."""
+        return [
+            self.data.ids[index]
+            for index, finding in enumerate(self.findings)
+            if finding.counts is not None and not finding.counts[:IGNORE].any()
+        ]
+
+
 def verify(datasets: Sequence[SegmentationData]) -> Verification:
     """Read every image and mask of `datasets`, subsets of one data set, once.
 
     A file must be there and decode, a mask must have the size of its image and known labels
-    only, and a "val", "test" or reported subset may share no image with another subset (apart
-    from "trainval" and "all", which are unions). Of an image that has no mask the image alone is
-    read; photographs may be no files of the reported subset.
+    only, and a "val", "test" or reported subset may share no image with another subset, nor a
+    picture under another name (apart from "trainval" and "all", which are unions). Of an image that
+    has no mask the image alone is read; photographs may be no files of the reported subset. What
+    the labels of all masks say is in `semisup.data.evidence`, what their colours say in
+    `semisup.data.palettes`.
     """
     where = {_pair(data, i): (data, i) for data in datasets for i in range(len(data))}
     findings = dict(zip(where, _check_all(list(where.values())), strict=True))
-    problems = [problem for finding in findings.values() for problem in finding.problems]
-    reports = (
-        _report(data, [findings[_pair(data, i)] for i in range(len(data))]) for data in datasets
-    )
-    shared = [*_shared_ids(datasets), *_shared_photographs(datasets)]
-    return Verification(tuple(reports), [*dict.fromkeys(problems), *shared])
+    sets = [
+        _Checked(data, [findings[_pair(data, i)] for i in range(len(data))]) for data in datasets
+    ]
+    masked = [checked for checked in sets if checked.data.masked_ids]
+    found = {checked.data: checked.signs() for checked in masked}
+    of_classes = signs_of_classes(masked[0].data.classes) if masked else []
+    conflicts = contradictions({m: p for checked in masked for m, p in checked.palettes().items()})
+    reports = [_report(each, found.get(each.data, []), conflicts) for each in sets]
+    of_sets = [(datasets[0], sign) for sign in of_classes]
+    of_sets += [(data, sign) for data, some in found.items() for sign in some]
+    problems = [
+        *dict.fromkeys(problem for finding in findings.values() for problem in finding.problems),
+        *(Problem(data.root, sign.text) for data, sign in of_sets if sign.fault),
+        *(Problem(*conflict) for conflict in conflicts),
+        *_shared_ids(datasets),
+        *_shared_photographs(datasets),
+        *_shared_pictures(datasets),
+    ]
+    warnings = tuple(sign.text for _, sign in of_sets if not sign.fault)
+    return Verification(tuple(reports), problems, warnings, tuple(_notes(masked, datasets)))
+
+
+def _notes(masked: Sequence[_Checked], datasets: Sequence[SegmentationData]) -> Iterator[str]:
+    for checked in masked:
+        void, subset = checked.all_void(), checked.data.subset
+        if void and len(void) < len(checked.data):
+            what = "mask" if len(void) == 1 else "masks"
+            yield f"{len(void):,} {what} of {subset} void throughout: {named(void)}"
+    yield from leftovers(datasets)
 
 
 def check_apart(data: SegmentationData, reported: SegmentationData) -> None:
@@ -198,8 +276,8 @@ def _check(place: tuple[SegmentationData, int]) -> _Finding:
     except DataError as error:
         return _Finding(problems=_problems(data, index, error))
     height, width = image.shape[-2:]
-    counts = torch.bincount(mask.flatten(), minlength=IGNORE + 1)
-    return _Finding((height, width), counts)
+    palette = coloured_palette(data.mask_path(index))
+    return _Finding((height, width), count_labels(mask), palette)
 
 
 def _problems(data: SegmentationData, index: int, error: DataError) -> tuple[Problem, ...]:
@@ -217,7 +295,7 @@ def _without_mask(data: SegmentationData, index: int) -> _Finding:
     if problem is not None:
         return _Finding(problems=(problem,))
     height, width = data.image(index).shape[-2:]
-    return _Finding((height, width), torch.zeros(IGNORE + 1, dtype=torch.int64))
+    return _Finding((height, width))
 
 
 def _problem(read: Callable[[int], Tensor], index: int, path: Path) -> Problem | None:
@@ -228,12 +306,16 @@ def _problem(read: Callable[[int], Tensor], index: int, path: Path) -> Problem |
     return None
 
 
-def _report(data: SegmentationData, findings: Sequence[_Finding]) -> SubsetReport:
+def _report(
+    checked: _Checked, found: Sequence[Sign], conflicts: Sequence[Contradiction]
+) -> SubsetReport:
+    data, findings = checked.data, checked.findings
     sizes = [finding.size for finding in findings if finding.size]
     counts = torch.zeros(IGNORE + 1, dtype=torch.int64)
     for finding in findings:
         if finding.counts is not None:
             counts += finding.counts
+    files = {mask.path for mask in checked.palettes()} if conflicts else set()
     return SubsetReport(
         subset=data.subset,
         images=len(data),
@@ -242,7 +324,9 @@ def _report(data: SegmentationData, findings: Sequence[_Finding]) -> SubsetRepor
         classes=data.classes,
         pixels=tuple(counts[: data.num_classes].tolist()),
         void=int(counts[IGNORE]),
-        problems=sum(len(finding.problems) for finding in findings),
+        problems=sum(len(finding.problems) for finding in findings)
+        + sum(sign.fault for sign in found)
+        + sum(conflict.file in files for conflict in conflicts),
         has_masks=bool(data.masked_ids),
     )
 
@@ -255,17 +339,37 @@ def _extreme(
     return choose(height for height, _ in sizes), choose(width for _, width in sizes)
 
 
-def _shared_ids(datasets: Sequence[SegmentationData]) -> Iterator[Problem]:
+def _pairs_apart(
+    datasets: Sequence[SegmentationData],
+) -> Iterator[tuple[SegmentationData, SegmentationData]]:
+    """Two subsets each that must share no image: one is held out, and neither is a union."""
     for one, other in combinations(datasets, 2):
         held_out = _HELD_OUT | {one.eval_subset}
         names = {one.subset, other.subset}
-        if len(names) < 2 or names & _UNIONS or not names & held_out:
-            continue
+        if len(names) == 2 and not names & _UNIONS and names & held_out:
+            yield one, other
+
+
+def _shared_ids(datasets: Sequence[SegmentationData]) -> Iterator[Problem]:
+    for one, other in _pairs_apart(datasets):
         places = {name: index for index, name in enumerate(one.ids)}
         for name in other.ids:
             if name in places:
                 reason = f"'{name}' is in both {one.subset} and {other.subset}; drop it from one"
                 yield Problem(one.image_path(places[name]), reason)
+
+
+def _shared_pictures(datasets: Sequence[SegmentationData]) -> Iterator[Problem]:
+    for one, other in _pairs_apart(datasets):
+        same = twins(one, other)
+        if same:
+            what = "picture is" if len(same) == 1 else "pictures are"
+            pairs = named([f"{a.name} = {b.name}" for a, b in same])
+            reason = (
+                f"{len(same):,} {what} in both {one.subset} and {other.subset}, under two names: "
+                f"{pairs}; drop them from one"
+            )
+            yield Problem(same[0].other, reason)
 
 
 def _shared_photographs(datasets: Sequence[SegmentationData]) -> Iterator[Problem]:

@@ -16,7 +16,14 @@ from semisup.errors import DataError
 from semisup.evaluation.inference import Inference
 from semisup.metrics.bootstrap import bootstrap_interval
 from semisup.metrics.boundary import BoundaryScores
-from semisup.metrics.confusion import Confusion, Scores, label_map, scored_classes, scores
+from semisup.metrics.confusion import (
+    Confusion,
+    Scores,
+    class_iou,
+    label_map,
+    scored_classes,
+    scores,
+)
 from semisup.system.distributed import gather, rank, sum_over_ranks, world
 from semisup.system.progress import track
 
@@ -56,10 +63,16 @@ class Evaluation:
 
     def summary(self) -> dict[str, Any]:
         """Scores for a result file, but for those per class."""
-        plain = self.scores.as_dict()
+        plain: dict[str, Any] = self.scores.as_dict()
         plain.pop("per_class_iou")
         single = {k: v for k, v in self.boundary.items() if not k.startswith("per_class")}
-        return plain | {"miou_interval_95": list(self.interval)} | single
+        absent = {"absent": list(self.absent)} if self.absent else {}
+        return plain | {"miou_interval_95": list(self.interval)} | single | absent
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """The classes that neither the ground truth nor the prediction holds."""
+        return tuple(name for name, iou in self.iou().items() if iou is None)
 
     def iou(self) -> dict[str, float | None]:
         """Class -> its IoU; None where the class does not count."""
@@ -79,8 +92,11 @@ class Evaluation:
 
     def image_miou(self, index: int) -> float:
         """mIoU of one image over the classes in it: for captions, never averaged."""
-        inside, predicted, true = self.counts[index].double().unbind(-1)
-        return float((inside / (predicted + true - inside)).nanmean())
+        return float(class_iou(self.counts[index]).nanmean())
+
+    def image_classes(self, index: int) -> int:
+        """The number of classes that `image_miou` is a mean of."""
+        return int(class_iou(self.counts[index]).isfinite().sum())
 
 
 def evaluate(
@@ -125,7 +141,7 @@ def evaluate(
     counted.check(lambda i: data.mask_path(numbers[i]))
     matrix, per_image = _join(counted, share, len(chosen))
     if not matrix.any():
-        raise DataError(f"{data.name} {data.subset}: every pixel is void. Correct the masks.")
+        raise DataError(f"{_which(data, chosen)}: every pixel is void. Correct the masks.")
     absent = inference.settings.absent
     return Evaluation(
         scores=scores(matrix, absent=absent, left_out=left_out),
@@ -141,6 +157,16 @@ def evaluate(
         ids=chosen,
         classes=data.classes,
     )
+
+
+def _which(data: SegmentationData, chosen: Sequence[str]) -> str:
+    """The images that are scored: a whole subset, or some of it by name."""
+    whole = f"{data.name} {data.subset}"
+    if len(chosen) == len(data):
+        return whole
+    some = ", ".join(f"'{name}'" for name in chosen[:3])
+    images = "image" if len(chosen) == 1 else "images"
+    return f"{len(chosen)} {images} of {whole} ({some}{', ...' if len(chosen) > 3 else ''})"
 
 
 def _share(images: int) -> list[int]:

@@ -66,6 +66,11 @@ def classes_of(block: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(block["classes"])
 
 
+def counts_absent_as_zero(block: Mapping[str, Any]) -> bool:
+    """Whether a class that is nowhere counts as 0 by a protocol block; else it is left out."""
+    return bool(block.get("absent_classes") == "zero")
+
+
 def pretraining_of(block: Mapping[str, Any]) -> str:
     """What the weights started from, as a protocol block states it."""
     return str(block["pretraining"])

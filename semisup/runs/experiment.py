@@ -9,7 +9,14 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from semisup.catalog import METHODS
 from semisup.data.base import SegmentationData
+from semisup.data.before_training import (
+    check_held_out,
+    check_labelled,
+    check_palettes,
+    check_reported,
+)
 from semisup.data.verify import check_apart, check_pool_apart
 from semisup.errors import RecipeError
 from semisup.evaluation.inference import Inference
@@ -95,11 +102,29 @@ class Experiment:
         """Open all that training reads, so that what is missing is said before it starts.
 
         Raises:
-            DataError: an image is in the training set and in the reported one.
+            DataError: an image is in the training set and in the reported one, or nothing can be
+                learnt from the masks or scored on them.
         """
         check_apart(self.data, self.reported)
         check_pool_apart(self.labels.pool.data, self.reported)
+        _ = self.doubts
         _ = self.precision
+
+    @cached_property
+    def doubts(self) -> list[str]:
+        """What is in doubt about the masks, a sentence each.
+
+        Raises:
+            DataError: nothing can be learnt from them, or scored on them.
+        """
+        data, labels, reported, doubts = self.data, self.labels, self.reported, list[str]()
+        trained_on: tuple[str, ...] = ()
+        if METHODS[self.recipe.method.name].reads.labelled:
+            trained_on = labels.training.labelled
+            doubts += check_labelled(data, labels.training)
+        doubts += check_held_out(data, labels.split, labels.held_out)
+        doubts += check_reported(reported)
+        return [*dict.fromkeys([*doubts, *check_palettes(data, trained_on, reported)])]
 
     @property
     def method(self) -> Method:

@@ -301,7 +301,9 @@ def result_of_evaluation(
 
 
 def _scores(scored: Evaluation) -> Scores:
-    return replace(Scores(**scored.summary()), miou_interval_95=scored.interval)
+    return replace(
+        Scores(**scored.summary()), miou_interval_95=scored.interval, absent=scored.absent
+    )
 
 
 def name_of_masks(masks: FilesRecord | None) -> str:

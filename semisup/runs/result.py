@@ -15,7 +15,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from semisup.data.base import Colour
 from semisup.errors import RunError
-from semisup.evaluation.protocol import classes_of, pretraining_of, training_masks_of
+from semisup.evaluation.protocol import (
+    classes_of,
+    counts_absent_as_zero,
+    pretraining_of,
+    training_masks_of,
+)
 from semisup.system.files import write_text
 
 COLUMNS = {"iou": "IoU", "boundary_f1": "boundary F1", "boundary_iou": "boundary IoU"}
@@ -32,6 +37,8 @@ class Scores:
         miou: mean IoU over the classes.
         miou_interval_95: its 95 % bootstrap interval over images.
         boundary_f1: None where boundaries were not counted; so is boundary_iou.
+        absent: the classes that neither the ground truth nor the prediction holds; `miou` leaves
+            them out or counts them 0, as the protocol says.
     """
 
     miou: float
@@ -41,6 +48,7 @@ class Scores:
     miou_interval_95: tuple[float, float]
     boundary_f1: float | None = None
     boundary_iou: float | None = None
+    absent: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -287,6 +295,21 @@ class Result:
     def iou(self) -> dict[str, float | None]:
         """Class -> its IoU; None where the class does not count."""
         return {name: row[_IOU] for name, row in self.per_class.items()}
+
+    def counted(self) -> str:
+        """Over which classes the mIoU is, such as "over 6 of 7 classes; 'sky' is absent".
+
+        Empty where every class of the list was in the ground truth or predicted.
+        """
+        iou = self.iou()
+        absent = [f"'{name}'" for name, value in iou.items() if value is None]
+        if not absent:
+            return ""
+        zero = counts_absent_as_zero(self.protocol)
+        over = len(iou) if zero else len(iou) - len(absent)
+        verb = "is absent" if len(absent) == 1 else "are absent"
+        rule = f"{verb} and count{'s' if len(absent) == 1 else ''} as 0" if zero else verb
+        return f"over {over} of {len(iou)} classes; {', '.join(absent)} {rule}"
 
     def content(self) -> dict[str, Any]:
         """As plain values for JSON; what is optional and not there is left out."""

@@ -108,6 +108,8 @@ def run_recipe(
         ranks.from_first(lambda: _start(stack, experiment, command))
         for note in experiment.weight_notes:
             view.note(note)
+        for doubt in experiment.doubts:
+            view.warned(doubt)
         train(state)
         view.phase("scoring")
         scored = _score(experiment, state, selection)

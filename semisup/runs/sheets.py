@@ -20,7 +20,7 @@ from semisup.pictures.drawing import denormalise, heat, overlay
 from semisup.pictures.grid import image_grid
 from semisup.pictures.panels import training_panel
 from semisup.pictures.sheets import contact_sheet
-from semisup.types import Batch, Labelled
+from semisup.types import IGNORE, Batch, Labelled
 
 PANEL_IMAGES = 4
 
@@ -94,7 +94,10 @@ def draw_sheet(
             ]
         )
         own.append(_own_maps(method, image, mask, name, logits))
-        captions.append(f"{name}    mIoU of this image {scored.image_miou(position):.2f}")
+        captions.append(
+            f"{name}    mIoU of this image {scored.image_miou(position):.2f} over "
+            f"{scored.image_classes(position)} of {len(scored.classes)} classes"
+        )
     names = [name for name in own[0] if all(name in maps for maps in own)]
     for row, maps in zip(rows, own, strict=True):
         row += [heat(maps[name][0, 0]) for name in names]
@@ -142,24 +145,34 @@ def _own_maps(
         return {}
 
 
-def draw_data_sheet(path: Path, data: SegmentationData, count: int) -> None:
+def draw_data_sheet(path: Path, data: SegmentationData, count: int) -> tuple[str, ...]:
     """Write a contact sheet of a data set: image, mask overlay and class legend.
 
     Of images that have a mask, where any has; else of the images alone.
+
+    Returns:
+        The ids of the images whose masks are shown.
     """
     masked = data.masked_ids
     names = masked or tuple(data.ids)
+    shown = tuple(names[position] for position in spread(len(names), count))
     rows, captions = [], []
-    for position in spread(len(names), count):
-        index = data.index(names[position])
+    for name in shown:
+        index = data.index(name)
         image = data.image(index)
         rows.append([image.permute(1, 2, 0)])
-        captions.append(names[position])
+        captions.append(name)
         if masked:
             mask = data.mask(index)
             rows[-1].append(overlay(image, mask, data.palette))
-            present = [data.classes[k] for k in torch.unique(mask).tolist() if k < data.num_classes]
-            captions[-1] += f"    {', '.join(present)}"
+            captions[-1] += f"    {', '.join(_present(mask, data.classes))}"
     legend = list(zip(data.classes, data.palette, strict=True)) if masked else None
     columns = ["image", "mask"] if masked else ["image"]
     contact_sheet(path, rows, columns=columns, captions=captions, legend=legend)
+    return shown if masked else ()
+
+
+def _present(mask: Tensor, classes: Sequence[str]) -> list[str]:
+    """The names of what a mask holds, void among them."""
+    labels = torch.unique(mask).tolist()
+    return ["void" if label == IGNORE else classes[label] for label in labels]

@@ -376,7 +376,7 @@ def test_data_verify_finds_nothing_or_the_bad_file(place: Path, tmp_path: Path) 
     result = call("data", "verify", "folder", "--data-root", tmp_path / "data")
     assert result.exit_code == 1
     assert "bad: " in result.stdout
-    assert result.stderr.startswith("semisup: folder: 1 bad files, such as: ")
+    assert result.stderr.startswith("semisup: folder: 1 problem: ")
     assert "masks/t3.png" in result.stderr
     assert result.stderr.count("\n") == 1
 
@@ -726,6 +726,31 @@ def test_a_run_survives_ctrl_c_and_sigterm_bit_for_bit(tmp_path: Path) -> None:
 
 
 # Views
+
+
+@pytest.mark.parametrize(
+    ("rule", "missing", "says"),
+    [
+        ("excluded", [], ""),
+        ("excluded", ["b"], "over 2 of 3 classes; 'b' is absent "),
+        ("excluded", ["a", "b"], "over 1 of 3 classes; 'a', 'b' are absent "),
+        ("zero", [], ""),
+        ("zero", ["b"], "over 3 of 3 classes; 'b' is absent and counts as 0 "),
+        ("zero", ["a", "c"], "over 3 of 3 classes; 'a', 'c' are absent and count as 0 "),
+    ],
+)
+def test_the_miou_line_says_over_which_classes_it_is(
+    place: Path, capsys: pytest.CaptureFixture[str], rule: str, missing: list[str], says: str
+) -> None:
+    result = read_result(finished(place) / "result.json")
+    assert result is not None
+    iou: dict[str, dict[str, float | None]] = {
+        name: {"iou": None if name in missing else 0.5} for name in "abc"
+    }
+    protocol = result.protocol | {"absent_classes": rule}
+    print_result(replace(result, per_class=iou, protocol=protocol), Path("run"))
+    miou = result.scores.selected.miou
+    assert f"mIoU {miou:.4f} {says}(95 % interval" in capsys.readouterr().out
 
 
 def test_names_and_paths_are_no_markup(

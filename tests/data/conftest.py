@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from scipy.io import savemat
 
 from semisup.data.formats.pictures import full_palette, voc_palette
@@ -19,9 +21,17 @@ SaveMask = Callable[[Path, object], Path]
 
 
 def picture(path: Path, size: tuple[int, int] = SIZE) -> Path:
+    """The same pixels for all of a size; the name is in the file, so that no two are equal."""
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = np.linspace(0, 255, size[0] * size[1] * 3).reshape(*size, 3).astype(np.uint8)
-    Image.fromarray(rows).save(path, **({"quality": 95} if path.suffix == ".jpg" else {}))
+    note = PngInfo()
+    note.add_text("name", path.name)
+    options: dict[str, Any] = (
+        {"pnginfo": note} if path.suffix == ".png" else {"comment": path.name.encode()}
+    )
+    if path.suffix == ".jpg":
+        options["quality"] = 95
+    Image.fromarray(rows).save(path, **options)
     return path
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from semisup.data.sets.camvid import CamVid
 from semisup.data.sets.folder import Folder
@@ -14,6 +15,7 @@ from semisup.data.verify import Verification, check_apart, verify
 from semisup.errors import DataError
 
 Picture = Callable[..., Path]
+Save = Callable[[Path, object], Path]
 
 
 def reasons(found: Verification) -> str:
@@ -107,7 +109,7 @@ def test_an_image_in_train_and_val_is_a_problem(folder_root: Path) -> None:
 
 def test_trainval_may_share_images_with_val(segnet_root: Path) -> None:
     subsets = [CamVid(segnet_root, name) for name in ("train", "val", "test", "trainval")]
-    assert verify(subsets).ok
+    assert "in both" not in reasons(verify(subsets))
 
 
 def test_real_voc_passes(shared_data: Path) -> None:
@@ -127,3 +129,73 @@ def test_training_on_what_is_reported_is_refused(folder_root: Path) -> None:
     (folder_root / "val.txt").write_text("three\ntwo\n")
     with pytest.raises(DataError, match=r"folder: 'two' is in both train and val.*eval\.subset"):
         check_apart(train, Folder(folder_root, "val"))
+
+
+def test_what_all_masks_say_is_a_problem_of_its_subset(folder_root: Path, save_mask: Save) -> None:
+    import numpy as np
+
+    for name in ("one", "two"):
+        save_mask(folder_root / "masks" / f"{name}.png", np.array([[0, 255]] * 6))
+    for name, suffix in (("one", "jpg"), ("two", "jpeg")):
+        image = folder_root / "images" / f"{name}.{suffix}"
+        Image.open(image).resize((2, 6)).save(image, comment=name.encode())
+    found = verify([Folder(folder_root), Folder(folder_root, "val")])
+    (problem,) = found.problems
+    assert problem.file == folder_root
+    assert problem.reason.startswith("the 2 masks of train hold only 0 and 255: 255 is void")
+    assert [report.problems for report in found.subsets] == [1, 0]
+    assert [report.void_share for report in found.subsets] == [0.5, 0.0]
+    assert found.warnings == ("'background' has no labelled pixel in the mask of val. " + FROM_1,)
+
+
+FROM_1 = (
+    "None holds label 0, 'background': labels start at 0 here. If theirs start at 1, subtract 1; "
+    "if 0 is no class, take it out of the list of classes"
+)
+
+
+def test_labels_that_reach_one_too_far_say_what_it_may_be(
+    folder_root: Path, save_mask: Save
+) -> None:
+    import numpy as np
+
+    save_mask(folder_root / "masks" / "three.png", np.where(np.eye(6, 8), 2, 1))
+    (problem,) = verify([Folder(folder_root, "val")]).problems
+    assert problem.reason.endswith("(do the labels of the masks start at 1?)")
+    save_mask(folder_root / "masks" / "three.png", np.where(np.eye(6, 8), 2, 0))
+    (problem,) = verify([Folder(folder_root, "val")]).problems
+    assert problem.reason.endswith("or is 0 void in the masks?)")
+    save_mask(folder_root / "masks" / "three.png", np.where(np.eye(6, 8), 3, 0))
+    (problem,) = verify([Folder(folder_root, "val")]).problems
+    assert problem.reason.endswith("correct the mask or the list of classes")
+
+
+def test_masks_that_cannot_be_read_make_no_class_absent(folder_root: Path) -> None:
+    (folder_root / "masks" / "two.png").write_bytes(b"no picture")
+    (folder_root / "images" / "three.png").rename(folder_root / "images" / "four.png")
+    (folder_root / "val.txt").write_text("four\n")
+    (folder_root / "masks" / "three.png").rename(folder_root / "masks" / "four.png")
+    found = verify([Folder(folder_root)])
+    assert len(found.problems) == 1
+    assert found.warnings == ()
+
+
+def test_palettes_count_as_problems_of_the_subset_that_has_the_file(
+    folder_root: Path, save_mask: Save
+) -> None:
+    other = save_mask(folder_root / "masks" / "three.png", 1)
+    image = Image.open(other)
+    image.putpalette([0, 0, 0, 9, 200, 9])
+    image.save(other)
+    found = verify([Folder(folder_root), Folder(folder_root, "val")])
+    (problem,) = found.problems
+    assert "one.png" in problem.reason or "two.png" in problem.reason
+    assert f"{other} give label 1 two colours, 128 0 0 (masks: 2) and 9 200 9" in problem.reason
+    assert [report.problems for report in found.subsets] == [0, 1]
+
+
+def test_masks_of_void_among_others_are_a_note(folder_root: Path, save_mask: Save) -> None:
+    save_mask(folder_root / "masks" / "one.png", 255)
+    found = verify([Folder(folder_root), Folder(folder_root, "val")])
+    assert found.ok
+    assert found.notes == ("1 mask of train void throughout: one",)

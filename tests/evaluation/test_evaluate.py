@@ -161,6 +161,15 @@ def test_a_class_that_is_absent_is_excluded_or_zero(patches: Make, colours: Make
     zero = evaluate(inference(Right(), absent="zero"), data)
     assert zero.scores.miou == pytest.approx(1 / 3)
     assert zero.per_class()["b"]["iou"] is None
+    assert zero.absent == ("b", "c")
+    assert zero.summary()["absent"] == ["b", "c"]
+
+
+def test_some_images_of_nothing_but_void_are_named(patches: Make, colours: Make) -> None:
+    masks = {2: torch.full(MIXED[2], IGNORE, dtype=torch.uint8)}
+    data = patches(MIXED, masks=masks)
+    with pytest.raises(DataError, match=r"1 image of .* \('train02'\): every pixel is void"):
+        evaluate(inference(colours()), data, [data.ids[2]])
 
 
 def test_boundary_scores_come_only_where_they_are_asked_for(patches: Make, colours: Make) -> None:
@@ -181,6 +190,7 @@ def test_the_summary_holds_plain_numbers(patches: Make, colours: Make) -> None:
     assert summary["miou_interval_95"] == list(found.interval)
     singles = {k: v for k, v in summary.items() if k != "miou_interval_95"}
     assert all(isinstance(value, float) for value in singles.values())
+    assert found.absent == ()
 
 
 def test_the_miou_of_one_image_is_over_the_classes_in_it(patches: Make, colours: Make) -> None:
@@ -188,6 +198,7 @@ def test_the_miou_of_one_image_is_over_the_classes_in_it(patches: Make, colours:
     found: Evaluation = evaluate(inference(colours()), data)
     alone = evaluate(inference(colours()), data, [data.ids[4]])
     assert found.image_miou(4) == pytest.approx(alone.scores.miou)
+    assert found.image_classes(4) == len(alone.classes) - len(alone.absent)
 
 
 # Inference

@@ -52,7 +52,7 @@ def mask_of_another_size(place: Place) -> list[object]:
 @refused("mask of another size, met while training", "masks/t", "make them the same size")
 def mask_of_another_size_while_training(place: Place) -> list[object]:
     for number in range(4):
-        Image.new("L", (20, 20)).save(place.mask(f"t{number}"))
+        Image.fromarray(np.eye(20, dtype=np.uint8)).save(place.mask(f"t{number}"))
     return place.train()
 
 
@@ -104,15 +104,148 @@ def only_void(place: Place) -> list[object]:
     return ["evaluate", place.finished_run(), *place.where()]
 
 
-@read("nothing but void in a training mask", "trained on: it adds nothing to the loss")
-def void_in_training(place: Place) -> Call:
+@refused(
+    "nothing but void in all training masks",
+    "2 masks that are trained on",
+    "is void (255)",
+    "correct the mas",
+)
+def void_in_training(place: Place) -> list[object]:
     for number in range(4):
         Image.new("L", (50, 40), 255).save(place.mask(f"t{number}"))
+    return place.train()
+
+
+@read("nothing but void in one training mask", "trained on: it adds nothing to the loss")
+def void_in_one_training_mask(place: Place) -> Call:
+    (place.root / "list.txt").write_text("t1\nt2\n")
+    Image.new("L", (50, 40), 255).save(place.mask("t1"))
 
     def then(result: Result) -> None:
-        assert "loss_segmentation 0" in result.stderr
+        assert "warning" not in result.stderr
+        assert "2 labelled" in result.stdout
+
+    return Call(place.train(f"data.split=file:{place.root / 'list.txt'}"), then)
+
+
+@refused("nothing but void in the training masks, before a run", "1 problem", "is void (255)")
+def void_in_training_verified(place: Place) -> list[object]:
+    for number in range(4):
+        Image.new("L", (50, 40), 255).save(place.mask(f"t{number}"))
+    return place.verify()
+
+
+@refused(
+    "nothing but void in the reported set, met before a training",
+    "2 masks of val",
+    "nothing to learn or to score",
+)
+def only_void_reported(place: Place) -> list[object]:
+    for name in ("v0", "v1"):
+        Image.new("L", (50, 40), 255).save(place.mask(name))
+    return place.train()
+
+
+@refused("masks of 0 and 255", "hold only 0 and 255", "'sky' is left", 'values = {0 = "ground"')
+def binary_masks(place: Place) -> list[object]:
+    place.map_masks(lambda labels: labels * 255)
+    return place.verify()
+
+
+@refused(
+    "masks of 0 and 255, trained on", "hold only 0 and 255", "255 is void", 'values = {0 = "gr'
+)
+def binary_masks_trained_on(place: Place) -> list[object]:
+    place.map_masks(lambda labels: labels * 255)
+    return place.train()
+
+
+@refused("masks of 0 and 255 with three classes", "hold only 0 and 255", "'sky' and 'sea' is left")
+def binary_masks_of_three_classes(place: Place) -> list[object]:
+    (place.data / "classes.txt").write_text("ground\nsky\nsea\n")
+    place.map_masks(lambda labels: labels * 255)
+    return place.train()
+
+
+@refused("masks of 0 and 255 in the reported set alone", "2 masks of val hold only 0 and 255")
+def binary_masks_reported(place: Place) -> list[object]:
+    place.map_masks(lambda labels: labels * 255, "v*.png")
+    return place.train()
+
+
+@refused("one class in the list", "'ground' is the only class", "mIoU of 1.0000 is no result")
+def one_class(place: Place) -> list[object]:
+    (place.data / "classes.txt").write_text("ground\n")
+    place.map_masks(lambda labels: labels * 0)
+    return place.train()
+
+
+@refused("labels that start at 1", "holds label 2, but the classes", "start at 1?")
+def labels_from_one(place: Place) -> list[object]:
+    place.map_masks(lambda labels: labels + 1)
+    return place.train()
+
+
+@read("class that no mask has", "trained on, with a warning that names the class")
+def class_without_a_pixel(place: Place) -> Call:
+    (place.data / "classes.txt").write_text("ground\nsky\nsea\n")
+
+    def then(result: Result) -> None:
+        assert (
+            "warning: 'sea' has no labelled pixel in the 2 masks that are trained on"
+            in result.stderr
+        )
+        assert "warning: 'sea' has no labelled pixel in the 2 masks of val" in result.stderr
 
     return Call(place.train(), then)
+
+
+@refused("palettes that disagree", "masks/t0.png and ", "masks/t1.png give label", "same palette")
+def palettes_that_disagree(place: Place) -> list[object]:
+    place.colour_masks({0: (0, 0, 0), 1: (0, 0, 255)})
+    swapped = 1 - np.array(Image.open(place.mask("t1")))
+    mask = Image.fromarray(swapped)
+    mask.putpalette([0, 0, 255, 0, 0, 0])
+    mask.save(place.mask("t1"))
+    return place.verify()
+
+
+@read("palettes that disagree, trained on", "trained on, with a warning that names both files")
+def palettes_that_disagree_trained_on(place: Place) -> Call:
+    palettes_that_disagree.prepare(place)
+
+    def then(result: Result) -> None:
+        assert "warning: " in result.stderr
+        assert "two colours, " in result.stderr
+
+    return Call(place.train("data.split=all"), then)
+
+
+@refused(
+    "palette that contradicts classes.txt", "gives label ", "the list of classes gives to 'sky'"
+)
+def palette_against_the_list(place: Place) -> list[object]:
+    (place.data / "classes.txt").write_text("ground 0 90 0\nsky 0 0 255\n")
+    place.colour_masks({0: (0, 0, 255), 1: (0, 90, 0)})
+    return place.verify()
+
+
+@refused("one picture in train and val under two names", "1 picture is in both", "v0.png")
+def picture_in_two_subsets(place: Place) -> list[object]:
+    place.image("v0").write_bytes(place.image("t1").read_bytes())
+    return place.verify()
+
+
+@read("files that nothing uses", "verified, with a note that counts and names them")
+def leftovers(place: Place) -> Call:
+    (place.data / "train.txt").write_text("t0\nt1\n")
+    place.mask("gone").write_bytes(place.mask("t0").read_bytes())
+
+    def then(result: Result) -> None:
+        assert "note: 1 mask has no image: gone.png\n" in result.stdout
+        assert "note: 2 images are in no list: t2.png, t3.png\n" in result.stdout
+
+    return Call(place.verify(), then)
 
 
 @read("mask of an unlabelled image that is not there", "never opened")

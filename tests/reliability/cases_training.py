@@ -14,9 +14,12 @@ import pytest
 import torch
 from cases import read, refused
 from click.testing import Result
+from PIL import Image
 from places import Call, Place
 
 import semisup.data.sets.folder
+from semisup.data.labels.splits import hold_out, make_split
+from semisup.data.sets.folder import Folder
 from semisup.training.checkpoint import Checkpoints
 
 
@@ -125,3 +128,45 @@ def out_of_memory(place: Place) -> list[object]:
 @refused("network too wide for the memory", "out of memory", "model")
 def network_too_wide(place: Place) -> list[object]:
     return place.train("model.width=1000000000000")
+
+
+@refused(
+    "held-out images that are void",
+    "the 2 held-out images of folder train ('t",
+    "no valid pixel",
+    "eval.hold_out",
+)
+def held_out_void(place: Place) -> list[object]:
+    for number in range(4):
+        if number != 1:
+            Image.new("L", (50, 40), 255).save(place.mask(f"t{number}"))
+    settings = ["data.split=all", "eval.hold_out=2", "eval.every=1"]
+    for seed in range(20):  # of a choice that leaves the one good mask in the training
+        change = f"data.split_seed={seed}"
+        data = Folder(place.data)
+        _, held_out = hold_out(make_split(data, "all", seed), 2, seed)
+        if "t1" not in held_out:
+            return place.train(*settings, change)
+    raise AssertionError
+
+
+@refused("the only good masks held out", "2 masks that are trained on", "is void (255)")
+def good_masks_held_out(place: Place) -> list[object]:
+    _, held_out = hold_out(make_split(Folder(place.data), "all", 0), 2, 0)
+    for number in range(4):
+        if f"t{number}" not in held_out:
+            Image.new("L", (50, 40), 255).save(place.mask(f"t{number}"))
+    return place.train("data.split=all", "eval.hold_out=2", "eval.every=1")
+
+
+@read("one of two held-out images void", "trained on, with a warning that names it")
+def one_held_out_void(place: Place) -> Call:
+    _, held_out = hold_out(make_split(Folder(place.data), "all", 0), 2, 0)
+    Image.new("L", (50, 40), 255).save(place.mask(held_out[0]))
+
+    def then(result: Result) -> None:
+        assert f"warning: 1 of the 2 held-out images of folder train ('{held_out[0]}') has no " in (
+            result.stderr
+        )
+
+    return Call(place.train("data.split=all", "eval.hold_out=2", "eval.every=1"), then)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -94,6 +94,19 @@ class Place:
 
     def mask(self, name: str = "t0") -> Path:
         return self.data / "masks" / f"{name}.png"
+
+    def map_masks(self, change: Callable[[np.ndarray], np.ndarray], which: str = "*.png") -> None:
+        """Give all masks, or those that `which` names, other numbers."""
+        for path in sorted((self.data / "masks").glob(which)):
+            labels = change(np.array(Image.open(path)))
+            Image.fromarray(labels.astype(np.uint8)).save(path)
+
+    def colour_masks(self, colours: Mapping[int, tuple[int, int, int]]) -> None:
+        """Save all masks as palette PNGs of these colours."""
+        for path in sorted((self.data / "masks").glob("*.png")):
+            mask = Image.fromarray(np.array(Image.open(path)))
+            mask.putpalette([channel for label in sorted(colours) for channel in colours[label]])
+            mask.save(path)
 
     def replace_image(self, picture: Image.Image, suffix: str = ".png", **options: Any) -> Path:
         """Put `picture` in the place of the first training image, and give its path."""

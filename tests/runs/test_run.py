@@ -403,6 +403,37 @@ def test_a_run_without_selection_reports_its_last_checkpoint(root: Path, tmp_pat
     assert not list((finished.folder / "checkpoints").glob("best-*"))
 
 
+class Warned(Noting):
+    def __init__(self) -> None:
+        super().__init__()
+        self.warnings: list[str] = []
+
+    def warned(self, text: str) -> None:
+        self.warnings.append(text)
+
+
+def test_classes_without_a_pixel_are_told_before_training_and_kept_in_the_result(
+    tmp_path: Path,
+) -> None:
+    make_folder(tmp_path)
+    with (tmp_path / "classes.txt").open("a") as file:
+        file.write("".join(f"absent{number}\n" for number in range(40)))
+    recipe = recipe_of(tmp_path, train={"steps": 1}, eval={"every": 0, "hold_out": 0})
+    view = Warned()
+    finished = run_recipe(recipe, Paths(tmp_path, tmp_path / "runs"), CPU, view=view)
+    first = "'absent0', 'absent1', 'absent2', 'absent3', 'absent4' and 35 more of 43 classes have"
+    assert view.warnings == [
+        f"{first} no labelled pixel in the 6 masks that are trained on",
+        f"{first} no labelled pixel in the 4 masks of val",
+    ]
+    absent = [name for name, iou in finished.per_class.items() if iou is None]
+    assert absent  # one step teaches no 43 classes to be predicted
+    assert list(finished.result.scores.selected.absent) == absent
+    assert finished.result.counted().startswith(f"over {43 - len(absent)} of 43 classes; 'absent")
+    content = json.loads(finished.file.read_text())
+    assert content["scores"]["selected"]["absent"] == absent
+
+
 def test_an_adversarial_run_with_an_average_goes_through(root: Path, tmp_path: Path) -> None:
     recipe = recipe_of(
         root,

@@ -50,13 +50,16 @@ def show(
 ) -> None:
     """Write a contact sheet of data set NAME: images, masks over them, and the classes.
 
-    With --unlabelled, of the photographs of that folder.
+    What the masks on it give away, such as 255 in the place of a class, is said beside. With
+    --unlabelled, of the photographs of that folder.
     """
+    from semisup.data.before_training import doubts_of_some
     from semisup.runs.sheets import draw_data_sheet
 
     path = to or Path(f"{name}.png")
     shown = open_set(name, data_root, subset, settings, masks)
     if unlabelled:
         shown = open_photographs(unlabelled, shown)
-    draw_data_sheet(path, shown, count)
+    for doubt in doubts_of_some(shown, draw_data_sheet(path, shown, count)):
+        click.echo(f"warning: {doubt}", err=True)
     click.echo(f"Pictures: {path}")

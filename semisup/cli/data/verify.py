@@ -40,7 +40,7 @@ def verify(
     settings: tuple[str, ...],
     data_root: Path,
 ) -> None:
-    """Check every file of data set NAME once; exit with 1 if one is bad."""
+    """Check every file of data set NAME once, and what all masks say; exit with 1 if one is bad."""
     from semisup.catalog import DATASETS, find
     from semisup.cli.display.verification import print_verification
     from semisup.data.verify import verify as check
@@ -55,5 +55,7 @@ def verify(
     print_verification(found)
     if found.problems:
         file, reason = found.problems[0]
-        where = "" if str(file) in reason else f"{file}: "
-        raise DataError(f"{name}: {len(found.problems)} bad files, such as: {where}{reason}")
+        where = "" if str(file) in reason or file == datasets[0].root else f"{file}: "
+        count = len(found.problems)
+        head = "1 problem" if count == 1 else f"{count} problems, such as"
+        raise DataError(f"{name}: {head}: {where}{reason}")

@@ -28,7 +28,7 @@ def print_result(result: Result, folder: Path, *, pictures: bool = True) -> None
     selected, last = result.scores.selected, result.scores.last
     low, high = selected.miou_interval_95
     console.print(
-        f"[bold]mIoU {selected.miou:.4f}[/bold] "
+        f"[bold]mIoU {selected.miou:.4f}[/bold] {escape(_counted(result))}"
         f"(95 % interval over images {low:.4f} to {high:.4f})"
         + (f", last checkpoint {last.miou:.4f}" if last else "")
     )
@@ -43,6 +43,12 @@ def print_result(result: Result, folder: Path, *, pictures: bool = True) -> None
     if pictures and sheet.is_file():
         console.print(f"Pictures: {sheet}", markup=False)
     console.print(f"Run: {folder}", markup=False)
+
+
+def _counted(result: Result) -> str:
+    """Over how many classes the mean is, where that is not over all."""
+    counted = result.counted()
+    return f"{counted} " if counted else ""
 
 
 def _boundary(scores: Scores) -> str:

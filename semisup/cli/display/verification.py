@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from semisup.data.verify import Verification
 
 SHOWN = 10
-"""Bad files named; the rest is counted."""
+"""Problems named; the rest is counted."""
 
 
 def print_verification(found: Verification) -> None:
-    """Subsets, shares of the classes, and the first bad files."""
+    """Subsets, shares of the classes, notes, warnings, and the first problems."""
     console = Console(highlight=False)
     table = Table(title="subsets (sizes are height x width)", title_justify="left")
     for column in found.columns():
@@ -25,6 +25,10 @@ def print_verification(found: Verification) -> None:
         table.add_row(*map(escape, row))
     console.print(table)
     console.print(_classes(found))
+    for note in found.notes:
+        console.print(f"note: {note}", markup=False, soft_wrap=True)
+    for warning in found.warnings:
+        console.print(f"warning: {warning}", markup=False, soft_wrap=True)
     for problem in found.problems[:SHOWN]:
         console.print(f"bad: {problem.reason}", markup=False, soft_wrap=True)
     if len(found.problems) > SHOWN:

@@ -104,8 +104,18 @@ def check_labels(labels: Tensor, num_classes: int, path: Path) -> Tensor:
         raise DataError(
             f"{path} holds label {int(wrong[0])}, but the classes are 0..{num_classes - 1} and "
             f"{IGNORE} for void; correct the mask or the list of classes"
+            + _hint(labels, int(wrong.max()) == num_classes)
         )
     return labels
+
+
+def _hint(labels: Tensor, reach_one_more: bool) -> str:
+    """What labels point to that reach just beyond the last class."""
+    if not reach_one_more:
+        return ""
+    if bool((labels == 0).any()):
+        return " (is a class missing in the list, or is 0 void in the masks?)"
+    return " (do the labels of the masks start at 1?)"
 
 
 def _id(line: str, path: Path) -> str:

@@ -32,13 +32,11 @@ class Choice:
         name: of the choice.
         kinds: the kinds of the images that it names.
         states_kinds: whether a list stated them, and so those of all images.
-        presence: the labels in the masks, where they were read to choose.
     """
 
     name: str
     kinds: Mapping[str, str]
     states_kinds: bool = False
-    presence: Presence | None = None
 
 
 def choose(
@@ -89,7 +87,7 @@ def _choose_per_class(
     chosen = _walk(candidates, presence, count)
     if not chosen:
         raise RecipeError(f"split '{name}' labels no image at all: {REMEDY}")
-    return Choice(name, dict.fromkeys(chosen, "mask"), presence=presence if tags is None else None)
+    return Choice(name, dict.fromkeys(chosen, "mask"))
 
 
 def shuffled(ids: Iterable[str], seed: int, purpose: str) -> list[str]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from semisup.data.base import SegmentationData
-from semisup.data.labels.classes_in_masks import Presence, read_presence
+from semisup.data.labels.classes_in_masks import Presence, read_contents
 from semisup.data.labels.selection import REMEDY, Choice, choose, shuffled
 from semisup.data.labels.tags import Tags
 from semisup.errors import DataError, RecipeError
@@ -32,6 +32,7 @@ class Split:
         classes: the K class names.
         presence: labelled id -> the label ids in its mask.
         tags: where the tags are, if some images have any.
+        void: labelled ids whose masks have void pixels.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Split:
     classes: tuple[str, ...]
     presence: Presence
     tags: Tags | None = None
+    void: frozenset[str] = frozenset()
 
     @property
     def labelled(self) -> tuple[str, ...]:
@@ -125,7 +127,7 @@ def make_split(
         return _split_as_stated(data, choice, tags, tagged)
     kinds = {**dict.fromkeys(data.ids, "none"), **choice.kinds}
     if tags is None:
-        return _split(data, choice.name, kinds, presence=choice.presence)
+        return _split(data, choice.name, kinds)
     name, weak = _choose_tagged(data, tagged, seed, tags)
     kinds |= {key: "tags" for key in weak if kinds[key] == "none"}
     return _split(data, f"{choice.name}+{name}", kinds, tags=tags)
@@ -163,6 +165,7 @@ def hold_out(split: Split, count: int, seed: int) -> tuple[Split, tuple[str, ...
         name=f"{split.name}-without-{count}-s{seed}",
         labels={key: kind for key, kind in split.labels.items() if key not in held},
         presence={key: labels for key, labels in split.presence.items() if key not in held},
+        void=split.void - held,
     )
     return rest, tuple(sorted(held))
 
@@ -214,12 +217,11 @@ def _split(
     name: str,
     kinds: Mapping[str, str],
     *,
-    presence: Presence | None = None,
     tags: Tags | None = None,
 ) -> Split:
     """The split of all images in `kinds`; opens the masks of the labelled ones."""
     labels = dict(sorted(kinds.items()))
-    labelled = [key for key, kind in labels.items() if kind == "mask"]
-    if presence is None:
-        presence = read_presence(data, labelled)
-    return Split(name, labels, data.classes, {key: presence[key] for key in labelled}, tags)
+    contents = read_contents(data, [key for key, kind in labels.items() if kind == "mask"])
+    presence = {key: content.labels for key, content in contents.items()}
+    void = frozenset(key for key, content in contents.items() if content.void)
+    return Split(name, labels, data.classes, presence, tags, void)

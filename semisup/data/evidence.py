@@ -1,0 +1,184 @@
+"""What the labels in a set of masks say about the masks: evidence that they mean something else.
+
+A label is in range or it is not; that it is in range does not show that it is right. Here a whole
+set is asked: a class that no mask holds, masks of nothing but 0 and 255, lists of names that are
+one off. What cannot be right is a fault; what may be right is a doubt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from semisup.data.labels.classes_in_masks import MaskContent
+from semisup.types import IGNORE
+
+_BACKGROUNDS = frozenset({"background", "_background_", "__background__", "bg"})
+_VOIDS = frozenset({"void", "unlabelled", "unlabeled", "ignore", "ignored", "__ignore__"})
+_NAMED = 5
+"""Names in one sentence; the rest is counted."""
+_FEW = 3
+"""Masks from which on a habit of their labels can be told from chance."""
+
+
+class Sign(NamedTuple):
+    """What a set of masks gives away, in one sentence with the remedy.
+
+    Attributes:
+        text: the sentence.
+        fault: whether nothing can be learnt from, or scored on, such masks.
+    """
+
+    text: str
+    fault: bool
+
+
+class MaskSet(NamedTuple):
+    """Masks that are used for one purpose.
+
+    Attributes:
+        which: of what they are the masks, such as "of train".
+        classes: K names.
+        contents: what each mask holds.
+    """
+
+    which: str
+    classes: tuple[str, ...]
+    contents: Sequence[MaskContent]
+
+    @property
+    def labels(self) -> frozenset[int]:
+        """All labels that some mask holds, void apart."""
+        return frozenset[int]().union(*(content.labels for content in self.contents))
+
+    @property
+    def named(self) -> str:
+        """Such as "the 30 masks of train"."""
+        count = len(self.contents)
+        return f"the {count:,} masks {self.which}" if count != 1 else f"the mask {self.which}"
+
+
+def signs(masks: MaskSet) -> list[Sign]:
+    """What a set of masks gives away; nothing where there are no masks.
+
+    Where all pixels are void, or masks hold only 0 and 255, the rest follows and is left out.
+    """
+    if not masks.contents:
+        return []
+    for fault in (_all_void, _binary):
+        if text := fault(masks):
+            return [Sign(text, True)]
+    return [Sign(text, False) for doubt in _DOUBTS for text in doubt(masks)]
+
+
+def signs_of_some(masks: MaskSet) -> list[Sign]:
+    """As `signs`, of a sample of a set: what it does not hold, others may."""
+    return [sign for sign in signs(masks) if sign.fault] + [
+        Sign(text, False) for text in _two_habits(masks)
+    ]
+
+
+def signs_of_classes(classes: Sequence[str]) -> list[Sign]:
+    """What the list of classes gives away by itself."""
+    found = []
+    if len(classes) == 1:
+        found.append(
+            Sign(
+                f"'{classes[0]}' is the only class: every pixel is of it, and an mIoU of 1.0000 is "
+                "no result. Name a second class, such as background",
+                True,
+            )
+        )
+    for label, name in enumerate(classes):
+        if name.strip().lower() in _VOIDS:
+            text = (
+                f"'{name}' is class {label}, which is trained and scored as any other; if its "
+                f"pixels are to be left out, make label {label} void ({IGNORE})"
+            )
+            found.append(Sign(text, False))
+    return found
+
+
+def names(some: Sequence[str], most: int = _NAMED) -> str:
+    """Such as "'cat', 'dog' and 3 more"."""
+    quoted = [f"'{name}'" for name in some]
+    if len(quoted) > most:
+        return f"{', '.join(quoted[:most])} and {len(quoted) - most} more"
+    return " and ".join([", ".join(quoted[:-1]), quoted[-1]] if len(quoted) > 1 else quoted)
+
+
+def _all_void(masks: MaskSet) -> str:
+    if masks.labels:
+        return ""
+    return (
+        f"every labelled pixel in {masks.named} is void ({IGNORE}): there is nothing to learn or "
+        f"to score. If {IGNORE} is a class, map it; else correct the masks"
+    )
+
+
+def _binary(masks: MaskSet) -> str:
+    has_void = any(content.void for content in masks.contents)
+    if masks.labels != {0} or not has_void or len(masks.classes) < 2:
+        return ""
+    hold = "hold" if len(masks.contents) != 1 else "holds"
+    left = names(masks.classes[1:])
+    return (
+        f"{masks.named} {hold} only 0 and {IGNORE}: {IGNORE} is void, and no pixel of {left} is "
+        f"left. If {IGNORE} is a class, map it{_values(masks.classes)}"
+    )
+
+
+def _values(classes: Sequence[str]) -> str:
+    if len(classes) != 2:
+        return f", or save its pixels as a label from 1 to {len(classes) - 1}"
+    return f' (folder: values = {{0 = "{classes[0]}", {IGNORE} = "{classes[1]}"}}), or save it as 1'
+
+
+def _absent(masks: MaskSet) -> Iterator[str]:
+    """Classes without a pixel, and what an absence at either end of the list points to."""
+    held, classes = masks.labels, masks.classes
+    absent = [name for label, name in enumerate(classes) if label not in held]
+    if not absent:
+        return
+    has = "has" if len(absent) == 1 else "have"
+    of = f" of {len(classes)} classes" if len(absent) > _NAMED else ""
+    yield f"{names(absent)}{of} {has} no labelled pixel in {masks.named}{_one_off(masks)}"
+
+
+def _one_off(masks: MaskSet) -> str:
+    held, classes = masks.labels, masks.classes
+    last = len(classes) - 1
+    at = [label for label, name in enumerate(classes) if name.strip().lower() in _BACKGROUNDS]
+    if 0 not in held and (at[:1] == [0] or _count_from_one(masks)):
+        return (
+            f". None holds label 0, '{classes[0]}': labels start at 0 here. If theirs start at 1, "
+            "subtract 1; if 0 is no class, take it out of the list of classes"
+        )
+    if last not in held and at and at[0] > 0 and 0 in held:
+        return (
+            f". '{classes[at[0]]}' is class {at[0]}, and the last class is nowhere: the names may "
+            "be one off, because the position in the list of classes, from 0, is the label"
+        )
+    return ""
+
+
+def _count_from_one(masks: MaskSet) -> bool:
+    """Whether the labels are 1, 2, ... without a gap, in enough masks to be no chance."""
+    highest = max(masks.labels)
+    complete = masks.labels == set(range(1, highest + 1))
+    return complete and highest > 1 and len(masks.contents) >= _FEW
+
+
+def _two_habits(masks: MaskSet) -> Iterator[str]:
+    """Some masks of 0 and 255 among masks of 0 and 1 without void: two ways to save an object."""
+    only_void = sum(content == MaskContent(frozenset({0}), True) for content in masks.contents)
+    others = [content for content in masks.contents if content.labels - {0}]
+    elsewhere = any(content.void for content in others)
+    if only_void >= _FEW and others and not elsewhere and len(masks.classes) > 1:
+        yield (
+            f"{only_void} of {masks.named} hold only 0 and {IGNORE}, and no other one has void "
+            f"({IGNORE}): is it a class there? Save the objects of all masks as one label"
+        )
+
+
+_DOUBTS: tuple[Callable[[MaskSet], Iterator[str]], ...] = (_absent, _two_habits)

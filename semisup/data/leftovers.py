@@ -1,0 +1,155 @@
+"""Files that lie beside those of a data set, and pictures that lie in it twice."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from semisup.data.base import SegmentationData
+from semisup.data.formats.lists import read_lines
+from semisup.data.sets.photographs import Photographs
+from semisup.errors import DataError
+from semisup.system.files import exists
+
+_NAMED = 3
+_CHUNK = 1 << 20
+
+
+class Twins(NamedTuple):
+    """One picture in two subsets, under two names."""
+
+    one: Path
+    other: Path
+
+
+def twins(one: SegmentationData, other: SegmentationData) -> list[Twins]:
+    """The pictures of `other` whose bytes are those of a picture of `one`.
+
+    What has the same id or is the same file is left out. Only files of equal size are opened.
+    """
+    by_size: dict[int, list[int]] = defaultdict(list)
+    for index in range(len(one)):
+        if size := _size(one.image_path(index)):
+            by_size[size].append(index)
+    hashes: dict[Path, bytes] = {}
+    found = []
+    for index, name in enumerate(other.ids):
+        path = other.image_path(index)
+        for place in by_size.get(_size(path), ()):
+            twin = one.image_path(place)
+            if one.ids[place] != name and _same_bytes(twin, path, hashes):
+                found.append(Twins(twin, path))
+                break
+    return found
+
+
+def leftovers(datasets: Sequence[SegmentationData]) -> list[str]:
+    """What lies unused beside `datasets`, subsets of one data set: a sentence for each kind.
+
+    Images without a mask are counted in every data set; masks without an image, and images that
+    no list names, in `folder`, where all that lies there is meant to be used.
+    """
+    found = []
+    for data in datasets:
+        bare = [name for index, name in enumerate(data.ids) if not data.has_mask(index)]
+        if bare and not isinstance(data, Photographs):
+            found.append(f"{len(bare):,} of {len(data):,} images of {data.subset} {_no_mask(bare)}")
+    if datasets and datasets[0].name == "folder":
+        found += _beside(datasets)
+    return found
+
+
+def named(paths: Sequence[object]) -> str:
+    """The first three, and that there are more."""
+    first = ", ".join(str(path) for path in paths[:_NAMED])
+    return f"{first}, ..." if len(paths) > _NAMED else first
+
+
+def _no_mask(bare: Sequence[str]) -> str:
+    return f"{'has' if len(bare) == 1 else 'have'} no mask, so they are unlabelled: {named(bare)}"
+
+
+def _beside(datasets: Sequence[SegmentationData]) -> Iterator[str]:
+    root = datasets[0].root
+    images, masks = _files(root / "images"), _files(root / "masks")
+    known = {path for data in datasets for path in _paths(data)}
+    orphans = [
+        path.name for key, path in masks.items() if path not in known and _orphan(key, images)
+    ]
+    if orphans:
+        what = "mask has" if len(orphans) == 1 else "masks have"
+        yield f"{len(orphans):,} {what} no image: {named(orphans)}"
+    listed = _listed(root)
+    unlisted = [
+        path.name
+        for key, path in images.items()
+        if path not in known and not {key, path.stem, path.name} & listed
+    ]
+    if unlisted and listed:
+        what = "image is" if len(unlisted) == 1 else "images are"
+        yield f"{len(unlisted):,} {what} in no list: {named(unlisted)}"
+
+
+def _paths(data: SegmentationData) -> Iterator[Path]:
+    for index in range(len(data)):
+        yield data.image_path(index)
+        if data.has_mask(index):
+            yield data.mask_path(index)
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    """Path below the folder, without suffix -> file; hidden files left out."""
+    files = {}
+    for path in sorted(folder.rglob("*")):
+        inside = path.relative_to(folder)
+        if path.suffix and not any(part.startswith(".") for part in inside.parts):
+            files[str(inside.with_suffix(""))] = path
+    return files
+
+
+def _orphan(key: str, images: dict[str, Path]) -> bool:
+    """Whether no image is named as a mask is, or as its beginning, as `photo` of `photo_mask`."""
+    cuts = [place for place, character in enumerate(key) if not character.isalnum()]
+    return key not in images and not any(key[:cut] in images for cut in cuts)
+
+
+def _listed(root: Path) -> set[str]:
+    words: set[str] = set()
+    for path in root.glob("*.txt"):
+        if path.name == "classes.txt":
+            continue
+        try:
+            lines = read_lines(path)
+        except DataError:
+            continue
+        for line in lines:
+            for word in (line, *line.split()):
+                words |= {word, Path(word).stem}
+    return words
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if exists(path) else 0
+
+
+def _same_bytes(one: Path, other: Path, hashes: dict[Path, bytes]) -> bool:
+    if not exists(one) or not exists(other) or one.resolve() == other.resolve():
+        return False
+    try:
+        for path in (one, other):
+            if path not in hashes:
+                hashes[path] = _hash(path)
+    except OSError:  # reading it will say so
+        return False
+    return hashes[one] == hashes[other]
+
+
+def _hash(path: Path) -> bytes:
+    digest = hashlib.blake2b(digest_size=16)
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.digest()
