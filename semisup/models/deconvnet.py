@@ -208,11 +208,11 @@ def fill_with_gaussian(module: nn.Module, deviation: float = 0.01) -> None:
     whatever the size of the layer, zero biases.
     """
     for layer in module.modules():
-        convolution = isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
-        if convolution and not layer.weight.is_meta:  # there is nothing to fill
-            nn.init.normal_(layer.weight, std=deviation)
-            assert layer.bias is not None
-            nn.init.zeros_(layer.bias)
+        if not isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) or layer.weight.is_meta:
+            continue  # there is nothing to fill
+        nn.init.normal_(layer.weight, std=deviation)
+        assert layer.bias is not None
+        nn.init.zeros_(layer.bias)
 
 
 def _group(in_channels: int, inside: int, out_channels: int, count: int) -> nn.Sequential:
