@@ -167,7 +167,7 @@ def test_evaluate_by_name_by_folder_and_as_json(place: Path) -> None:
     by_name = succeed("evaluate", "tiny", *where(place))
     assert "Protocol: folder val, 2 images" in by_name
     by_folder = succeed("evaluate", finished(place), "--subset", "extra", *where(place))
-    assert "Protocol: folder extra, 1 images" in by_folder
+    assert "Protocol: folder extra, 1 image " in by_folder
     kept = by_folder.strip().splitlines()[-1].removeprefix("Kept in ")
     as_json = succeed(
         "evaluate", "tiny", "--subset", "extra", "--json", "--set", "eval.flip=true", *where(place)
@@ -376,7 +376,7 @@ def test_data_verify_finds_nothing_or_the_bad_file(place: Path, tmp_path: Path) 
     result = call("data", "verify", "folder", "--data-root", tmp_path / "data")
     assert result.exit_code == 1
     assert "bad: " in result.stdout
-    assert result.stderr.startswith("semisup: folder: 1 bad files, such as: ")
+    assert result.stderr.startswith("semisup: folder: 1 bad file, such as: ")
     assert "masks/t3.png" in result.stderr
     assert result.stderr.count("\n") == 1
 

@@ -45,6 +45,7 @@ def verify(
     from semisup.cli.display.verification import print_verification
     from semisup.data.verify import verify as check
     from semisup.errors import DataError
+    from semisup.system.words import counted
 
     cls = find(DATASETS, "data set", name)
     chosen = subsets or (cls.train_subset, cls.eval_subset)
@@ -56,4 +57,5 @@ def verify(
     if found.problems:
         file, reason = found.problems[0]
         where = "" if str(file) in reason else f"{file}: "
-        raise DataError(f"{name}: {len(found.problems)} bad files, such as: {where}{reason}")
+        bad = counted(len(found.problems), "bad file")
+        raise DataError(f"{name}: {bad}, such as: {where}{reason}")
