@@ -279,8 +279,8 @@ MUTANTS = [
     Mutant(
         "statistics-of-unlabelled-images",
         "methods/adversarial.py",
-        "if teach or self.adversarial_weight_unlabelled > 0:",
-        "if True:",
+        "if not (teach or shown or self.adversarial_weight_unlabelled > 0):",
+        "if False:",
         "the supervised baseline's batch norm sees unlabelled images",
         CONTRACT,
     ),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import builtins
+import os
+import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -94,6 +97,47 @@ def test_signals_are_left_alone_outside_the_main_thread() -> None:
     thread.start()
     thread.join()
     assert failed == []
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_run_from_a_coroutine_leaves_the_loop_its_signals(
+    beside: bool, train: Callable[..., FinishedRun], done: FinishedRun, tmp_path: Path
+) -> None:
+    """As in a notebook or a server, whose event loop is running: in its thread, or in another."""
+    noted: list[str] = []
+
+    async def serve() -> FinishedRun:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, noted.append, "stop")
+        if beside:
+            run = await asyncio.to_thread(train, tmp_path)
+        else:
+            run = train(tmp_path)
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.sleep(0.05)
+        return run
+
+    run = asyncio.run(serve())
+    assert noted == ["stop"]
+    for name in ("predictor.safetensors", "scalars.jsonl"):
+        assert (run.folder / name).read_bytes() == (done.folder / name).read_bytes(), name
+
+
+def test_a_handler_that_was_not_set_from_python_does_not_break_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where Python is part of another program, `signal` knows no handler to put back."""
+    before = signal.getsignal(signal.SIGTERM)
+    given = signal.signal
+    monkeypatch.setattr(signal, "signal", lambda number, handler: given(number, handler) and None)
+    try:
+        with StopSignal() as stop:
+            assert stop.received is None
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    finally:
+        monkeypatch.undo()
+        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class ZMQInteractiveShell:

@@ -140,7 +140,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("page", sorted({block.page for block in PYTHON}))
 @pytest.mark.usefixtures("outside")
 def test_python_runs_from_the_top_of_a_page_to_its_end(page: str, workplace: Path) -> None:
-    names: dict[str, object] = {"__name__": "page"}
+    names: dict[str, object] = {"__name__": "__main__"}
     for block in PYTHON:
         if block.page == page:
             included = re.fullmatch(r'--8<-- "(.+)"\n', block.code)

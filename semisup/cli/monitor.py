@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 
 import click
+
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+PATIENCE = 10.0
+"""Seconds that TensorBoard has to end by itself."""
 
 
 @click.command(
@@ -37,10 +45,52 @@ def monitor(runs: Path, port: int, host: str) -> None:
         )
     click.echo(f"TensorBoard on {runs}: http://{host}:{port} (stop it with Ctrl-C)")
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(runs)]
-    command += ["--host", host, "--port", str(port)]
-    try:
-        code = subprocess.run(command, check=False).returncode
-    except KeyboardInterrupt:
-        code = 0
+    code = run_until_stopped([*command, "--host", host, "--port", str(port)])
     if code:
         raise RunError(f"TensorBoard ended with code {code}. Is port {port} free? Try --port.")
+
+
+def run_until_stopped(command: Sequence[str]) -> int:
+    """Run a program until it ends; whatever stops this process ends the program first.
+
+    Args:
+        command: of the program.
+
+    Returns:
+        Its exit code; 0 after Ctrl-C.
+
+    Raises:
+        SystemExit: SIGTERM or SIGHUP came, with 128 and the signal's number.
+    """
+    held: list[subprocess.Popen[bytes]] = []
+    early: list[int] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if not held:  # it is being started: it must be known before it can be ended
+            early.append(number)
+            return
+        raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
+
+    before = {number: signal.signal(number, stop) for number in STOPS}
+    try:
+        held.append(subprocess.Popen(command))
+        if early:
+            stop(early[0], None)
+        return held[0].wait()
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        for process in held:
+            _end(process)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End it if it lives, by force if it does not listen."""
+    process.terminate()
+    try:
+        process.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

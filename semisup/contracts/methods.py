@@ -306,7 +306,11 @@ def scalars_are_documented(subject: MethodSubject) -> None:
     updates = toy_updates(method)
     for progress in (Progress(0, 100), LATE):
         updates.begin(progress)
-        scalars = method.step(subject.batch(), progress, updates)
+        scalars = dict(method.step(subject.batch(), progress, updates))
+        measured = _measured(method, subject.batch())
+        twice = sorted(scalars.keys() & measured.keys())
+        require(not twice, f"{listed(twice)}: from `step` and from `measure`. Report it once.")
+        scalars |= measured
         extra, missing = sorted(scalars.keys() - stated), sorted(stated - scalars.keys())
         require(not extra, f"{listed(extra)}: reported, but not under `Logs:`. Describe it there.")
         require(
@@ -319,6 +323,15 @@ def scalars_are_documented(subject: MethodSubject) -> None:
             require(value.shape == (), f"{key}: has shape {tuple(value.shape)}. Report its mean.")
             require(not value.requires_grad, f"{key}: keeps its graph. Report `.detach()`.")
             require(torch.isfinite(value), f"{key}: is {float(value)} at step {progress.step}.")
+
+
+def _measured(method: Method, batch: Batch) -> Scalars:
+    method.eval()
+    try:
+        with torch.no_grad():
+            return method.measure(batch)
+    finally:
+        method.train()
 
 
 def documented_scalars(cls: type) -> set[str]:

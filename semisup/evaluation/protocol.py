@@ -9,6 +9,7 @@ from typing import Any
 
 from semisup.data.base import SegmentationData
 from semisup.settings import EvalSettings
+from semisup.system.words import counted
 
 
 def protocol(
@@ -87,8 +88,8 @@ def protocol_line(block: dict[str, Any]) -> str:
     scales = ", ".join(f"{scale:g}" for scale in block["scales"])
     parts = [
         f"{block['data']} {block['subset']}",
-        f"{block['images']} images (ids {block['ids_sha256'][:8]})",
-        f"{len(block['classes'])} classes",
+        f"{counted(block['images'], 'image')} (ids {block['ids_sha256'][:8]})",
+        counted(len(block["classes"]), "class", "classes"),
         f"scored at {block['scored_size']} size",
         mode,
         f"scale {scales}",

@@ -23,7 +23,7 @@ class Scores:
     Attributes:
         logits: any shape with B first; high where the maps pass for ground truth.
         weights: what each logit counts, of that shape: bool, or >= 0.
-        maps: BKHW, as the discriminator was shown them.
+        maps: BKHW, as the discriminator was shown them; of predictions, without the noise.
         places: bool, of the shape of `maps` but for sides of 1: where the gradients of R1 count;
             None: everywhere.
     """

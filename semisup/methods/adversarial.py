@@ -14,18 +14,27 @@ prediction. S takes probabilities (softmax) to D, ground truth goes in as one-ho
 S is stepped first. D's weights have not changed yet, so one forward pass on S(x) serves both
 updates and gives the gradients of two.
 
-Where the paper and the authors' code differ, we follow the paper. In the code D also sees
-predictions on unlabelled images as fake, void pixels of the ground truth are holes (all K channels
-0), and crop padding of unlabelled images counts like any pixel.
+Where the paper and the authors' code differ, `follows` chooses. With "code"
+1. D learns that predictions on unlabelled images are fake too, from step 0 on wherever a term on
+   them has a weight, and averages over the pixels of both batches;
+2. D's logits go up to the size of the crop with aligned corners;
+3. void pixels of the ground truth are holes (all K channels 0);
+4. crop padding of unlabelled images counts like any pixel;
+5. once self-teaching has begun, a batch in which no pixel passes T has no adversarial term on
+   unlabelled images either.
+The code passes the unlabelled images through S first, here they come second: running statistics of
+batch normalisation end on the other batch, weights are the same.
 
-Differs from the paper:
+Differs from both: D's true maps are those of the labelled batch; the code draws a second batch.
+
+Differs from the paper, with `follows = "paper"`:
 1. The self-taught term starts at a share of the run (0.25), not at step 5,000 of 20,000: the same
    moment for a run of the paper's length.
 2. Crop padding of unlabelled images takes no part in any term.
 3. The halves of D's loss are averaged, as in the code; the paper writes a sum.
-4. Void pixels of the ground truth take S's own answer before they go into D. As all-zero columns,
-   which the code leaves them, they are holes that only real maps have: VOC's outlines would give
-   the truth away, and D would win by detecting them. They are in no loss either way.
+4. Void pixels of the ground truth take S's own answer before they go into D. Left as holes, which
+   only real maps have, VOC's outlines would give the truth away, and D would win by detecting them.
+   They are in no loss either way.
 
 The stabilisers of `game` came later than the paper and are off by default (losses/gan.py). With n
 updates of D a step, those after the first are on new forward passes on the same maps.
@@ -33,8 +42,11 @@ updates of D a step, those after the first are on new forward passes on the same
 
 from __future__ import annotations
 
+from typing import Literal
+
 from torch import Tensor
 
+from semisup.losses import pixel_scores
 from semisup.losses.discriminator_step import Scores, update_discriminator
 from semisup.losses.gan import DiscriminatorGame
 from semisup.losses.pseudo_labels import exceeds, pseudo_labels_where, self_taught_loss
@@ -42,8 +54,8 @@ from semisup.losses.segmentation import supervised_loss
 from semisup.methods.base import Method, Task, require_not_negative, require_share
 from semisup.models.adversarial.discriminators import FullyConvolutionalDiscriminator
 from semisup.models.base import ParameterGroup
-from semisup.ops.masks import one_hot, without_holes
-from semisup.types import IGNORE, Batch, Labelled, Progress, Reads, Scalars, Unlabelled, Update
+from semisup.system.distributed import sum_over_ranks
+from semisup.types import IGNORE, Batch, Progress, Reads, Scalars, Unlabelled, Update
 
 
 class Adversarial(Method):
@@ -59,12 +71,13 @@ class Adversarial(Method):
         self_taught_start: share of the run after which the self-taught term acts; in [0, 1].
         discriminator_width: channels of D's first layer, doubled at each of the next three; 64 in
             the paper, less for small pictures and small machines.
+        follows: the "paper" or the authors' "code", where they differ (see the head of this file).
         game: loss of the game ("cross_entropy" in the paper) and its stabilisers.
 
     Logs:
         loss_segmentation: cross entropy on labelled images; falls from about ln K.
         loss_adversarial: of S on labelled images; hovers around 0.7 (ln 2) while neither wins.
-        loss_adversarial_unlabelled: the same on unlabelled images.
+        loss_adversarial_unlabelled: the same on unlabelled images; 0 where it does not act.
         loss_self_taught: cross entropy with its own argmax on accepted pixels; 0 before the start.
         self_taught_share: share of the unlabelled pixels that are accepted; between 0.2 and 0.8
             where the term helps. 0 for good means that D rejects everything.
@@ -73,6 +86,9 @@ class Adversarial(Method):
         loss_gradient_penalty: R1 times gamma; well below loss_discriminator, 0 where it is off.
         d_real: mean of sigmoid(D) on ground truth; above 0.5.
         d_fake: mean of sigmoid(D) on predictions; below 0.5.
+        d_hard: at log points, the same on the one-hot argmax of the predictions for labelled
+            images, errors and all; near d_real, D tells soft maps from hard ones and not wrong
+            from right; near d_fake, it sees more than that.
         d_accuracy: share of the pixels of both that D classifies rightly; 0.5 blind, 1 it has won.
     """
 
@@ -88,6 +104,7 @@ class Adversarial(Method):
         confidence_threshold: float = 0.2,
         self_taught_start: float = 0.25,
         discriminator_width: int = 64,
+        follows: Literal["paper", "code"] = "paper",
         game: DiscriminatorGame = DiscriminatorGame(),
     ) -> None:
         super().__init__()
@@ -99,16 +116,19 @@ class Adversarial(Method):
         require_share(
             confidence_threshold=confidence_threshold, self_taught_start=self_taught_start
         )
-        self.num_classes = task.num_classes
         self.adversarial_weight = adversarial_weight
         self.adversarial_weight_unlabelled = adversarial_weight_unlabelled
         self.self_taught_weight = self_taught_weight
         self.confidence_threshold = confidence_threshold
         self.self_taught_start = self_taught_start
+        self.follows_code = follows == "code"
         self.game = game
         self.segmenter = task.build_segmenter()
         self.discriminator = FullyConvolutionalDiscriminator(
-            task.num_classes, width=discriminator_width, spectral_norm=game.spectral_norm
+            task.num_classes,
+            width=discriminator_width,
+            spectral_norm=game.spectral_norm,
+            align_corners=self.follows_code,
         )
 
     def players(self) -> dict[str, list[ParameterGroup]]:
@@ -124,32 +144,35 @@ class Adversarial(Method):
         logits = self.segmenter.training_logits(labelled.image)
         predicted = logits[0].softmax(dim=1)
         fake = self._scores(predicted, labelled.mask != IGNORE, progress)
+        unlabelled, others = self._unlabelled_terms(batch.unlabelled, progress)
+        loss = supervised_loss(logits, labelled.mask, self.segmenter.auxiliary_weights)
         terms = {
-            "loss_segmentation": supervised_loss(
-                logits, labelled.mask, self.segmenter.auxiliary_weights
-            ),
+            "loss_segmentation": loss,
             "loss_adversarial": fake.mean(self.game.fool(fake.logits)),
-            **self._unlabelled_terms(batch.unlabelled, progress),
+            **unlabelled,
         }
         update(
             "segmenter",
-            terms["loss_segmentation"]
+            loss
             + self.adversarial_weight * terms["loss_adversarial"]
             + self.adversarial_weight_unlabelled * terms["loss_adversarial_unlabelled"]
             + self.self_taught_weight * terms["loss_self_taught"],
             keep_graph=True,
         )
+        fakes = [fake, *others]
 
         def again() -> tuple[Scores, Scores]:
-            new = self._scores(predicted.detach(), fake.weights, progress)
-            return new, self._scores_of_truth(labelled, predicted, progress)
+            new = [self._scores(one.maps.detach(), one.weights, progress) for one in fakes]
+            return pixel_scores.joined(new), self._truth(labelled.mask, predicted, progress)
 
-        real = self._scores_of_truth(labelled, predicted, progress)
-        terms |= update_discriminator(self.game, update, fake, real, again)
+        real = self._truth(labelled.mask, predicted, progress)
+        terms |= update_discriminator(self.game, update, pixel_scores.joined(fakes), real, again)
         return {name: value.detach() for name, value in terms.items()}
 
-    def _unlabelled_terms(self, unlabelled: Unlabelled, progress: Progress) -> dict[str, Tensor]:
-        """The adversarial and the self-taught term, not yet weighted.
+    def _unlabelled_terms(
+        self, unlabelled: Unlabelled, progress: Progress
+    ) -> tuple[dict[str, Tensor], list[Scores]]:
+        """The adversarial and the self-taught term, not yet weighted; what else is fake to D.
 
         The unlabelled images pass through S only where a term counts: batch statistics of a
         network that is trained on labels alone must not depend on them.
@@ -157,31 +180,41 @@ class Adversarial(Method):
         names = ("loss_adversarial_unlabelled", "loss_self_taught", "self_taught_share")
         terms = dict.fromkeys(names, unlabelled.image.new_zeros(()))
         teach = self.self_taught_weight > 0 and progress.fraction >= self.self_taught_start
-        if teach or self.adversarial_weight_unlabelled > 0:
-            logits = self.segmenter(unlabelled.image)
-            fake = self._scores(logits.softmax(dim=1), unlabelled.valid, progress)
-            terms["loss_adversarial_unlabelled"] = fake.mean(self.game.fool(fake.logits))
-            if teach:
-                terms["loss_self_taught"], terms["self_taught_share"] = self_taught_loss(
-                    logits, self._accepted(fake.logits), unlabelled.valid
-                )
-        return terms
+        shown = self.follows_code and self.self_taught_weight > 0
+        if not (teach or shown or self.adversarial_weight_unlabelled > 0):
+            return terms, []
+        valid = unlabelled.valid | self.follows_code
+        logits = self.segmenter(unlabelled.image)
+        fake = self._scores(logits.softmax(dim=1), valid, progress)
+        adversarial = fake.mean(self.game.fool(fake.logits))
+        if teach:
+            accepted = self._accepted(fake.logits)
+            terms["loss_self_taught"], share = self_taught_loss(logits, accepted, valid)
+            terms["self_taught_share"] = share
+            if self.follows_code:
+                adversarial = adversarial * (sum_over_ranks(share) > 0)
+        terms["loss_adversarial_unlabelled"] = adversarial
+        return terms, [fake] if self.follows_code else []
 
     def _scores(self, maps: Tensor, valid: Tensor, progress: Progress) -> Scores:
         """D on predictions, the probabilities BKHW."""
-        shown = self.game.noisy(maps, progress.fraction)
-        return Scores(self.discriminator(shown).squeeze(1), valid, shown)
+        return pixel_scores.of_predictions(self.game, self.discriminator, maps, valid, progress)
 
-    def _scores_of_truth(self, labelled: Labelled, predicted: Tensor, progress: Progress) -> Scores:
+    def _truth(self, mask: Tensor, predicted: Tensor, progress: Progress) -> Scores:
         """D on ground truth, whose void pixels take the answer of `predicted` (BKHW)."""
-        valid = labelled.mask != IGNORE
-        truth = one_hot(without_holes(labelled.mask, predicted), self.num_classes)
-        with self.game.real_input(truth.to(predicted.dtype), progress.fraction) as shown:
-            return Scores(self.discriminator(shown).squeeze(1), valid, shown, valid[:, None])
+        return pixel_scores.of_truth(
+            self.game, self.discriminator, mask, predicted, progress, holes=self.follows_code
+        )
 
     def _accepted(self, logits: Tensor) -> Tensor:
         """Which predictions are taught, given D's logits for them."""
         return exceeds(logits, self.confidence_threshold, self.game.loss)
+
+    def measure(self, batch: Batch) -> Scalars:
+        """D's probability of "ground truth" for the prediction without its softness."""
+        logits = self.segmenter(batch.labelled.image)
+        mask = batch.labelled.mask
+        return pixel_scores.without_softness(self.game, self.discriminator, logits, mask)
 
     def pictures(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
         """The confidence map of D on the prediction."""

@@ -22,7 +22,9 @@ this way there are two of them a step, not three. With n updates of the adversar
 first are on new passes on the same maps. The stabilisers of `game`: losses/gan.py.
 
 There is no authors' code, and the details of the paper could not be verified. Where they are open:
-1. The weight w is tuned in the paper; 0.1 is ours. Players alternate at every step.
+1. The weight w is tuned in the paper; 0.1 is ours, relative to a cross entropy that is a mean over
+   pixels. The one public port sums it over the pixels of an image, with a weight of 1: divide the
+   weight of a sum by H W. Players alternate at every step.
 2. The paper's adversary works at the reduced size of its segmenter's output. Here the maps come at
    the image's size, whatever the network, and are averaged over cells of `downsampling` pixels, the
    truth just as the prediction: resolution gives nothing away. 4 lets crops of 133 pixels through.

@@ -106,6 +106,16 @@ class Method(nn.Module, ABC):
         """What is evaluated, exported and used by `predict`: image BCHW -> logits BKHW."""
         return self.segmenter
 
+    def measure(self, batch: Batch) -> Scalars:
+        """What is worth knowing at a log point and costs too much for every step.
+
+        Called in eval mode and without gradient, with the last batch of training.
+
+        Returns:
+            Name -> 0-d tensor, always the same names, none of which `step` reports.
+        """
+        return {}
+
     def pictures(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
         """Maps to be shown beside a prediction: name -> B1HW in [0, 1].
 

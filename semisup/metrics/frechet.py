@@ -17,6 +17,8 @@ import math
 import torch
 from torch import Tensor
 
+from semisup.system.words import counted
+
 
 def frechet_distance(features_a: Tensor, features_b: Tensor) -> float:
     """|mu_a - mu_b|^2 + Tr(C_a + C_b - 2 (C_a C_b)^(1/2)), mu and C the sets' mean and covariance.
@@ -60,7 +62,9 @@ def _matrix(features: Tensor, name: str) -> Tensor:
             f"{name} must be a row of features for each image, not of shape {tuple(features.shape)}"
         )
     if len(features) < 2:
-        raise ValueError(f"{name} has {len(features)} images: a covariance takes two at least")
+        raise ValueError(
+            f"{name} has {counted(len(features), 'image')}: a covariance takes two at least"
+        )
     matrix = features.detach().cpu().double()
     if not matrix.isfinite().all():
         raise ValueError(f"{name} is not finite: the network has overflowed")

@@ -21,7 +21,7 @@ class ParameterGroup:
     Attributes:
         params: the parameters.
         lr_scale: factor on the player's learning rate (a fresh head often learns 10x faster).
-        decay_scale: factor on the player's weight decay (0 for the biases of FCN).
+        decay_scale: factor on the player's weight decay (0 for the biases of `biases_apart`).
     """
 
     params: Sequence[nn.Parameter]
@@ -148,15 +148,14 @@ def _no_embedding(network: Segmenter) -> RecipeError:
     )
 
 
-def biases_apart(
-    module: nn.Module, name: str = "", *, decay_scale: float = 1.0
-) -> list[ParameterGroup]:
-    """Parameters, and the biases of convolutions at twice the learning rate (the authors' rule).
+def biases_apart(module: nn.Module, name: str = "") -> list[ParameterGroup]:
+    """Parameters, and the biases of convolutions at twice the learning rate without weight decay.
+
+    So have the released networks of FCN, DeconvNet and DecoupledNet.
 
     Args:
         module: whose parameters.
         name: of the module, before the names of the groups.
-        decay_scale: factor on the weight decay of these biases.
     """
     convolutions = (nn.Conv2d, nn.ConvTranspose2d)
     layers = [layer for layer in module.modules() if isinstance(layer, convolutions)]
@@ -165,5 +164,5 @@ def biases_apart(
     others = [p for p in module.parameters() if id(p) not in apart]
     return [
         ParameterGroup(others, name=f"{name}weights"),
-        ParameterGroup(biases, lr_scale=2.0, decay_scale=decay_scale, name=f"{name}biases"),
+        ParameterGroup(biases, lr_scale=2.0, decay_scale=0.0, name=f"{name}biases"),
     ]

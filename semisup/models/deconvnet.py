@@ -3,10 +3,14 @@
 Noh, Hong and Han, ICCV 2015, https://arxiv.org/abs/1505.04366, after the authors' released network:
 VGG16 with batch normalisation, fc6 and fc7 as convolutions, and their mirror image.
 
+As released: the decoder and the scores start from a Gaussian of deviation 0.01 and biases of 0;
+biases learn at twice the rate, without weight decay.
+
 Differs from the release: a deconvolution of stride 1 is a convolution with its kernel turned round,
 and is written as one; fc6 and fc7 start from He et al. 2015 where no ImageNet classifier is loaded;
-images of any size (they are padded to 224 pixels a side where they are smaller); one stage of
-training on crops in place of two on proposals, and no ensemble with FCN.
+shifts of batch normalisation start at 0, not at 0.001; images of any size (they are padded to 224
+pixels a side where they are smaller); one stage of training on crops in place of two on proposals,
+and no ensemble with FCN.
 """
 
 from __future__ import annotations
@@ -22,7 +26,13 @@ from torch import Tensor, nn
 from semisup.models.backbones.base import PooledStage
 from semisup.models.backbones.vgg import VGG16Features, adapt_vgg16
 from semisup.models.base import ParameterGroup, Segmenter, biases_apart
-from semisup.models.layers import WideDeconvolution, conv_norm_relu, of_rows, resize
+from semisup.models.layers import (
+    WideDeconvolution,
+    conv_norm_relu,
+    initialise,
+    of_rows,
+    resize,
+)
 
 Upsampling = Literal["switches", "bilinear", "skip"]
 
@@ -56,7 +66,10 @@ class DeconvNet(Segmenter):
         self.fc7 = conv_norm_relu(width, width, 1, bias=True)
         self.decoder = DeconvDecoder(width, channels, kernel)
         self.score = nn.Conv2d(self.decoder.out_channels, num_classes, 1)
-        nn.init.normal_(self.score.weight, std=0.01)
+        for layer in (self.fc6, self.fc7):
+            initialise(layer)
+        for fresh in (self.decoder, self.score):
+            fill_with_gaussian(fresh)
 
     def encode(self, image: Tensor) -> list[Tensor]:
         """The five pooled maps BChw of `image` (BCHW) and their switches, each finest first.
@@ -93,7 +106,7 @@ class DeconvNet(Segmenter):
         return logits[..., :height, :width]
 
     def parameter_groups(self) -> list[ParameterGroup]:
-        """Weights, and biases at twice the learning rate."""
+        """Weights, and biases at twice the learning rate without weight decay."""
         return biases_apart(self)
 
     def adapt_weights(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -188,6 +201,18 @@ class DeconvDecoder(nn.Module):
             switches = 2 * layers[0].in_channels if self.upsampling == "switches" else 0
             needs.append(4 * pixels * max(widest, switches))
         return max(needs)
+
+
+def fill_with_gaussian(module: nn.Module, deviation: float = 0.01) -> None:
+    """Fill every convolution in `module`, as the authors do: normal weights of one deviation
+    whatever the size of the layer, zero biases.
+    """
+    for layer in module.modules():
+        if not isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) or layer.weight.is_meta:
+            continue  # there is nothing to fill
+        nn.init.normal_(layer.weight, std=deviation)
+        assert layer.bias is not None
+        nn.init.zeros_(layer.bias)
 
 
 def _group(in_channels: int, inside: int, out_channels: int, count: int) -> nn.Sequential:

@@ -21,6 +21,10 @@ Differs from the release:
 3. Classes that are forced (`force_classes`) are carried back with at least the threshold.
 4. Other backbones, sizes, widths and numbers of classes, by option. Where the encoder has no
    switches, maps are interpolated, with the encoder's own maps appended or without.
+5. Images are padded to a square with the mean colour, as crops are in training. (The release pads
+   with black and subtracts the mean after it.)
+6. Bicubic enlargement is torch's, of a = -0.75; MATLAB's, of the release, is of -0.5.
+7. Shifts of batch normalisation start at 0, not at 0.001.
 """
 
 from __future__ import annotations
@@ -38,7 +42,7 @@ from semisup.errors import RecipeError
 from semisup.models.backbones.base import PooledStage
 from semisup.models.base import ParameterGroup, Segmenter, biases_apart
 from semisup.models.classifiers import ClassificationNetwork, Encoded
-from semisup.models.deconvnet import DeconvDecoder, Upsampling
+from semisup.models.deconvnet import DeconvDecoder, Upsampling, fill_with_gaussian
 from semisup.models.layers import conv_norm_relu, of_rows, resize
 
 FAINT = 1e-8
@@ -80,11 +84,7 @@ class SegmentationNetwork(nn.Module):
             width, channels, kernel, width=decoder_width, upsampling=upsampling
         )
         self.score = nn.Conv2d(self.decoder.out_channels, 2, 1)
-        for layer in self.modules():
-            if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
-                nn.init.normal_(layer.weight, std=0.01)
-                assert layer.bias is not None
-                nn.init.zeros_(layer.bias)
+        fill_with_gaussian(self)
 
     def forward(
         self, stages: Sequence[PooledStage], saliency: Tensor, rows: Tensor | None = None
@@ -342,7 +342,7 @@ class DecoupledNet(Segmenter):
         ]
 
     def segmentation_groups(self) -> list[ParameterGroup]:
-        """Weights, and biases at twice the learning rate, as in the release."""
+        """Weights, and biases as in the release: at twice the rate, without weight decay."""
         return biases_apart(self.segmentation, "segmentation ")
 
     def adapt_weights(self, state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -135,7 +135,7 @@ class FCN(Segmenter):
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """Weights, and biases at twice the learning rate without weight decay."""
-        return biases_apart(self, decay_scale=0.0)
+        return biases_apart(self)
 
     def adapt_weights(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """torchvision's VGG16: convolutions to the backbone, the classifier to fc6 and fc7."""

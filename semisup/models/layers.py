@@ -68,11 +68,13 @@ def transposed_convolution(features: Tensor, weight: Tensor) -> Tensor:
     return F.fold(columns.transpose(1, 2), size, kernel)
 
 
-def resize(maps: Tensor, size: torch.Size, mode: str = "bilinear") -> Tensor:
-    """`maps` (BCHW) at `size` (H, W), corners not aligned; as they are where they have it."""
+def resize(
+    maps: Tensor, size: torch.Size, mode: str = "bilinear", *, align_corners: bool = False
+) -> Tensor:
+    """`maps` (BCHW) at `size` (H, W), as they are where they have it."""
     if maps.shape[-2:] == size:
         return maps
-    return F.interpolate(maps, size=list(size), mode=mode, align_corners=False)
+    return F.interpolate(maps, size=list(size), mode=mode, align_corners=align_corners)
 
 
 def of_rows(maps: Tensor, rows: Tensor | None) -> Tensor:

@@ -41,6 +41,7 @@ from semisup.system.device import settle_on
 from semisup.system.files import write_text
 from semisup.system.progress import track
 from semisup.system.torch_errors import translated_errors
+from semisup.system.words import counted
 
 SHOWN = 64
 """Images on the grid."""
@@ -111,7 +112,7 @@ def sample_run(
     if len(images) < 4:
         data = opened.experiment.data
         raise DataError(
-            f"{data.name} {data.subset}: the run trains on {len(images)} images, and a "
+            f"{data.name} {data.subset}: the run trains on {counted(len(images), 'image')}, and a "
             "distance and its floor take 4 at least. Train on more."
         )
     measured = min(count, len(images) // 2)

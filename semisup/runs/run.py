@@ -48,6 +48,7 @@ from semisup.system import distributed as ranks
 from semisup.system.device import deterministic, seed_everything, seed_rank, settle_on
 from semisup.system.files import write_atomically, write_text
 from semisup.system.torch_errors import translated_errors
+from semisup.system.words import counted
 from semisup.training.checkpoint import Checkpoints
 from semisup.training.loop import train
 from semisup.training.selection import Selection
@@ -240,7 +241,7 @@ def _score(
     last = selected = evaluate(experiment.inference(predictor), reported)
     if held_out:
         assert selection is not None
-        rule = f"best on {len(held_out)} held-out labelled training images"
+        rule = f"best on {counted(len(held_out), 'held-out labelled training image')}"
         if selection.best_step < step:
             step = selection.best_step
             predictor = copy.deepcopy(predictor)

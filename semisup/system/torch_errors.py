@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
+import signal
+from collections.abc import Iterator, Sequence
 
 import torch
 
@@ -26,6 +27,8 @@ _TOO_SMALL = (
 _ONE_VALUE = ("Expected more than 1 value per channel", "Expected more than 1 spatial element")
 
 _NO_SECOND_GRADIENT = "derivative for aten::batch_norm_backward"
+
+_EXIT_CODE = re.compile(r"exited unexpectedly with exit code (\d+)")
 
 _NOT_DETERMINISTIC = re.compile(r"(\S+) does not have a deterministic implementation")
 
@@ -51,11 +54,8 @@ def translate(error: RuntimeError | ValueError | MemoryError) -> SemisupError | 
     """
     text = str(error)
     # Reported from a signal handler, so from wherever this process happens to be.
-    if "DataLoader worker" in text:
-        return RunError(
-            "a worker process was killed, mostly for want of memory. Use fewer data.workers or "
-            "smaller batches; the same command goes on from the last checkpoint."
-        )
+    if is_of_worker(error):
+        return worker_error(text)
     memory = isinstance(error, torch.OutOfMemoryError | MemoryError)
     if memory or any(part in text for part in _NO_MEMORY):
         return RunError(
@@ -85,6 +85,36 @@ def translate(error: RuntimeError | ValueError | MemoryError) -> SemisupError | 
             "train.deterministic = false, or take another device or network."
         )
     return None
+
+
+def is_of_worker(error: BaseException) -> bool:
+    """Whether torch says that a process of a DataLoader has ended."""
+    return isinstance(error, RuntimeError) and "DataLoader worker" in str(error)
+
+
+def worker_error(text: str, codes: Sequence[int | None] = (), stream: str = "") -> RunError:
+    """The line for a worker process that ended before its time.
+
+    Args:
+        text: of torch's error, which may say how it ended.
+        codes: exit codes of the workers, as multiprocessing has them: below 0 for a signal, None of
+            one that lives.
+        stream: whose worker it is; empty: not known.
+    """
+    whose = f"a worker process{f' of the {stream} stream' if stream else ''}"
+    stated = _EXIT_CODE.search(text)
+    ended = [code for code in codes if code] or ([int(stated[1])] if stated else [])
+    if ended and min(ended) > 0:
+        return RunError(
+            f"{whose} ended by itself, with code {ended[0]}. Where processes start afresh (spawn, "
+            "as on macOS) each runs your script again: put what it does under "
+            "if __name__ == '__main__': or set data.workers = 0. Else its own message is above."
+        )
+    how = f" by signal {-min(ended)} ({signal.strsignal(-min(ended))})" if ended else ""
+    return RunError(
+        f"{whose} was killed{how}, mostly for want of memory. Use fewer data.workers or smaller "
+        "batches; the same command goes on from the last checkpoint."
+    )
 
 
 def _first_sentence(text: str) -> str:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from semisup.errors import Interrupted
+from semisup.methods.base import Method
 from semisup.monitoring.clock import Clock
 from semisup.monitoring.health.health import Health
 from semisup.monitoring.meter import Meter
 from semisup.monitoring.snapshots import make_samples, undisturbed
 from semisup.monitoring.tracker import Tracker
-from semisup.system.device import random_state
+from semisup.system.device import autocast, random_state
 from semisup.system.distributed import any_rank, gather, is_first, wait_for_all, world
 from semisup.system.signals import GivenUp, StopSignal
 from semisup.training.state import Draw, TrainingState
@@ -59,7 +60,7 @@ class Session:
         """Log, score and save what is due after step `done`; stop where a signal asks for it."""
         run, steps = self.run, self.run.settings.steps
         if batch is not None and due(done, run.settings.log_every, steps):
-            self._log(done)
+            self._log(done, batch)
         stopping = any_rank(self.stop.received is not None)  # read once: what stops here is saved
         if not stopping and wants_look(run, done):
             stopping = self._check_up(done)
@@ -74,10 +75,10 @@ class Session:
                 self.stop.exit_code,
             )
 
-    def _log(self, done: int) -> None:
+    def _log(self, done: int, batch: Batch) -> None:
         self.run.updates.check_finite()
         reports = {name: float(value) for name, value in self.run.updates.reports().items()}
-        scalars = self.meter.take() | reports
+        scalars = self.meter.take() | self._measured(batch) | reports
         self.tracker.scalars(done, scalars)
         record = self.clock.record(done, scalars)
         self.tracker.speed(done, {"images_per_second": record.images_per_second})
@@ -86,6 +87,15 @@ class Session:
         for text in self.health.check(done, self.run.settings.steps, scalars | quality):
             self.tracker.warning(done, text)
             self.run.view.warned(text)
+
+    def _measured(self, batch: Batch) -> dict[str, float]:
+        """What the method measures at log points: means over all ranks."""
+        run, meter = self.run, Meter()
+        if type(run.method).measure is Method.measure:
+            return {}
+        with undisturbed(run.method, run.device), autocast(run.precision, run.device):
+            meter.add(run.method.measure(batch))
+        return meter.take()
 
     def _check_up(self, done: int) -> bool:
         """Score the predictor and measure pseudo-labels, as due; returns whether a signal came.

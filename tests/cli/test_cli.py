@@ -167,7 +167,7 @@ def test_evaluate_by_name_by_folder_and_as_json(place: Path) -> None:
     by_name = succeed("evaluate", "tiny", *where(place))
     assert "Protocol: folder val, 2 images" in by_name
     by_folder = succeed("evaluate", finished(place), "--subset", "extra", *where(place))
-    assert "Protocol: folder extra, 1 images" in by_folder
+    assert "Protocol: folder extra, 1 image " in by_folder
     kept = by_folder.strip().splitlines()[-1].removeprefix("Kept in ")
     as_json = succeed(
         "evaluate", "tiny", "--subset", "extra", "--json", "--set", "eval.flip=true", *where(place)

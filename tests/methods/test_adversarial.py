@@ -12,6 +12,7 @@ from support.methods import create, whole
 from torch import Tensor, nn
 
 from semisup.errors import RecipeError
+from semisup.losses.gan import DiscriminatorGame
 from semisup.methods.adversarial import Adversarial
 from semisup.models.base import Segmenter
 from semisup.ops.masks import one_hot
@@ -344,3 +345,31 @@ def test_the_losses_of_one_step_by_hand(mirror: Callable[[], Segmenter]) -> None
         + 0.5 * expected["loss_self_taught"],
         rel=1e-5,
     )
+
+
+# What is measured at log points
+
+
+def test_d_hard_is_the_probability_of_the_argmax_by_hand(mirror: Callable[[], Segmenter]) -> None:
+    """D's logit is 2 p_0 - p_1 + 0.5: 2.5 for class 0, 0.5 for class 2, whatever was true."""
+    image = torch.tensor([[0.1, 0.0, 0.0], [0.0, 0.0, 7.0], [9.0, 0.0, 0.0]]).T.view(1, 3, 1, 3)
+    mask = torch.tensor([[[1, 2, IGNORE]]])
+    method = create("adversarial", mirror, 3)
+    method.discriminator = Pixelwise([2.0, -1.0, 0.0], 0.5)
+    found = method.measure(Batch(labelled=whole(image, mask, ("a",))))
+    sigmoids = [1 / (1 + math.exp(-2.5)), 1 / (1 + math.exp(-0.5))]
+    assert {k: float(v.detach()) for k, v in found.items()} == {
+        "d_hard": pytest.approx(sum(sigmoids) / 2, rel=1e-6)
+    }
+
+
+def test_d_hard_of_least_squares_is_the_clamped_output(mirror: Callable[[], Segmenter]) -> None:
+    image = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]).T.view(1, 3, 1, 2)
+    method = create("adversarial", mirror, 3, game=DiscriminatorGame(loss="least_squares"))
+    method.discriminator = Pixelwise([2.0, 0.0, 0.0], 0.25)
+    batch = Batch(labelled=whole(image, torch.zeros(1, 1, 2, dtype=torch.int64), ("a",)))
+    assert float(method.measure(batch)["d_hard"].detach()) == pytest.approx((1.0 + 0.25) / 2)
+
+
+def test_d_hard_without_a_valid_pixel_is_0(build: Build, make_batch: MakeBatch) -> None:
+    assert float(build().measure(make_batch(void=True))["d_hard"].detach()) == 0.0

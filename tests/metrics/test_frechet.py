@@ -145,7 +145,7 @@ def test_features_of_a_network_may_be_of_any_kind() -> None:
 @pytest.mark.parametrize(
     ("a", "b", "told"),
     [
-        (torch.zeros(1, 3), torch.zeros(4, 3), "features_a has 1 images"),
+        (torch.zeros(1, 3), torch.zeros(4, 3), "features_a has 1 image:"),
         (torch.zeros(4, 3), torch.zeros(0, 3), "features_b has 0 images"),
         (torch.zeros(4, 3), torch.zeros(4, 2), "3 and 2 features"),
         (torch.zeros(4), torch.zeros(4, 2), r"features_a must be .* shape \(4,\)"),

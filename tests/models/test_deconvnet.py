@@ -34,6 +34,39 @@ def test_wide_deconvolution_is_torchs(kernel: int) -> None:
     torch.testing.assert_close(ours(maps), theirs(maps), rtol=1e-5, atol=1e-5)
 
 
+def deviations(model: DeconvNet) -> dict[str, float]:
+    convolutions = nn.Conv2d | nn.ConvTranspose2d
+    layers = {k: m for k, m in model.named_modules() if isinstance(m, convolutions)}
+    return {name: float(layer.weight.detach().std()) for name, layer in layers.items()}
+
+
+def test_the_decoder_starts_from_the_authors_gaussian_and_fc6_and_fc7_from_he() -> None:
+    """0.01 in every layer of the decoder; torch's own would be 0.0085 for the widest ones."""
+    torch.manual_seed(0)
+    model = DeconvNet(21, width=64, kernel=3)
+    found = deviations(model)
+    decoder = {name: value for name, value in found.items() if name.startswith("decoder.")}
+    assert len(decoder) == 1 + 13
+    assert decoder == {name: pytest.approx(0.01, rel=0.02) for name in decoder}
+    assert found["score"] == pytest.approx(0.01, rel=0.1)  # of 1,344 weights
+    assert found["fc6.0"] == pytest.approx((2 / (512 * 9)) ** 0.5, rel=0.02)
+    assert found["fc7.0"] == pytest.approx((2 / 64) ** 0.5, rel=0.05)
+    for part in (model.fc6, model.fc7, model.decoder, model.score):
+        biases = [m.bias for m in part.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
+        assert not any(bias.any() for bias in biases)
+
+
+def test_biases_of_convolutions_learn_twice_as_fast_without_decay() -> None:
+    with torch.device("meta"):
+        model = DeconvNet(21, width=8)
+    weights, biases = model.parameter_groups()
+    assert (weights.lr_scale, weights.decay_scale) == (1.0, 1.0)
+    assert (biases.lr_scale, biases.decay_scale) == (2.0, 0.0)
+    assert len(biases.params) == 13 + 2 + 1 + 13 + 1  # VGG16, fc6 and fc7, the decoder, scores
+    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert {id(p) for norm in norms for p in norm.parameters()} <= {id(p) for p in weights.params}
+
+
 def widths(decoder: DeconvDecoder) -> list[list[tuple[int, int]]]:
     return [
         [(m.in_channels, m.out_channels) for m in group.modules() if isinstance(m, nn.Conv2d)]

@@ -18,6 +18,7 @@ from semisup.models.decouplednet import (
     DecoupledNet,
     Identified,
     ScoreMaps,
+    SegmentationNetwork,
     merge_maps,
     to_square,
 )
@@ -79,6 +80,32 @@ def test_parameters_of_the_authors_networks() -> None:
 def test_parameters_of_the_backbones(backbone: str, count: int) -> None:
     with torch.device("meta"):
         assert parameters(ClassificationNetwork(3, backbone, width=0).backbone) == count
+
+
+def test_the_segmentation_network_starts_as_the_authors() -> None:
+    """A Gaussian of 0.01 in every layer, bridge and decoder alike, and biases of 0."""
+    torch.manual_seed(0)
+    network = SegmentationNetwork((64, 128, 256, 512, 512), width=64, kernel=3)
+    convolutions = nn.Conv2d | nn.ConvTranspose2d
+    layers = [layer for layer in network.modules() if isinstance(layer, convolutions)]
+    assert len(layers) == 2 + 1 + 13 + 1
+    for layer in layers:
+        few = layer.weight.numel() < 10_000
+        assert float(layer.weight.detach().std()) == pytest.approx(0.01, rel=0.2 if few else 0.02)
+        assert not layer.bias.any()
+
+
+def test_biases_of_the_segmentation_network_learn_twice_as_fast_without_decay(
+    network: DecoupledNet,
+) -> None:
+    weights, biases = network.segmentation_groups()
+    assert (weights.lr_scale, weights.decay_scale) == (1.0, 1.0)
+    assert (biases.lr_scale, biases.decay_scale) == (2.0, 0.0)
+    convolutions = nn.Conv2d | nn.ConvTranspose2d
+    layers = [m for m in network.segmentation.modules() if isinstance(m, convolutions)]
+    assert {id(p) for p in biases.params} == {id(layer.bias) for layer in layers}
+    together = {id(p) for group in (weights, biases) for p in group.params}
+    assert together == {id(p) for p in network.segmentation.parameters()}
 
 
 def test_sizes_inside_are_those_of_the_paper() -> None:

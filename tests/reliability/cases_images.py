@@ -21,7 +21,7 @@ from places import Call, Place, cut, noise
 
 from semisup.data.formats.pictures import read_rgb
 
-FETCH = "fetch it again"
+MEND = "mend or remove"
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:
@@ -74,26 +74,26 @@ def forbid(place: Place, path: Path) -> None:
     place.patch.setattr(builtins, "open", guarded)
 
 
-@refused("JPEG cut short", "images/t0.jpg cannot be decoded", FETCH)
+@refused("JPEG cut short", "images/t0.jpg cannot be decoded", MEND)
 def truncated_jpeg(place: Place) -> list[object]:
     cut(place.replace_image(Image.fromarray(noise(40, 50)), ".jpg"))
     return place.verify()
 
 
-@refused("PNG cut short", "images/t0.png cannot be decoded", FETCH)
+@refused("PNG cut short", "images/t0.png cannot be decoded", MEND)
 def truncated_png(place: Place) -> list[object]:
     cut(place.image())
     return place.verify()
 
 
-@refused("PNG cut short, met while training", "images/t", "cannot be decoded", FETCH)
+@refused("PNG cut short, met while training", "images/t", "cannot be decoded", MEND)
 def truncated_png_while_training(place: Place) -> list[object]:
     for number in range(4):
         cut(place.image(f"t{number}"))
     return place.train("data.workers=1")
 
 
-@refused("PNG with a wrong checksum", "images/t0.png is no JPEG or PNG file", FETCH)
+@refused("PNG with a wrong checksum", "images/t0.png is no JPEG or PNG file", MEND)
 def wrong_checksum(place: Place) -> list[object]:
     content = bytearray(place.image().read_bytes())
     content[content.index(b"IHDR") + 14] ^= 1
@@ -101,7 +101,7 @@ def wrong_checksum(place: Place) -> list[object]:
     return place.verify()
 
 
-@refused("image of no bytes", "images/t0.png is no JPEG or PNG file", FETCH)
+@refused("image of no bytes", "images/t0.png is no JPEG or PNG file", MEND)
 def empty_image(place: Place) -> list[object]:
     place.image().write_bytes(b"")
     return place.verify()
@@ -141,7 +141,7 @@ def circle_of_links(place: Place) -> list[object]:
     return place.verify()
 
 
-@refused("line break in the name of a file", "images/t 0.png is no JPEG or PNG file", FETCH)
+@refused("line break in the name of a file", "images/t 0.png is no JPEG or PNG file", MEND)
 def line_break_in_a_name(place: Place) -> list[object]:
     (place.data / "images" / "t\n0.png").write_bytes(b"")
     return ["data", "verify", "folder", "--subset", "all", "--data-root", place.data]
@@ -240,7 +240,7 @@ def huge_jpeg(place: Place) -> Call:
     return bounded(place)
 
 
-@refused("PNG whose comment unpacks to 200 MB", "images/t0.png cannot be decoded", FETCH)
+@refused("PNG whose comment unpacks to 200 MB", "images/t0.png cannot be decoded", MEND)
 def bomb_in_a_comment(place: Place) -> Call:
     packer = zlib.compressobj(1)  # in pieces: this process must not have had that memory either
     packed = b"".join([packer.compress(bytes(10**6)) for _ in range(200)] + [packer.flush()])

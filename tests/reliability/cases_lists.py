@@ -45,7 +45,7 @@ def duplicate_id(place: Place) -> list[object]:
     return place.verify()
 
 
-@refused("empty list", "train.txt lists no image", "fetch the data set again")
+@refused("empty list", "train.txt lists no image", "write one id on each line")
 def empty_list(place: Place) -> list[object]:
     (place.data / "train.txt").write_text("\n\n")
     return place.train()

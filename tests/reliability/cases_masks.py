@@ -83,13 +83,13 @@ def label_outside_while_training(place: Place) -> list[object]:
     return place.train()
 
 
-@refused("mask that is not there", "masks/t0.png is missing", "check the list")
+@refused("mask that is not there", "masks/t0.png is missing", "take it off the list")
 def missing_mask(place: Place) -> list[object]:
     place.mask().unlink()
     return place.verify()
 
 
-@refused("mask cut short", "masks/t0.png cannot be decoded", "fetch it again")
+@refused("mask cut short", "masks/t0.png cannot be decoded", "mend or remove the file")
 def truncated_mask(place: Place) -> list[object]:
     cut(place.mask(), 0.7)
     return place.verify()

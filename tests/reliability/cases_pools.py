@@ -52,7 +52,7 @@ def empty_folder(place: Place) -> list[object]:
     return photographs(place)
 
 
-@refused("photograph cut short", "t0.png cannot be decoded", "fetch it again")
+@refused("photograph cut short", "t0.png cannot be decoded", "mend or remove the file")
 def damaged_photograph(place: Place) -> list[object]:
     copied(place, "t0")
     cut(place.root / "photos" / "t0.png")

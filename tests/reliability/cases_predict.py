@@ -66,7 +66,7 @@ def predict_what_an_overlay_is_called(place: Place) -> list[object]:
     return [*place.predict(place.root / "photos"), "--overlay"]
 
 
-@refused("image to predict cut short", "v1.png cannot be decoded", "fetch it again")
+@refused("image to predict cut short", "v1.png cannot be decoded", "mend or remove the file")
 def predict_a_truncated_image(place: Place) -> Call:
     cut(place.image("v1"))
 

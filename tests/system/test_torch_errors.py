@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from semisup.errors import RecipeError, RunError, SemisupError
-from semisup.system.torch_errors import translate, translated_errors
+from semisup.system.torch_errors import translate, translated_errors, worker_error
 
 IMAGE = torch.zeros(1, 3, 4, 4)
 
@@ -57,6 +57,28 @@ def test_a_gradient_of_a_gradient_through_synchronised_batch_norm() -> None:
     assert isinstance(told, RecipeError)
     assert "train.sync_batch_norm" in str(told)
     assert "method.game.r1" in str(told)
+
+
+@pytest.mark.parametrize(
+    ("text", "codes", "words"),
+    [
+        ("DataLoader worker (pid 7) is killed by signal: Killed. ", [], "was killed, mostly"),
+        ("DataLoader worker (pid(s) 7) exited unexpectedly", [-9, None], "killed by signal 9 ("),
+        ("DataLoader worker (pid(s) 7) exited unexpectedly", [None, 2], "itself, with code 2."),
+        (
+            "DataLoader worker (pid 7) exited unexpectedly with exit code 1. Details are lost",
+            [],
+            "itself, with code 1.",
+        ),
+        ("DataLoader worker (pid(s) 7) exited unexpectedly", [1, -9], "killed by signal 9 ("),
+        ("DataLoader worker (pid(s) 7) exited unexpectedly", [None], "was killed, mostly"),
+    ],
+)
+def test_how_a_worker_ended(text: str, codes: list[int | None], words: str) -> None:
+    line = str(worker_error(text, codes, "weak"))
+    assert line.startswith("a worker process of the weak stream ")
+    assert words in line
+    assert ("__main__" in line) is ("itself" in line)
 
 
 def test_a_killed_worker() -> None:

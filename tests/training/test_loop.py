@@ -657,3 +657,28 @@ def test_a_clock_does_not_see_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     assert clock.lap() == pytest.approx(15)
     now[0] += 1
     assert clock.lap() == pytest.approx(1)
+
+
+def test_what_a_method_measures_is_logged_at_log_points_and_changes_nothing(
+    training: Build, tmp_path: Path
+) -> None:
+    """Not averaged, in eval mode, without gradient: weights and random numbers stay."""
+    ends, modes = [], []
+    for measures in (False, True):
+        run = training(tmp_path / str(measures), "supervised", steps=6, log_every=3)
+        run.view = view = Watching()
+
+        def measure(batch: Any, run: TrainingState = run) -> Mapping[str, Tensor]:
+            modes.append((run.method.training, torch.is_grad_enabled(), len(batch.labelled.ids)))
+            run.method.segmenter(batch.labelled.image)
+            return {"temperature": torch.rand(()) * 0 + len(modes)}
+
+        if measures:
+            measuring = type("Measuring", (type(run.method),), {"measure": staticmethod(measure)})
+            run.method.__class__ = measuring
+        train(run)
+        ends.append(run.method.state_dict())
+        found = [record.scalars.get("temperature") for record in view.records]
+        assert found == ([1.0, 2.0] if measures else [None, None])
+    assert [mode[:2] for mode in modes] == [(False, False)] * 2
+    assert all(torch.equal(ends[0][key], ends[1][key]) for key in ends[0])

@@ -8,6 +8,7 @@ import click
 
 from semisup.cli import options
 from semisup.cli.data.options import dataset_options, open_set
+from semisup.system.words import counted
 
 
 @click.command(
@@ -24,4 +25,4 @@ Examples:
 def make(name: str, settings: tuple[str, ...], data_root: Path) -> None:
     """Make the pictures of data set NAME, unless they are there."""
     made = open_set(name, data_root, "", settings)
-    click.echo(f"{name}: {len(made)} training images in {made.root}")
+    click.echo(f"{name}: {counted(len(made), 'training image')} in {made.root}")

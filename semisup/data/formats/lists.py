@@ -74,7 +74,7 @@ def unique(ids: Iterable[str], path: Path) -> tuple[str, ...]:
     """
     ids = tuple(ids)
     if not ids:
-        raise DataError(f"{path} lists no image; fetch the data set again")
+        raise DataError(f"{path} lists no image; write one id on each line")
     name, times = Counter(ids).most_common(1)[0]
     if times > 1:
         raise DataError(f"{path} lists '{name}' {times} times; remove the repeats")

@@ -41,7 +41,7 @@ def read_rgb(path: Path) -> Tensor:
     try:
         picture = _as_rgb(_load(path, ("JPEG", "PNG")))
     except ValueError as error:  # a palette with more alphas than colours
-        raise DataError(f"{path} cannot be decoded ({error}); fetch it again") from error
+        raise DataError(f"{path} cannot be decoded ({error}); mend or remove the file") from error
     if picture is None:
         raise DataError(f"{path} has transparent pixels; flatten it onto a background")
     # Left as decoded, the channels of a pixel side by side: what follows is the faster for it.
@@ -117,11 +117,13 @@ def _load(path: Path, formats: tuple[str, ...]) -> Image.Image:
     except IsADirectoryError as error:
         raise DataError(f"{path} is a folder; put the picture in its place") from error
     except FileNotFoundError as error:
-        raise DataError(f"{path} is missing; check the list or fetch the data set again") from error
+        raise DataError(f"{path} is missing; put it there, or take it off the list") from error
     except _BOMB as error:
         raise DataError(f"{path} has too many pixels to decode safely; cut it in tiles") from error
     except UnidentifiedImageError as error:
-        raise DataError(f"{path} is no {wanted} file; convert it or fetch it again") from error
+        raise DataError(
+            f"{path} is no {wanted} file; convert it, or mend or remove the file"
+        ) from error
     except DataError:
         raise
     except Exception as error:  # damage makes Pillow fail in nearly every way there is
@@ -129,11 +131,11 @@ def _load(path: Path, formats: tuple[str, ...]) -> Image.Image:
             raise DataError(
                 f"{path} cannot be read ({error.strerror}); check its folder"
             ) from error
-        raise DataError(f"{path} cannot be decoded ({error}); fetch it again") from error
+        raise DataError(f"{path} cannot be decoded ({error}); mend or remove the file") from error
     if ";16" in stored:
         raise DataError(f"{path} has 16 bits a channel; save it with 8 bits")
     if picture.mode == "P" and picture.palette is None:
-        raise DataError(f"{path} has no palette for its colours; fetch it again")
+        raise DataError(f"{path} has no palette for its colours; mend or remove the file")
     if stored in ("L;2", "L;4") and formats == ("PNG",):
         raise DataError(f"{path} is grey with {stored[-1]} bits; save label ids as 8-bit grey PNG")
     return picture

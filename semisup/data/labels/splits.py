@@ -18,6 +18,7 @@ from semisup.data.labels.selection import REMEDY, Choice, choose, shuffled
 from semisup.data.labels.tags import Tags
 from semisup.errors import DataError, RecipeError
 from semisup.system.files import write_text
+from semisup.system.words import counted
 
 _TAGS = 'name the tags, such as data.tags = "xml" in a recipe or --tags xml'
 
@@ -156,7 +157,7 @@ def hold_out(split: Split, count: int, seed: int) -> tuple[Split, tuple[str, ...
         return split, ()
     if not 0 < count < len(labelled):
         raise RecipeError(
-            f"cannot hold out {count} of the {len(labelled)} labelled images of split "
+            f"cannot hold out {count} of the {counted(len(labelled), 'labelled image')} of split "
             f"'{split.name}': choose a number from 0 to {max(0, len(labelled) - 1)}"
         )
     held = frozenset(shuffled(labelled, seed, "hold-out")[:count])

@@ -18,6 +18,7 @@ from semisup.data.labels.tag_files import Names, read_tag_file, text_of_tags
 from semisup.errors import DataError, RecipeError
 from semisup.system.files import write_text
 from semisup.system.progress import track
+from semisup.system.words import counted
 
 _BACKGROUND = "background"
 _FORMS = 'write "xml" or "file:PATH"'
@@ -136,7 +137,7 @@ def _check_complete(path: Path, names: Names, data: SegmentationData) -> None:
     missing = [key for key in data.ids if key not in names]
     if missing:
         raise DataError(
-            f"{path} has no tags for {len(missing)} of the {len(data)} images of subset "
+            f"{path} has no tags for {len(missing)} of the {counted(len(data), 'image')} of subset "
             f"'{data.subset}' of {data.root}, such as '{missing[0]}' (a line is an id and its "
             "classes, with tabs between); add them, or take the file of this subset"
         )

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from semisup.data.base import SegmentationData, WrappedData
 from semisup.errors import RecipeError
+from semisup.system.words import counted
 
 _MEBIBYTE = 2**20
 _WORDS = 3  # of an entry of the table: offset, height, width
@@ -49,10 +50,10 @@ class CachedData(WrappedData):
         super().__init__(data)
         size, entries = mebibytes * _MEBIBYTE, 2 * len(data)
         if size <= _table_bytes(entries):
+            images, enough = counted(len(data), "image"), _table_bytes(entries) // _MEBIBYTE + 1
             raise RecipeError(
-                f"a cache of {mebibytes} MiB is too small for the {len(data)} images of "
-                f"{data.name}: give it {_table_bytes(entries) // _MEBIBYTE + 1} MiB or more, or 0 "
-                "for none"
+                f"a cache of {mebibytes} MiB is too small for the {images} of {data.name}: give it "
+                f"{enough} MiB or more, or 0 for none"
             )
         try:
             self._arena = _Arena(size, entries)

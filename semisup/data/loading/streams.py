@@ -18,7 +18,8 @@ from semisup.data.base import SegmentationData
 from semisup.data.labels.tags import Tags
 from semisup.data.loading.samples import RawBatch, Samples, collate
 from semisup.data.views.cropping import DrawView
-from semisup.errors import RecipeError, RunError, SemisupError
+from semisup.errors import RecipeError, SemisupError
+from semisup.system.torch_errors import is_of_worker, worker_error
 from semisup.types import StreamName
 
 
@@ -105,7 +106,7 @@ class Stream:
 
         Raises:
             DataError: an image or its mask cannot be used; the same error whatever process met it.
-            RunError: a worker was killed.
+            RunError: a worker was killed, or ended by itself.
         """
         batch = self._read()
         if isinstance(batch, SemisupError):
@@ -129,19 +130,16 @@ class Stream:
         self.close()
 
     def _read(self) -> RawBatch | SemisupError:
-        if self._batches is None:
-            self._batches = iter(self._loader())
         try:
+            if self._batches is None:
+                self._batches = iter(self._loader())
             return next(self._batches)
         except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
+            if not is_of_worker(error):
                 raise
+            codes = [worker.exitcode for worker in getattr(self._batches, "_workers", ())]
             self.close()
-            raise RunError(
-                f"a worker process of the {self.name} stream was killed, mostly for want of "
-                "memory. Use fewer data.workers or smaller batches; the same command goes on from "
-                "the last checkpoint."
-            ) from error
+            raise worker_error(str(error), codes, self.name) from error
 
     def _loader(self) -> DataLoader[RawBatch | SemisupError]:
         # Workers live as long as the endless sampler, so persistent_workers has nothing to add.

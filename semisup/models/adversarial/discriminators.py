@@ -19,19 +19,29 @@ class FullyConvolutionalDiscriminator(nn.Module):
 
     Five 4 x 4 convolutions of stride 2, leaky ReLU of slope 0.2 between, no normalisation;
     2,783,169 parameters at 21 classes. The logits, 1/32 of the input's size, are resized to it
-    bilinearly (align_corners off, as everywhere in this library).
+    bilinearly.
 
     Args:
         num_classes: K, the channels of a class map.
         width: channels after the first convolution; they double at each of the next three.
         spectral_norm: see `bound_slopes`.
+        align_corners: whether the corners of the logits lie in those of the class map, as in the
+            authors' code; else not, as everywhere in this library.
     """
 
     smallest: ClassVar[int] = 32
     """Smallest side of a class map, in pixels: five halvings leave one logit."""
 
-    def __init__(self, num_classes: int, *, width: int = 64, spectral_norm: bool = False) -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        *,
+        width: int = 64,
+        spectral_norm: bool = False,
+        align_corners: bool = False,
+    ) -> None:
         super().__init__()
+        self.align_corners = align_corners
         if width < 1:
             raise ValueError(f"width must be at least 1, not {width}")
         channels = [num_classes, width, 2 * width, 4 * width, 8 * width]
@@ -54,7 +64,7 @@ class FullyConvolutionalDiscriminator(nn.Module):
             RecipeError: H or W is under 32.
         """
         check_size(maps, self.smallest)
-        return resize(self.layers(maps), maps.shape[-2:])
+        return resize(self.layers(maps), maps.shape[-2:], align_corners=self.align_corners)
 
 
 class ImageDiscriminator(nn.Module):

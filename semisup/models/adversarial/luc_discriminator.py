@@ -18,7 +18,8 @@ these views (https://github.com/oyam/Semantic-Segmentation-using-Adversarial-Net
 ReLU between, 2 x 2 max pooling, zero padding that keeps the size, no normalisation. Ours: one logit
 where it has two; a judgement per place, where it averages them over the map; the image branch,
 which takes half of the first layer's channels; initial weights that keep the variance (He et al.
-2015).
+2015); 1 x 1 convolutions without padding, where it pads them by 1; the image as RGB in [0, 1],
+where it shows BGR less a mean.
 """
 
 from __future__ import annotations

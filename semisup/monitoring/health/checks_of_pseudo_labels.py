@@ -7,6 +7,11 @@ from collections.abc import Iterator, Mapping
 from semisup.monitoring.health.course import SPAN, Finding, values_in_words
 
 EVERYTHING = 0.9999
+NEARLY_EVERYTHING = 0.9
+"""Share of self-teaching above which a threshold excludes next to nothing. Where less is right than
+that, wrong labels are among the accepted ones; where it is known that more is right, all is well.
+"""
+
 RARELY = 0.2
 """Share of self-teaching below which whole batches have no pseudo-label, and so no accuracy."""
 
@@ -28,8 +33,9 @@ def check_pseudo_labels(
         step: steps done.
         steps: length of the run.
         scalars: what was logged.
-        options: the method's numbers: nothing is checked where `self_taught_weight` is 0, and
-            `self_taught_start` is the share of the run after which self-teaching begins.
+        options: the method's numbers: nothing is checked where `self_taught_weight` is 0,
+            `self_taught_start` is the share of the run after which self-teaching begins, and where
+            `confidence_threshold` is 0 all is to be taught.
     """
     if options.get("self_taught_weight") == 0:
         return
@@ -38,7 +44,8 @@ def check_pseudo_labels(
     if share is not None:
         yield _none_taught(share, begun and step > 0.5 * steps)
         # An untrained discriminator accepts everything: in `quickstart` for half of the run.
-        yield _all_taught(share, step > 0.75 * steps)
+        wanted = options.get("confidence_threshold") == 0  # a threshold of 0 is to take all
+        yield _all_taught(share, scalars, step > 0.75 * steps and not wanted)
     if accuracy is not None and _is_meaningful(share, scalars.get("trusted_share")):
         yield _wrong_taught(accuracy, scalars)
 
@@ -54,11 +61,14 @@ def _none_taught(share: float, reportable: bool) -> Finding:
     )
 
 
-def _all_taught(share: float, reportable: bool) -> Finding:
+def _all_taught(share: float, scalars: Mapping[str, float], reportable: bool) -> Finding:
+    right = scalars.get("labelled_accuracy", 0.0)
+    present = share >= EVERYTHING or (share >= NEARLY_EVERYTHING and share > right)
+    names = ("self_taught_share", "labelled_accuracy")
     return Finding(
         "all taught",
-        values_in_words({"self_taught_share": share}) if share >= EVERYTHING else "",
-        "everything is self-taught",
+        values_in_words({k: scalars[k] for k in names if k in scalars}) if present else "",
+        f"{'' if share >= EVERYTHING else 'nearly '}everything is self-taught",
         "The threshold excludes nothing: raise it, start later, or make the discriminator "
         "stronger.",
         reportable,

@@ -5,6 +5,9 @@ they fail shows in a few scalars, whose names the methods have in common:
 
     d_real, d_fake         the discriminator's mean probability of being real, for real and for
                            generated input (see `losses.gan.standing`)
+    d_hard                 the same probability for the one-hot argmax of the predictions, which
+                           has their errors and not their softness: where it is near d_real, the
+                           discriminator tells soft from hard, which d_accuracy cannot show
     d_accuracy             share of both that it classifies rightly
     sample_diversity       how much generated images differ, over how much real ones do
     self_taught_share      share of the unlabelled pixels or images that have a pseudo-label
@@ -39,7 +42,8 @@ class Health:
 
     Args:
         options: the method's numbers by name, for what is on purpose: a self-taught term that is
-            off (`self_taught_weight` 0) or has not begun (`self_taught_start`).
+            off (`self_taught_weight` 0), has not begun (`self_taught_start`) or is to take all
+            (`confidence_threshold` 0).
     """
 
     def __init__(self, options: Mapping[str, float] | None = None) -> None:
@@ -101,6 +105,6 @@ class Health:
 
     def _findings(self, step: int, steps: int, scalars: Mapping[str, float]) -> Iterator[Finding]:
         """Those of all checks whose scalars are there, always in the same order."""
-        yield from self._games.check(step, scalars)
+        yield from self._games.check(step, steps, scalars)
         yield from check_pseudo_labels(step, steps, scalars, self._options)
         yield from self._optimisation.check(step, scalars)

@@ -8,7 +8,8 @@ import os
 import pickle
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -81,8 +82,17 @@ class BadMask(Memory):
 
 
 class Deadly(Memory):
+    """Whose worker ends by an exit code, or below 0 by a signal."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__()
+        self.code = code
+
     def image(self, index: int) -> Tensor:
-        os._exit(1)
+        if self.code > 0:
+            os._exit(self.code)
+        os.kill(os.getpid(), -self.code)
+        raise AssertionError("it should be dead")
 
 
 class Buggy(Memory):
@@ -286,10 +296,47 @@ def test_a_bug_is_no_user_error() -> None:
         take(1, stream(Buggy(), workers=1))
 
 
-def test_a_killed_worker_is_one_line() -> None:
-    with pytest.raises(RunError, match=r"Use fewer data\.workers") as error:
-        take(1, stream(Deadly(), workers=1))
-    assert "\n" not in str(error.value)
+def death_of_a_worker(code: int) -> str:
+    with pytest.raises(RunError) as error:
+        take(1, stream(Deadly(code), workers=1))
+    return str(error.value)
+
+
+@pytest.fixture
+def watchful(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a thread torch asks every five seconds whether its workers live."""
+    waits = torch.utils.data.dataloader._MultiProcessingDataLoaderIter._try_get_data
+    monkeypatch.setattr(waits, "__defaults__", (0.1,))
+
+
+@pytest.mark.usefixtures("watchful")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("in_thread", [False, True])
+def test_a_killed_worker_is_one_line(number: signal.Signals, in_thread: bool) -> None:
+    """Outside of the main thread torch has no handler that knows the signal."""
+    found = said_by(lambda: death_of_a_worker(-number), in_thread)
+    assert f"of the labelled stream was killed by signal {int(number)} (" in found
+    assert "Use fewer data.workers" in found
+    assert "__main__" not in found
+    assert "\n" not in found
+
+
+@pytest.mark.usefixtures("watchful")
+@pytest.mark.parametrize("code", [1, 3])
+@pytest.mark.parametrize("in_thread", [False, True])
+def test_a_worker_that_ended_by_itself_names_the_guard(code: int, in_thread: bool) -> None:
+    found = said_by(lambda: death_of_a_worker(code), in_thread)
+    assert f"of the labelled stream ended by itself, with code {code}." in found
+    assert "if __name__ == '__main__':" in found
+    assert "killed" not in found
+    assert "\n" not in found
+
+
+def said_by(act: Callable[[], str], in_thread: bool) -> str:
+    if not in_thread:
+        return act()
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(act).result()
 
 
 def test_pictures_of_several_sizes_need_a_crop() -> None:
