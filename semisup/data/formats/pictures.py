@@ -1,7 +1,7 @@
 """Pictures and label maps between disk and tensors.
 
-Everything is read as it is stored: an EXIF orientation is not applied, because the masks of the
-public data sets are in the stored orientation. Whatever has no one reading as 8-bit RGB or as
+Everything is read as it is stored, as the masks of the public data sets are; `orientation` has the
+EXIF orientation for those that apply it. Whatever has no one reading as 8-bit RGB or as
 label ids is refused with a `DataError` that names the file, never converted by guess.
 
 Pictures above 178 million pixels (Pillow's limit against decompression bombs) are refused as
