@@ -28,7 +28,7 @@ COMMANDS: dict[str, tuple[list[str], set[str]]] = {
         ["RUN", "IMAGES"],
         RECIPE
         | {"--to", "--overlay", "--soft", "--submission", "--competition", "--seed"}
-        | {"--explain", "--classes", "--crf", "--plugin"},
+        | {"--explain", "--classes", "--crf", "--plugin", "--overwrite"},
     ),
     "samples": (
         ["RUN"],

@@ -23,7 +23,7 @@ from semisup.data.sets.camvid import CamVid
 from semisup.data.sets.folder import Folder
 from semisup.data.sets.voc import Voc
 from semisup.errors import CheckpointError
-from semisup.evaluation.predict import claim_folder
+from semisup.evaluation.prediction_folder import PredictionFolder
 from semisup.models.fcn import FCN32s
 from semisup.models.weights import load_weights
 from semisup.monitoring.tracker import _reopen  # a Tracker would write TensorBoard's files as well
@@ -253,7 +253,7 @@ def _read_scalars(folder: Path, path: Path) -> None:
 
 
 def _read_predictions(folder: Path, path: Path) -> None:
-    claim_folder(folder, {"recipe": "base", "seed": 0}, ["a"])
+    PredictionFolder(folder, {"recipe": "base", "seed": 0}, ["a"])
 
 
 def _predictions_seeds() -> list[bytes]:
