@@ -63,10 +63,12 @@ def _refused(image: Any, shape: tuple[int, ...]) -> DataError:
 
 def _from_pillow(picture: Image.Image, apply_exif: bool) -> Tensor:
     """A picture as uint8 3HW."""
-    if picture.mode.startswith(("I", "F")) or 0 in picture.size:
+    tiles = getattr(picture, "tile", None)  # of a file that is not decoded yet: such as "RGB;16B"
+    is_deep = picture.mode.startswith(("I", "F")) or ";16" in str(tiles)
+    if is_deep or 0 in picture.size:
         raise DataError(
-            f"image: cannot label a picture of mode {picture.mode} and size {picture.size}. "
-            f"Give {_TAKEN}."
+            f"image: cannot label a picture of mode {picture.mode} and size {picture.size}"
+            f"{' with 16 bits a channel' * is_deep}. Give {_TAKEN}."
         )
     try:
         colours = as_rgb(picture)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -35,9 +34,6 @@ from semisup.pictures.drawing import overlay
 from semisup.system.files import write_atomically
 from semisup.system.progress import track
 from semisup.system.torch_errors import translated_errors
-
-Image8 = TypeVar("Image8", Tensor, NDArray[np.uint8])
-"""An image in memory: a tensor, or an array of numpy."""
 
 _ROWS = 512
 """Of a picture that are drawn at once."""
@@ -224,8 +220,8 @@ def predict_files(
 
 def _predict(inference: Inference, path: Path, soft: bool, apply_exif: bool) -> _Prediction:
     """One image; a `SemisupError` is of this image."""
-    image = read_upright(path, apply_exif=apply_exif)
     with translated_errors():
+        image = read_upright(path, apply_exif=apply_exif)
         labels, probabilities = label_images(
             inference, image[None], torch.float16 if soft else None
         )

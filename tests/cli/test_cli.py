@@ -279,6 +279,23 @@ def test_predict_that_fails_leaves_no_folder(place: Path, tmp_path: Path) -> Non
     assert not (tmp_path / "out").exists()
 
 
+def test_predict_turns_no_photograph_for_a_run_that_ignores_exif(
+    place: Path, tmp_path: Path
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (30, 20)).save(tmp_path / "a.jpg", exif=exif)
+    sizes = {}
+    for choice in ("auto", "apply", "ignore"):
+        change, out = f"data.exif={choice}", tmp_path / choice
+        arguments = ["--data-root", place / "data", "--out", tmp_path / f"runs-{choice}"]
+        succeed("run", place / "tiny.toml", "--set", change, *arguments)
+        succeed("predict", "tiny", tmp_path / "a.jpg", "--to", out, *arguments)
+        with Image.open(out / "a.png") as written:
+            sizes[choice] = written.size
+    assert sizes == {"auto": (20, 30), "apply": (20, 30), "ignore": (30, 20)}
+
+
 def test_predict_says_that_an_image_was_tiled(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -96,6 +99,21 @@ def test_all_else_is_refused_in_one_line(image: Any, reason: str, predictor: Pre
         assert "\n" not in str(caught.value)
 
 
+def test_a_file_of_16_bits_is_not_cut_to_8(tmp_path: Path) -> None:
+    pixels = b"".join(b"\0" + bytes(range(12)) for _ in range(2))
+    header = struct.pack(">IIBBBBB", 2, 2, 16, 2, 0, 0, 0)
+    content = b"\x89PNG\r\n\x1a\n"
+    for kind, data in ((b"IHDR", header), (b"IDAT", zlib.compress(pixels)), (b"IEND", b"")):
+        sums = struct.pack(">I", zlib.crc32(kind + data))
+        content += struct.pack(">I", len(data)) + kind + data + sums
+    (tmp_path / "a.png").write_bytes(content)
+    with (
+        Image.open(tmp_path / "a.png") as picture,
+        pytest.raises(DataError, match=r"mode RGB and size \(2, 2\) with 16 bits a channel"),
+    ):
+        as_batch(picture)
+
+
 @pytest.mark.parametrize("mode", ["1", "L", "P", "CMYK", "LA", "YCbCr"])
 def test_pictures_of_other_colours_are_read_as_files_are(mode: str) -> None:
     picture = Image.fromarray(PIXELS).convert(mode)
@@ -104,7 +122,7 @@ def test_pictures_of_other_colours_are_read_as_files_are(mode: str) -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_picture_is_turned_as_a_viewer_shows_it(orientation: int, tmp_path: Any) -> None:
+def test_a_picture_is_turned_as_a_viewer_shows_it(orientation: int, tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     Image.fromarray(PIXELS).save(tmp_path / "a.png", exif=exif)

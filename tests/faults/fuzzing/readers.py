@@ -15,6 +15,7 @@ from fuzzing import archives, images, trees
 from fuzzing.mutation import Mutator, any_change, splice, text_change
 from torch import Tensor, nn
 
+from semisup.data.formats.orientation import stored_orientation, upright
 from semisup.data.formats.pictures import read_labels, read_rgb
 from semisup.data.formats.voc_annotations import read_boxes, read_sbd_mask
 from semisup.data.labels.splits import make_split
@@ -146,7 +147,7 @@ def _read_boxes(folder: Path, path: Path) -> None:
 
 
 def _read_rgb(folder: Path, path: Path) -> None:
-    picture = read_rgb(path)
+    picture = upright(read_rgb(path), stored_orientation(path))
     assert picture.dtype is torch.uint8
     assert picture.dim() == 3
     assert picture.shape[0] == 3
