@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -277,6 +278,20 @@ def test_predict_that_fails_leaves_no_folder(place: Path, tmp_path: Path) -> Non
         assert not (tmp_path / "out").exists()
     fail("predict", "tiny", "--submission", "val", "--to", tmp_path / "out", *where(place))
     assert not (tmp_path / "out").exists()
+
+
+def test_a_warning_is_one_line(place: Path, tmp_path: Path) -> None:
+    shutil.copytree(place / "data", tmp_path / "data")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (9, 7)).save(tmp_path / "data" / "images" / "new.jpg", exif=exif)
+    (tmp_path / "data" / "new.txt").write_text("new\n")
+    options = ["--subset", "new", "--data-root", tmp_path / "data"]
+    with pytest.warns(UserWarning, match=r"images without mask .* data\.exif") as caught:
+        call("data", "show", "folder", *options, "--to", tmp_path / "look.png")
+    assert len(caught) == 1
+    line = warnings.formatwarning(UserWarning("one\nline"), UserWarning, "semisup/a.py", 3)
+    assert line == "warning: one line\n"
 
 
 def test_predict_turns_no_photograph_for_a_run_that_ignores_exif(
