@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import threading
 import warnings
@@ -12,11 +13,13 @@ from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL.Image import Image
 from torch import Tensor
 
-from semisup.data.formats.pictures import read_rgb
 from semisup.errors import RecipeError
 from semisup.evaluation import predict as prediction
+from semisup.evaluation.prediction_folder import PredictionFolder
+from semisup.evaluation.sources import find_images
 from semisup.monitoring.live import make_view
 from semisup.monitoring.view import Silent
 from semisup.recipe.load import load_recipe as load
@@ -30,7 +33,6 @@ from semisup.runs.run import run_recipe
 from semisup.system.device import resolve_device
 from semisup.system.distributed import joined
 from semisup.system.progress import quiet
-from semisup.system.torch_errors import translated_errors
 
 Run = FinishedRun | OpenRun | str | Path
 """A finished run: what `run` returned, what `open_run` returned, or its folder."""
@@ -170,7 +172,7 @@ def predict(
 @overload
 def predict(
     run: Run,
-    image: NDArray[np.uint8] | str | Path,
+    image: NDArray[np.uint8] | Image | str | Path,
     *,
     changes: str | Sequence[str] = ...,
     device: str = ...,
@@ -186,21 +188,23 @@ def predict(
 
     Args:
         run: what `run` or `open_run` returned, or the folder of a run.
-        image: uint8 RGB of any size: an array HW3 of numpy, a tensor 3HW or B3HW, or the path of
-            an image file.
+        image: uint8 RGB, 0..255, of any size: an array HW3 or BHW3 of numpy, a tensor 3HW or B3HW,
+            a picture of Pillow or the path of an image file. The latter two are turned as their
+            EXIF orientation says, as a viewer shows them.
         changes: `eval.key=value`, as after `--set`.
         device: auto, cpu, cuda or cuda:N.
 
     Returns:
-        An array HW, or a tensor HW or BHW where the image is a tensor.
+        An array HW or BHW, or a tensor HW or BHW where the image is a tensor.
 
     Raises:
         SemisupError: whatever a user can mend, in one line.
     """
-    predictor = open_run(run, changes=changes, device=device).predictor()
+    opened = open_run(run, changes=changes, device=device)
+    predictor = opened.predictor()
     if isinstance(image, str | Path):
-        (path,) = prediction.find_images([Path(image)])
-        return predictor(read_rgb(path)).numpy()
+        read = prediction.read_upright(Path(image), apply_exif=opened.applies_exif)
+        return predictor(read).numpy()
     return predictor(image)
 
 
@@ -211,6 +215,7 @@ def predict_files(
     *,
     overlay: bool = False,
     soft: bool = False,
+    overwrite: bool = False,
     changes: str | Sequence[str] = (),
     device: str = "auto",
     progress: bool = True,
@@ -219,10 +224,11 @@ def predict_files(
 
     Args:
         run: what `run` or `open_run` returned, or the folder of a run.
-        images: files and folders of images.
+        images: files, and folders, which are searched with their sub-folders.
         to: folder to write to; what is there already is left alone.
         overlay: write the classes over the picture too.
         soft: write the probabilities too (.npz, float16 KHW).
+        overwrite: replace predictions that are there already.
         changes: `eval.key=value`, as after `--set`.
         device: auto, cpu, cuda or cuda:N.
         progress: whether to show a bar on a terminal.
@@ -231,25 +237,26 @@ def predict_files(
         The label map of each image: pixel value = class id.
 
     Raises:
-        SemisupError: whatever a user can mend, in one line.
+        SemisupError: whatever a user can mend, in one line. Of images that cannot be labelled it
+            is raised after all others were, and its `lines` name each.
     """
     opened = open_run(run, changes=changes, device=device)
     given = [images] if isinstance(images, str | Path) else images
-    paths = prediction.find_images([Path(path) for path in given], endings=["_overlay"] * overlay)
-    out = Path(to)
-    prediction.make_folder(out)
-    prediction.claim_folder(out, opened.identity(), [path.stem for path in paths])
-    with _shown(progress), translated_errors():
-        prediction.predict_files(
+    found = find_images([Path(path) for path in given], endings=["_overlay"] * overlay)
+    folder = PredictionFolder(Path(to), opened.identity(), found.names, overwrite=overwrite)
+    with _shown(progress):
+        done = prediction.predict_files(
             opened.inference(),
-            paths,
-            out,
+            found.images,
+            folder,
             opened.classes,
             opened.palette,
             with_overlay=overlay,
             soft=soft,
+            apply_exif=opened.applies_exif,
         )
-    return tuple(out / f"{path.stem}.png" for path in paths)
+    dataclasses.replace(done, bad=(*done.bad, *found.unreadable)).check()
+    return tuple(folder.file(name) for name in found.names)
 
 
 def _loaded(recipe: Recipe | str | Path, changes: str | Sequence[str], seed: int | None) -> Recipe:

@@ -226,6 +226,44 @@ def test_masks_are_of_the_kind_of_the_image_and_equal(done: FinishedRun, tmp_pat
     assert (tmp_path / "to" / "photo.npz").is_file()
 
 
+def test_a_photograph_is_labelled_as_a_viewer_shows_it(done: FinishedRun, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 56, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(pixels).save(tmp_path / "phone.png", exif=exif)
+    upright = semisup.predict(done, np.ascontiguousarray(np.rot90(pixels, -1)), device="cpu")
+    assert np.array_equal(semisup.predict(done, tmp_path / "phone.png", device="cpu"), upright)
+    with Image.open(tmp_path / "phone.png") as picture:
+        assert np.array_equal(semisup.predict(done, picture, device="cpu"), upright)
+    (file,) = semisup.predict_files(done, tmp_path / "phone.png", tmp_path / "to", progress=False)
+    with Image.open(file) as written:
+        assert np.array_equal(np.asarray(written), upright)
+
+
+def test_files_beside_a_bad_one_are_labelled_and_can_be_replaced(
+    done: FinishedRun, tmp_path: Path
+) -> None:
+    (tmp_path / "in" / "sub").mkdir(parents=True)
+    for name in ("a.png", "sub/a.png"):
+        Image.new("RGB", (9, 7)).save(tmp_path / "in" / name)
+    (tmp_path / "in" / "bad.png").write_bytes(b"")
+    options: dict[str, Any] = {"device": "cpu", "progress": False}
+    with pytest.raises(DataError, match=r"bad\.png is no JPEG or PNG file") as caught:
+        semisup.predict_files(done, tmp_path / "in", tmp_path / "to", **options)
+    assert caught.value.lines == (str(caught.value),)  # type: ignore[attr-defined]
+    (tmp_path / "in" / "bad.png").unlink()
+    written = semisup.predict_files(done, tmp_path / "in", tmp_path / "to", **options)
+    assert [path.relative_to(tmp_path).as_posix() for path in written] == [
+        *("to/a.png", "to/sub/a.png")
+    ]
+    expected = written[0].read_bytes()
+    written[0].write_bytes(b"old")
+    semisup.predict_files(done, tmp_path / "in", tmp_path / "to", **options)
+    assert written[0].read_bytes() == b"old"
+    semisup.predict_files(done, tmp_path / "in", tmp_path / "to", overwrite=True, **options)
+    assert written[0].read_bytes() == expected
+
+
 @pytest.mark.parametrize(
     "image",
     [

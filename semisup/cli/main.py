@@ -106,6 +106,12 @@ def cli() -> None:
     # Here and not where they are read: filters of warnings are not for threads.
     for kind in (UserWarning, RuntimeWarning):  # the latter of pictures above 89 million pixels
         warnings.filterwarnings("ignore", category=kind, module=r"PIL\.")
+    warnings.formatwarning = _one_line
+
+
+def _one_line(message: Warning | str, *_: object, **__: object) -> str:
+    """A warning without the line of code that it comes from."""
+    return f"warning: {' '.join(str(message).splitlines())}\n"
 
 
 COMMANDS = (

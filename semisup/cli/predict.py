@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from semisup.cli import options
+
+if TYPE_CHECKING:
+    from semisup.evaluation.predict import Labelled
+    from semisup.evaluation.sources import Sources
 
 
 @click.command(
@@ -31,6 +37,7 @@ Examples:
     help="Folder to write to.",
 )
 @click.option("--overlay", is_flag=True, help="Write the classes over the picture too.")
+@click.option("--overwrite", is_flag=True, help="Replace predictions that are there already.")
 @click.option("--soft", is_flag=True, help="Write the probabilities too (.npz, float16 KHW).")
 @click.option(
     "--explain",
@@ -67,6 +74,7 @@ def predict(
     images: tuple[Path, ...],
     to: Path,
     overlay: bool,
+    overwrite: bool,
     soft: bool,
     explain: bool,
     classes: str | None,
@@ -82,20 +90,17 @@ def predict(
 ) -> None:
     """Label IMAGES (files or folders) with the network of a finished RUN.
 
-    Writes a palette PNG for each image: pixel value = class id. RUN is the folder of a run, or a
-    recipe's name: its most recently finished run (--seed picks another). Only [eval] can be
-    changed.
+    Writes a palette PNG for each image: pixel value = class id. Folders are searched with their
+    sub-folders, which are kept below --to. Photographs are turned as a viewer shows them. RUN is
+    the folder of a run, or a recipe's name: its most recently finished run (--seed picks another).
+    Only [eval] can be changed.
     """
     if bool(images) == (submission is not None):
         raise click.UsageError("give either IMAGES or --submission SUBSET")
     from semisup.evaluation.class_by_class import check_by_class
-    from semisup.evaluation.predict import (
-        claim_folder,
-        find_images,
-        make_folder,
-        predict_files,
-        write_submission,
-    )
+    from semisup.evaluation.predict import predict_files, write_submission
+    from semisup.evaluation.prediction_folder import PredictionFolder
+    from semisup.evaluation.sources import find_images
     from semisup.runs.reopen import open_run
     from semisup.system.device import resolve_device
     from semisup.system.torch_errors import translated_errors
@@ -112,7 +117,6 @@ def predict(
     )
     if classes is not None:
         opened = opened.forcing([name.strip() for name in classes.split(",")])
-    make_folder(to)
     inference = opened.inference()
     if submission is not None:
         with translated_errors():
@@ -122,18 +126,41 @@ def predict(
         return
     if explain:
         check_by_class(opened.network, "--explain")
-    paths = find_images(images, endings=["_overlay"] * overlay + ["_explain"] * explain)
-    claim_folder(to, opened.identity(), [path.stem for path in paths])
-    with translated_errors():
-        count = predict_files(
-            inference,
-            paths,
-            to,
-            opened.classes,
-            opened.palette,
-            with_overlay=overlay,
-            soft=soft,
-            explain=explain,
-        )
-    skipped = f", {len(paths) - count} were there already" if count < len(paths) else ""
-    click.echo(f"{count} label maps in {to}{skipped}.")
+    found = find_images(images, endings=["_overlay"] * overlay + ["_explain"] * explain)
+    target = PredictionFolder(to, opened.identity(), found.names, overwrite=overwrite)
+    done = predict_files(
+        inference,
+        found.images,
+        target,
+        opened.classes,
+        opened.palette,
+        with_overlay=overlay,
+        soft=soft,
+        explain=explain,
+        apply_exif=opened.applies_exif,
+    )
+    _print_done(replace(done, bad=(*done.bad, *found.unreadable)), found, to)
+
+
+def _print_done(done: Labelled, found: Sources, to: Path) -> None:
+    """Say what was labelled and what was not.
+
+    Raises:
+        UnlabelledImagesError: an image could not be labelled.
+    """
+    from semisup.evaluation.tiles import SIDE
+
+    kept = f", {done.kept} {'was' if done.kept == 1 else 'were'} there already" * bool(done.kept)
+    click.echo(f"{_count(done.written, 'label map')} in {to}{kept}.")
+    if done.tiled:
+        images = _count(done.tiled, "large image")
+        click.echo(f"{images} labelled in tiles of at most {SIDE} x {SIDE}.")
+    if found.left_out or found.folders:
+        click.echo(f"{found.describe_left_out()}.")
+    for line in done.bad if len(done.bad) > 1 else ():
+        click.echo(f"bad: {line}", err=True)
+    done.check()
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from semisup.data.formats.orientation import orientation_note
 from semisup.errors import DataError, RecipeError
 
 Colour = tuple[int, int, int]
@@ -107,7 +108,8 @@ class SegmentationData(ABC):
         if mask.shape != image.shape[-2:]:
             raise DataError(
                 f"{self.mask_path(index)}: the mask is {_size(mask)} but image '{self.ids[index]}' "
-                f"is {_size(image)} (height x width); make them the same size"
+                f"is {_size(image)} (height x width){orientation_note(self.image_path(index))}; "
+                "make them the same size"
             )
         return image, mask
 

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from semisup.errors import DataError
 from semisup.ops.crf import dense_crf
 from semisup.ops.pixels import normalise
 from semisup.settings import EvalSettings
@@ -39,12 +40,18 @@ class Inference:
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:
-        """Scores of `images`, uint8 B3HW of one size.
+        """Scores of `images`, uint8 B3HW of one size, 0..255.
 
         Returns:
             BKHW float32 at the size of the images: logits where there is one scale and no mirror,
-            or a CRF; else the mean of the probabilities.
+            or a CRF; else the mean of the probabilities. KHW of a single 3HW.
+
+        Raises:
+            DataError: the images are of another type or shape.
         """
+        if images.ndim == 3:
+            return self(images[None])[0]
+        _check_images(images)
         pixels = images.to(self.device, non_blocking=True)
         scores = self._scores(normalise(pixels))
         crf = self.settings.dense_crf()
@@ -52,7 +59,7 @@ class Inference:
 
     def logits(self, images: Tensor) -> Tensor:
         """As calling it, but with logits in any case: their softmax is the prediction."""
-        scores = self(images)
+        scores: Tensor = self(images)
         return scores if self.settings.crf else self._as_logits(scores)
 
     def _as_logits(self, scores: Tensor) -> Tensor:
@@ -99,6 +106,14 @@ class Inference:
     def _slide(self, image: Tensor) -> Tensor:
         """Mean of the logits of all windows that see a pixel."""
         return slide(image, self._forward, self.settings.window, self.settings.overlap)
+
+
+def _check_images(images: Tensor) -> None:
+    if images.ndim != 4 or images.is_floating_point() or 0 in images.shape:
+        raise DataError(
+            f"images: cannot predict {images.dtype} of shape {tuple(images.shape)}. Give uint8 "
+            "RGB, 0..255, as a tensor 3HW or B3HW."
+        )
 
 
 def slide(

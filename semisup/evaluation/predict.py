@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from semisup.data.base import Colour, SegmentationData
+from semisup.data.formats.orientation import stored_orientation, upright
 from semisup.data.formats.pictures import read_rgb, write_palette_png
-from semisup.errors import DataError, RunError
+from semisup.errors import DataError, SemisupError
 from semisup.evaluation.class_by_class import draw_explanation
+from semisup.evaluation.in_memory import as_batch, as_given
 from semisup.evaluation.inference import Inference
+from semisup.evaluation.prediction_folder import (
+    EXPLANATION,
+    LABELS,
+    OVERLAY,
+    PROBABILITIES,
+    PredictionFolder,
+    make_folder,
+)
+from semisup.evaluation.sources import ImageFile
+from semisup.evaluation.tiles import is_tiled, label_images
 from semisup.metrics.confusion import label_map
 from semisup.pictures.drawing import overlay
-from semisup.system.files import exists, write_atomically, write_text
+from semisup.system.files import write_atomically
 from semisup.system.progress import track
 from semisup.system.torch_errors import translated_errors
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
-
-
-Image8 = TypeVar("Image8", Tensor, NDArray[np.uint8])
-"""An image in memory: a tensor, or an array of numpy."""
+_ROWS = 512
+"""Of a picture that are drawn at once."""
 
 
 class Predictor:
@@ -38,197 +46,200 @@ class Predictor:
         inference: the network with its protocol.
         classes: K names.
         palette: K colours.
+        apply_exif: whether a picture of Pillow is turned as its EXIF orientation says.
     """
 
     def __init__(
-        self, inference: Inference, classes: Sequence[str], palette: Sequence[Colour]
+        self,
+        inference: Inference,
+        classes: Sequence[str],
+        palette: Sequence[Colour],
+        *,
+        apply_exif: bool = True,
     ) -> None:
         self.classes = tuple(classes)
         self.palette = tuple(palette)
         self._inference = inference
+        self._apply_exif = apply_exif
 
-    def __call__(self, image: Image8) -> Image8:
+    def __call__(self, image: Any) -> Any:
         """The class of each pixel, as uint8 class ids 0..K-1.
 
         Args:
-            image: uint8 RGB of any size: an array HW3 of numpy, or a tensor 3HW or B3HW.
+            image: uint8 RGB, 0..255, of any size: an array HW3 or BHW3 of numpy, a tensor 3HW or
+                B3HW, or a picture of Pillow, which is turned as its EXIF orientation says.
 
         Returns:
-            Of the same kind: an array HW, or a tensor HW or BHW on the CPU.
+            Of the same kind: an array HW or BHW (HW for a picture), or a tensor HW or BHW on the
+            CPU.
 
         Raises:
-            DataError: the image is of another type or shape.
+            DataError: the image is of another type or shape; floats are never converted by guess.
         """
-        labels: Image8 = _as_given(label_map(self._logits(image)).cpu(), image)
-        return labels
+        return as_given(self._label(image)[0], image)
 
-    def probabilities(self, image: Image8) -> Any:
+    def probabilities(self, image: Any) -> Any:
         """The probability of each class at each pixel, float32.
 
         Args:
             image: as for calling it.
 
         Returns:
-            Of the same kind: an array KHW, or a tensor KHW or BKHW on the CPU.
+            Of the same kind: an array KHW or BKHW, or a tensor KHW or BKHW on the CPU.
 
         Raises:
             DataError: the image is of another type or shape.
         """
-        return _as_given(self._logits(image).softmax(dim=1).cpu(), image)
+        _, probabilities = self._label(image, torch.float32)
+        assert probabilities is not None
+        return as_given(probabilities, image)
 
-    def _logits(self, image: Tensor | NDArray[np.uint8]) -> Tensor:
+    def _label(self, image: Any, soft: torch.dtype | None = None) -> tuple[Tensor, Tensor | None]:
+        batch = as_batch(image, apply_exif=self._apply_exif)
         with translated_errors():
-            return self._inference.logits(_as_batch(image))
+            return label_images(self._inference, batch, soft)
 
 
-def _as_batch(image: Any) -> Tensor:
-    """An image in memory as uint8 B3HW."""
-    kind = f"{type(image).__name__} {getattr(image, 'dtype', '')}".strip()
-    shape = tuple(getattr(image, "shape", ()))
-    if getattr(image, "dtype", None) in (torch.uint8, np.uint8) and 0 not in shape:
-        if isinstance(image, Tensor) and len(shape) in (3, 4) and shape[-3] == 3:
-            return image if len(shape) == 4 else image[None]
-        if isinstance(image, np.ndarray) and len(shape) == 3 and shape[-1] == 3:
-            return torch.from_numpy(image.copy()).permute(2, 0, 1)[None]
-    raise DataError(
-        f"image: cannot label a {kind} of shape {shape}. Give uint8 RGB: an array HW3, or a tensor "
-        "3HW or B3HW."
-    )
-
-
-def _as_given(values: Tensor, image: Any) -> Any:
-    """What was computed of a batch, in the form in which the image was given."""
-    if isinstance(image, Tensor):
-        return values if image.ndim == 4 else values[0]
-    return values[0].numpy()
-
-
-def find_images(paths: Sequence[Path], *, endings: Sequence[str] = ()) -> list[Path]:
-    """The files named, and the images in the folders named (not below them), sorted.
+def read_upright(path: Path, *, apply_exif: bool = True) -> Tensor:
+    """An image file as a viewer shows it: uint8 3HW; errors as in `read_rgb`.
 
     Args:
-        paths: files and folders.
-        endings: of other files that will be written, such as "_overlay" of `<stem>_overlay.png`.
-
-    Raises:
-        DataError: a path is not there, a folder holds no image, or one prediction would be written
-            over another.
+        path: of the file.
+        apply_exif: False: as it is stored.
     """
-    found: list[Path] = []
-    for path in paths:
-        if not exists(path):
-            raise DataError(f"{path}: there is no such file or folder. Check the path.")
-        if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-            if not inside:
-                raise DataError(f"{path}: holds no image ({', '.join(IMAGE_SUFFIXES)}).")
-            found += inside
-        else:
-            found.append(path)
-    stems: dict[str, Path] = {}
-    for path in found:
-        _check_free(path, stems.setdefault(path.stem, path))
-    for path in found:
-        for ending in endings:
-            _check_free(path, stems.get(path.stem.removesuffix(ending), path))
-    return found
+    image = read_rgb(path)
+    return upright(image, stored_orientation(path)) if apply_exif else image
 
 
-def _check_free(path: Path, other: Path) -> None:
-    """Raise if what is predicted for `path` goes where that of `other`, another image, goes."""
-    if other != path:
-        raise DataError(
-            f"{path}: would be written over the prediction of {other}. "
-            "Predict them into two folders."
-        )
+class UnlabelledImagesError(DataError):
+    """Images that could not be labelled, after all others were.
 
-
-def make_folder(out: Path) -> None:
-    """Make the folder of the predictions.
-
-    Raises:
-        RunError: it cannot be made.
+    Attributes:
+        lines: the reason for each, in one line that names its file.
     """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"{out}: cannot be made ({error.strerror}). Choose another --to.") from None
+
+    def __init__(self, message: str, lines: Sequence[str]) -> None:
+        super().__init__(message)
+        self.lines = tuple(lines)
 
 
-def claim_folder(out: Path, facts: Mapping[str, Any], stems: Sequence[str]) -> None:
-    """Note in a folder what its label maps are made by; refuse it where that was something else.
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """What `predict_files` did.
 
-    Args:
-        out: folder of the label maps.
-        facts: what they depend on: run, protocol.
-        stems: names of the label maps that will be written.
-
-    Raises:
-        RunError: the folder holds label maps of other facts, or files that would be taken for them.
+    Attributes:
+        written: number of images that were labelled.
+        kept: number of images whose files were there already.
+        tiled: number of those written that were too large for one forward pass.
+        bad: the reason for each image that could not be labelled, in one line that names its file.
     """
-    marker = out / "predictions.json"
-    text = json.dumps(facts, indent=1, sort_keys=True) + "\n"
-    if marker.is_file():
-        if marker.read_bytes() != text.encode():
-            raise RunError(
-                f"{out}: holds predictions of another run or protocol (see {marker.name}). "
-                "Choose another --to."
+
+    written: int
+    kept: int
+    tiled: int
+    bad: tuple[str, ...]
+
+    def check(self) -> None:
+        """Raise if an image could not be labelled.
+
+        Raises:
+            UnlabelledImagesError: of one, its line; of several, their number and the first line.
+        """
+        total = self.written + self.kept + len(self.bad)
+        if len(self.bad) == 1:
+            raise UnlabelledImagesError(self.bad[0], self.bad)
+        if self.bad:
+            raise UnlabelledImagesError(
+                f"{len(self.bad)} of {total} images have no label map, such as: {self.bad[0]}",
+                self.bad,
             )
-        return
-    for stem in stems:
-        if (out / f"{stem}.png").exists():
-            raise RunError(
-                f"{out / stem}.png: is there already and no prediction. Choose another --to."
-            )
-    write_text(marker, text)
+
+
+@dataclass(frozen=True, slots=True)
+class _Prediction:
+    image: Tensor  # uint8 3HW
+    labels: Tensor  # uint8 HW
+    probabilities: Tensor | None  # float16 KHW
+    tiled: bool
 
 
 def predict_files(
     inference: Inference,
-    paths: Sequence[Path],
-    out: Path,
+    images: Sequence[ImageFile],
+    folder: PredictionFolder,
     classes: Sequence[str],
     palette: Sequence[Colour],
     *,
     with_overlay: bool = False,
     soft: bool = False,
     explain: bool = False,
-) -> int:
-    """Write `<stem>.png` (label map) for each image; returns how many were written.
+    apply_exif: bool = True,
+) -> Labelled:
+    """Write `<name>.png` (label map) for each image; goes on past those that cannot be labelled.
 
     An image whose files are all there already is left alone, so that an interrupted call goes on
-    where it was stopped; `claim_folder` sees to it that they are of the same run and protocol.
+    where it was stopped; the folder sees to it that they are of the same run and protocol.
 
     Args:
         inference: the predictor with its protocol.
-        paths: image files.
-        out: folder to write to.
+        images: what to label, and under which names.
+        folder: where to write.
         classes: K names, kept beside the probabilities.
         palette: K colours.
-        with_overlay: write `<stem>_overlay.png` too.
-        soft: write `<stem>.npz` too: `probabilities` float16 KHW and `classes`.
-        explain: write `<stem>_explain.png` too: what each identified class comes from.
+        with_overlay: write `<name>_overlay.png` too.
+        soft: write `<name>.npz` too: `probabilities` float16 KHW and `classes`.
+        explain: write `<name>_explain.png` too: what each identified class comes from.
+        apply_exif: whether images are turned as their EXIF orientation says.
     """
-    written = 0
-    for path in track(paths, "predicting"):
-        target = out / f"{path.stem}.png"
-        picture, probabilities = out / f"{path.stem}_overlay.png", out / f"{path.stem}.npz"
-        reasons = out / f"{path.stem}_explain.png"
-        wanted = [target, *[picture] * with_overlay, *[probabilities] * soft, *[reasons] * explain]
-        if all(file.is_file() for file in wanted):
+    endings = [*[PROBABILITIES] * soft, *[OVERLAY] * with_overlay, *[EXPLANATION] * explain, LABELS]
+    written, kept, tiled, bad = 0, 0, 0, []
+    for source in track(images, "predicting"):
+        if folder.is_done(source.name, endings):
+            kept += 1
             continue
-        image = read_rgb(path)
-        logits = inference.logits(image[None])
-        labels = label_map(logits)[0].cpu()
-        if soft:
-            _write_soft(probabilities, logits.softmax(dim=1)[0], classes)
+        try:
+            made = _predict(inference, source.path, soft, apply_exif)
+        except SemisupError as error:
+            bad.append(_naming(source.path, error))
+            continue
+        folder.begin(source.name)
+        files = {ending: folder.file(source.name, ending) for ending in endings}
+        if made.probabilities is not None:
+            _write_soft(files[PROBABILITIES], made.probabilities, classes)
         if with_overlay:
-            _write_picture(picture, overlay(image, labels, palette))
+            _write_picture(files[OVERLAY], _overlay(made, palette))
         if explain:
-            draw_explanation(reasons, inference, image, labels, classes, palette)
-        write_palette_png(target, labels, palette)  # last: it says that the image is done
+            draw_explanation(
+                files[EXPLANATION], inference, made.image, made.labels, classes, palette
+            )
+        write_palette_png(files[LABELS], made.labels, palette)  # last: the image is done
         written += 1
-    return written
+        tiled += made.tiled
+    return Labelled(written, kept, tiled, tuple(bad))
+
+
+def _predict(inference: Inference, path: Path, soft: bool, apply_exif: bool) -> _Prediction:
+    """One image; a `SemisupError` is of this image."""
+    with translated_errors():
+        image = read_upright(path, apply_exif=apply_exif)
+        labels, probabilities = label_images(
+            inference, image[None], torch.float16 if soft else None
+        )
+        own = None if probabilities is None else probabilities[0]
+        return _Prediction(image, labels[0], own, is_tiled(inference, image[None]))
+
+
+def _naming(path: Path, error: SemisupError) -> str:
+    """The line of an error, with the file in it."""
+    return str(error) if str(path) in str(error) else f"{path}: {error}"
+
+
+def _overlay(made: _Prediction, palette: Sequence[Colour]) -> Tensor:
+    """HW3; in strips, since colours are mixed in floats."""
+    images = torch.split(made.image, _ROWS, dim=1)
+    labels = torch.split(made.labels, _ROWS, dim=0)
+    strips = [overlay(*strip, palette) for strip in zip(images, labels, strict=True)]
+    return torch.cat(strips)
 
 
 def _write_picture(path: Path, picture: Tensor) -> None:
@@ -238,7 +249,7 @@ def _write_picture(path: Path, picture: Tensor) -> None:
 
 
 def _write_soft(path: Path, probabilities: Tensor, classes: Sequence[str]) -> None:
-    values = probabilities.to(torch.float16).cpu().numpy()
+    values = probabilities.numpy()
     write_atomically(
         path,
         lambda file: np.savez_compressed(file, probabilities=values, classes=np.array(classes)),
@@ -268,7 +279,7 @@ def write_submission(
             f"{data.name}. Train without data.classes."
         )
     folder = out / "results" / "VOC2012" / "Segmentation" / f"{competition}_{data.subset}_cls"
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     for index in track(range(len(data)), "predicting"):
         labels = label_map(inference(data.image(index)[None]))[0].cpu()
         write_palette_png(folder / f"{data.ids[index]}.png", labels, data.palette)

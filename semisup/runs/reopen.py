@@ -113,6 +113,11 @@ class OpenRun:
         network.force_classes([self.classes.index(name) for name in names])
         return replace(self, forced=tuple(sorted(set(names))))
 
+    @property
+    def applies_exif(self) -> bool:
+        """Whether photographs are turned as their EXIF says: not where `data.exif` ignored it."""
+        return self.recipe.data_options.get("exif") != "ignore"
+
     def inference(self) -> Inference:
         """The network under the run's own protocol."""
         return self.experiment.inference(self.network)
@@ -129,7 +134,7 @@ class OpenRun:
 
     def predictor(self) -> Predictor:
         """What labels images in memory by the run's own protocol."""
-        return Predictor(self.inference(), self.classes, self.palette)
+        return Predictor(self.inference(), self.classes, self.palette, apply_exif=self.applies_exif)
 
 
 def open_run(

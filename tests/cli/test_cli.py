@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -206,21 +207,117 @@ def test_predict_writes_label_maps(place: Path, tmp_path: Path) -> None:
 def test_predict_does_not_mix_what_two_protocols_made(place: Path, tmp_path: Path) -> None:
     image, out = place / "data" / "images" / "v0.png", tmp_path / "out"
     plain = succeed("predict", "tiny", image, "--to", out, *where(place))
-    assert plain == f"1 label maps in {out}.\n"
+    assert plain == f"1 label map in {out}.\n"
     more = succeed("predict", "tiny", image, "--to", out, "--overlay", *where(place))
-    assert more == f"1 label maps in {out}.\n"
+    assert more == f"1 label map in {out}.\n"
     assert (out / "v0_overlay.png").is_file()
     mirrored = ("predict", "tiny", image, "--to", out, "--set", "eval.flip=true", *where(place))
     assert "holds predictions of another run or protocol" in fail(*mirrored)
     refined = ("predict", "tiny", image, "--crf", *where(place), "--to")
     assert "holds predictions of another run or protocol" in fail(*refined, out)
-    assert succeed(*refined, tmp_path / "refined").startswith("1 label maps in ")
+    assert succeed(*refined, tmp_path / "refined").startswith("1 label map in ")
     assert '"crf": true' in (tmp_path / "refined" / "predictions.json").read_text()
     before = image.read_bytes()
     assert "is there already and no prediction" in fail(
         "predict", "tiny", image, "--to", image.parent, *where(place)
     )
     assert image.read_bytes() == before
+
+
+def test_predict_goes_on_past_bad_files_and_says_what_it_left_out(
+    place: Path, tmp_path: Path
+) -> None:
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    (photos / "day 1" / "a").mkdir(parents=True)
+    for number, name in enumerate(("v0.png", "day 1/v0.png", "day 1/a/v0.png")):
+        shutil.copy(place / "data" / "images" / f"t{number}.png", photos / name)
+    for name in ("._v0.png", "notes.txt", "w.webp", "cut.png", "zero.jpg"):
+        (photos / name).write_bytes(b"")
+    result = call("predict", "tiny", photos, "--to", out, *where(place))
+    assert result.exit_code == 1
+    assert result.stdout.splitlines() == [
+        f"3 label maps in {out}.",
+        "3 others left out: 1 .txt, 1 .webp, 1 hidden.",
+    ]
+    *bad, last = result.stderr.splitlines()
+    assert [line.split(" is no ")[0] for line in bad] == [
+        f"bad: {photos / 'cut.png'}",
+        f"bad: {photos / 'zero.jpg'}",
+    ]
+    assert last.startswith("semisup: 2 of 5 images have no label map, such as: ")
+    names = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()}
+    maps = {"v0.png", "day 1/v0.png", "day 1/a/v0.png"}
+    assert names == maps | {"predictions.json"}
+    for number, name in enumerate(sorted(maps, key=len)):
+        single = tmp_path / str(number)
+        image = place / "data" / "images" / f"t{number}.png"
+        succeed("predict", "tiny", image, "--to", single, *where(place))
+        assert (out / name).read_bytes() == (single / f"t{number}.png").read_bytes()
+    for name in ("cut.png", "zero.jpg"):
+        (photos / name).unlink()
+    again = succeed("predict", "tiny", photos, "--to", out, *where(place))
+    assert again.splitlines()[0] == f"0 label maps in {out}, 3 were there already."
+
+
+def test_predict_replaces_on_request(place: Path, tmp_path: Path) -> None:
+    image, out = place / "data" / "images" / "v0.png", tmp_path / "out"
+    plain = ("predict", "tiny", image, "--to", out, *where(place))
+    mirrored = (*plain, "--set", "eval.flip=true")
+    succeed(*plain)
+    assert "--overwrite" in fail(*mirrored)
+    assert succeed(*mirrored, "--overwrite") == f"1 label map in {out}.\n"
+    assert '"flip": true' in (out / "predictions.json").read_text()
+    assert succeed(*mirrored) == f"0 label maps in {out}, 1 was there already.\n"
+    assert "holds predictions of another run or protocol" in fail(*plain)
+
+
+def test_predict_that_fails_leaves_no_folder(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    for images in ([tmp_path / "bad.png"], [tmp_path / "none.png"]):
+        fail("predict", "tiny", *images, "--to", tmp_path / "out", *where(place))
+        assert not (tmp_path / "out").exists()
+    fail("predict", "tiny", "--submission", "val", "--to", tmp_path / "out", *where(place))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_warning_is_one_line(place: Path, tmp_path: Path) -> None:
+    shutil.copytree(place / "data", tmp_path / "data")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (9, 7)).save(tmp_path / "data" / "images" / "new.jpg", exif=exif)
+    (tmp_path / "data" / "new.txt").write_text("new\n")
+    options = ["--subset", "new", "--data-root", tmp_path / "data"]
+    with pytest.warns(UserWarning, match=r"images without mask .* data\.exif") as caught:
+        call("data", "show", "folder", *options, "--to", tmp_path / "look.png")
+    assert len(caught) == 1
+    line = warnings.formatwarning(UserWarning("one\nline"), UserWarning, "semisup/a.py", 3)
+    assert line == "warning: one line\n"
+
+
+def test_predict_turns_no_photograph_for_a_run_that_ignores_exif(
+    place: Path, tmp_path: Path
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (30, 20)).save(tmp_path / "a.jpg", exif=exif)
+    sizes = {}
+    for choice in ("auto", "apply", "ignore"):
+        change, out = f"data.exif={choice}", tmp_path / choice
+        arguments = ["--data-root", place / "data", "--out", tmp_path / f"runs-{choice}"]
+        succeed("run", place / "tiny.toml", "--set", change, *arguments)
+        succeed("predict", "tiny", tmp_path / "a.jpg", "--to", out, *arguments)
+        with Image.open(out / "a.png") as written:
+            sizes[choice] = written.size
+    assert sizes == {"auto": (20, 30), "apply": (20, 30), "ignore": (30, 20)}
+
+
+def test_predict_says_that_an_image_was_tiled(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("semisup.evaluation.tiles.SIDE", 128)
+    Image.new("RGB", (200, 150)).save(tmp_path / "a.png")
+    output = succeed("predict", "tiny", tmp_path / "a.png", "--to", tmp_path / "out", *where(place))
+    assert output.splitlines()[1:] == ["1 large image labelled in tiles of at most 128 x 128."]
 
 
 def test_show_prints_where_each_value_came_from(place: Path) -> None:

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from semisup.errors import DataError, RecipeError
 from semisup.evaluation.class_by_class import check_by_class, draw_explanation
 from semisup.evaluation.inference import Inference
-from semisup.evaluation.predict import find_images, predict_files
+from semisup.evaluation.predict import predict_files
+from semisup.evaluation.prediction_folder import PredictionFolder
+from semisup.evaluation.sources import find_images
 from semisup.settings import EvalSettings
 
 CLASSES = ("background", "cat", "dog")
@@ -72,19 +74,25 @@ def test_a_row_for_the_whole_and_one_for_each_class(tmp_path: Path) -> None:
 
 def test_predict_writes_it_beside_the_label_map(photo: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    out.mkdir()
-    arguments = (inference(Known()), [photo], out, CLASSES, PALETTE)
-    assert predict_files(*arguments, explain=True) == 1
-    assert {path.name for path in out.iterdir()} == {"photo.png", "photo_explain.png"}
-    assert predict_files(*arguments, explain=True) == 0
+    found = find_images([photo])
+
+    def written() -> int:
+        folder = PredictionFolder(out, {}, found.names)
+        arguments = (inference(Known()), found.images, folder, CLASSES, PALETTE)
+        return predict_files(*arguments, explain=True).written
+
+    assert written() == 1
+    names = {path.name for path in out.iterdir()}
+    assert names == {"photo.png", "photo_explain.png", "predictions.json"}
+    assert written() == 0
     (out / "photo_explain.png").unlink()
-    assert predict_files(*arguments, explain=True) == 1
+    assert written() == 1
 
 
 def test_an_image_that_would_be_written_over(photo: Path) -> None:
     other = photo.with_name("photo_explain.png")
     Image.new("RGB", (4, 4)).save(other)
-    assert len(find_images([photo, other])) == 2
+    assert len(find_images([photo, other]).images) == 2
     with pytest.raises(DataError, match="would be written over the prediction"):
         find_images([photo, other], endings=["_overlay", "_explain"])
 

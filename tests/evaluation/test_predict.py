@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import time
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,13 +8,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor, nn
 
 from semisup.data.formats.pictures import read_rgb
 from semisup.errors import DataError
 from semisup.evaluation.inference import Inference
-from semisup.evaluation.predict import find_images, predict_files, write_submission
+from semisup.evaluation.predict import (
+    Labelled,
+    UnlabelledImagesError,
+    predict_files,
+    write_submission,
+)
+from semisup.evaluation.prediction_folder import PredictionFolder
+from semisup.evaluation.sources import find_images
 from semisup.metrics.confusion import label_map
 from semisup.pictures.drawing import overlay
 from semisup.settings import EvalSettings
@@ -39,15 +46,23 @@ def save_picture(path: Path, size: tuple[int, int] = (9, 12), seed: int = 0) -> 
     return path
 
 
+def predict(
+    inference: Inference, paths: list[Path], out: Path, overwrite: bool = False, **options: Any
+) -> Labelled:
+    found = find_images(paths)
+    folder = PredictionFolder(out, {}, found.names, overwrite=overwrite)
+    return predict_files(inference, found.images, folder, CLASSES, PALETTE, **options)
+
+
 def expected_labels(inference: Inference, path: Path) -> Tensor:
     return label_map(inference(read_rgb(path)[None]))[0]
 
 
 def test_a_label_map_holds_class_ids_in_the_classes_colours(infer: Make, tmp_path: Path) -> None:
     picture = save_picture(tmp_path / "in" / "street.png")
-    count = predict_files(infer(), [picture], tmp_path, CLASSES, PALETTE)
-    assert count == 1
-    assert [p.name for p in tmp_path.iterdir() if p.is_file()] == ["street.png"]
+    assert predict(infer(), [picture], tmp_path) == Labelled(1, 0, 0, ())
+    names = sorted(p.name for p in tmp_path.iterdir() if p.is_file())
+    assert names == ["predictions.json", "street.png"]
     with Image.open(tmp_path / "street.png") as written:
         assert (written.format, written.mode, written.size) == ("PNG", "P", (12, 9))
         labels = np.array(written)
@@ -57,15 +72,17 @@ def test_a_label_map_holds_class_ids_in_the_classes_colours(infer: Make, tmp_pat
     assert (shown == np.array(PALETTE, dtype=np.uint8)[labels]).all()
 
 
-def test_what_is_there_is_left_alone(infer: Make, tmp_path: Path) -> None:
+def test_what_is_there_is_left_alone_unless_it_is_to_be_replaced(
+    infer: Make, tmp_path: Path
+) -> None:
     pictures = [save_picture(tmp_path / "in" / f"{n}.png", seed=n) for n in range(3)]
-    (tmp_path / "1.png").write_bytes(b"here already")
-    assert predict_files(infer(), pictures, tmp_path, CLASSES, PALETTE) == 2
-    assert (tmp_path / "1.png").read_bytes() == b"here already"
-    before = (tmp_path / "0.png").stat().st_mtime_ns
-    time.sleep(0.01)
-    assert predict_files(infer(), pictures, tmp_path, CLASSES, PALETTE) == 0
-    assert (tmp_path / "0.png").stat().st_mtime_ns == before
+    assert predict(infer(), pictures[:1], tmp_path / "out").written == 1
+    (tmp_path / "out" / "1.png").write_bytes(b"here already")
+    assert predict(infer(), pictures, tmp_path / "out") == Labelled(1, 2, 0, ())
+    assert (tmp_path / "out" / "1.png").read_bytes() == b"here already"
+    assert predict(infer(), pictures, tmp_path / "out", overwrite=True) == Labelled(3, 0, 0, ())
+    with Image.open(tmp_path / "out" / "1.png") as written:
+        assert np.array(written).tolist() == expected_labels(infer(), pictures[1]).tolist()
 
 
 def test_a_call_that_is_stopped_leaves_no_label_map_that_is_not_done(
@@ -78,13 +95,13 @@ def test_a_call_that_is_stopped_leaves_no_label_map_that_is_not_done(
 
     monkeypatch.setattr(np, "savez_compressed", stop)
     with pytest.raises(KeyboardInterrupt):
-        predict_files(infer(), [picture], tmp_path, CLASSES, PALETTE, soft=True)
-    assert [p.name for p in tmp_path.iterdir()] == ["in"]
+        predict(infer(), [picture], tmp_path / "out", soft=True)
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["predictions.json"]
 
 
 def test_an_overlay_lies_over_the_picture(infer: Make, tmp_path: Path) -> None:
-    picture = save_picture(tmp_path / "in" / "a.png")
-    predict_files(infer(), [picture], tmp_path, CLASSES, PALETTE, with_overlay=True)
+    picture = save_picture(tmp_path / "in" / "a.png", size=(1100, 3))  # more rows than a strip
+    predict(infer(), [picture], tmp_path, with_overlay=True)
     expected = overlay(read_rgb(picture), expected_labels(infer(), picture), PALETTE)
     with Image.open(tmp_path / "a_overlay.png") as written:
         assert np.array_equal(np.array(written), expected.numpy())
@@ -96,7 +113,7 @@ def test_soft_predictions_are_probabilities_once(
 ) -> None:
     picture = save_picture(tmp_path / "in" / "a.png")
     inference = infer(**settings)
-    predict_files(inference, [picture], tmp_path, CLASSES, PALETTE, soft=True)
+    predict(inference, [picture], tmp_path, soft=True)
     with np.load(tmp_path / "a.npz") as stored:
         probabilities, classes = stored["probabilities"], stored["classes"]
     assert probabilities.dtype == np.float16
@@ -108,35 +125,66 @@ def test_soft_predictions_are_probabilities_once(
     np.testing.assert_allclose(probabilities.astype(np.float32).sum(0), 1.0, atol=2e-3)
 
 
-def test_images_are_found_in_folders_and_by_name(tmp_path: Path) -> None:
-    names = ["b.jpg", "a.PNG", "c.jpeg", "deep/d.png"]
-    for name in names:
-        save_picture(tmp_path / "in" / name)
-    (tmp_path / "in" / "notes.txt").write_text("no picture")
-    single = save_picture(tmp_path / "z.png")
-    found = find_images([single, tmp_path / "in"])
-    assert [p.name for p in found] == ["z.png", "a.PNG", "b.jpg", "c.jpeg"]
+def test_bad_images_are_passed_over_and_named(infer: Make, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    for number, name in enumerate(("a", "m", "z")):
+        save_picture(photos / "sub" / f"{name}.png", seed=number)
+    (photos / "b.jpg").write_bytes(b"")
+    Image.new("RGBA", (4, 4)).save(photos / "c.png")
+    done = predict(infer(), [photos], tmp_path / "out")
+    assert (done.written, done.kept) == (3, 0)
+    assert [line.split(" ")[0] for line in done.bad] == [f"{photos}/b.jpg", f"{photos}/c.png"]
+    for name in ("a", "m", "z"):
+        with Image.open(tmp_path / "out" / "sub" / f"{name}.png") as written:
+            expected = expected_labels(infer(), photos / "sub" / f"{name}.png")
+            assert np.array(written).tolist() == expected.tolist()
+    with pytest.raises(UnlabelledImagesError, match=r"2 of 5 images have no .*b\.jpg") as error:
+        done.check()
+    assert error.value.lines == done.bad
+    again = predict(infer(), [photos], tmp_path / "out")
+    assert (again.written, again.kept, again.bad) == (0, 3, done.bad)
 
 
-def test_two_images_of_one_stem_are_refused(tmp_path: Path) -> None:
-    one = save_picture(tmp_path / "one" / "a.png")
-    two = save_picture(tmp_path / "two" / "a.jpg")
-    with pytest.raises(DataError, match=rf"{two}: would be written over .* {one}.*two folders"):
-        find_images([tmp_path / "one", two])
-
-
-def test_a_folder_without_images_and_a_missing_path_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("")
-    with pytest.raises(DataError, match=r"holds no image \(\.jpg, \.jpeg, \.png\)"):
-        find_images([tmp_path])
-    with pytest.raises(DataError, match="no such file or folder"):
-        find_images([tmp_path / "none.png"])
-
-
-def test_a_damaged_image_is_named(infer: Make, tmp_path: Path) -> None:
+def test_a_call_without_a_prediction_leaves_no_folder(infer: Make, tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_bytes(b"no picture")
-    with pytest.raises(DataError, match=r"bad\.png"):
-        predict_files(infer(), [tmp_path / "bad.png"], tmp_path / "out", CLASSES, PALETTE)
+    done = predict(infer(), [tmp_path / "bad.png"], tmp_path / "deep" / "out")
+    with pytest.raises(DataError, match=r"^\S+bad\.png is no JPEG or PNG file"):
+        done.check()
+    assert not (tmp_path / "deep").exists()
+
+
+def test_an_image_that_the_network_cannot_take_is_a_bad_one(infer: Make, tmp_path: Path) -> None:
+    class Picky(nn.Module):
+        def forward(self, image: Tensor) -> Tensor:
+            return torch.nn.functional.pad(image, (4, 4, 4, 4), mode="reflect")[..., 4:-4, 4:-4]
+
+    small, large = (save_picture(tmp_path / f"{n}.png", (n, n)) for n in (2, 9))
+    done = predict(infer(Picky()), [small, large], tmp_path / "out")
+    assert done.written == 1
+    assert re.match(rf"{small}: the images are too small for the network", done.bad[0])
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_predictions_are_as_a_viewer_shows_the_photograph(
+    orientation: int, infer: Make, tmp_path: Path
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 12, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
+    with Image.open(tmp_path / "a.png") as stored:
+        viewed = np.array(ImageOps.exif_transpose(stored))
+    shown = torch.from_numpy(viewed).permute(2, 0, 1)
+    labels = label_map(infer()(shown[None]))[0]
+    predict(infer(), [tmp_path / "a.png"], tmp_path / "out", with_overlay=True)
+    with Image.open(tmp_path / "out" / "a.png") as written:
+        assert np.array(written).tolist() == labels.tolist()
+    with Image.open(tmp_path / "out" / "a_overlay.png") as written:
+        assert np.array_equal(np.array(written), overlay(shown, labels, PALETTE).numpy())
+    predict(infer(), [tmp_path / "a.png"], tmp_path / "stored", apply_exif=False)
+    with Image.open(tmp_path / "stored" / "a.png") as written:
+        plain = torch.from_numpy(pixels).permute(2, 0, 1)
+        assert np.array(written).tolist() == label_map(infer()(plain[None]))[0].tolist()
 
 
 @pytest.fixture
@@ -181,11 +229,3 @@ def test_other_classes_than_the_servers_are_refused(
     with pytest.raises(DataError, match=rf"all 21 classes of voc, not the {num_classes} of {name}"):
         write_submission(infer(), data, tmp_path)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_an_overlay_is_not_written_over_another_images_labels(tmp_path: Path) -> None:
-    paths = [save_picture(tmp_path / f"{name}.png") for name in ("a", "a_overlay", "b")]
-    assert find_images(paths) == paths
-    with pytest.raises(DataError, match=r"a_overlay\.png: would be written over .*a\.png"):
-        find_images(paths, endings=["_overlay"])
-    assert find_images(paths[1:], endings=["_overlay"]) == paths[1:]

@@ -16,10 +16,11 @@ import numpy as np
 import torch
 from cases import read, refused
 from click.testing import Result
-from PIL import Image
+from PIL import Image, ImageOps
 from places import Call, Place, cut, noise
 
 from semisup.data.formats.pictures import read_rgb
+from semisup.data.sets.folder import Folder
 
 MEND = "mend or remove"
 
@@ -203,12 +204,92 @@ def palette_image(place: Place) -> Call:
 
 @read("JPEG with an EXIF orientation", "read: as it is stored, as its mask is")
 def exif_orientation(place: Place) -> Call:
-    exif = Image.Exif()
-    exif[0x0112] = 6  # to be shown turned by 90 degrees
     picture = Image.new("RGB", (50, 40), (9, 90, 200))
-    path = place.replace_image(picture, ".jpg", exif=exif, quality=95)
+    path = place.replace_image(picture, ".jpg", exif=turned(6), quality=95)
     stored = torch.tensor([9, 90, 200]).view(3, 1, 1).expand(3, 40, 50)
     return shows(place, path, stored, tolerance=3)
+
+
+def turned(orientation: int) -> Image.Exif:
+    """The note of a camera that was held otherwise."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
+
+
+def drawn_upright(place: Place, suffix: str, orientation: int) -> Call:
+    """`data verify` of a photograph that lies on its side, with a mask as a viewer shows it."""
+    picture = Image.fromarray(noise(50, 40))
+    place.replace_image(picture, suffix, exif=turned(orientation))
+
+    def then(_: Result) -> None:
+        data = Folder(place.data, "train")
+        image, mask = data.pair(data.index("t0"))
+        with Image.open(data.image_path(data.index("t0"))) as stored:
+            viewed = torch.from_numpy(np.array(ImageOps.exif_transpose(stored)))
+        assert torch.equal(image, viewed.permute(2, 0, 1))
+        assert mask.shape == image.shape[-2:] == (40, 50)
+
+    return Call(place.verify(), then)
+
+
+@read("JPEG that lies on its side, its mask drawn upright", "read: as a viewer shows it")
+def exif_jpeg_drawn_upright(place: Place) -> Call:
+    return drawn_upright(place, ".jpg", 6)
+
+
+@read("PNG that lies on its other side, its mask drawn upright", "read: as a viewer shows it")
+def exif_png_drawn_upright(place: Place) -> Call:
+    return drawn_upright(place, ".png", 8)
+
+
+@read("JPEG mirrored and on its side, its mask drawn upright", "read: as a viewer shows it")
+def exif_mirrored_drawn_upright(place: Place) -> Call:
+    return drawn_upright(place, ".jpg", 5)
+
+
+CHOICE = 'data.exif = "apply"'
+
+
+@refused("JPEG upside down by its EXIF", "t0.jpg has the EXIF orientation 3", CHOICE)
+def exif_upside_down(place: Place) -> list[object]:
+    place.replace_image(Image.fromarray(noise(40, 50)), ".jpg", exif=turned(3))
+    return place.verify()
+
+
+@refused("square PNG on its side by its EXIF", "t0.png has the EXIF orientation 6", CHOICE)
+def exif_square(place: Place) -> list[object]:
+    place.replace_image(Image.fromarray(noise(40, 40)), exif=turned(6))
+    Image.new("L", (40, 40), 1).save(place.mask())
+    return place.verify()
+
+
+@refused("mirrored JPEG, met while training", "has the EXIF orientation 2", CHOICE)
+def exif_mirrored_while_training(place: Place) -> list[object]:
+    for number in range(4):
+        place.image(f"t{number}").unlink()
+        path = place.image(f"t{number}").with_suffix(".jpg")
+        Image.fromarray(noise(40, 50)).save(path, exif=turned(2))
+    return place.train()
+
+
+@read("JPEG upside down, exif = apply", "read: as a viewer shows it")
+def exif_upside_down_applied(place: Place) -> Call:
+    place.replace_image(Image.fromarray(noise(40, 50)), ".jpg", exif=turned(3))
+    arguments = [*place.verify(), "--option", "exif=apply"]
+
+    def then(_: Result) -> None:
+        data = Folder(place.data, "train", exif="apply")
+        stored = read_rgb(data.image_path(data.index("t0")))
+        assert torch.equal(data.image(data.index("t0")), stored.rot90(2, (-2, -1)))
+
+    return Call(arguments, then)
+
+
+@refused("EXIF applied against the size of a mask", "t0.png: the mask is 40x50", "EXIF orientation")
+def exif_against_the_mask(place: Place) -> list[object]:
+    place.replace_image(Image.fromarray(noise(40, 50)), ".jpg", exif=turned(6))
+    return [*place.verify(), "--option", "exif=apply"]
 
 
 @read("image of 1 x 1 pixel", "read: trained on and scored, its crop being mostly padding")

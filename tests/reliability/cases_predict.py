@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from cases import read, refused
@@ -52,10 +54,96 @@ def predict_an_empty_folder(place: Place) -> list[object]:
 
 @refused("two images to predict of one name", "would be written over", "two folders")
 def predict_two_of_one_name(place: Place) -> list[object]:
-    for folder in ("a", "b"):
-        (place.root / folder).mkdir()
-        Image.fromarray(noise(40, 50)).save(place.root / folder / "photo.png")
-    return place.predict(place.root / "a", place.root / "b")
+    photos(place, "photo.png", "photo.jpg")
+    return place.predict(place.root / "photos")
+
+
+def photos(place: Place, *names: str) -> Path:
+    """A folder of pictures: noise, whatever its names say."""
+    for name in names:
+        path = place.root / "photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(noise(40, 50)).save(path)
+    return place.root / "photos"
+
+
+def maps(place: Place) -> list[str]:
+    """The label maps that were written."""
+    labels = place.root / "labels"
+    return sorted(path.relative_to(labels).as_posix() for path in labels.rglob("*.png"))
+
+
+@read("images of one name in two folders to predict", "a label map of each, in two folders")
+def predict_two_folders(place: Place) -> Call:
+    photos(place, "a/photo.png", "b/photo.png")
+
+    def then(_: Result) -> None:
+        assert maps(place) == ["a/photo.png", "b/photo.png"]
+
+    return Call(place.predict(place.root / "photos" / "a", place.root / "photos" / "b"), then)
+
+
+@refused("several bad images among those to predict", "2 of 4 images have no label map", "b.png")
+def predict_past_bad_images(place: Place) -> Call:
+    folder = photos(place, "a.png", "b.png", "sub/c.jpg", "z.png")
+    (folder / "b.png").write_bytes(b"")
+    cut(folder / "sub" / "c.jpg")
+
+    def then(result: Result) -> None:
+        assert maps(place) == ["a.png", "z.png"]
+        bad = [line for line in result.stderr.splitlines() if line.startswith("bad: ")]
+        assert len(bad) == 2
+        assert str(folder / "sub" / "c.jpg") in bad[1]
+
+    return Call(place.predict(folder), then)
+
+
+@read("folder of a Mac, a camera and a scanner to predict", "what is no image is counted and named")
+def predict_beside_other_files(place: Place) -> Call:
+    folder = photos(place, "a.PNG", "deep/b.JPG", "c.gif")
+    (folder / "._a.PNG").write_bytes(b"\0\5\26\7")
+    (folder / "raw.nef").write_bytes(b"")
+
+    def then(result: Result) -> None:
+        assert maps(place) == ["a.png", "deep/b.png"]
+        assert "3 others left out: 1 .gif, 1 .nef, 1 hidden." in result.stdout
+
+    return Call(place.predict(folder), then)
+
+
+@read("photograph of a phone to predict, on its side by its EXIF", "a label map as viewers show it")
+def predict_on_its_side(place: Place) -> Call:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(noise(40, 50)).save(place.root / "phone.png", exif=exif)
+    Image.fromarray(np.rot90(noise(40, 50), -1)).save(place.root / "viewed.png")
+
+    def then(_: Result) -> None:
+        labels = place.root / "labels"
+        phone, viewed = (np.array(Image.open(labels / f"{n}.png")) for n in ("phone", "viewed"))
+        assert phone.shape == (50, 40)
+        assert np.array_equal(phone, viewed)
+
+    return Call(place.predict(place.root / "phone.png", place.root / "viewed.png"), then)
+
+
+@refused("label maps of another run that would stay", "x.png: is a prediction of another", "Remove")
+def predict_over_some_of_another_run(place: Place) -> list[object]:
+    place.write("labels/predictions.json", '{"recipe": "other"}\n')
+    place.write("labels/x.png", place.mask().read_bytes())
+    return [*place.predict(place.image()), "--overwrite"]
+
+
+@refused("picture that is no prediction, with --overwrite", "t0.png: is there already", "--to")
+def predict_overwriting_a_picture(place: Place) -> list[object]:
+    place.write("labels/t0.png", place.image().read_bytes())
+    return [*place.predict(place.image()), "--overwrite"]
+
+
+@refused("folder to predict that holds TIFF files alone", "holds no image", "but 2 .tif")
+def predict_a_folder_of_tiffs(place: Place) -> list[object]:
+    photos(place, "a.tif", "b.tif")
+    return place.predict(place.root / "photos")
 
 
 @refused("image named like the overlay of another", "a_overlay.png", "two folders")

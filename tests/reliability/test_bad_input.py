@@ -53,8 +53,8 @@ CASES = [
     if isinstance(case, Case)
 ]
 
-NOTES = re.compile(r"[a-z]+ \.\.\.|step \d+/\d+ .*|.* tensors loaded.*")
-"""What may stand on standard error before the error: phases, log points, notes on weights."""
+NOTES = re.compile(r"[a-z]+ \.\.\.|step \d+/\d+ .*|.* tensors loaded.*|bad: .*")
+"""What may stand on standard error before the error: phases, log points, notes, bad images."""
 
 
 @pytest.mark.parametrize(("theme", "case"), CASES, ids=[case.name for _, case in CASES])

@@ -1,7 +1,7 @@
 """Pictures and label maps between disk and tensors.
 
-Everything is read as it is stored: an EXIF orientation is not applied, because the masks of the
-public data sets are in the stored orientation. Whatever has no one reading as 8-bit RGB or as
+Everything is read as it is stored, as the masks of the public data sets are; `orientation` has the
+EXIF orientation for those that apply it. Whatever has no one reading as 8-bit RGB or as
 label ids is refused with a `DataError` that names the file, never converted by guess.
 
 Pictures above 178 million pixels (Pillow's limit against decompression bombs) are refused as
@@ -39,7 +39,7 @@ def read_rgb(path: Path) -> Tensor:
         UserWarning: Pillow's, about notes beside the pixels.
     """
     try:
-        picture = _as_rgb(_load(path, ("JPEG", "PNG")))
+        picture = as_rgb(_load(path, ("JPEG", "PNG")))
     except ValueError as error:  # a palette with more alphas than colours
         raise DataError(f"{path} cannot be decoded ({error}); mend or remove the file") from error
     if picture is None:
@@ -95,8 +95,11 @@ def _spread(index: int) -> int:
     return sum(((index >> (3 * place)) & 1) << (7 - place) for place in range(3))
 
 
-def _as_rgb(picture: Image.Image) -> Image.Image | None:
-    """None where a pixel is transparent. Copied only if need be: the largest takes 0.7 GB."""
+def as_rgb(picture: Image.Image) -> Image.Image | None:
+    """A picture of 8 bits a channel as RGB; None where a pixel is transparent.
+
+    Copied only if need be: the largest takes 0.7 GB.
+    """
     if picture.has_transparency_data:
         picture = picture if picture.mode == "RGBA" else picture.convert("RGBA")
         if picture.getchannel("A").getextrema() != (255, 255):

@@ -15,6 +15,7 @@ from semisup.data.formats.lists import (
     read_lines,
     unique,
 )
+from semisup.data.formats.orientation import Choice, Orientation
 from semisup.data.formats.pictures import read_labels, read_rgb, voc_palette
 from semisup.errors import DataError
 from semisup.types import IGNORE
@@ -36,6 +37,8 @@ class Folder(SegmentationData):
         root: the folder itself, or the data root that `folder` is in.
         subset: name of a list, or "all".
         folder: the folder under `root`.
+        exif: whether photographs are turned as their EXIF orientation says: "auto" as the size of
+            each mask proves that it was drawn, "apply" always, "ignore" never.
 
     Raises:
         DataError: a folder, classes.txt or the subset is missing, an id has no image or two, or
@@ -44,7 +47,14 @@ class Folder(SegmentationData):
 
     name = "folder"
 
-    def __init__(self, root: Path | str, subset: str = "train", *, folder: str = ".") -> None:
+    def __init__(
+        self,
+        root: Path | str,
+        subset: str = "train",
+        *,
+        folder: str = ".",
+        exif: Choice = "auto",
+    ) -> None:
         self.root = find_folder(
             root,
             (folder,),
@@ -56,6 +66,8 @@ class Folder(SegmentationData):
         self.classes, self.palette = _read_classes(self.root / "classes.txt")
         self._files = _images_by_stem(self.root / "images")
         self.ids = self._read_subset()
+        masks = {path: self.root / "masks" / f"{key}.png" for key, path in self._files.items()}
+        self._orientation = Orientation(exif, masks)
 
     def _read_subset(self) -> tuple[str, ...]:
         lists = {p.stem: p for p in self.root.glob("*.txt") if p.name != "classes.txt"}
@@ -80,8 +92,9 @@ class Folder(SegmentationData):
         return self.root / "masks" / f"{self.ids[index]}.png"
 
     def image(self, index: int) -> Tensor:
-        """Image `index`: uint8 3HW, RGB; errors as in `read_rgb`."""
-        return read_rgb(self.image_path(index))
+        """Image `index`: uint8 3HW, RGB; errors as in `read_rgb` and `Orientation.turned`."""
+        path = self.image_path(index)
+        return self._orientation.turned(read_rgb(path), path)
 
     def mask(self, index: int) -> Tensor:
         """Ground truth of image `index`: uint8 HW, 0..K-1 and 255; errors as in `read_labels`."""

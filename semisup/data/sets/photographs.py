@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 from torch import Tensor
 
 from semisup.data.base import SegmentationData
+from semisup.data.formats.orientation import stored_orientation, upright
 from semisup.data.formats.pictures import read_rgb
 from semisup.data.formats.trees import FileTree, folder_of, read_tree
 from semisup.errors import DataError
@@ -19,7 +20,8 @@ class Photographs(SegmentationData):
     """The .jpg, .jpeg and .png files of a folder and its sub-folders, of any sizes.
 
     An id is the path of a file relative to the folder, suffix included; they are sorted. There are
-    no masks: asking for one is an error, whatever lies on the disk.
+    no masks: asking for one is an error, whatever lies on the disk. So photographs are turned as
+    their EXIF orientation says, as `semisup predict` turns them.
 
     Args:
         tree: the files.
@@ -39,8 +41,9 @@ class Photographs(SegmentationData):
         return self._files[index]
 
     def image(self, index: int) -> Tensor:
-        """Photograph `index`: uint8 3HW, RGB; errors as in `read_rgb`."""
-        return read_rgb(self._files[index])
+        """Photograph `index` as a viewer shows it: uint8 3HW, RGB; errors as in `read_rgb`."""
+        path = self._files[index]
+        return upright(read_rgb(path), stored_orientation(path))
 
     def has_mask(self, index: int) -> bool:
         """Never."""

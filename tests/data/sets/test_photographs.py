@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from semisup.data.loading.cache import CachedData
 from semisup.data.sets.folder import Folder
@@ -72,12 +72,19 @@ def test_other_colours_are_read_as_the_folder_data_set_does(
     assert data.image(data.index(path.name)).shape == (3, 4, 6)
 
 
-def test_a_turned_photograph_is_read_as_it_is_stored(photos: Path, folder_root: Path) -> None:
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_photograph_is_read_as_a_viewer_shows_it(
+    orientation: int, photos: Path, folder_root: Path
+) -> None:
     exif = Image.Exif()
-    exif[0x0112] = 6
-    Image.new("RGB", (6, 4)).save(photos / "turned.jpg", exif=exif)
+    exif[0x0112] = orientation
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(photos / "turned.png", exif=exif)
     data = Photographs(read_photographs(f"folder:{photos}"), Folder(folder_root))
-    assert data.image(data.index("turned.jpg")).shape == (3, 4, 6)
+    with Image.open(photos / "turned.png") as stored:
+        viewed = np.array(ImageOps.exif_transpose(stored))
+    shown = data.image(data.index("turned.png")).permute(1, 2, 0)
+    assert np.array_equal(shown.numpy(), viewed)
 
 
 def test_damaged_deep_and_transparent_pictures_are_named(data: Photographs) -> None:

@@ -15,6 +15,7 @@ from fuzzing import archives, images, trees
 from fuzzing.mutation import Mutator, any_change, splice, text_change
 from torch import Tensor, nn
 
+from semisup.data.formats.orientation import stored_orientation, upright
 from semisup.data.formats.pictures import read_labels, read_rgb
 from semisup.data.formats.voc_annotations import read_boxes, read_sbd_mask
 from semisup.data.labels.splits import make_split
@@ -23,7 +24,7 @@ from semisup.data.sets.camvid import CamVid
 from semisup.data.sets.folder import Folder
 from semisup.data.sets.voc import Voc
 from semisup.errors import CheckpointError
-from semisup.evaluation.predict import claim_folder
+from semisup.evaluation.prediction_folder import PredictionFolder
 from semisup.models.fcn import FCN32s
 from semisup.models.weights import load_weights
 from semisup.monitoring.tracker import _reopen  # a Tracker would write TensorBoard's files as well
@@ -146,7 +147,7 @@ def _read_boxes(folder: Path, path: Path) -> None:
 
 
 def _read_rgb(folder: Path, path: Path) -> None:
-    picture = read_rgb(path)
+    picture = upright(read_rgb(path), stored_orientation(path))
     assert picture.dtype is torch.uint8
     assert picture.dim() == 3
     assert picture.shape[0] == 3
@@ -253,7 +254,7 @@ def _read_scalars(folder: Path, path: Path) -> None:
 
 
 def _read_predictions(folder: Path, path: Path) -> None:
-    claim_folder(folder, {"recipe": "base", "seed": 0}, ["a"])
+    PredictionFolder(folder, {"recipe": "base", "seed": 0}, ["a"])
 
 
 def _predictions_seeds() -> list[bytes]:

@@ -1,0 +1,135 @@
+"""The folder that label maps are written to: made with the first of them, never of two runs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from semisup.errors import RunError
+from semisup.evaluation.sources import MARKER
+from semisup.system.files import write_text
+
+LABELS = ".png"
+OVERLAY = "_overlay.png"
+PROBABILITIES = ".npz"
+EXPLANATION = "_explain.png"
+
+_ENDINGS = (LABELS, OVERLAY, PROBABILITIES, EXPLANATION)
+
+
+class PredictionFolder:
+    """A folder of predictions, with a note of the run and the protocol that they are made by.
+
+    Nothing is made or removed before the first prediction is there to be written.
+
+    Args:
+        path: of the folder.
+        facts: what predictions depend on beside the image: run, protocol.
+        names: of the label maps that will be written, without suffix.
+        overwrite: whether predictions of these names are replaced, those of other facts too.
+
+    Raises:
+        RunError: the folder holds predictions of other facts, or files that would be taken for
+            predictions.
+    """
+
+    def __init__(
+        self, path: Path, facts: Mapping[str, Any], names: Sequence[str], *, overwrite: bool = False
+    ) -> None:
+        self.path = path
+        self._text = json.dumps(facts, indent=1, sort_keys=True) + "\n"
+        self._names = names
+        self._overwrite = overwrite
+        self._begun = False
+        if not self._marker.is_file():
+            self._check_no_foreign_files()
+        elif self._marker.read_bytes() != self._text.encode():
+            self._check_replaceable()
+
+    @property
+    def _marker(self) -> Path:
+        return self.path / MARKER
+
+    def file(self, name: str, ending: str = LABELS) -> Path:
+        """Where a prediction goes."""
+        return self.path / f"{name}{ending}"
+
+    def is_done(self, name: str, endings: Sequence[str]) -> bool:
+        """Whether all files of an image are there and are to stay."""
+        if self._overwrite and not self._begun:
+            return False
+        return all(self.file(name, ending).is_file() for ending in endings)
+
+    def begin(self, name: str) -> None:
+        """Make the folder for a prediction that is about to be written.
+
+        Raises:
+            RunError: it cannot be made.
+        """
+        if not self._begun:
+            self._claim()
+        make_folder(self.file(name).parent)
+
+    def _claim(self) -> None:
+        existed = self.path.exists()
+        make_folder(self.path)
+        try:
+            if self._overwrite:
+                self._remove_old()
+            write_text(self._marker, self._text)
+        except RunError:
+            if not existed:
+                with contextlib.suppress(OSError):
+                    self.path.rmdir()
+            raise
+        self._begun = True
+
+    def _remove_old(self) -> None:
+        """All at once: a call that is stopped leaves none that the next would take for its own."""
+        for name in self._names:
+            for ending in _ENDINGS:
+                try:
+                    self.file(name, ending).unlink(missing_ok=True)
+                except OSError as error:
+                    raise RunError(
+                        f"{self.file(name, ending)}: cannot be replaced ({error.strerror}). "
+                        "Choose another --to."
+                    ) from None
+
+    def _check_no_foreign_files(self) -> None:
+        for name in self._names:
+            if self.file(name).exists():
+                raise RunError(
+                    f"{self.file(name)}: is there already and no prediction. Choose another --to."
+                )
+
+    def _check_replaceable(self) -> None:
+        """Other facts: refused, but where all that is there will be replaced."""
+        if not self._overwrite:
+            raise RunError(
+                f"{self.path}: holds predictions of another run or protocol (see {MARKER}). "
+                "Choose another --to, or replace them with --overwrite."
+            )
+        own = {self.file(name, ending) for name in self._names for ending in _ENDINGS}
+        kinds = (".png", ".npz")
+        others = sorted(p for p in self.path.rglob("*") if p.suffix in kinds and p not in own)
+        if others:
+            raise RunError(
+                f"{others[0]}: is a prediction of another run or protocol, one of {len(others)} "
+                "that would stay beside the new ones. Remove them or choose another --to."
+            )
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder of predictions.
+
+    Raises:
+        RunError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{path}: cannot be made ({error.strerror}). Choose another --to.") from None
