@@ -93,7 +93,9 @@ def truncated_png_while_training(place: Place) -> list[object]:
     return place.train("data.workers=1")
 
 
-@refused("PNG with a wrong checksum", "images/t0.png is no JPEG or PNG file", FETCH)
+@refused(
+    "PNG with a wrong checksum", "images/t0.png is no JPEG, PNG, TIFF, BMP or WebP file", FETCH
+)
 def wrong_checksum(place: Place) -> list[object]:
     content = bytearray(place.image().read_bytes())
     content[content.index(b"IHDR") + 14] ^= 1
@@ -101,20 +103,24 @@ def wrong_checksum(place: Place) -> list[object]:
     return place.verify()
 
 
-@refused("image of no bytes", "images/t0.png is no JPEG or PNG file", FETCH)
+@refused("image of no bytes", "images/t0.png is no JPEG, PNG, TIFF, BMP or WebP file", FETCH)
 def empty_image(place: Place) -> list[object]:
     place.image().write_bytes(b"")
     return place.verify()
 
 
-@refused("web page saved as .jpg", "images/t0.jpg is no JPEG or PNG file", "convert it")
+@refused(
+    "web page saved as .jpg", "images/t0.jpg is no JPEG, PNG, TIFF, BMP or WebP file", "convert it"
+)
 def page_as_jpeg(place: Place) -> list[object]:
     place.image().unlink()
     place.image().with_suffix(".jpg").write_text("<!DOCTYPE html><title>404</title>")
     return place.verify()
 
 
-@refused("GIF renamed to .png", "images/t0.png is no JPEG or PNG file", "convert it")
+@refused(
+    "GIF renamed to .png", "images/t0.png is no JPEG, PNG, TIFF, BMP or WebP file", "convert it"
+)
 def gif_as_png(place: Place) -> list[object]:
     Image.fromarray(noise(40, 50)).save(place.image(), format="GIF")
     return place.verify()
@@ -141,7 +147,11 @@ def circle_of_links(place: Place) -> list[object]:
     return place.verify()
 
 
-@refused("line break in the name of a file", "images/t 0.png is no JPEG or PNG file", FETCH)
+@refused(
+    "line break in the name of a file",
+    "images/t 0.png is no JPEG, PNG, TIFF, BMP or WebP file",
+    FETCH,
+)
 def line_break_in_a_name(place: Place) -> list[object]:
     (place.data / "images" / "t\n0.png").write_bytes(b"")
     return ["data", "verify", "folder", "--subset", "all", "--data-root", place.data]
