@@ -9,7 +9,7 @@ from cases import read, refused
 from click.testing import Result
 from places import Call, Place, cut
 
-from semisup.data.formats.lists import read_ids
+from semisup.data.formats.id_lists import read_ids
 
 
 def reads(place: Place, content: bytes, name: str = "train.txt") -> Call:
@@ -33,7 +33,9 @@ def list_of_paths(place: Place) -> Call:
     return reads(place, b"".join(b"images/t%d.png masks/t%d.png\n" % (n, n) for n in range(4)))
 
 
-@refused("list line with two ids", "train.txt has the line 'images/t0.png masks/t1.png'", "one")
+@refused(
+    "list line with two ids", "train.txt has the line 'images/t0.png masks/t1.png'", "two images"
+)
 def two_ids_on_a_line(place: Place) -> list[object]:
     (place.data / "train.txt").write_text("images/t0.png masks/t1.png\n")
     return place.verify()
@@ -45,7 +47,7 @@ def duplicate_id(place: Place) -> list[object]:
     return place.verify()
 
 
-@refused("empty list", "train.txt lists no image", "fetch the data set again")
+@refused("empty list", "train.txt lists no image", "add the ids")
 def empty_list(place: Place) -> list[object]:
     (place.data / "train.txt").write_text("\n\n")
     return place.train()
@@ -108,7 +110,7 @@ def root_with_a_long_name(place: Place) -> list[object]:
     return ["run", place.recipe, "--data-root", "a" * 300, "--out", place.runs]
 
 
-@refused("file where the folder of images should be", "images cannot be listed", "make it a folder")
+@refused("file where the folder of images should be", "images cannot be listed", "readable folder")
 def file_as_folder_of_images(place: Place) -> list[object]:
     shutil.rmtree(place.data / "images")
     (place.data / "images").write_text("")
@@ -245,7 +247,7 @@ def id_twice_in_a_split(place: Place) -> list[object]:
     return listed(place, "t0\nt1\nimages/t0.png\n")
 
 
-@refused("split list that is a picture", "list.txt: is no UTF-8 text", "list of image ids")
+@refused("split list that is a picture", "list.txt is no UTF-8 text", "save it as UTF-8")
 def picture_as_split(place: Place) -> list[object]:
     return listed(place, place.image().read_bytes())
 

@@ -37,7 +37,7 @@ def sixteen_bit_mask(place: Place) -> list[object]:
     return place.verify()
 
 
-@refused("JPEG mask named .png", "masks/t0.png is no PNG file", "convert it")
+@refused("JPEG mask named .png", "masks/t0.png is no PNG, TIFF or BMP file", "convert it")
 def jpeg_mask(place: Place) -> list[object]:
     Image.new("L", (50, 40), 1).save(place.mask(), format="JPEG")
     return place.verify()
@@ -83,10 +83,30 @@ def label_outside_while_training(place: Place) -> list[object]:
     return place.train()
 
 
-@refused("mask that is not there", "masks/t0.png is missing", "check the list")
+@refused("reported mask that is not there", "masks/v0.png is missing", "add it")
 def missing_mask(place: Place) -> list[object]:
-    place.mask().unlink()
+    place.mask("v0").unlink()
     return place.verify()
+
+
+@read("images without a mask", "counted as unlabelled")
+def images_without_a_mask(place: Place) -> Call:
+    for name in ("t0", "t1", "t3"):
+        place.mask(name).unlink()
+
+    def then(result: Result) -> None:
+        assert "unlabelled" in result.stdout
+        (row,) = [line for line in result.stdout.splitlines() if " train " in line][:1]
+        assert row.split()[-2] == "3"
+
+    return Call(place.verify(), then)
+
+
+@refused("no image with a mask", "masks/t0.png is missing, but ", "t0_mask.png is there", "_mask")
+def masks_of_another_suffix(place: Place) -> list[object]:
+    for path in list((place.data / "masks").iterdir()):
+        path.rename(path.with_stem(f"{path.stem}_mask"))
+    return place.split("masked")
 
 
 @refused("mask cut short", "masks/t0.png cannot be decoded", "fetch it again")

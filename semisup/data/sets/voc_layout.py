@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from semisup.data.base import Colour, SegmentationData
-from semisup.data.formats.lists import check_labels, choose_subset, read_ids
+from semisup.data.formats.id_lists import KnownIds, read_ids
+from semisup.data.formats.lists import check_labels, choose_subset
 from semisup.data.formats.pictures import read_labels, read_rgb
 from semisup.data.formats.voc_annotations import Box, read_boxes
 from semisup.errors import DataError, RecipeError, suggest
@@ -59,7 +60,15 @@ class VocTree(SegmentationData):
     def _read_subset(self) -> tuple[str, ...]:
         known = [path.stem for path in self._lists().glob("*.txt")]
         choose_subset(self.subset, known, self._lists())
-        return read_ids(self._lists() / f"{self.subset}.txt")
+        return self._read_list(self._lists() / f"{self.subset}.txt")
+
+    def _read_list(self, path: Path) -> tuple[str, ...]:
+        return read_ids(path, self._known_ids)
+
+    def _known_ids(self) -> KnownIds:
+        folder = self.root / "JPEGImages"
+        names = [path.stem for path in folder.iterdir() if path.suffix.lower() == ".jpg"]
+        return KnownIds(names, lambda name: folder / f"{name}.jpg")
 
     def image_path(self, index: int) -> Path:
         """JPEGImages/<id>.jpg."""

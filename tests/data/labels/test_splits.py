@@ -281,7 +281,8 @@ def test_a_spec_that_makes_no_sense(spec: str, words: str) -> None:
         (b"img_000\nimg_0O1\n", r"list.txt, line 2: 'img_0O1' .* did you mean 'img_001'\?"),
         (b"a/zzzzzz.jpg\n", r"line 1: 'a/zzzzzz.jpg' is no image .* look like 'img_000'"),
         (b"/\n", r"line 1: '/' is no image"),
-        (b"img_000\n\nx/img_000.jpg\n", r"line 3: 'img_000' was named on line 1 already"),
+        (b"img_000\n\nimages/img_000.jpg\n", r"line 3: 'img_000' was named on line 1 already"),
+        (b"img_001\nx/img_000.jpg\n", r"line 2: 'x/img_000.jpg' is in the folder 'x'"),
         (b"", "labels no image"),
         (b"# only this\n", "labels no image"),
         (b"img_000 none\n", "labels no image"),
@@ -316,17 +317,17 @@ def test_a_published_list_is_read(shared_data: Path) -> None:
         assert len(split.unlabelled) == 10582 - size
 
 
-def test_a_line_of_a_list_ends_where_text_says_so(tmp_path: Path) -> None:
+def test_a_line_of_a_list_ends_with_a_line_feed_or_a_carriage_return(tmp_path: Path) -> None:
     data = numbered(8)
     path = tmp_path / "list.txt"
-    path.write_text(f"{data.ids[0]}\u2028{data.ids[1]}", encoding="utf-8")
+    path.write_bytes(f"{data.ids[0]}\r{data.ids[1]}\r\n".encode())
     assert make_split(data, f"file:{path}", seed=0).labelled == tuple(data.ids[:2])
 
 
 def test_a_path_of_a_list_may_be_of_any_length(tmp_path: Path) -> None:
     data = numbered(8)
     path = tmp_path / "list.txt"
-    path.write_text("a/" * 100_000 + f"{data.ids[0]}.jpg")
+    path.write_text("a/" * 100_000 + f"images/{data.ids[0]}.jpg")
     assert make_split(data, f"file:{path}", seed=0).labelled == tuple(data.ids[:1])
 
 
