@@ -112,10 +112,12 @@ class KnownIds:
     def path(self, text: str) -> tuple[str | None, str]:
         """The id at the end of a path, or why it is another's."""
         parts = PurePosixPath(_unquoted(text.strip()).replace("\\", "/")).parts
-        for start in range(max(1, len(parts) - _FOLDERS), len(parts)):
+        for start in range(max(0, len(parts) - _FOLDERS), len(parts)):
             name = self._file("/".join(parts[start:]))
             if name is None:
                 continue
+            if start == 0:
+                return name, ""
             folder, home = parts[start - 1], self._home(name)
             if folder.casefold() in _USUAL or folder.casefold() == home.name.casefold():
                 return name, ""

@@ -6,6 +6,7 @@ Hariharan et al., Semantic Contours from Inverse Detectors, ICCV 2011 (SBD).
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 from torch import Tensor
@@ -100,6 +101,15 @@ class Voc(VocTree):
         if self._sbd is not None:
             folders.append(("SBD cls", self._sbd / "cls", ".mat"))
         return folders
+
+    def image_path(self, index: int) -> Path:
+        """JPEGImages/<id>.jpg; with any ending where the tree has its own classes."""
+        usual = super().image_path(index)
+        return self._other_images.get(self.ids[index], usual) if self._own else usual
+
+    @functools.cached_property
+    def _other_images(self) -> dict[str, Path]:
+        return self._image_files()
 
     def mask_path(self, index: int) -> Path:
         """The first of the three places that has the mask; the first of all where none has."""

@@ -11,7 +11,8 @@ from torch import Tensor
 from semisup.data.base import Colour, SegmentationData
 from semisup.data.formats.id_lists import KnownIds, read_ids
 from semisup.data.formats.lists import check_labels, choose_subset
-from semisup.data.formats.pictures import read_labels, read_rgb
+from semisup.data.formats.pictures import IMAGE_SUFFIXES, read_labels, read_rgb
+from semisup.data.formats.trees import list_files
 from semisup.data.formats.voc_annotations import Box, read_boxes
 from semisup.errors import DataError, RecipeError, suggest
 from semisup.types import IGNORE
@@ -66,9 +67,13 @@ class VocTree(SegmentationData):
         return read_ids(path, self._known_ids)
 
     def _known_ids(self) -> KnownIds:
-        folder = self.root / "JPEGImages"
-        names = [path.stem for path in folder.iterdir() if path.suffix.lower() == ".jpg"]
-        return KnownIds(names, lambda name: folder / f"{name}.jpg")
+        files = self._image_files()
+        return KnownIds(files, files.__getitem__)
+
+    def _image_files(self) -> dict[str, Path]:
+        """Id -> file of all images, whatever their ending."""
+        files = list_files(self.root / "JPEGImages", IMAGE_SUFFIXES)
+        return {name.rpartition(".")[0]: path for name, path in files.items()}
 
     def image_path(self, index: int) -> Path:
         """JPEGImages/<id>.jpg."""
