@@ -257,3 +257,50 @@ def bomb_in_a_comment(place: Place) -> Call:
     comment = b"Comment\0\0" + packed
     place.image().write_bytes(png(50, 40, chunk(b"zTXt", comment)))
     return bounded(place)
+
+
+def lossless(place: Place, suffix: str, **options: object) -> Call:
+    """`data verify`, and that a picture of another format is read to the bit."""
+    values = noise(40, 50)
+    path = place.replace_image(Image.fromarray(values), suffix, **options)
+    return shows(place, path, torch.from_numpy(values).permute(2, 0, 1))
+
+
+@read("TIFF image", "read: its pixels")
+def tiff(place: Place) -> Call:
+    return lossless(place, ".tif", compression="tiff_lzw")
+
+
+@read("BMP image", "read: its pixels")
+def bmp(place: Place) -> Call:
+    return lossless(place, ".BMP")
+
+
+@read("WebP image", "read: its pixels")
+def webp(place: Place) -> Call:
+    return lossless(place, ".webp", lossless=True)
+
+
+@refused("TIFF image of 16 bits", "images/t0.tif has 16 bits a channel", "save it with 8 bits")
+def tiff_of_16_bits(place: Place) -> list[object]:
+    place.replace_image(Image.fromarray(noise(40, 50, 1).astype(np.uint16) * 256), ".tif")
+    return place.verify()
+
+
+@refused("TIFF image of floats", "images/t0.tif is of the kind F", "8 bits a channel")
+def tiff_of_floats(place: Place) -> list[object]:
+    place.replace_image(Image.fromarray(noise(40, 50, 1).astype(np.float32)), ".tif")
+    return place.verify()
+
+
+@refused("TIFF image of two pages", "images/t0.tif holds 2 pictures", "a file of its own")
+def tiff_of_two_pages(place: Place) -> list[object]:
+    pages = [Image.fromarray(noise(40, 50)) for _ in range(2)]
+    place.replace_image(pages[0], ".tif", save_all=True, append_images=pages[1:])
+    return place.verify()
+
+
+@refused("TIFF image cut short", "images/t0.tif cannot be decoded", FETCH)
+def truncated_tiff(place: Place) -> list[object]:
+    cut(place.replace_image(Image.fromarray(noise(40, 50)), ".tif"), 0.6)
+    return place.verify()

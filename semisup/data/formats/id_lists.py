@@ -76,6 +76,12 @@ class ListedId(NamedTuple):
     why: str = ""
 
 
+def shown(entry: str) -> str:
+    """A part of a list for an error: in one line, and no longer than 200 letters."""
+    text = entry if len(entry) <= 200 else f"...{entry[-200:]}"
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
 class KnownIds:
     """The ids that a line may name.
 
@@ -122,7 +128,8 @@ class KnownIds:
             if folder.casefold() in _USUAL or folder.casefold() == home.name.casefold():
                 return name, ""
             return None, (
-                f"is in the folder '{folder}', and image '{name}' in '{home.name}'; write its id"
+                f"is in the folder '{shown(folder)}', and image '{shown(name)}' in "
+                f"'{home.name}'; write its id"
             )
         return None, ""
 
@@ -181,7 +188,7 @@ def line_of(name: str, kind: str) -> str:
 
 def _id_of(entry: ListedId, path: Path) -> str:
     if entry.why:
-        raise DataError(f"{path}, line {entry.line}: {entry.entry[:60]!r} {entry.why}")
+        raise DataError(f"{path}, line {entry.line}: '{shown(entry.entry)}' {entry.why}")
     if entry.id is not None:
         return entry.id
     return _checked(_shared_stem(entry.entry, path), entry.entry, path)
@@ -223,7 +230,9 @@ def _columns(number: int, text: str, known: KnownIds) -> ListedId:
         if other == name:
             return entry._replace(id=name)
         if other is not None:
-            return entry._replace(why=f"names two images, '{name}' and '{other}'; a line is one")
+            return entry._replace(
+                why=f"names two images, '{shown(name)}' and '{shown(other)}'; a line is one"
+            )
         loose = loose or name
     name, reason = known.path(text)
     return entry._replace(id=name or loose, why="" if name or loose else reason or why)

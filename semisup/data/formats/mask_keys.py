@@ -40,7 +40,7 @@ class LabelKey:
 
     Args:
         classes: names, and the values and colours that their list states.
-        values: stored value, as text -> name of its class; empty: as the list states, or the
+        values: stored value -> name of its class; empty: as the list states, or the
             position in the list.
         void: a stored value that is void. Without `values`, the names of the list are those of
             the other values, in order: with 0 they begin at 1. 255 is void as well, unless it is
@@ -52,7 +52,10 @@ class LabelKey:
     """
 
     def __init__(
-        self, classes: ClassList, values: Mapping[str, str] | None = None, void: int | None = None
+        self,
+        classes: ClassList,
+        values: Mapping[str | int, str] | None = None,
+        void: int | None = None,
     ) -> None:
         self._classes = classes
         self._stated = bool(values) or classes.values is not None
@@ -180,7 +183,7 @@ class LabelKey:
         return key | {_code(colour): label for colour, label in taken.items()}
 
 
-def _table(classes: ClassList, values: Mapping[str, str], void: int | None) -> Labels:
+def _table(classes: ClassList, values: Mapping[str | int, str], void: int | None) -> Labels:
     """The label of each stored value, or -1."""
     table = np.full(IGNORE + 1, _UNKNOWN, np.int16)
     table[[IGNORE, *classes.void_values]] = IGNORE
@@ -198,10 +201,12 @@ def _table(classes: ClassList, values: Mapping[str, str], void: int | None) -> L
     return table
 
 
-def _labels(classes: ClassList, values: Mapping[str, str], void: int | None) -> dict[int, int]:
+def _labels(
+    classes: ClassList, values: Mapping[str | int, str], void: int | None
+) -> dict[int, int]:
     """Stored value -> label of a class."""
     if values:
-        return {_value(key): _label(key, name, classes) for key, name in values.items()}
+        return {_value(str(key)): _label(str(key), name, classes) for key, name in values.items()}
     if classes.values is not None:
         return {value: label for label, value in classes.values.items()}
     if void == 0 and classes.names[0].casefold() in _BACKGROUNDS:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from semisup.data.base import SegmentationData
-from semisup.data.formats.id_lists import KnownIds, ListedId, read_id_list
+from semisup.data.formats.id_lists import KnownIds, ListedId, read_id_list, shown
 from semisup.errors import DataError
 
 
@@ -29,8 +29,8 @@ def read_kinds(data: SegmentationData, path: Path) -> tuple[dict[str, str], bool
             raise DataError(_unknown(data, path, listed))
         if listed.id in lines:
             raise DataError(
-                f"{path}, line {listed.line}: '{listed.id}' was named on line {lines[listed.id]} "
-                "already; remove one of them"
+                f"{path}, line {listed.line}: '{shown(listed.id)}' was named on line "
+                f"{lines[listed.id]} already; remove one of them"
             )
         states = states or listed.kind is not None
         kinds[listed.id], lines[listed.id] = listed.kind or "mask", listed.line
@@ -50,7 +50,7 @@ def _read_list(path: Path, known: KnownIds) -> list[ListedId]:
 
 def _unknown(data: SegmentationData, path: Path, listed: ListedId) -> str:
     """Why a line of a list names no image."""
-    place = f"{path}, line {listed.line}: {_shown(listed.entry)}"
+    place = f"{path}, line {listed.line}: '{shown(listed.entry)}'"
     if listed.why:
         return f"{place} {listed.why}"
     return (
@@ -60,13 +60,11 @@ def _unknown(data: SegmentationData, path: Path, listed: ListedId) -> str:
     )
 
 
-def _shown(entry: str) -> str:
-    return repr(entry if len(entry) <= 200 else f"...{entry[-200:]}")
-
-
 def _nearest(entry: str, ids: Sequence[str]) -> str:
     # `errors.suggest` would print all ids where none is near, and a set may have 100,000.
     near = difflib.get_close_matches(
         PurePosixPath(entry.split()[0]).stem[:250], ids, n=1, cutoff=0.6
     )
-    return f" did you mean '{near[0]}'?" if near else f" its ids look like '{ids[0]}':"
+    return (
+        f" did you mean '{shown(near[0])}'?" if near else f" its ids look like '{shown(ids[0])}':"
+    )

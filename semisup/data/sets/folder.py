@@ -10,7 +10,7 @@ from torch import Tensor
 
 from semisup.data.base import SegmentationData
 from semisup.data.formats.class_lists import NAMES, read_class_list
-from semisup.data.formats.id_lists import KnownIds, ListedId, read_id_list
+from semisup.data.formats.id_lists import KnownIds, ListedId, read_id_list, shown
 from semisup.data.formats.lists import choose_subset, find_folder, unique
 from semisup.data.formats.mask_keys import LabelKey
 from semisup.data.formats.pictures import IMAGE_SUFFIXES, read_rgb
@@ -58,7 +58,7 @@ class Folder(SegmentationData):
         *,
         folder: str = ".",
         mask_suffix: str = "",
-        values: dict[str, str] | None = None,
+        values: dict[str | int, str] | None = None,
         void: int | None = None,
     ) -> None:
         self.root, self._list = _find(root, folder)
@@ -90,12 +90,12 @@ class Folder(SegmentationData):
         """The id in a line of a list."""
         if listed.id is not None:
             return listed.id
-        entry = listed.entry if len(listed.entry) <= 200 else f"...{listed.entry[-200:]}"
+        entry = shown(listed.entry)
         if listed.why:
-            raise DataError(f"{path} has the line {entry!r}, which {listed.why}")
-        if "\0" in entry or len(listed.entry) > 250:
-            raise DataError(f"{path} has the line {entry!r}, which names no file; correct it")
-        self._refuse_folder(entry)
+            raise DataError(f"{path} has the line '{entry}', which {listed.why}")
+        if "\0" in listed.entry or len(listed.entry) > 250:
+            raise DataError(f"{path} has the line '{entry}', which names no file; correct it")
+        self._refuse_folder(listed.entry)
         raise DataError(
             f"{path} lists '{entry}', but there is no {self.root / 'images' / entry}"
             f"{', '.join(IMAGE_SUFFIXES[:-1])} or {IMAGE_SUFFIXES[-1]}; add it or drop the line"
@@ -136,7 +136,11 @@ class Folder(SegmentationData):
 
     def facts(self) -> dict[str, object]:
         """How the masks are read, where it is not by position."""
-        facts: dict[str, object] = {"values": dict(self._values)} if self._values else {}
+        facts: dict[str, object] = (
+            {"values": {str(key): name for key, name in self._values.items()}}
+            if self._values
+            else {}
+        )
         return facts if self._void is None else {**facts, "void": self._void}
 
 
