@@ -42,6 +42,9 @@ class SegmentationData(ABC):
     eval_subset: ClassVar[str] = "val"
     """Subset that a recipe reports on unless it says otherwise."""
 
+    default_split: ClassVar[str] = "all"
+    """Which images a recipe labels unless it says otherwise; see `make_split`."""
+
     root: Path
     subset: str
     ids: Sequence[str]
@@ -161,7 +164,10 @@ class WrappedData(SegmentationData):
         self.classes, self.palette = data.classes, data.palette
         # What a data set has as a class, this has for the one that is in it.
         vars(self).update(
-            name=data.name, train_subset=data.train_subset, eval_subset=data.eval_subset
+            name=data.name,
+            train_subset=data.train_subset,
+            eval_subset=data.eval_subset,
+            default_split=data.default_split,
         )
 
     def image_path(self, index: int) -> Path:

@@ -57,6 +57,7 @@ class SubsetReport:
         void: void pixels.
         problems: number of problems of its files.
         has_masks: False for photographs, of which no mask is read.
+        unlabelled: number of images that have no mask and need none.
     """
 
     subset: str
@@ -68,6 +69,7 @@ class SubsetReport:
     void: int
     problems: int
     has_masks: bool = True
+    unlabelled: int = 0
 
     @property
     def void_share(self) -> float:
@@ -104,7 +106,8 @@ class Verification:
 
     def columns(self) -> tuple[str, ...]:
         """Heads of the columns of `rows`."""
-        return ("subset", "images", "smallest", "largest", "void", "problems")
+        names = ("subset", "images", "smallest", "largest", "void", "problems")
+        return (*names, "unlabelled") if self._any_unlabelled() else names
 
     def rows(self) -> list[tuple[str, ...]]:
         """One row of text for each subset; sizes are height x width."""
@@ -116,9 +119,13 @@ class Verification:
                 _size(report.largest),
                 f"{report.void_share:.1%}" if report.has_masks else "-",
                 f"{report.problems:,}",
+                *([f"{report.unlabelled:,}"] if self._any_unlabelled() else []),
             )
             for report in self.subsets
         ]
+
+    def _any_unlabelled(self) -> bool:
+        return any(report.unlabelled for report in self.subsets if report.has_masks)
 
 
 class _Finding(NamedTuple):
@@ -177,9 +184,9 @@ def verify(datasets: Sequence[SegmentationData]) -> Verification:
     A file must be there and decode, a mask must have the size of its image and known labels
     only, and a "val", "test" or reported subset may share no image with another subset, nor a
     picture under another name (apart from "trainval" and "all", which are unions). Of an image that
-    has no mask the image alone is read; photographs may be no files of the reported subset. What
-    the labels of all masks say is in `semisup.data.evidence`, what their colours say in
-    `semisup.data.palettes`.
+    has no mask the image alone is read, but each image of the reported subset must have one;
+    photographs may be no files of that subset. What the labels of all masks say is in
+    `semisup.data.evidence`, what their colours say in `semisup.data.palettes`.
     """
     where = {_pair(data, i): (data, i) for data in datasets for i in range(len(data))}
     findings = dict(zip(where, _check_all(list(where.values())), strict=True))
@@ -254,8 +261,14 @@ def _shared_files(pool: Photographs, reported: SegmentationData) -> Iterator[Pro
 
 
 def _pair(data: SegmentationData, index: int) -> _Pair:
-    mask = data.mask_path(index) if data.has_mask(index) else None
+    mask = data.mask_path(index) if _needs_mask(data, index) else None
     return _Pair(data.image_path(index), mask)
+
+
+def _needs_mask(data: SegmentationData, index: int) -> bool:
+    """Whether a mask is read: of an image that has one, and of each that is reported on."""
+    reported = data.subset == data.eval_subset and not isinstance(data, Photographs)
+    return reported or data.has_mask(index)
 
 
 def _check_all(places: Sequence[tuple[SegmentationData, int]]) -> Iterator[_Finding]:
@@ -269,7 +282,7 @@ def _check_all(places: Sequence[tuple[SegmentationData, int]]) -> Iterator[_Find
 
 def _check(place: tuple[SegmentationData, int]) -> _Finding:
     data, index = place
-    if not data.has_mask(index):
+    if not _needs_mask(data, index):
         return _without_mask(data, index)
     try:
         image, mask = data.pair(index)
@@ -328,6 +341,7 @@ def _report(
         + sum(sign.fault for sign in found)
         + sum(conflict.file in files for conflict in conflicts),
         has_masks=bool(data.masked_ids),
+        unlabelled=sum(not _needs_mask(data, index) for index in range(len(data))),
     )
 
 

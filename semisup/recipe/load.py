@@ -168,8 +168,8 @@ def overlay(
         if key not in layer or key not in inherited or layer[key][0] == inherited[key][0]:
             continue
         old, new = (_options_of(catalogue, stated[key][0]) for stated in (inherited, layer))
-        gone = {f"{table}.{option}" for option in old - new}
-        kept = {name: value for name, value in kept.items() if name not in gone}
+        gone = tuple(f"{table}.{option}" for option in old - new)
+        kept = {name: value for name, value in kept.items() if not _is_of(name, gone)}
         if table == "method":
             kept = {name: value for name, value in kept.items() if not _is_other_player(name)}
     return kept | dict(layer)
@@ -179,6 +179,11 @@ def _options_of(catalogue: Mapping[str, type], name: Any) -> set[str]:
     """Options of a class; none of a name that is not there, which is reported later."""
     cls = catalogue.get(name) if isinstance(name, str) else None
     return option_names(cls) if cls else set()
+
+
+def _is_of(key: str, options: tuple[str, ...]) -> bool:
+    """Whether a key is one of `options`, or lies in one that is a table."""
+    return any(key == option or key.startswith(f"{option}.") for option in options)
 
 
 def _is_other_player(key: str) -> bool:
@@ -204,6 +209,9 @@ def build_recipe(
         if not isinstance(content, Mapping):
             raise RecipeError(f"recipe {name}: [{table}] must be a table, not {content!r}.")
     data, data_options = _split_options(name, "data", tables, DataSettings, DATASETS, "data set")
+    if "split" not in tables["data"]:
+        split = find(DATASETS, "data set", data.name).default_split
+        data = data.model_copy(update={"split": split})
     model, model_options = _split_options(name, "model", tables, ModelSettings, MODELS, "model")
     method, method_options = _split_options(
         name, "method", tables, MethodSettings, METHODS, "method"

@@ -158,7 +158,7 @@ def folder_root(tmp_path: Path) -> Path:
     for name in ("one.jpg", "two.jpeg", "three.png"):
         picture(tmp_path / "images" / name)
         save_mask(tmp_path / "masks" / f"{Path(name).stem}.png", 1)
-    save_list(tmp_path / "classes.txt", ["background", "tall building 128 0 64"])
+    save_list(tmp_path / "classes.txt", ["background", "tall building 128 0 0"])
     save_list(tmp_path / "train.txt", ["two", "one"])
     save_list(tmp_path / "val.txt", ["three"])
     return tmp_path

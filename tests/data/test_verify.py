@@ -61,7 +61,7 @@ def test_all_bad_files_are_collected(
     folder_root: Path, picture: Picture, save_mask: Callable[[Path, object], Path]
 ) -> None:
     picture(folder_root / "images" / "one.jpg", (5, 8))  # its mask is 6x8
-    (folder_root / "masks" / "two.png").unlink()
+    (folder_root / "masks" / "two.png").write_bytes(b"no picture either")
     (folder_root / "images" / "two.jpeg").write_bytes(b"no picture")
     save_mask(folder_root / "masks" / "three.png", 9)
     found = verify([Folder(folder_root, "train"), Folder(folder_root, "val")])
@@ -72,8 +72,8 @@ def test_all_bad_files_are_collected(
         "three.png",
     ]
     text = reasons(found)
-    assert "two.jpeg is no JPEG or PNG file" in text
-    assert "two.png is missing" in text
+    assert "two.jpeg is no JPEG, PNG, TIFF, BMP or WebP file" in text
+    assert "two.png is no PNG, TIFF or BMP file" in text
     assert "one.png: the mask is 6x8 but image 'one' is" in text
     assert "three.png holds label 9" in text
     assert not found.ok
@@ -85,7 +85,7 @@ def test_all_bad_files_are_collected(
 def test_a_file_in_two_subsets_is_checked_and_reported_once(
     folder_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (folder_root / "masks" / "one.png").unlink()
+    (folder_root / "masks" / "one.png").write_bytes(b"no picture")
     read: list[str] = []
     image = Folder.image
 

@@ -94,7 +94,7 @@ def truncated_png_while_training(place: Place) -> list[object]:
     return place.train("data.workers=1")
 
 
-@refused("PNG with a wrong checksum", "images/t0.png is no JPEG or PNG file", MEND)
+@refused("PNG with a wrong checksum", "images/t0.png is no JPEG, PNG, TIFF, BMP or WebP file", MEND)
 def wrong_checksum(place: Place) -> list[object]:
     content = bytearray(place.image().read_bytes())
     content[content.index(b"IHDR") + 14] ^= 1
@@ -102,20 +102,24 @@ def wrong_checksum(place: Place) -> list[object]:
     return place.verify()
 
 
-@refused("image of no bytes", "images/t0.png is no JPEG or PNG file", MEND)
+@refused("image of no bytes", "images/t0.png is no JPEG, PNG, TIFF, BMP or WebP file", MEND)
 def empty_image(place: Place) -> list[object]:
     place.image().write_bytes(b"")
     return place.verify()
 
 
-@refused("web page saved as .jpg", "images/t0.jpg is no JPEG or PNG file", "convert it")
+@refused(
+    "web page saved as .jpg", "images/t0.jpg is no JPEG, PNG, TIFF, BMP or WebP file", "convert it"
+)
 def page_as_jpeg(place: Place) -> list[object]:
     place.image().unlink()
     place.image().with_suffix(".jpg").write_text("<!DOCTYPE html><title>404</title>")
     return place.verify()
 
 
-@refused("GIF renamed to .png", "images/t0.png is no JPEG or PNG file", "convert it")
+@refused(
+    "GIF renamed to .png", "images/t0.png is no JPEG, PNG, TIFF, BMP or WebP file", "convert it"
+)
 def gif_as_png(place: Place) -> list[object]:
     Image.fromarray(noise(40, 50)).save(place.image(), format="GIF")
     return place.verify()
@@ -142,7 +146,11 @@ def circle_of_links(place: Place) -> list[object]:
     return place.verify()
 
 
-@refused("line break in the name of a file", "images/t 0.png is no JPEG or PNG file", MEND)
+@refused(
+    "line break in the name of a file",
+    "images/t 0.png is no JPEG, PNG, TIFF, BMP or WebP file",
+    MEND,
+)
 def line_break_in_a_name(place: Place) -> list[object]:
     (place.data / "images" / "t\n0.png").write_bytes(b"")
     return ["data", "verify", "folder", "--subset", "all", "--data-root", place.data]
@@ -328,3 +336,50 @@ def bomb_in_a_comment(place: Place) -> Call:
     comment = b"Comment\0\0" + packed
     place.image().write_bytes(png(50, 40, chunk(b"zTXt", comment)))
     return bounded(place)
+
+
+def lossless(place: Place, suffix: str, **options: object) -> Call:
+    """`data verify`, and that a picture of another format is read to the bit."""
+    values = noise(40, 50)
+    path = place.replace_image(Image.fromarray(values), suffix, **options)
+    return shows(place, path, torch.from_numpy(values).permute(2, 0, 1))
+
+
+@read("TIFF image", "read: its pixels")
+def tiff(place: Place) -> Call:
+    return lossless(place, ".tif", compression="tiff_lzw")
+
+
+@read("BMP image", "read: its pixels")
+def bmp(place: Place) -> Call:
+    return lossless(place, ".BMP")
+
+
+@read("WebP image", "read: its pixels")
+def webp(place: Place) -> Call:
+    return lossless(place, ".webp", lossless=True)
+
+
+@refused("TIFF image of 16 bits", "images/t0.tif has 16 bits a channel", "save it with 8 bits")
+def tiff_of_16_bits(place: Place) -> list[object]:
+    place.replace_image(Image.fromarray(noise(40, 50, 1).astype(np.uint16) * 256), ".tif")
+    return place.verify()
+
+
+@refused("TIFF image of floats", "images/t0.tif is of the kind F", "8 bits a channel")
+def tiff_of_floats(place: Place) -> list[object]:
+    place.replace_image(Image.fromarray(noise(40, 50, 1).astype(np.float32)), ".tif")
+    return place.verify()
+
+
+@refused("TIFF image of two pages", "images/t0.tif holds 2 pictures", "a file of its own")
+def tiff_of_two_pages(place: Place) -> list[object]:
+    pages = [Image.fromarray(noise(40, 50)) for _ in range(2)]
+    place.replace_image(pages[0], ".tif", save_all=True, append_images=pages[1:])
+    return place.verify()
+
+
+@refused("TIFF image cut short", "images/t0.tif cannot be decoded", MEND)
+def truncated_tiff(place: Place) -> list[object]:
+    cut(place.replace_image(Image.fromarray(noise(40, 50)), ".tif"), 0.6)
+    return place.verify()

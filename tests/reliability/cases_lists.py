@@ -9,7 +9,9 @@ from cases import read, refused
 from click.testing import Result
 from places import Call, Place, cut
 
-from semisup.data.formats.lists import read_ids
+from semisup.data.labels.splits import make_split, write_split
+from semisup.data.sets.folder import Folder
+from semisup.data.sets.voc import Voc
 
 
 def reads(place: Place, content: bytes, name: str = "train.txt") -> Call:
@@ -18,7 +20,7 @@ def reads(place: Place, content: bytes, name: str = "train.txt") -> Call:
     path.write_bytes(content)
 
     def then(_: Result) -> None:
-        assert read_ids(path) == ("t0", "t1", "t2", "t3")
+        assert Folder(place.data, path.stem).ids == ("t0", "t1", "t2", "t3")
 
     return Call(place.verify(), then)
 
@@ -33,7 +35,9 @@ def list_of_paths(place: Place) -> Call:
     return reads(place, b"".join(b"images/t%d.png masks/t%d.png\n" % (n, n) for n in range(4)))
 
 
-@refused("list line with two ids", "train.txt has the line 'images/t0.png masks/t1.png'", "one")
+@refused(
+    "list line with two ids", "train.txt has the line 'images/t0.png masks/t1.png'", "two images"
+)
 def two_ids_on_a_line(place: Place) -> list[object]:
     (place.data / "train.txt").write_text("images/t0.png masks/t1.png\n")
     return place.verify()
@@ -108,7 +112,7 @@ def root_with_a_long_name(place: Place) -> list[object]:
     return ["run", place.recipe, "--data-root", "a" * 300, "--out", place.runs]
 
 
-@refused("file where the folder of images should be", "images cannot be listed", "make it a folder")
+@refused("file where the folder of images should be", "images cannot be listed", "readable folder")
 def file_as_folder_of_images(place: Place) -> list[object]:
     shutil.rmtree(place.data / "images")
     (place.data / "images").write_text("")
@@ -245,7 +249,7 @@ def id_twice_in_a_split(place: Place) -> list[object]:
     return listed(place, "t0\nt1\nimages/t0.png\n")
 
 
-@refused("split list that is a picture", "list.txt: is no UTF-8 text", "list of image ids")
+@refused("split list that is a picture", "list.txt is no UTF-8 text", "save it as UTF-8")
 def picture_as_split(place: Place) -> list[object]:
     return listed(place, place.image().read_bytes())
 
@@ -263,3 +267,180 @@ def too_many_held_out(place: Place) -> list[object]:
 @refused("held-out images that choose nothing", "eval.hold_out = 1", "Set eval.every")
 def held_out_for_nothing(place: Place) -> list[object]:
     return place.train("eval.hold_out=1")
+
+
+def classes_are(place: Place, text: str, name: str = "classes.txt") -> Call:
+    """`data verify` with a list of classes, and that "ground" and "sky" are what it holds."""
+    (place.data / "classes.txt").unlink()
+    (place.data / name).write_text(text)
+
+    def then(_: Result) -> None:
+        assert Folder(place.data).classes == ("ground", "sky")
+
+    return Call(place.verify(), then)
+
+
+@read("classes.txt with comments", "read: without them")
+def classes_with_comments(place: Place) -> Call:
+    return classes_are(place, "# two classes\nground\n# and\nsky\n")
+
+
+@read("classes.txt of labelme, with __ignore__ on top", "read: __ignore__ takes no number")
+def classes_of_labelme(place: Place) -> Call:
+    return classes_are(place, "__ignore__\nground\nsky\n")
+
+
+@read("classes.txt as CSV with a head", "read: the names of the numbers")
+def classes_as_csv(place: Place) -> Call:
+    return classes_are(place, "Pixel Value, Class\n0, ground\n1, sky\n")
+
+
+@read("labelmap.txt of CVAT in place of classes.txt", "read: names and colours")
+def labelmap(place: Place) -> Call:
+    text = "# label:color_rgb:parts:actions\nground:0,0,0::\nsky:48,112,32::\n"
+    return classes_are(place, text, "labelmap.txt")
+
+
+@read("classes.txt with colours in front", "read: names and colours")
+def colours_in_front(place: Place) -> Call:
+    return classes_are(place, "0 0 0 ground\n64 128 64\tsky\n")
+
+
+@refused("classes.txt with a head of one word", "classes.txt, line 1: 'name' looks like the head")
+def head_of_one_word(place: Place) -> list[object]:
+    (place.data / "classes.txt").write_text("name\nground\nsky\n")
+    return place.verify()
+
+
+@refused("classes.txt of YAML", "classes.txt, line 1: 'names: [ground, sky]'", "one name a line")
+def classes_as_yaml(place: Place) -> list[object]:
+    (place.data / "classes.txt").write_text("names: [ground, sky]\n")
+    return place.verify()
+
+
+@refused("classes.txt with a colour in a name", "line 2: 'sky #00ffff' is no name", "'cat 64 128")
+def colour_in_a_name(place: Place) -> list[object]:
+    (place.data / "classes.txt").write_text("ground\nsky #00ffff\n")
+    return place.verify()
+
+
+@refused("classes.txt with numbers in most lines", "line 2: 'sky' has no number", "other lines")
+def numbers_in_some_lines(place: Place) -> list[object]:
+    (place.data / "classes.txt").write_text("0 ground\nsky\n2 sea\n")
+    return place.verify()
+
+
+@refused("data folder without classes.txt", "classes.txt is missing in ", "--data-root")
+def without_classes(place: Place) -> list[object]:
+    (place.data / "classes.txt").unlink()
+    return place.verify()
+
+
+@read("VOC tree with a labelmap.txt", "read: its own classes, not those of VOC")
+def voc_with_own_classes(place: Place) -> Call:
+    tree = place.voc().parents[1]
+    (tree / "labelmap.txt").write_text("ground:0,0,0::\nsky:48,112,32::\n")
+
+    def then(result: Result) -> None:
+        assert Voc(place.data).classes == ("ground", "sky")
+        assert "aeroplane" not in result.stdout
+
+    return Call(place.verify("voc"), then)
+
+
+def renamed(place: Place, name: str, line: str) -> Call:
+    """`data verify` of image t0 under another name, and that `line` names it."""
+    for path in (place.image(), place.mask()):
+        path.rename(path.with_name(f"{name}.png"))
+    (place.data / "train.txt").write_text(f"{line}\nt1\n", encoding="utf-8")
+
+    def then(_: Result) -> None:
+        data = Folder(place.data)
+        assert data.ids == (name, "t1")
+        assert data.has_mask(0)
+        split = make_split(data, "all", 0)
+        write_split(place.root / "split.txt", split)
+        again = make_split(data, f"file:{place.root / 'split.txt'}", 0)
+        assert again.sha256 == split.sha256
+
+    return Call(place.verify(), then)
+
+
+@read("id with spaces", "read: the image of this name")
+def id_with_spaces(place: Place) -> Call:
+    return renamed(place, "IMG 001 (1)", "IMG 001 (1)")
+
+
+@read("id with spaces, as a path", "read: the image of this name")
+def path_with_spaces(place: Place) -> Call:
+    name = "IMG 001 mask"
+    return renamed(place, name, f"images/{name}.png masks/{name}.png")
+
+
+@read("id that begins with #", "read: the image of this name, no comment")
+def id_like_a_comment(place: Place) -> Call:
+    return renamed(place, "#5", "#5.png")
+
+
+@read("id in another Unicode form than the file", "read: the file")
+def id_of_another_form(place: Place) -> Call:
+    return renamed(place, "cafe\u0301", "caf\u00e9")
+
+
+@read("id that ends as a kind of label does", "read: the image of this name")
+def id_like_a_kind(place: Place) -> Call:
+    return renamed(place, "t1 mask", "t1 mask")
+
+
+@read("list with Windows' paths", "read: the ids of the paths")
+def windows_paths(place: Place) -> Call:
+    return reads(place, b"images\\t0.png\r\nC:\\x\\images\\t1.png\r\nt2.PNG\r\nt3\r\n")
+
+
+@read("list with comments", "read: without them")
+def list_with_comments(place: Place) -> Call:
+    return reads(place, b"# four\nt0\nt1\n#t9\nt2\nt3\n")
+
+
+@refused(
+    "list with a path into another folder", "'/else/video7/t0.bmp', which is in the folder 'video7'"
+)
+def path_into_another_folder(place: Place) -> list[object]:
+    (place.data / "train.txt").write_text("/else/video7/t0.bmp\n")
+    return place.verify()
+
+
+@refused("split list with a path into another folder", "is in the folder 'video7'", "write its id")
+def split_into_another_folder(place: Place) -> list[object]:
+    return listed(place, "video7/t0\n")
+
+
+@read("images in sub-folders", "read: the path is a part of the id")
+def images_in_folders(place: Place) -> Call:
+    for number in range(2):
+        for path in (place.image(f"t{number}"), place.mask(f"t{number}")):
+            target = path.parent / f"video{number}" / "frame.png"
+            target.parent.mkdir()
+            path.rename(target)
+    (place.data / "train.txt").write_text("video0/frame\nimages/video1/frame.png\n")
+
+    def then(_: Result) -> None:
+        assert Folder(place.data).ids == Folder(place.data).masked_ids
+        assert Folder(place.data, "all").ids[-2:] == ("video0/frame", "video1/frame")
+
+    return Call(place.verify(), then)
+
+
+@refused("sub-folder that is not there", "train.txt lists 'video2/t0'", "add it or drop the line")
+def folder_of_no_image(place: Place) -> list[object]:
+    for path in (place.image(), place.mask()):
+        (path.parent / "video0").mkdir()
+        path.rename(path.parent / "video0" / "t0.png")
+    (place.data / "train.txt").write_text("video2/t0\n")
+    return place.verify()
+
+
+@refused("no list of what is reported on", "no subset 'val'", "write val.txt")
+def no_list_of_val(place: Place) -> list[object]:
+    (place.data / "val.txt").unlink()
+    return place.verify()

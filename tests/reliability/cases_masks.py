@@ -8,7 +8,9 @@ from click.testing import Result
 from PIL import Image
 from places import Call, Place, cut, noise
 
+from semisup.cli.data.options import parse_options
 from semisup.data.formats.pictures import full_palette, voc_palette
+from semisup.data.sets.folder import Folder
 
 SAVE = "save label ids as 8-bit grey PNG"
 
@@ -37,7 +39,7 @@ def sixteen_bit_mask(place: Place) -> list[object]:
     return place.verify()
 
 
-@refused("JPEG mask named .png", "masks/t0.png is no PNG file", "convert it")
+@refused("JPEG mask named .png", "masks/t0.png is no PNG, TIFF or BMP file", "convert it")
 def jpeg_mask(place: Place) -> list[object]:
     Image.new("L", (50, 40), 1).save(place.mask(), format="JPEG")
     return place.verify()
@@ -83,10 +85,30 @@ def label_outside_while_training(place: Place) -> list[object]:
     return place.train()
 
 
-@refused("mask that is not there", "masks/t0.png is missing", "take it off the list")
+@refused("reported mask that is not there", "masks/v0.png is missing", "add it")
 def missing_mask(place: Place) -> list[object]:
-    place.mask().unlink()
+    place.mask("v0").unlink()
     return place.verify()
+
+
+@read("images without a mask", "counted as unlabelled")
+def images_without_a_mask(place: Place) -> Call:
+    for name in ("t0", "t1", "t3"):
+        place.mask(name).unlink()
+
+    def then(result: Result) -> None:
+        assert "unlabelled" in result.stdout
+        (row,) = [line for line in result.stdout.splitlines() if " train " in line][:1]
+        assert row.split()[-2] == "3"
+
+    return Call(place.verify(), then)
+
+
+@refused("no image with a mask", "masks/t0.png is missing, but ", "t0_mask.png is there", "_mask")
+def masks_of_another_suffix(place: Place) -> list[object]:
+    for path in list((place.data / "masks").iterdir()):
+        path.rename(path.with_stem(f"{path.stem}_mask"))
+    return place.split("masked")
 
 
 @refused("mask cut short", "masks/t0.png cannot be decoded", "mend or remove the file")
@@ -258,3 +280,148 @@ def missing_mask_of_an_unlabelled_image(place: Place) -> Call:
         assert "2 labelled, 0 of them held out, 2 unlabelled" in result.stdout
 
     return Call(place.train(f"data.split=file:{place.root / 'list.txt'}"), then)
+
+
+def labels_are(place: Place, expected: np.ndarray, **options: object) -> Call:
+    """`data verify`, and that the mask of t0 is read as `expected`."""
+    words = [f"--option={key}={value}" for key, value in options.items()]
+
+    def then(_: Result) -> None:
+        (place.data / "one.txt").write_text("t0\n")
+        parsed = parse_options(Folder, tuple(word.partition("=")[2] for word in words))
+        assert (Folder(place.data, "one", **parsed).mask(0).numpy() == expected).all()
+
+    return Call([*place.verify(), *words], then)
+
+
+def stripes(*values: int) -> np.ndarray:
+    """A mask of 40 x 50 pixels with a stripe of each value."""
+    return np.array(values, np.uint8)[np.arange(50) * len(values) // 50][None].repeat(40, 0)
+
+
+def grey_indices(place: Place, labels: np.ndarray, order: list[int]) -> None:
+    """Save the mask of t0 as an optimiser does: a palette of its greys, in any order."""
+    mask = Image.fromarray(np.vectorize(order.index)(labels).astype(np.uint8))
+    mask.putpalette([grey for grey in order for _ in range(3)])
+    mask.save(place.mask())
+
+
+@read("grey mask that an optimiser has indexed", "read: its grey values, not the indices")
+def indexed_grey(place: Place) -> Call:
+    grey_indices(place, stripes(0, 1, 255), [0, 255, 1])
+    return labels_are(place, stripes(0, 1, 255))
+
+
+@read("grey mask of two values that was indexed from white", "read: its grey values")
+def indexed_grey_from_white(place: Place) -> Call:
+    grey_indices(place, stripes(0, 1), [1, 0])
+    return labels_are(place, stripes(0, 1))
+
+
+@refused("indexed grey mask with a grey that is no class", "masks/t0.png holds label 127", "0..1")
+def indexed_grey_of_no_class(place: Place) -> list[object]:
+    grey_indices(place, stripes(0, 127), [127, 0])
+    return place.verify()
+
+
+@read("mask of zeros that an optimiser has made 1-bit", "read: label 0")
+def one_bit_zeros(place: Place) -> Call:
+    Image.new("1", (50, 40), 0).save(place.mask())
+    return labels_are(place, stripes(0))
+
+
+def coloured(place: Place, text: str = "ground 0 0 0\nsky 48 112 32\n") -> None:
+    (place.data / "classes.txt").write_text(text)
+
+
+@read("colour mask in the colours of classes.txt", "read: the labels of the colours")
+def mask_in_colours(place: Place) -> Call:
+    coloured(place)
+    key = np.array([[0, 0, 0], [48, 112, 32], [224, 224, 192]], np.uint8)
+    Image.fromarray(key[stripes(0, 1, 2)]).save(place.mask())
+    return labels_are(place, stripes(0, 1, 255))
+
+
+@refused(
+    "colour mask with a colour of no class",
+    "masks/t0.png holds the colour 48 112 33 (row 0, column 25)",
+    "add it there",
+)
+def colour_of_no_class(place: Place) -> list[object]:
+    coloured(place)
+    key = np.array([[0, 0, 0], [48, 112, 33]], np.uint8)
+    Image.fromarray(key[stripes(0, 1)]).save(place.mask())
+    return place.verify()
+
+
+@refused("two classes of one colour", "gives the colour 0 0 0 twice", "a colour of its own")
+def two_of_one_colour(place: Place) -> list[object]:
+    coloured(place, "ground 0 0 0\nsky 0 0 0\n")
+    Image.new("RGB", (50, 40)).save(place.mask())
+    return place.verify()
+
+
+@refused(
+    "palette mask whose colours contradict classes.txt",
+    "masks/t0.png draws label 0 in 48 112 32, but classes.txt gives 'ground' the colour 0 0 0",
+    "save the mask as RGB",
+)
+def contradicting_palette(place: Place) -> list[object]:
+    coloured(place)
+    mask = Image.fromarray(stripes(0, 1))
+    mask.putpalette([48, 112, 32, 0, 0, 0])
+    mask.save(place.mask())
+    return place.verify()
+
+
+@read("masks of 0 and 255 with their values", "read: 255 as the class that it is mapped to")
+def mapped_values(place: Place) -> Call:
+    for path in (place.data / "masks").iterdir():
+        Image.fromarray(np.array(Image.open(path)) * 255).save(path)
+    Image.fromarray(stripes(0, 255)).save(place.mask())
+    return labels_are(place, stripes(0, 1), values='{0 = "ground", 255 = "sky"}')
+
+
+@read("masks in which 0 is void", "read: the names are those of 1, 2, ...")
+def zero_is_void(place: Place) -> Call:
+    (place.data / "classes.txt").write_text("wall\nsky\n")
+    Image.fromarray(stripes(0, 1, 2)).save(place.mask())
+    return labels_are(place, stripes(255, 0, 1), void=0)
+
+
+@refused(
+    "value that is not mapped", "masks/t0.png holds the value 7 (row 0, column 25)", "in values"
+)
+def value_of_no_class(place: Place) -> list[object]:
+    for path in (place.data / "masks").iterdir():
+        Image.fromarray(np.array(Image.open(path)) * 255).save(path)
+    Image.fromarray(stripes(0, 7)).save(place.mask())
+    return [*place.verify(), "--option", 'values={0 = "ground", 255 = "sky"}']
+
+
+@refused("value mapped to a name that is no class", "values.1 = 'skye'", "Did you mean 'sky'?")
+def value_of_another_name(place: Place) -> list[object]:
+    return [*place.verify(), "--option", 'values={0 = "ground", 1 = "skye"}']
+
+
+@refused("void = 0 beside a background", "void = 0 leaves no value", "drop that line")
+def void_beside_background(place: Place) -> list[object]:
+    (place.data / "classes.txt").write_text("background\nsky\n")
+    return [*place.verify(), "--option", "void=0"]
+
+
+@read("masks named x.PNG and x.png.png", "read")
+def masks_of_other_names(place: Place) -> Call:
+    place.mask("t0").rename(place.data / "masks" / "t0.PNG")
+    place.mask("t1").rename(place.data / "masks" / "t1.png.png")
+
+    def then(_: Result) -> None:
+        assert Folder(place.data).masked_ids == ("t0", "t1", "t2", "t3")
+
+    return Call(place.verify(), then)
+
+
+@refused("two masks of one image", "t0.png and ", "t0.png.png are both masks of image 't0'")
+def two_masks_of_one_image(place: Place) -> list[object]:
+    Image.fromarray(stripes(0)).save(place.data / "masks" / "t0.png.png")
+    return place.verify()

@@ -31,7 +31,7 @@ def evaluate_without_memory(place: Place) -> list[object]:
     return ["evaluate", place.finished_run(), *place.where()]
 
 
-@refused("text file to predict", "notes.txt is no JPEG or PNG file", "convert it")
+@refused("text file to predict", "notes.txt is no JPEG, PNG, TIFF, BMP or WebP file", "convert it")
 def predict_a_text(place: Place) -> list[object]:
     return place.predict(place.write("notes.txt", "buy milk\n"))
 

@@ -48,7 +48,7 @@ def split(
     settings: tuple[str, ...],
     data_root: Path,
 ) -> None:
-    """Make the label split SPEC (all, 1/8, 5/class, none, file:PATH) of data set NAME."""
+    """Make the label split SPEC (all, masked, 1/8, 5/class, none, file:PATH) of data set NAME."""
     from semisup.data.labels.splits import make_split, write_split
     from semisup.data.labels.tags import read_tags
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from torch import Tensor
 
 from semisup.errors import DataError, suggest
 from semisup.system.files import exists
 from semisup.types import IGNORE
-
-_LONGEST = 250
-"""Bytes of an id: a file system takes 255 for the name of a file."""
 
 
 def find_folder(
@@ -30,9 +27,19 @@ def find_folder(
             return folder
     looked = ", ".join(str(folder) for folder in folders)
     raise DataError(
-        f"{what} is not there: no {' and '.join(holds)} in any of {looked}; "
+        f"{what} is not there: {_missing(folders, holds)} any of {looked}; "
         f"set --data-root or SEMISUP_DATA, {remedy}"
     )
+
+
+def _missing(folders: Sequence[Path], holds: Sequence[str]) -> str:
+    """What to say of the folder that has most of `holds`: of all that are missing."""
+    best = max(folders, key=lambda folder: sum(exists(folder / name) for name in holds))
+    lacks = [name for name in holds if not exists(best / name)]
+    if len(lacks) == len(holds):
+        return f"no {' and '.join(holds)} in"
+    verb = "is" if len(lacks) == 1 else "are"
+    return f"{' and '.join(lacks)} {verb} missing in {best}, and not all is in"
 
 
 def read_lines(path: Path) -> list[str]:
@@ -43,27 +50,29 @@ def read_lines(path: Path) -> list[str]:
     Raises:
         DataError: the file is missing or not UTF-8.
     """
+    return [line for _, line in numbered_lines(path)]
+
+
+def numbered_lines(path: Path) -> list[tuple[int, str]]:
+    """`read_lines` with the number of each, from 1."""
+    lines = enumerate((line.strip() for line in read_text(path).splitlines()), start=1)
+    return [(number, line) for number, line in lines if line]
+
+
+def read_text(path: Path) -> str:
+    """The text of a list; lines end in a line feed, a carriage return or both.
+
+    Raises:
+        DataError: the file is missing or not UTF-8.
+    """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise DataError(
             f"cannot read the list {path} ({error.strerror}); make it a text file"
         ) from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is no UTF-8 text; save it as UTF-8") from error
-    return [line.strip() for line in text.splitlines() if line.strip()]
-
-
-def read_ids(path: Path) -> tuple[str, ...]:
-    """The image ids of a list file, one a line, in its order.
-
-    A line of paths, "JPEGImages/2007_000032.jpg SegmentationClass/2007_000032.png", as in several
-    lists of the literature, is reduced to the stem that its paths share.
-
-    Raises:
-        DataError: a line that is no id, or an id that stands there twice.
-    """
-    return unique((_id(line, path) for line in read_lines(path)), path)
 
 
 def unique(ids: Iterable[str], path: Path) -> tuple[str, ...]:
@@ -116,20 +125,3 @@ def _hint(labels: Tensor, reach_one_more: bool) -> str:
     if bool((labels == 0).any()):
         return " (is a class missing in the list, or is 0 void in the masks?)"
     return " (do the labels of the masks start at 1?)"
-
-
-def _id(line: str, path: Path) -> str:
-    name = _shared_stem(line, path)
-    if len(name.encode()) > _LONGEST or "\0" in name:
-        raise DataError(f"{path} has the line {line[:20]!r}..., which names no file; correct it")
-    return name
-
-
-def _shared_stem(line: str, path: Path) -> str:
-    words = line.split()
-    if len(words) == 1 and "/" not in line:
-        return line
-    stems = {PurePosixPath(word).stem for word in words if "/" in word}
-    if len(stems) != 1 or not all("/" in word for word in words):
-        raise DataError(f"{path} has the line '{line}'; a line is one image id")
-    return stems.pop()

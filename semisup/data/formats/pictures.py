@@ -10,10 +10,13 @@ well; between 89 and 178 million Pillow's warning is left to pass as a warning.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
@@ -23,23 +26,32 @@ from semisup.errors import DataError
 from semisup.system.files import write_atomically
 from semisup.types import IGNORE
 
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".webp")
+"""Endings of the files that `read_rgb` reads, in small letters."""
+
+MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
+"""Endings of the files that hold masks without loss, in small letters."""
+
+_IMAGES = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
+_MASKS = ("PNG", "TIFF", "BMP")
+_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 _BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
 def read_rgb(path: Path) -> Tensor:
-    """A JPEG or PNG picture: uint8 3HW, RGB.
+    """A JPEG, PNG, TIFF, BMP or WebP picture of 8 bits a channel: uint8 3HW, RGB.
 
     Greyscale, palette, 1-bit and CMYK pictures become RGB (CMYK without a colour profile).
 
     Raises:
-        DataError: no such file, no JPEG or PNG, damaged or cut short, 16 bits a channel, or
-            with transparent pixels.
+        DataError: no such file, none of these formats, damaged or cut short, more than 8 bits a
+            channel, several pictures in one file, or transparent pixels.
 
     Warns:
         UserWarning: Pillow's, about notes beside the pixels.
     """
     try:
-        picture = as_rgb(_load(path, ("JPEG", "PNG")))
+        picture = as_rgb(_load(path, _IMAGES))
     except ValueError as error:  # a palette with more alphas than colours
         raise DataError(f"{path} cannot be decoded ({error}); mend or remove the file") from error
     if picture is None:
@@ -51,15 +63,76 @@ def read_rgb(path: Path) -> Tensor:
 def read_labels(path: Path) -> Tensor:
     """A label map: uint8 HW, the stored indices (palette) or grey values (8 bit) themselves.
 
+    A palette of nothing but greys in another order than 0, 1, 2, ... is what an optimiser makes
+    of a grey picture: the grey values are the labels then, and not the indices.
+
     Raises:
-        DataError: no such file, no PNG, damaged or cut short, a colour picture, or grey with
-            other than 8 bits, which Pillow would stretch to 0..255.
+        DataError: no such file, no PNG, TIFF or BMP, damaged or cut short, a colour picture, or
+            grey with other than 8 bits, which Pillow would stretch to 0..255.
     """
-    labels = _load(path, ("PNG",))
-    if labels.mode not in ("P", "L"):
-        kind = "1-bit" if labels.mode == "1" else f"a colour picture ({labels.mode})"
+    mask = read_mask_picture(path)
+    if mask.picture.mode not in ("P", "L", "1"):
+        kind = f"a colour picture ({mask.picture.mode})"
         raise DataError(f"{path} is {kind}, not a label map; save label ids as 8-bit grey PNG")
-    return torch.from_numpy(np.array(labels))
+    values = mask.values()
+    if mask.bits < 8 and values.any():  # 0 is 0 whatever the number of bits
+        kind = "1-bit, not a label map" if mask.bits == 1 else f"grey with {mask.bits} bits"
+        raise DataError(f"{path} is {kind}; save label ids as 8-bit grey PNG")
+    return torch.from_numpy(values)
+
+
+class MaskPicture(NamedTuple):
+    """A decoded mask, before its values become labels.
+
+    Attributes:
+        picture: of mode 1, L, P or one of colours.
+        bits: of a grey value as it was stored; 8 for all others.
+    """
+
+    picture: Image.Image
+    bits: int = 8
+
+    def values(self) -> npt.NDArray[np.uint8]:
+        """What is stored (uint8 HW): indices of a palette, or grey values in 0..255."""
+        mode = self.picture.mode
+        stored = np.array(self.picture.convert("L") if mode == "1" else self.picture)
+        greys = self.regreyed()
+        return stored if greys is None else greys[stored]
+
+    def regreyed(self) -> npt.NDArray[np.uint8] | None:
+        """The grey value (256) of each index, where a tool has indexed a grey picture."""
+        if self.picture.mode != "P":
+            return None
+        palette = self.palette()
+        if (palette != palette[:, :1]).any():
+            return None
+        greys, used = palette[:, 0], self.used()
+        same = used.max(initial=0) >= len(greys) or (greys[used] == used).all()
+        if same or len(np.unique(greys[used])) < len(used):  # greys that tell nothing apart
+            return None
+        table = np.zeros(256, np.uint8)
+        table[: len(greys)] = greys
+        return table
+
+    def palette(self) -> npt.NDArray[np.uint8]:
+        """The stored colours, (n, 3); of a picture of mode P."""
+        return np.array(self.picture.getpalette("RGB"), np.uint8).reshape(-1, 3)
+
+    def used(self) -> npt.NDArray[np.intp]:
+        """The indices or grey values that have a pixel, ascending; of mode P or L."""
+        return np.flatnonzero(self.picture.histogram())
+
+
+def read_mask_picture(path: Path) -> MaskPicture:
+    """The decoded mask in `path`, in colours or not.
+
+    Raises:
+        DataError: no such file, no PNG, TIFF or BMP, damaged or cut short, or of 16 bits.
+    """
+    picture, stored = _decode(path, _MASKS)
+    few = re.search(r"\bL;([24])", stored) if picture.mode == "L" else None
+    bits = 1 if picture.mode == "1" else int(few[1]) if few else 8
+    return MaskPicture(picture, bits)
 
 
 def write_palette_png(path: Path, labels: Tensor, palette: Sequence[Colour]) -> None:
@@ -109,13 +182,19 @@ def as_rgb(picture: Image.Image) -> Image.Image | None:
 
 def _load(path: Path, formats: tuple[str, ...]) -> Image.Image:
     """The decoded picture in `path`, of 1 or 8 bits a channel."""
-    wanted = " or ".join(formats)
+    return _decode(path, formats)[0]
+
+
+def _decode(path: Path, formats: tuple[str, ...]) -> tuple[Image.Image, str]:
+    """The decoded picture in `path`, and how its pixels are stored."""
+    wanted = _listed(formats)
     try:
         if path.is_fifo():  # to open one is to wait for whoever writes into it
             raise DataError(f"{path} is a pipe; put the picture in its place")
         with Image.open(path, formats=formats) as picture:
             # Such as "RGB", "RGB;16B", "L;4" or ("RGB", ""). Without pixels, load raises.
             stored = str(picture.tile[0][3]) if picture.tile else ""
+            frames = 1 if picture.format == "PNG" else getattr(picture, "n_frames", 1)
             picture.load()
     except IsADirectoryError as error:
         raise DataError(f"{path} is a folder; put the picture in its place") from error
@@ -135,10 +214,23 @@ def _load(path: Path, formats: tuple[str, ...]) -> Image.Image:
                 f"{path} cannot be read ({error.strerror}); check its folder"
             ) from error
         raise DataError(f"{path} cannot be decoded ({error}); mend or remove the file") from error
-    if ";16" in stored:
+    _check_kind(path, picture, stored, frames)
+    return picture, stored
+
+
+def _check_kind(path: Path, picture: Image.Image, stored: str, frames: int) -> None:
+    """Refuse what has no one reading with 8 bits a channel."""
+    if ";16" in stored and "BGR;16" not in stored:
         raise DataError(f"{path} has 16 bits a channel; save it with 8 bits")
+    if picture.mode not in _MODES:
+        raise DataError(f"{path} is of the kind {picture.mode}; save it with 8 bits a channel")
+    if picture.format in ("TIFF", "WEBP") and frames > 1:
+        raise DataError(f"{path} holds {frames} pictures; save each in a file of its own")
     if picture.mode == "P" and picture.palette is None:
         raise DataError(f"{path} has no palette for its colours; mend or remove the file")
-    if stored in ("L;2", "L;4") and formats == ("PNG",):
-        raise DataError(f"{path} is grey with {stored[-1]} bits; save label ids as 8-bit grey PNG")
-    return picture
+
+
+def _listed(formats: tuple[str, ...]) -> str:
+    """Such as "JPEG, PNG or WebP"."""
+    *most, last = [name.replace("WEBP", "WebP") for name in formats]
+    return f"{', '.join(most)} or {last}" if most else last

@@ -76,10 +76,17 @@ def read_tree(folder: Path, suffixes: tuple[str, ...], remedy: str) -> FileTree:
     if not exists(folder) or not folder.is_dir():
         what = "is no folder" if exists(folder) else "is not there"
         raise DataError(f"{folder} {what}; {remedy}")
-    found = {path.relative_to(folder).as_posix(): path for path in _walk(folder, suffixes)}
+    found = list_files(folder, suffixes)
     if not found:
         raise DataError(f"{folder} holds no file with {' or '.join(suffixes)}; {remedy}")
-    return FileTree(folder, dict(sorted(found.items())))
+    return FileTree(folder, found)
+
+
+def list_files(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
+    """As `FileTree.files`, and empty where there is none; errors as in `read_tree`."""
+    start = len(str(folder)) + 1
+    found = {str(path)[start:]: path for path in _walk(folder, suffixes)}
+    return dict(sorted(found.items()))
 
 
 def _walk(folder: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
@@ -91,7 +98,7 @@ def _walk(folder: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
             continue
         seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in names:
+        for name in sorted(names):
             path = Path(place, name)
             if path.suffix.lower() in suffixes and not name.startswith("."):
                 yield _checked(path)
@@ -105,13 +112,13 @@ def _checked(path: Path) -> Path:
             f"{path.name!a} in {str(path.parent)!a} is not named in UTF-8; rename it"
         ) from None
     if not exists(path):
-        raise DataError(f"{path} is a broken link; mend or remove it")
+        raise DataError(f"{path} is a broken link to {path.readlink()}; mend or remove it")
     return path
 
 
 def _refuse(error: OSError) -> None:
     raise DataError(
-        f"{error.filename} cannot be listed ({error.strerror}); make it readable"
+        f"{error.filename} cannot be listed ({error.strerror}); make it a readable folder"
     ) from None
 
 

@@ -21,7 +21,7 @@ from semisup.data.labels.split_lists import read_kinds
 from semisup.data.labels.tags import Tags
 from semisup.errors import DataError, RecipeError
 
-REMEDY = 'write "all", a share such as "1/8", "5/class" or "file:PATH"'
+REMEDY = 'write "all", "masked", a share such as "1/8", "5/class" or "file:PATH"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +56,11 @@ def choose(
     per_class = re.fullmatch(r"(\d+)/class", spec)
     if per_class:
         return _choose_per_class(data, int(per_class[1]), seed, tags, among)
-    share = Fraction(1) if spec == "all" else _share(spec)
+    share = Fraction(1) if spec in ("all", "masked") else _share(spec)
+    if not among:
+        data.mask(0)  # says what is missing, and what is there instead
     chosen = shuffled(among, seed, "split")[: math.ceil(share * len(among))]
-    name = "all" if share == 1 else f"{share}-s{seed}"
+    name = spec if spec == "masked" else "all" if share == 1 else f"{share}-s{seed}"
     return Choice(name, dict.fromkeys(chosen, "mask"))
 
 

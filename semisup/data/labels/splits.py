@@ -7,12 +7,14 @@ tags as well: see `choices`.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from semisup.data.base import SegmentationData
+from semisup.data.formats.id_lists import line_of
 from semisup.data.labels.classes_in_masks import Presence, read_contents
 from semisup.data.labels.selection import REMEDY, Choice, choose, shuffled
 from semisup.data.labels.tags import Tags
@@ -85,7 +87,7 @@ def make_split(
 ) -> Split:
     """The split of `data` that `spec` describes.
 
-    - "all" or "1": every image is labelled.
+    - "masked", "all" or "1": every image that has a mask is labelled.
     - "1/8" or "0.125": this share of the images, rounded up as in the lists of the literature
       (1,323 of 10,582; 372 of 2,975). For one seed, a smaller share lies inside every larger one.
     - "5/class": so many images that 5 of them hold each class (all there are, of a rarer class).
@@ -96,7 +98,8 @@ def make_split(
       label.
     - "none": no image is labelled; needs tags.
     - "file:PATH": the ids of a list, one a line; what is not named is unlabelled. Paths with an
-      extension and a second column for the mask, as in published lists, are understood. If lines
+      extension and a second column for the mask, as in published lists, are understood, see
+      `semisup.data.formats.id_lists`. If lines
       end in a kind, as `write_split` makes them, the list is complete: an image that is not named
       is left out, one of kind "none" has no tags, and `tagged` has no say.
 
@@ -179,10 +182,11 @@ def write_split(path: Path, split: Split) -> None:
     Raises:
         RunError: it cannot be written.
     """
-    head = f"# name: {split.name}\n# sha256: {split.sha256}\n"
+    name = re.sub(r"[\r\n]", " ", split.name)
+    head = f"# name: {name}\n# sha256: {split.sha256}\n"
     if split.tags is not None:
         head += f"# tags: {split.tags.source}, sha256 {split.tags.sha256}\n"
-    write_text(path, head + "".join(split._lines()))
+    write_text(path, head + "".join(line_of(*pair) for pair in split.labels.items()))
 
 
 def _choose_tagged(

@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Mapping
 from pathlib import Path
 
 from torch import Tensor
 
-from semisup.data.base import Colour, SegmentationData
-from semisup.data.formats.lists import (
-    check_labels,
-    choose_subset,
-    find_folder,
-    read_ids,
-    read_lines,
-    unique,
-)
+from semisup.data.base import SegmentationData
+from semisup.data.formats.class_lists import NAMES, read_class_list
+from semisup.data.formats.id_lists import KnownIds, ListedId, read_id_list, shown
+from semisup.data.formats.lists import choose_subset, find_folder, unique
+from semisup.data.formats.mask_keys import LabelKey
 from semisup.data.formats.orientation import Choice, Orientation
-from semisup.data.formats.pictures import read_labels, read_rgb, voc_palette
-from semisup.errors import DataError
-from semisup.types import IGNORE
-
-_SUFFIXES = (".jpg", ".jpeg", ".png")
+from semisup.data.formats.pictures import IMAGE_SUFFIXES, read_rgb
+from semisup.data.formats.trees import list_files
+from semisup.data.sets.folder_masks import MaskFiles
+from semisup.errors import DataError, RecipeError
+from semisup.system.files import exists, is_file
 
 
 class Folder(SegmentationData):
     """A folder of images, a folder of masks and the names of the classes.
 
-    - images/<id>.jpg, .jpeg or .png;
-    - masks/<id>.png: the label ids as 8-bit grey or palette PNG, 255 for void. An image that is
-      in no labelled subset needs none: it is missed when it is asked for;
-    - classes.txt: one name a line, its position being the label id, with a colour behind it if
-      you like ("road 128 64 128");
+    - images/<id>.jpg, .jpeg, .png, .tif, .tiff, .bmp or .webp; in sub-folders, the id begins with
+      their path;
+    - masks/<id>.png (.tif, .bmp): label ids as 8-bit grey or palette picture, 255 for void, or an
+      RGB picture in the colours that classes.txt states. An image without one is unlabelled;
+    - classes.txt (or labelmap.txt, class_names.txt): one name a line, its position being the
+      label id, with a colour behind it if you like ("road 128 64 128"), and the forms of
+      `read_class_list`;
     - <subset>.txt: one id a line. "all" is every image, unless there is an all.txt.
 
     Args:
@@ -39,13 +39,20 @@ class Folder(SegmentationData):
         folder: the folder under `root`.
         exif: whether photographs are turned as their EXIF orientation says: "auto" as the size of
             each mask proves that it was drawn, "apply" always, "ignore" never.
+        mask_suffix: what stands behind the id in the name of a mask, such as "_mask".
+        values: value in a mask -> name of its class, such as {0 = "background", 255 = "pet"};
+            empty: the position in classes.txt, or the number that it states.
+        void: a value in a mask that is void, such as 0: the names are those of the other values
+            then, in order. 255 is void too, unless it is the value of a class.
 
     Raises:
-        DataError: a folder, classes.txt or the subset is missing, an id has no image or two, or
-            a line of classes.txt cannot be read.
+        DataError: a folder, classes.txt or the subset is missing, a line names no image, an id
+            has two images, or a line of classes.txt cannot be read.
+        RecipeError: `values` or `void` contradict classes.txt.
     """
 
     name = "folder"
+    default_split = "masked"
 
     def __init__(
         self,
@@ -54,42 +61,77 @@ class Folder(SegmentationData):
         *,
         folder: str = ".",
         exif: Choice = "auto",
+        mask_suffix: str = "",
+        values: dict[str | int, str] | None = None,
+        void: int | None = None,
     ) -> None:
-        self.root = find_folder(
-            root,
-            (folder,),
-            ("images", "masks", "classes.txt"),
-            what="the data folder",
-            remedy="and lay out images/<id>.jpg, masks/<id>.png and classes.txt there",
-        )
+        self.root, self._list = _find(root, folder)
         self.subset = subset
-        self.classes, self.palette = _read_classes(self.root / "classes.txt")
-        self._files = _images_by_stem(self.root / "images")
+        listed = read_class_list(self._list)
+        self.classes, self.palette = listed.names, listed.palette
+        self._key = LabelKey(listed, values, void)
+        if "/" in mask_suffix or "\0" in mask_suffix:
+            raise RecipeError(f"mask_suffix = {mask_suffix!r} is no end of a name of a file")
+        self._mask_suffix, self._values, self._void = mask_suffix, values or {}, void
+        self._files = _images(self.root / "images")
         self.ids = self._read_subset()
-        masks = {path: self.root / "masks" / f"{key}.png" for key, path in self._files.items()}
-        self._orientation = Orientation(exif, masks)
+        self._exif = exif
 
     def _read_subset(self) -> tuple[str, ...]:
-        lists = {p.stem: p for p in self.root.glob("*.txt") if p.name != "classes.txt"}
+        lists = {p.stem: p for p in self.root.glob("*.txt") if p.name not in NAMES}
+        if self.subset == "val" and "val" not in lists:
+            raise DataError(
+                f"no subset 'val' in {self.root}; write val.txt, one id a line, of the images to "
+                "report on"
+            )
         choose_subset(self.subset, {*lists, "all"}, self.root)
         if self.subset not in lists:
             return unique(sorted(self._files), self.root / "images")
-        ids = read_ids(lists[self.subset])
-        for name in ids:
-            if name not in self._files:
-                raise DataError(
-                    f"{lists[self.subset]} lists '{name}', but there is no "
-                    f"{self.root / 'images' / name}.jpg, .jpeg or .png; add it or drop the line"
-                )
-        return ids
+        path = lists[self.subset]
+        known = KnownIds(self._files, self._files.__getitem__)
+        return unique((self._listed(path, line) for line in read_id_list(path, known)), path)
+
+    def _listed(self, path: Path, listed: ListedId) -> str:
+        """The id in a line of a list."""
+        if listed.id is not None:
+            return listed.id
+        entry = shown(listed.entry)
+        if listed.why:
+            raise DataError(f"{path} has the line '{entry}', which {listed.why}")
+        if "\0" in listed.entry or len(listed.entry) > 250:
+            raise DataError(f"{path} has the line '{entry}', which names no file; correct it")
+        self._refuse_folder(listed.entry)
+        raise DataError(
+            f"{path} lists '{entry}', but there is no {self.root / 'images' / entry}"
+            f"{', '.join(IMAGE_SUFFIXES[:-1])} or {IMAGE_SUFFIXES[-1]}; add it or drop the line"
+        )
+
+    def _refuse_folder(self, name: str) -> None:
+        for suffix in IMAGE_SUFFIXES:
+            path = self.root / "images" / f"{name}{suffix}"
+            if exists(path) and path.is_dir():
+                raise DataError(f"{path} is a folder; put the picture in its place")
+
+    @functools.cached_property
+    def _masks(self) -> MaskFiles:
+        return MaskFiles(self.root / "masks", self._mask_suffix, self._files)
+
+    @functools.cached_property
+    def _orientation(self) -> Orientation:
+        masks = {path: self._masks.path(name) for name, path in self._files.items()}
+        return Orientation(self._exif, masks)
 
     def image_path(self, index: int) -> Path:
         """Where image `index` lies."""
         return self._files[self.ids[index]]
 
     def mask_path(self, index: int) -> Path:
-        """Where the mask of image `index` should lie."""
-        return self.root / "masks" / f"{self.ids[index]}.png"
+        """Where the mask of image `index` lies or should lie."""
+        return self._masks.path(self.ids[index])
+
+    def has_mask(self, index: int) -> bool:
+        """Whether there is a mask of image `index`."""
+        return self._masks.has(self.ids[index])
 
     def image(self, index: int) -> Tensor:
         """Image `index`: uint8 3HW, RGB; errors as in `read_rgb` and `Orientation.turned`."""
@@ -97,61 +139,42 @@ class Folder(SegmentationData):
         return self._orientation.turned(read_rgb(path), path)
 
     def mask(self, index: int) -> Tensor:
-        """Ground truth of image `index`: uint8 HW, 0..K-1 and 255; errors as in `read_labels`."""
-        path = self.mask_path(index)
-        return check_labels(read_labels(path), len(self.classes), path)
+        """Ground truth of image `index`: uint8 HW, 0..K-1 and 255; errors as in `LabelKey`."""
+        name = self.ids[index]
+        if not self._masks.has(name):
+            raise self._masks.missing(name)
+        return self._key.read(self._masks.path(name))
+
+    def facts(self) -> dict[str, object]:
+        """How the masks are read, where it is not by position."""
+        facts: dict[str, object] = (
+            {"values": {str(key): name for key, name in self._values.items()}}
+            if self._values
+            else {}
+        )
+        return facts if self._void is None else {**facts, "void": self._void}
 
 
-def _images_by_stem(folder: Path) -> dict[str, Path]:
+def _find(root: Path | str, folder: str) -> tuple[Path, Path]:
+    """The folder, and the list of its classes."""
+    place = Path(root).expanduser() / folder
+    name = next((name for name in NAMES if is_file(place / name)), NAMES[0])
+    found = find_folder(
+        root,
+        (folder,),
+        ("images", "masks", name),
+        what="the data folder",
+        remedy="and lay out images/<id>.jpg, masks/<id>.png and classes.txt there",
+    )
+    return found, found / name
+
+
+def _images(folder: Path) -> Mapping[str, Path]:
+    """Id -> file of each image in `folder` and its sub-folders."""
     files: dict[str, Path] = {}
-    try:
-        entries = sorted(folder.iterdir())
-    except OSError as error:
-        raise DataError(f"{folder} cannot be listed ({error.strerror}); make it a folder") from None
-    for path in entries:
-        if path.suffix.lower() not in _SUFFIXES or path.name.startswith("."):
-            continue
-        if not _is_text(path.stem):
-            raise DataError(f"{path.name!a} in {folder} is not named in UTF-8; rename it")
-        if path.stem in files:
-            raise DataError(
-                f"{files[path.stem]} and {path.name} have the same id; rename one of the two"
-            )
-        if not path.exists():
-            raise DataError(f"{path} is a broken link to {path.readlink()}; mend or remove it")
-        files[path.stem] = path
+    for name, path in list_files(folder, IMAGE_SUFFIXES).items():
+        key = name.rpartition(".")[0]
+        if key in files:
+            raise DataError(f"{files[key]} and {path.name} have the same id; rename one of the two")
+        files[key] = path
     return files
-
-
-def _is_text(name: str) -> bool:
-    """Whether a name can be written into a list; Python reads any bytes of a file system."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _read_classes(path: Path) -> tuple[tuple[str, ...], tuple[Colour, ...]]:
-    lines = read_lines(path)
-    if not 1 <= len(lines) <= IGNORE:
-        raise DataError(f"{path} names {len(lines)} classes; it must be 1 to {IGNORE}")
-    usual = voc_palette(len(lines))
-    pairs = [_class(line, colour, path) for line, colour in zip(lines, usual, strict=True)]
-    names = tuple(name for name, _ in pairs)
-    for name in names:
-        if names.count(name) > 1:
-            raise DataError(f"{path} names the class '{name}' twice; position is the label id")
-    return names, tuple(colour for _, colour in pairs)
-
-
-def _class(line: str, colour: Colour, path: Path) -> tuple[str, Colour]:
-    """Name and colour of a line "name" or "name R G B"; a name may have spaces."""
-    words = line.split()
-    numbers = words[-3:]
-    if len(words) < 4 or not all(word.isdecimal() for word in numbers):
-        return line, colour
-    if max(map(len, numbers)) > 3 or max(map(int, numbers)) > 255:
-        raise DataError(f"{path} has the colour {' '.join(numbers)}; a channel is 0..255")
-    red, green, blue = map(int, numbers)
-    return " ".join(words[:-3]), (red, green, blue)

@@ -6,11 +6,14 @@ Hariharan et al., Semantic Contours from Inverse Detectors, ICCV 2011 (SBD).
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 from torch import Tensor
 
-from semisup.data.formats.lists import find_folder, read_ids, unique
+from semisup.data.formats.class_lists import NAMES, ClassList, read_class_list
+from semisup.data.formats.lists import find_folder, unique
+from semisup.data.formats.mask_keys import LabelKey
 from semisup.data.formats.pictures import voc_palette
 from semisup.data.formats.voc_annotations import read_sbd_mask
 from semisup.data.sets.voc_layout import VocTree
@@ -33,6 +36,10 @@ class Voc(VocTree):
     SegmentationClass (the official masks, with void borders), SegmentationClassAug (SBD as PNG,
     no borders), SBD's own `cls/<id>.mat`. In the official layout SegmentationClass holds just the
     2,913 images of train and val, so that all others get SBD's masks. `facts` counts the sources.
+
+    A tree with a list of classes beside JPEGImages, labelmap.txt, class_names.txt or classes.txt as
+    CVAT, datumaro and labelme write it, has those classes in place of VOC's, and masks of label ids
+    or in the colours of the list.
 
     Args:
         root: folder with VOCdevkit/VOC2012 or VOC2012, or VOC2012 itself. SBD is looked for in
@@ -64,29 +71,45 @@ class Voc(VocTree):
         places = [Path(root).expanduser() / place for place in _SBD_PLACES]
         self._sbd = next((p for p in [*places, folder] if (p / "cls").is_dir()), None)
         self._list_made = False
-        super().__init__(folder, subset, CLASSES, voc_palette(len(CLASSES)), classes)
+        self._own = _own_classes(folder)
+        self._key = LabelKey(self._own) if self._own else None
+        names = self._own.names if self._own else CLASSES
+        palette = self._own.palette if self._own else voc_palette(len(CLASSES))
+        super().__init__(folder, subset, names, palette, classes)
 
     def _read_subset(self) -> tuple[str, ...]:
         if self.subset not in _AUGMENTED:
             return super()._read_subset()
         for name in _AUGMENTED:
             if (self._lists() / f"{name}.txt").is_file():
-                return read_ids(self._lists() / f"{name}.txt")
+                return self._read_list(self._lists() / f"{name}.txt")
         if self._sbd is None or not (self._sbd / "train.txt").is_file():
             return super()._read_subset()  # says which lists there are
         self._list_made = True
-        train, val = (set(read_ids(self._lists() / f"{part}.txt")) for part in ("train", "val"))
-        sbd = {i for part in ("train", "val") for i in read_ids(self._sbd / f"{part}.txt")}
+        train, val = (
+            set(self._read_list(self._lists() / f"{part}.txt")) for part in ("train", "val")
+        )
+        sbd = {i for part in ("train", "val") for i in self._read_list(self._sbd / f"{part}.txt")}
         return unique(sorted((train | sbd) - val), self._sbd)
 
     def _mask_folders(self) -> list[tuple[str, Path, str]]:
         """Name, folder and file suffix of the sources of masks; the first has precedence."""
         folders = [
-            (n, self.root / n, ".png") for n in ("SegmentationClass", "SegmentationClassAug")
+            (n, self.root / n, ".png")
+            for n in ("SegmentationClass", "SegmentationClassAug", "SegmentationClassPNG")
         ]
         if self._sbd is not None:
             folders.append(("SBD cls", self._sbd / "cls", ".mat"))
         return folders
+
+    def image_path(self, index: int) -> Path:
+        """JPEGImages/<id>.jpg; with any ending where the tree has its own classes."""
+        usual = super().image_path(index)
+        return self._other_images.get(self.ids[index], usual) if self._own else usual
+
+    @functools.cached_property
+    def _other_images(self) -> dict[str, Path]:
+        return self._image_files()
 
     def mask_path(self, index: int) -> Path:
         """The first of the three places that has the mask; the first of all where none has."""
@@ -95,11 +118,15 @@ class Voc(VocTree):
         return next((path for path in paths if path.exists()), paths[0])
 
     def _read_mask(self, path: Path) -> Tensor:
-        return read_sbd_mask(path) if path.suffix == ".mat" else super()._read_mask(path)
+        if path.suffix == ".mat":
+            return read_sbd_mask(path)
+        return self._key.read(path) if self._key else super()._read_mask(path)
 
     def facts(self) -> dict[str, object]:
         """Classes kept, how many masks come from where, and whether the list was made here."""
         facts = {**super().facts(), "masks": self._count_sources()}
+        if self._own:
+            facts["classes_from"] = self._own.path.name
         return {**facts, "list": "made from VOC's and SBD's lists"} if self._list_made else facts
 
     def _count_sources(self) -> dict[str, int]:
@@ -110,3 +137,9 @@ class Voc(VocTree):
                 left -= here
                 counts[name] = len(here)
         return {name: count for name, count in counts.items() if count}
+
+
+def _own_classes(folder: Path) -> ClassList | None:
+    """The list of classes that a tree brings along; None where it has VOC's."""
+    paths = [folder / name for name in NAMES if (folder / name).is_file()]
+    return read_class_list(paths[0]) if paths else None

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from semisup.data.base import Colour, SegmentationData
-from semisup.data.formats.lists import check_labels, choose_subset, read_ids
-from semisup.data.formats.pictures import read_labels, read_rgb
+from semisup.data.formats.id_lists import KnownIds, read_ids
+from semisup.data.formats.lists import check_labels, choose_subset
+from semisup.data.formats.pictures import IMAGE_SUFFIXES, read_labels, read_rgb
+from semisup.data.formats.trees import list_files
 from semisup.data.formats.voc_annotations import Box, read_boxes
 from semisup.errors import DataError, RecipeError, suggest
 from semisup.types import IGNORE
@@ -59,7 +61,19 @@ class VocTree(SegmentationData):
     def _read_subset(self) -> tuple[str, ...]:
         known = [path.stem for path in self._lists().glob("*.txt")]
         choose_subset(self.subset, known, self._lists())
-        return read_ids(self._lists() / f"{self.subset}.txt")
+        return self._read_list(self._lists() / f"{self.subset}.txt")
+
+    def _read_list(self, path: Path) -> tuple[str, ...]:
+        return read_ids(path, self._known_ids)
+
+    def _known_ids(self) -> KnownIds:
+        files = self._image_files()
+        return KnownIds(files, files.__getitem__)
+
+    def _image_files(self) -> dict[str, Path]:
+        """Id -> file of all images, whatever their ending."""
+        files = list_files(self.root / "JPEGImages", IMAGE_SUFFIXES)
+        return {name.rpartition(".")[0]: path for name, path in files.items()}
 
     def image_path(self, index: int) -> Path:
         """JPEGImages/<id>.jpg."""

@@ -281,7 +281,8 @@ def test_a_spec_that_makes_no_sense(spec: str, words: str) -> None:
         (b"img_000\nimg_0O1\n", r"list.txt, line 2: 'img_0O1' .* did you mean 'img_001'\?"),
         (b"a/zzzzzz.jpg\n", r"line 1: 'a/zzzzzz.jpg' is no image .* look like 'img_000'"),
         (b"/\n", r"line 1: '/' is no image"),
-        (b"img_000\n\nx/img_000.jpg\n", r"line 3: 'img_000' was named on line 1 already"),
+        (b"img_000\n\nimages/img_000.jpg\n", r"line 3: 'img_000' was named on line 1 already"),
+        (b"img_001\nx/img_000.jpg\n", r"line 2: 'x/img_000.jpg' is in the folder 'x'"),
         (b"", "labels no image"),
         (b"# only this\n", "labels no image"),
         (b"img_000 none\n", "labels no image"),
@@ -316,17 +317,17 @@ def test_a_published_list_is_read(shared_data: Path) -> None:
         assert len(split.unlabelled) == 10582 - size
 
 
-def test_a_line_of_a_list_ends_where_text_says_so(tmp_path: Path) -> None:
+def test_a_line_of_a_list_ends_with_a_line_feed_or_a_carriage_return(tmp_path: Path) -> None:
     data = numbered(8)
     path = tmp_path / "list.txt"
-    path.write_text(f"{data.ids[0]}\u2028{data.ids[1]}", encoding="utf-8")
+    path.write_bytes(f"{data.ids[0]}\r{data.ids[1]}\r\n".encode())
     assert make_split(data, f"file:{path}", seed=0).labelled == tuple(data.ids[:2])
 
 
 def test_a_path_of_a_list_may_be_of_any_length(tmp_path: Path) -> None:
     data = numbered(8)
     path = tmp_path / "list.txt"
-    path.write_text("a/" * 100_000 + f"{data.ids[0]}.jpg")
+    path.write_text("a/" * 100_000 + f"images/{data.ids[0]}.jpg")
     assert make_split(data, f"file:{path}", seed=0).labelled == tuple(data.ids[:1])
 
 
@@ -477,3 +478,55 @@ def test_tags_that_make_no_sense(options: dict[str, object], words: str) -> None
     with pytest.raises(RecipeError, match=words) as error:
         make_split(data, seed=0, tags=tags, **options)  # type: ignore[arg-type]
     assert "\n" not in str(error.value)
+
+
+def test_a_written_split_reads_back_for_every_name(tmp_path: Path) -> None:
+    names = ["a", "a mask", "#5", "# tags: a", '"quoted"', "line\nbreak", "return\rhere", " x "]
+    names += ["x.jpg", "folder/a", "images/a", "e\u0301", "\u00e9", "\u2028", "tags", "a,b", "a\\b"]
+    data = Memory({name: [number % 4] for number, name in enumerate(names)})
+    for spec in ("all", "1/2", "1/5"):
+        split = make_split(data, spec, seed=1)
+        write_split(tmp_path / "split.txt", split)
+        again = make_split(data, f"file:{tmp_path / 'split.txt'}", seed=0)
+        assert again.labels == split.labels
+        assert again.sha256 == split.sha256
+
+
+def test_a_list_whose_name_has_a_line_break_can_be_written(tmp_path: Path) -> None:
+    path = tmp_path / "two\nlines.txt"
+    path.write_text("img_001\n")
+    split = make_split(numbered(4), f"file:{path}", 0)
+    write_split(tmp_path / "split.txt", split)
+    assert make_split(numbered(4), f"file:{tmp_path / 'split.txt'}", 0).sha256 == split.sha256
+
+
+class HalfMasked(Memory):
+    """Every other image has no mask."""
+
+    def has_mask(self, index: int) -> bool:
+        return index % 2 == 0
+
+    def mask(self, index: int) -> Tensor:
+        if not self.has_mask(index):
+            raise DataError(f"{self.mask_path(index)} is missing")
+        return super().mask(index)
+
+
+def test_who_has_a_mask_is_labelled() -> None:
+    data = HalfMasked({f"i{number}": [0, number % 4] for number in range(10)})
+    split = make_split(data, "masked", seed=0)
+    assert split.labelled == ("i0", "i2", "i4", "i6", "i8")
+    assert split.unlabelled == ("i1", "i3", "i5", "i7", "i9")
+    assert split.name == "masked"
+    assert split.sha256 == make_split(data, "all", seed=0).sha256
+    assert len(make_split(data, "2/5", seed=0).labelled) == 2
+    assert make_split(numbered(4), "masked", 0).labelled == tuple(numbered(4).ids)
+
+
+def test_no_image_with_a_mask_is_said_as_the_data_set_does() -> None:
+    class Unmasked(HalfMasked):
+        def has_mask(self, index: int) -> bool:
+            return False
+
+    with pytest.raises(DataError, match=r"memory/a\.png is missing"):
+        make_split(Unmasked({"a": [0]}), "masked", seed=0)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from semisup.data.sets.folder import Folder
 from semisup.errors import DataError
@@ -34,7 +37,7 @@ def test_folder_below_the_data_root(folder_root: Path) -> None:
 def test_classes_have_colours_or_those_of_voc(folder_root: Path) -> None:
     data = Folder(folder_root)
     assert data.classes == ("background", "tall building")
-    assert data.palette == ((0, 0, 0), (128, 0, 64))
+    assert data.palette == ((0, 0, 0), (128, 0, 0))
 
 
 @pytest.mark.parametrize(
@@ -54,7 +57,8 @@ def test_bad_classes(folder_root: Path, text: str, reason: str) -> None:
 @pytest.mark.parametrize("name", ["classes.txt", "images", "masks"])
 def test_what_is_missing_is_said(folder_root: Path, name: str) -> None:
     (folder_root / name).rename(folder_root / "elsewhere")
-    with pytest.raises(DataError, match=r"no images and masks and classes\.txt in any of") as error:
+    reason = rf"the data folder is not there: {re.escape(name)} is missing in"
+    with pytest.raises(DataError, match=reason) as error:
         Folder(folder_root)
     assert str(folder_root) in str(error.value)
 
@@ -113,3 +117,152 @@ def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "images" / os.fsdecode(b"\xff\xfe.png")).touch()
     with pytest.raises(DataError, match=r"udcfe\.png' in .* is not named in UTF-8"):
         Folder(tmp_path, "all")
+
+
+# Masks
+
+
+def labels(path: Path, values: object) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.array(values, np.uint8)).save(path)
+    return path
+
+
+def test_values_and_void_are_options(folder_root: Path) -> None:
+    labels(folder_root / "masks" / "two.png", [[0, 255]])
+    data = Folder(folder_root, values={"0": "background", "255": "tall building"})
+    assert data.mask(0).tolist() == [[0, 1]]
+    assert data.facts() == {"values": {"0": "background", "255": "tall building"}}
+    (folder_root / "classes.txt").write_text("road\nsky\n")
+    labels(folder_root / "masks" / "two.png", [[0, 1, 2]])
+    data = Folder(folder_root, void=0)
+    assert data.mask(0).tolist() == [[255, 0, 1]]
+    assert data.facts() == {"void": 0}
+    assert Folder(folder_root).facts() == {}
+
+
+def test_colour_masks_are_read_by_the_colours_of_the_classes(folder_root: Path) -> None:
+    (folder_root / "classes.txt").write_text("background 0 0 0\ntall building 128 0 0\n")
+    colours = np.array([[[0, 0, 0], [128, 0, 0]]], np.uint8)
+    Image.fromarray(colours).save(folder_root / "masks" / "two.png")
+    assert Folder(folder_root).mask(0).tolist() == [[0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("two.PNG", {}),
+        ("two.jpeg.png", {}),
+        ("two.tif", {}),
+        ("two.bmp", {}),
+        ("two_mask.png", {"mask_suffix": "_mask"}),
+        ("two_mask.PNG", {"mask_suffix": "_mask.png"}),
+        ("two.jpeg_mask.png", {"mask_suffix": "_mask"}),
+    ],
+)
+def test_masks_go_by_several_names(folder_root: Path, name: str, options: dict[str, str]) -> None:
+    (folder_root / "masks" / "two.png").unlink()
+    path = labels(folder_root / "masks" / name, [[0, 1]])
+    data = Folder(folder_root, **options)
+    assert data.has_mask(0)
+    assert data.mask_path(0) == path
+    assert data.mask(0).tolist() == [[0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("two_mask.png", 'set mask_suffix = "_mask"'),
+        ("two-labels.tif", 'set mask_suffix = "-labels"'),
+        ("Two.png", "rename it"),
+        ("deep/two.png", "put it where the image is in its folder"),
+        ("two.jpg", "save it as PNG, without loss"),
+        ("two.npy", "save it as PNG, without loss"),
+    ],
+)
+def test_a_near_mask_is_named_where_there_is_none(
+    folder_root: Path, name: str, remedy: str
+) -> None:
+    mask = folder_root / "masks" / "two.png"
+    (mask.parent / name).parent.mkdir(exist_ok=True)
+    mask.rename(mask.parent / name)
+    data = Folder(folder_root)
+    assert not data.has_mask(0)
+    with pytest.raises(DataError) as caught:
+        data.mask(0)
+    expected = f"{mask} is missing, but {mask.parent / name} is there: {remedy}"
+    assert str(caught.value) == expected
+
+
+def test_two_masks_of_one_image_are_refused(folder_root: Path) -> None:
+    labels(folder_root / "masks" / "two.jpeg.png", [[0, 1]])
+    with pytest.raises(DataError, match=r"two\.jpeg\.png are both masks of image 'two'"):
+        Folder(folder_root).has_mask(0)
+
+
+# Images and ids
+
+
+@pytest.mark.parametrize("ending", ["tif", "tiff", "bmp", "webp", "TIF", "jfif"])
+def test_other_formats_of_pictures(folder_root: Path, ending: str) -> None:
+    (folder_root / "images" / "two.jpeg").unlink()
+    shades = np.arange(144, dtype=np.uint8).reshape(6, 8, 3)
+    path = folder_root / "images" / f"two.{ending}"
+    lossless = {"lossless": True} if ending == "webp" else {}
+    kind = {"tif": "TIFF", "jfif": "JPEG"}.get(ending.lower())
+    Image.fromarray(shades).save(path, format=kind, **lossless)
+    image = Folder(folder_root).image(0).permute(1, 2, 0)
+    assert np.abs(image.numpy().astype(int) - shades).max() <= (40 if ending == "jfif" else 0)
+
+
+def test_folders_in_folders_are_a_part_of_the_id(
+    tmp_path: Path, picture: Callable[..., Path]
+) -> None:
+    for video in ("video0", "video1"):
+        picture(tmp_path / "images" / video / "frame_0000.jpg")
+    labels(tmp_path / "masks" / "video1" / "frame_0000.png", [[1]])
+    (tmp_path / "classes.txt").write_text("ground\nsky\n")
+    (tmp_path / "train.txt").write_text("video0/frame_0000\nimages/video1/frame_0000.jpg\n")
+    data = Folder(tmp_path)
+    assert data.ids == ("video0/frame_0000", "video1/frame_0000")
+    assert Folder(tmp_path, "all").ids == data.ids
+    assert data.masked_ids == ("video1/frame_0000",)
+    assert data.mask(1).tolist() == [[1]]
+    (tmp_path / "train.txt").write_text("video2/frame_0000\n")
+    with pytest.raises(DataError, match="lists 'video2/frame_0000', but there is no"):
+        Folder(tmp_path)
+
+
+def test_a_path_into_another_folder_is_refused(folder_root: Path) -> None:
+    (folder_root / "train.txt").write_text("/elsewhere/video7/one.bmp\n")
+    with pytest.raises(DataError, match="which is in the folder 'video7', and image 'one' in"):
+        Folder(folder_root)
+
+
+def test_names_on_disk_may_be_of_another_unicode_form(
+    folder_root: Path, picture: Callable[..., Path]
+) -> None:
+    picture(folder_root / "images" / "cafe\u0301.png")
+    labels(folder_root / "masks" / "caf\u00e9.png", [[1]])
+    (folder_root / "train.txt").write_text("caf\u00e9\n", encoding="utf-8")
+    data = Folder(folder_root)
+    assert data.ids == ("cafe\u0301",)
+    assert data.mask(0).tolist() == [[1]]
+
+
+def test_without_a_list_of_val_it_is_said_what_to_write(folder_root: Path) -> None:
+    (folder_root / "val.txt").unlink()
+    with pytest.raises(DataError, match=r"no subset 'val' in .*; write val\.txt"):
+        Folder(folder_root, "val")
+
+
+@pytest.mark.parametrize("name", ["labelmap.txt", "class_names.txt"])
+def test_the_list_of_classes_may_have_the_name_of_a_tool(folder_root: Path, name: str) -> None:
+    (folder_root / "classes.txt").unlink()
+    text = "# label:color_rgb:parts:actions\nbackground:0,0,0::\nleaf:1,2,3::\n"
+    (folder_root / name).write_text(text)
+    data = Folder(folder_root)
+    assert data.classes == ("background", "leaf")
+    assert data.palette[1] == (1, 2, 3)
+    with pytest.raises(DataError, match="no subset"):
+        Folder(folder_root, Path(name).stem)

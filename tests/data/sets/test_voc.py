@@ -316,3 +316,57 @@ def test_real_images_and_masks_have_the_same_size(shared_data: Path) -> None:
     assert data.image(0).shape[1:] == data.mask(0).shape
     instances = Voc(shared_data / "voc2012", "val", classes=("background", "dog"))
     assert set(instances.mask(0).unique().tolist()) <= {0, 1, 255}
+
+
+LABELMAP = "# label:color_rgb:parts:actions\nbackground:0,0,0::\ncat:48,112,32::\ndog:9,9,9::\n"
+
+
+def own_tree(root: Path, name: str, text: str) -> Path:
+    """A tree as CVAT, datumaro and labelme write it, with its own list of classes."""
+    (voc(root) / name).write_text(text)
+    return voc(root)
+
+
+def test_a_tree_with_its_own_classes_has_those(voc_root: Path) -> None:
+    tree = own_tree(voc_root, "labelmap.txt", LABELMAP)
+    mask = np.array([[[0, 0, 0], [9, 9, 9], [224, 224, 192]]], np.uint8)
+    Image.fromarray(mask).save(tree / "SegmentationClass" / "2007_000001.png")
+    Image.fromarray(np.array([[0, 2, 255]], np.uint8)).save(
+        tree / "SegmentationClass" / "2007_000002.png"
+    )
+    data = Voc(voc_root)
+    assert data.classes == ("background", "cat", "dog")
+    assert data.palette == ((0, 0, 0), (48, 112, 32), (9, 9, 9))
+    assert data.mask(0).tolist() == [[0, 2, 255]]
+    assert data.mask(1).tolist() == [[0, 2, 255]]
+    assert data.facts()["classes_from"] == "labelmap.txt"
+    few = Voc(voc_root, classes=("background", "dog"))
+    assert few.mask(0).tolist() == [[0, 1, 255]]
+
+
+def test_a_tree_of_labelme_has_its_masks_in_a_folder_of_another_name(voc_root: Path) -> None:
+    tree = own_tree(voc_root, "class_names.txt", "_background_\ncat\n")
+    (tree / "SegmentationClass").rename(tree / "SegmentationClassPNG")
+    Image.fromarray(np.array([[0, 1]], np.uint8)).save(
+        tree / "SegmentationClassPNG" / "2007_000001.png"
+    )
+    data = Voc(voc_root)
+    assert data.classes == ("_background_", "cat")
+    assert data.mask(0).tolist() == [[0, 1]]
+    with pytest.raises(DataError, match=r"holds label 15, but the classes are 0\.\.1"):
+        data.mask(1)
+
+
+def test_images_of_a_tool_have_any_ending(voc_root: Path) -> None:
+    tree = own_tree(voc_root, "labelmap.txt", LABELMAP)
+    (tree / "JPEGImages" / "2007_000001.jpg").rename(tree / "JPEGImages" / "2007_000001.png")
+    assert Voc(voc_root).image(0).shape == (3, 6, 8)
+
+
+def test_a_list_knows_ids_with_spaces_comments_and_endings(
+    voc_root: Path, picture: Callable[..., Path]
+) -> None:
+    picture(voc(voc_root) / "JPEGImages" / "IMG 1.jpg")
+    text = "# two\nIMG 1\nJPEGImages/2007_000001.jpg\n2007_000002.jpg\n"
+    (lists(voc_root) / "train.txt").write_text(text)
+    assert Voc(voc_root).ids == ("IMG 1", "2007_000001", "2007_000002")

@@ -51,7 +51,7 @@ def make_folder(folder: Path) -> None:
         _picture(folder / "images" / f"{name}.jpg")
         _mask(folder / "masks" / f"{name}.png")
     _text(folder / "train.txt", "".join(f"{name}\n" for name in IDS))
-    _text(folder / "classes.txt", "background\ntall building 128 0 64\n")
+    _text(folder / "classes.txt", "background\ntall building 128 0 0\n")
 
 
 def make_camvid(folder: Path) -> None:
@@ -86,7 +86,7 @@ def split_seeds() -> list[bytes]:
 def class_seeds() -> list[bytes]:
     """Class names with and without colours."""
     many = "".join(f"class {number}\n" for number in range(255))
-    return [b"background\ntall building 128 0 64\n", b"\xef\xbb\xbfroad\r\nsky\r\n", many.encode()]
+    return [b"background\ntall building 128 0 0\n", b"\xef\xbb\xbfroad\r\nsky\r\n", many.encode()]
 
 
 def camvid_seeds() -> list[bytes]:

@@ -1,0 +1,293 @@
+"""Lists of image ids: one grammar for the lists of data sets and of splits.
+
+A line is an id, in this order: the whole line; with the ending of a file; between quotes; a path
+to the image or its mask; two columns, image and mask. A kind may stand behind it ("mask", "tags",
+"none"). A line that begins with "#" and is no id is a comment.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from semisup.data.formats.lists import read_text, unique
+from semisup.data.formats.pictures import IMAGE_SUFFIXES
+from semisup.errors import DataError
+
+KINDS = ("mask", "tags", "none")
+"""How an image may be labelled: with its full mask, with tags alone, or not at all."""
+
+_LONGEST = 250
+"""Bytes of the last part of an id: a file system takes 255 for the name of a file."""
+
+_FOLDERS = 32
+"""Parts of a path in a list that are looked at, from its end."""
+
+_COLUMNS = 64
+"""Places in a line where a second column may begin."""
+
+_ENDINGS = (*IMAGE_SUFFIXES, ".mat", ".npy", ".xml")
+_USUAL = frozenset(
+    [
+        "/",
+        ".",
+        "annotations",
+        "gt",
+        "groundtruth",
+        "ground_truth",
+        "image",
+        "images",
+        "img",
+        "imgs",
+        "jpegimages",
+        "label",
+        "labels",
+        "mask",
+        "masks",
+        "segmentationclass",
+        "segmentationclassaug",
+        "segmentationclasspng",
+    ]
+)
+"""Folders that say what a file is, and not which image it is of."""
+
+_PLAIN = re.compile(r"[A-Za-z0-9_-]+")
+
+
+class ListedId(NamedTuple):
+    """A line of a list.
+
+    Attributes:
+        line: its number, from 1.
+        entry: what stands there for the id.
+        id: the image that it names; None where it names none.
+        kind: one of `KINDS`, where it states one.
+        why: what is wrong with it, where it is near to an id.
+    """
+
+    line: int
+    entry: str
+    id: str | None
+    kind: str | None = None
+    why: str = ""
+
+
+def shown(entry: str) -> str:
+    """A part of a list for an error: in one line, and no longer than 200 letters."""
+    text = entry if len(entry) <= 200 else f"...{entry[-200:]}"
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
+class KnownIds:
+    """The ids that a line may name.
+
+    Args:
+        ids: all of them.
+        place: where the image of an id lies.
+    """
+
+    def __init__(self, ids: Iterable[str], place: Callable[[str], Path]) -> None:
+        self._ids = frozenset(ids)
+        self._place = place
+        self._composed: dict[str, str | None] = {}
+        for name in self._ids:
+            form = unicodedata.normalize("NFC", name)
+            self._composed[form] = None if form in self._composed else name
+        self._stems = {name.rpartition("/")[2]: name for name in self._ids}
+
+    def named(self, text: str) -> str | None:
+        """The id that `text` is, letter by letter or in another Unicode form."""
+        if text in self._ids:
+            return text
+        return self._composed.get(unicodedata.normalize("NFC", text))
+
+    def find(self, text: str) -> tuple[str | None, str]:
+        """The id that `text` names as an id, a file or a path; and what speaks against it."""
+        name = self.file(text)
+        return (name, "") if name is not None else self.path(text)
+
+    def file(self, text: str) -> str | None:
+        """The id that `text` is, alone, with the ending of a file or in quotes."""
+        forms = dict.fromkeys((text, text.strip(), _unquoted(text.strip())))
+        return next((name for form in forms if (name := self._file(form)) is not None), None)
+
+    def path(self, text: str) -> tuple[str | None, str]:
+        """The id at the end of a path, or why it is another's."""
+        parts = PurePosixPath(_unquoted(text.strip()).replace("\\", "/")).parts
+        for start in range(max(0, len(parts) - _FOLDERS), len(parts)):
+            name = self._file("/".join(parts[start:]))
+            if name is None:
+                continue
+            if start == 0:
+                return name, ""
+            folder, home = parts[start - 1], self._home(name)
+            if folder.casefold() in _USUAL or folder.casefold() == home.name.casefold():
+                return name, ""
+            return None, (
+                f"is in the folder '{shown(folder)}', and image '{shown(name)}' in "
+                f"'{home.name}'; write its id"
+            )
+        return None, ""
+
+    def has_stem(self, text: str) -> str | None:
+        """The id whose last part is the name of the file at the end of `text`."""
+        stem = PurePosixPath(_unquoted(text.strip()).replace("\\", "/")).name
+        return self._stems.get(stem, self._stems.get(_without_ending(stem)))
+
+    def _file(self, text: str) -> str | None:
+        for form in (text, _without_ending(text), _without_ending(_without_ending(text))):
+            name = self.named(form)
+            if name is not None:
+                return name
+        return None
+
+    def _home(self, name: str) -> Path:
+        """The folder in which the id begins."""
+        return self._place(name).parents[name.count("/")]
+
+
+def read_id_list(path: Path, known: KnownIds) -> list[ListedId]:
+    """The lines of a list that are no comments and not blank.
+
+    Raises:
+        DataError: the file is missing or no text.
+    """
+    lines = read_text(path).split("\n")
+    strict = _is_written(lines)
+    entries = (_entry(number, line, known, strict) for number, line in enumerate(lines, start=1))
+    return [entry for entry in entries if entry is not None]
+
+
+def read_ids(path: Path, known: Callable[[], KnownIds] | None = None) -> tuple[str, ...]:
+    """The image ids of a list file, one a line, in its order.
+
+    A line that names no known id stands for the id that it is, or that its paths share.
+
+    Args:
+        path: of the list.
+        known: makes the ids that there are; asked for only if a line is no plain word.
+
+    Raises:
+        DataError: a line that is no id, or an id that stands there twice.
+    """
+    lines = [line.strip() for line in read_text(path).split("\n") if line.strip()]
+    if known is None or all(map(_PLAIN.fullmatch, lines)):
+        return unique((_checked(_shared_stem(line, path), line, path) for line in lines), path)
+    return unique((_id_of(entry, path) for entry in read_id_list(path, known())), path)
+
+
+def line_of(name: str, kind: str) -> str:
+    """A line of a written list; an id that no line could hold is put as a JSON string."""
+    special = name.startswith('"') or "\n" in name or "\r" in name
+    return f"{json.dumps(name) if special else name} {kind}\n"
+
+
+def _id_of(entry: ListedId, path: Path) -> str:
+    if entry.why:
+        raise DataError(f"{path}, line {entry.line}: '{shown(entry.entry)}' {entry.why}")
+    if entry.id is not None:
+        return entry.id
+    return _checked(_shared_stem(entry.entry, path), entry.entry, path)
+
+
+def _entry(number: int, line: str, known: KnownIds, strict: bool) -> ListedId | None:
+    if strict:
+        entry, _, kind = line.rpartition(" ")
+        name = known.named(_unquoted(entry) if entry.startswith('"') else entry)
+        if kind in KINDS and name is not None:
+            return ListedId(number, entry, name, kind)
+    if not line.strip():
+        return None
+    name = known.file(line)
+    if name is None:
+        entry, _, kind = line.strip().rpartition(" ")
+        states = kind in KINDS and bool(entry.strip())
+        found = _columns(number, entry if states else line, known)
+        found = found._replace(kind=kind if states else None)
+    else:
+        found = ListedId(number, line.strip(), name)
+    # Such as "# images/t0.png": a line that was taken out names no image.
+    comment = line.lstrip().startswith("#") and not (found.id or "").startswith("#")
+    return None if comment else found
+
+
+def _columns(number: int, text: str, known: KnownIds) -> ListedId:
+    """The image that a file, a path or two columns name."""
+    entry = ListedId(number, text.strip(), known.file(text))
+    if entry.id is not None:
+        return entry
+    loose, why = None, ""
+    for first, second in _pairs(text):
+        name, reason = known.find(first)
+        why = why or reason
+        if name is None:
+            continue
+        other = known.find(second)[0] or known.has_stem(second)
+        if other == name:
+            return entry._replace(id=name)
+        if other is not None:
+            return entry._replace(
+                why=f"names two images, '{shown(name)}' and '{shown(other)}'; a line is one"
+            )
+        loose = loose or name
+    name, reason = known.path(text)
+    return entry._replace(id=name or loose, why="" if name or loose else reason or why)
+
+
+def _pairs(text: str) -> Iterator[tuple[str, str]]:
+    """Image and mask, wherever a line may be parted."""
+    text = text.strip()
+    for match in list(re.finditer(r"\s+|\s*[,;]\s*", text))[:_COLUMNS]:
+        first, second = text[: match.start()], text[match.end() :]
+        alike = "/" not in first or _has_ending(first) == _has_ending(second)
+        if alike and (_has_ending(second) or "/" in second or "\\" in second):
+            yield first, second
+
+
+def _has_ending(text: str) -> bool:
+    name = _unquoted(text.strip())
+    return _without_ending(name) != name
+
+
+def _without_ending(text: str) -> str:
+    stem, dot, ending = text.rpartition(".")
+    return stem if stem and f"{dot}{ending}".lower() in _ENDINGS else text
+
+
+def _unquoted(text: str) -> str:
+    if len(text) < 2 or text[0] != text[-1] or text[0] not in "\"'":
+        return text
+    try:
+        value = json.loads(text) if text[0] == '"' else None
+    except (ValueError, RecursionError):
+        value = None
+    return value if isinstance(value, str) else text[1:-1]
+
+
+def _is_written(lines: list[str]) -> bool:
+    """Whether `write_split` wrote a list, which holds one id and its kind in each line."""
+    return (
+        len(lines) > 1
+        and lines[0].startswith("# name: ")
+        and re.fullmatch(r"# sha256: [0-9a-f]{64}", lines[1]) is not None
+    )
+
+
+def _checked(name: str, line: str, path: Path) -> str:
+    if len(name.encode()) > _LONGEST or "\0" in name:
+        raise DataError(f"{path} has the line {line[:20]!r}..., which names no file; correct it")
+    return name
+
+
+def _shared_stem(line: str, path: Path) -> str:
+    words = line.split()
+    if len(words) == 1 and "/" not in line:
+        return line
+    stems = {PurePosixPath(word).stem for word in words if "/" in word}
+    if len(stems) != 1 or not all("/" in word for word in words):
+        raise DataError(f"{path} has the line {line[:60]!r}; a line is one image id")
+    return stems.pop()

@@ -1,0 +1,101 @@
+"""Which file holds the mask of which image, in a folder of masks."""
+
+from __future__ import annotations
+
+import difflib
+import unicodedata
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+
+from semisup.data.formats.pictures import IMAGE_SUFFIXES, MASK_SUFFIXES
+from semisup.data.formats.trees import list_files
+from semisup.errors import DataError
+
+
+class MaskFiles:
+    """The files of a folder of masks and its sub-folders, by the ids of their images.
+
+    The mask of image <id>.jpg is <id><suffix>.png or <id>.jpg<suffix>.png, also as .tif, .tiff or
+    .bmp and in capital letters.
+
+    Args:
+        folder: of the masks.
+        suffix: what stands between the id and the ending, such as "_mask"; "_mask.png" is the
+            same.
+        images: id -> where its image lies.
+
+    Raises:
+        DataError: the folder cannot be listed, or two files are masks of one image.
+    """
+
+    def __init__(self, folder: Path, suffix: str, images: Mapping[str, Path]) -> None:
+        self._folder, self._suffix = folder, _bare(suffix)
+        files = list_files(folder, MASK_SUFFIXES)
+        self._by_stem: dict[str, list[Path]] = {}
+        for name, path in files.items():
+            self._by_stem.setdefault(_composed(_stem(name)), []).append(path)
+        self._of = {name: self._choose(name, path) for name, path in images.items()}
+
+    def has(self, name: str) -> bool:
+        """Whether there is a mask of an image."""
+        return self._of.get(name) is not None
+
+    def path(self, name: str) -> Path:
+        """Where the mask of an image lies or should lie."""
+        return self._of.get(name) or self._folder / f"{name}{self._suffix}.png"
+
+    def missing(self, name: str) -> DataError:
+        """The error of an image without a mask, which names a file that could be it."""
+        near, remedy = self._near(name)
+        hint = f", but {near} is there: {remedy}" if near else "; add it, or leave it unlabelled"
+        return DataError(f"{self.path(name)} is missing{hint}")
+
+    def _choose(self, name: str, image: Path) -> Path | None:
+        """The one file that is the mask of an image."""
+        stems = {_composed(f"{name}{ending}{self._suffix}") for ending in ("", image.suffix)}
+        found = [path for stem in sorted(stems) for path in self._by_stem.get(stem, ())]
+        if len(found) > 1:
+            raise DataError(
+                f"{found[0]} and {found[1]} are both masks of image '{name}'; remove one of them"
+            )
+        return found[0] if found else None
+
+    def _near(self, name: str) -> tuple[Path | None, str]:
+        """A file whose name is near to that of the mask, and what to do about it."""
+        last = _composed(PurePosixPath(name).name)
+        stems = {PurePosixPath(stem).name: stem for stem in sorted(self._by_stem)}
+        wanted = last + self._suffix
+        if wanted in stems:
+            return self._by_stem[stems[wanted]][0], "put it where the image is in its folder"
+        for stem, key in stems.items():
+            if stem.startswith(last) and not stem[len(last) : len(last) + 1].isalnum():
+                ending = stem.removeprefix(last)
+                return self._by_stem[key][0], f'set mask_suffix = "{ending}"'
+        folded = {stem.casefold(): stem for stem in stems}
+        if wanted.casefold() in folded:
+            return self._by_stem[stems[folded[wanted.casefold()]]][0], "rename it"
+        other = _other_format(self._folder, f"{name}{self._suffix}")
+        if other is not None:
+            return other, "save it as PNG, without loss"
+        close = difflib.get_close_matches(wanted, list(stems)[:2000], n=1, cutoff=0.8)
+        return (self._by_stem[stems[close[0]]][0], "rename it") if close else (None, "")
+
+
+def _other_format(folder: Path, stem: str) -> Path | None:
+    for ending in (*IMAGE_SUFFIXES, ".gif", ".npy", ".json", ".mat"):
+        for name in (f"{stem}{ending}", f"{stem}{ending.upper()}"):
+            if (folder / name).is_file():
+                return folder / name
+    return None
+
+
+def _bare(suffix: str) -> str:
+    return _stem(suffix) if suffix.lower().endswith(MASK_SUFFIXES) else suffix
+
+
+def _stem(name: str) -> str:
+    return name.rpartition(".")[0]
+
+
+def _composed(text: str) -> str:
+    return unicodedata.normalize("NFC", text)

@@ -1,0 +1,206 @@
+"""Masks are read by value, by grey or by colour, and refused where two readings are possible."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from semisup.data.formats.class_lists import read_class_list
+from semisup.data.formats.mask_keys import LabelKey
+from semisup.data.formats.pictures import read_labels
+from semisup.errors import DataError, RecipeError
+
+COLOURED = "background 0 0 0\ncat 48 112 32\ndog 200 10 10\n"
+LABELS = [[0, 1, 2], [255, 2, 1]]
+
+
+def key(tmp_path: Path, text: str = "background\ncat\ndog\n", **options: object) -> LabelKey:
+    (tmp_path / "classes.txt").write_text(text)
+    return LabelKey(read_class_list(tmp_path / "classes.txt"), **options)  # type: ignore[arg-type]
+
+
+def save(path: Path, image: Image.Image, **options: object) -> Path:
+    image.save(path, **options)
+    return path
+
+
+def indexed(path: Path, indices: object, palette: list[tuple[int, int, int]]) -> Path:
+    image = Image.fromarray(np.array(indices, np.uint8))
+    image.putpalette([channel for colour in palette for channel in colour])
+    return save(path, image)
+
+
+def grey_palette(path: Path, labels: object, order: list[int]) -> Path:
+    """What an optimiser makes of a grey picture: `order` has the grey value of each index."""
+    indices = np.vectorize(order.index)(np.array(labels))
+    return indexed(path, indices, [(grey, grey, grey) for grey in order])
+
+
+def few_bits(path: Path, numbers: object, bits: int) -> Path:
+    """A grey PNG with `bits` for each pixel."""
+    values = np.array(numbers, np.uint8)
+    height, width = values.shape
+    planes = (values[..., None] >> np.arange(bits - 1, -1, -1)) & 1
+    rows = np.packbits(planes.reshape(height, -1), axis=1)
+    packed = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
+    header = struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0)
+    parts = ((b"IHDR", header), (b"IDAT", packed), (b"IEND", b""))
+    content = b"".join(
+        struct.pack(">I", len(c)) + k + c + struct.pack(">I", zlib.crc32(k + c)) for k, c in parts
+    )
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + content)
+    return path
+
+
+@pytest.mark.parametrize("order", [[0, 255, 1, 2], [2, 1, 255, 0], [0, 1, 2, 255], [255, 0, 1, 2]])
+def test_an_indexed_grey_picture_has_the_labels_of_its_greys(
+    tmp_path: Path, order: list[int]
+) -> None:
+    path = grey_palette(tmp_path / "a.png", LABELS, order)
+    assert read_labels(path).tolist() == LABELS
+    assert key(tmp_path).read(path).tolist() == LABELS
+    assert key(tmp_path, COLOURED).read(path).tolist() == LABELS
+
+
+def test_an_indexed_grey_picture_has_greys_that_no_class_has(tmp_path: Path) -> None:
+    path = grey_palette(tmp_path / "a.png", [[0, 127]], [127, 0])
+    with pytest.raises(DataError, match="holds label 127, but the classes are"):
+        key(tmp_path).read(path)
+    values = {"0": "background", "127": "dog"}
+    assert key(tmp_path, values=values).read(path).tolist() == [[0, 2]]
+
+
+def test_a_grey_palette_that_tells_nothing_apart_is_none(tmp_path: Path) -> None:
+    path = indexed(tmp_path / "a.png", LABELS[0:1], [(9, 9, 9)] * 3)
+    assert read_labels(path).tolist() == LABELS[0:1]
+
+
+def test_a_grey_palette_of_the_stated_colours_draws_indices(tmp_path: Path) -> None:
+    path = indexed(tmp_path / "a.png", [[0, 1]], [(0, 0, 0), (255, 255, 255)])
+    grey = key(tmp_path, "background 0 0 0\npet 255 255 255\n")
+    assert grey.read(path).tolist() == [[0, 1]]
+    assert key(tmp_path, "background\npet\n").read(path).tolist() == [[0, 255]]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+@pytest.mark.parametrize("ending", ["png", "tif", "bmp"])
+def test_colours_become_labels(tmp_path: Path, mode: str, ending: str) -> None:
+    colours = [[(0, 0, 0), (200, 10, 10)], [(48, 112, 32), (224, 224, 192)]]
+    image = Image.fromarray(np.array(colours, np.uint8)).convert(mode)
+    path = save(tmp_path / f"a.{ending}", image)
+    assert key(tmp_path, COLOURED).read(path).tolist() == [[0, 2], [1, 255]]
+
+
+def test_the_colour_of_what_is_ignored_is_void(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", Image.new("RGB", (2, 1), (7, 7, 7)))
+    assert key(tmp_path, "__ignore__ 7 7 7\n" + COLOURED).read(path).tolist() == [[255, 255]]
+
+
+def test_an_unknown_colour_is_named_with_its_place(tmp_path: Path) -> None:
+    image = Image.new("RGB", (4, 3))
+    image.putpixel((2, 1), (48, 112, 33))
+    path = save(tmp_path / "a.png", image)
+    with pytest.raises(DataError, match=r"a\.png holds the colour 48 112 33 \(row 1, column 2\)"):
+        key(tmp_path, COLOURED).read(path)
+
+
+def test_colours_need_a_key_and_each_class_its_own(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", Image.new("RGB", (4, 3)))
+    with pytest.raises(DataError, match=r"is a colour picture \(RGB\).* or give each class in"):
+        key(tmp_path).read(path)
+    with pytest.raises(DataError, match="gives the colour 1 2 3 twice"):
+        key(tmp_path, "a 1 2 3\nb 1 2 3\n").read(path)
+    image = Image.new("RGBA", (4, 3), (0, 0, 0, 9))
+    with pytest.raises(DataError, match=r"colour picture \(RGBA\)"):
+        key(tmp_path, COLOURED).read(save(tmp_path / "b.png", image))
+
+
+def test_a_palette_in_the_stated_colours_is_read_by_index(tmp_path: Path) -> None:
+    colours = [(0, 0, 0), (48, 112, 32), (200, 10, 10)]
+    path = indexed(tmp_path / "a.png", [[0, 1, 2]], colours)
+    assert key(tmp_path, COLOURED).read(path).tolist() == [[0, 1, 2]]
+
+
+def test_a_palette_that_contradicts_the_stated_colours_is_refused(tmp_path: Path) -> None:
+    swapped = [(48, 112, 32), (0, 0, 0), (200, 10, 10)]
+    path = indexed(tmp_path / "a.png", [[0, 1, 2]], swapped)
+    with pytest.raises(DataError) as caught:
+        key(tmp_path, COLOURED).read(path)
+    assert f"{path} draws label 0 in 48 112 32, but classes.txt gives 'background'" in str(
+        caught.value
+    )
+    assert key(tmp_path).read(path).tolist() == [[0, 1, 2]]  # without colours there is no doubt
+    unused = [(0, 0, 0), (48, 112, 32), (1, 1, 1)]
+    path = indexed(tmp_path / "b.png", [[0, 1]], unused)
+    assert key(tmp_path, COLOURED).read(path).tolist() == [[0, 1]]
+
+
+def test_values_are_mapped_to_names(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", Image.fromarray(np.array([[0, 255, 128]], np.uint8)))
+    values = {"0": "background", "255": "dog", "128": "cat"}
+    assert key(tmp_path, values=values).read(path).tolist() == [[0, 2, 1]]
+    more = {"0": "background", "128": "background"}
+    assert key(tmp_path, values=more).read(path).tolist() == [[0, 255, 0]]
+
+
+@pytest.mark.parametrize("void", [0, 11, 255])
+def test_a_value_may_be_void(tmp_path: Path, void: int) -> None:
+    path = save(tmp_path / "a.png", Image.fromarray(np.array([[void, 1, 2, 255]], np.uint8)))
+    expected = [255, 0, 1, 255] if void == 0 else [255, 1, 2, 255]
+    assert key(tmp_path, "tree\ncat\ndog\n", void=void).read(path).tolist() == [expected]
+
+
+def test_numbers_of_the_list_are_the_values(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", Image.fromarray(np.array([[0, 255, 7]], np.uint8)))
+    text = "0,background\n255,pet\n7,__ignore__\n"
+    assert key(tmp_path, text).read(path).tolist() == [[0, 1, 255]]
+
+
+def test_a_value_without_a_class_is_named_with_its_place(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", Image.fromarray(np.array([[0, 255], [9, 0]], np.uint8)))
+    values = {"0": "background", "255": "dog"}
+    with pytest.raises(DataError, match=r"a\.png holds the value 9 \(row 1, column 0\).* 0, 255"):
+        key(tmp_path, values=values).read(path)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"values": {"0": "bird"}}, r"values\.0 = 'bird' is no class of .*classes\.txt"),
+        ({"values": {"x": "cat"}}, r"values\.x is no value"),
+        ({"values": {"256": "cat"}}, r"values\.256 is no value"),
+        ({"values": {"0": "cat"}, "void": 0}, "value 0 is the class 'cat' and void = 0"),
+        ({"void": 300}, "void = 300 is no value"),
+        ({"void": 0}, "void = 0 leaves no value for the first name"),
+    ],
+)
+def test_options_that_make_no_sense(
+    tmp_path: Path, options: dict[str, object], reason: str
+) -> None:
+    with pytest.raises(RecipeError, match=reason):
+        key(tmp_path, **options)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_zeros_are_zeros_whatever_the_bits(tmp_path: Path, bits: int) -> None:
+    path = few_bits(tmp_path / "a.png", np.zeros((3, 5)), bits)
+    assert read_labels(path).tolist() == [[0] * 5] * 3
+    assert key(tmp_path).read(path).tolist() == [[0] * 5] * 3
+
+
+def test_grey_of_few_bits_is_read_where_the_key_decides(tmp_path: Path) -> None:
+    path = few_bits(tmp_path / "a.png", [[0, 1, 1]], 1)
+    with pytest.raises(DataError, match=r"a\.png is 1-bit, and its 1 may stand for 1 or for 255"):
+        key(tmp_path).read(path)
+    values = {"0": "background", "255": "cat"}
+    assert key(tmp_path, values=values).read(path).tolist() == [[0, 1, 1]]
+    path = few_bits(tmp_path / "b.png", [[0, 1, 2]], 4)  # 0, 17, 34 in 8 bits
+    with pytest.raises(DataError, match=r"b\.png is grey with 4 bits"):
+        key(tmp_path).read(path)
+    assert key(tmp_path, "0,background\n17,cat\n34,dog\n").read(path).tolist() == [[0, 1, 2]]
+    assert key(tmp_path, "0,background\n1,cat\n2,dog\n").read(path).tolist() == [[0, 1, 2]]
