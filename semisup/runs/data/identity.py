@@ -126,9 +126,12 @@ def read_files(path: Path) -> dict[str, dict[str, str]]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
-    if not isinstance(content, dict):
-        return {}
-    return {key: files for key, files in content.items() if isinstance(files, dict)}
+    tables = content.items() if isinstance(content, dict) else ()
+    return {
+        key: {name: str(fact) for name, fact in files.items()}
+        for key, files in tables
+        if isinstance(files, dict)
+    }
 
 
 def refuse_other_data(folder: RunFolder, recorded: DataRecord | None, now: DataIdentity) -> None:

@@ -15,6 +15,7 @@ from fuzzing import archives, images, trees
 from fuzzing.mutation import Mutator, any_change, splice, text_change
 from torch import Tensor, nn
 
+from semisup.data.fingerprint import changed_files, is_size
 from semisup.data.formats.orientation import stored_orientation, upright
 from semisup.data.formats.pictures import read_labels, read_rgb
 from semisup.data.formats.voc_annotations import read_boxes, read_sbd_mask
@@ -30,7 +31,8 @@ from semisup.models.weights import load_weights
 from semisup.monitoring.tracker import _reopen  # a Tracker would write TensorBoard's files as well
 from semisup.recipe.load import load_recipe
 from semisup.recipe.recipe import Recipe
-from semisup.runs.record import read_facts
+from semisup.runs.data.identity import read_files
+from semisup.runs.record import read_facts, recorded_data
 from semisup.runs.result import read_result
 from semisup.training.checkpoint import Checkpoints, load_state, save_state
 
@@ -243,7 +245,17 @@ def _read_result(folder: Path, path: Path) -> None:
 
 
 def _read_facts(folder: Path, path: Path) -> None:
-    assert isinstance(read_facts(path), dict)
+    facts = read_facts(path)
+    assert isinstance(facts, dict)
+    data = recorded_data(facts)
+    assert data is None or data.reported.classes is not None
+
+
+def _read_files(folder: Path, path: Path) -> None:
+    """What is left of the list names the files that have changed, whatever it says."""
+    for files in read_files(path).values():
+        names = changed_files(files, {"images/a.png": "120 bytes"})
+        assert all(is_size(files.get(name, "")) in (True, False) for name in names)
 
 
 def _read_scalars(folder: Path, path: Path) -> None:
@@ -359,6 +371,7 @@ READERS: tuple[Reader, ...] = (
     ),
     Reader("result.result", "result.json", trees.result_seeds, TEXT, _read_result),
     Reader("result.facts", "run.json", trees.facts_seeds, TEXT, _read_facts),
+    Reader("result.files", "files.json", trees.files_seeds, TEXT, _read_files),
     Reader("result.scalars", "scalars.jsonl", trees.scalar_seeds, TEXT, _read_scalars),
     Reader("result.predictions", "predictions.json", _predictions_seeds, TEXT, _read_predictions),
 )

@@ -166,6 +166,21 @@ def change_seeds() -> list[bytes]:
     return [change.encode() for change in changes]
 
 
+SET = {
+    "name": "folder",
+    "subset": "val",
+    "root": "/data",
+    "folder": ".",
+    "classes": ["a", "b"],
+    "images": 2,
+    "ids_sha256": "00",
+    "masks": 2,
+    "files": 4,
+    "files_sha256": "11",
+}
+"""One set of images, as run and result record it."""
+
+
 def result_seeds() -> list[bytes]:
     """A result file."""
     scores = {
@@ -194,13 +209,26 @@ def result_seeds() -> list[bytes]:
         "processes": [1],
         "precision": "float32",
         "time": {"train_seconds": 1.5, "score_seconds": 0.5},
+        "data": {"reported": SET, "trained": SET},
     }
     return [json.dumps(result, indent=1).encode(), json.dumps(result).encode()]
 
 
+def files_seeds() -> list[bytes]:
+    """The single files of a run's data."""
+    files = {"images/a.png": "120 bytes", "masks/a.png": "ab" * 32, "masks/b.png": "missing"}
+    return [json.dumps({"trained": files, "reported": files}, indent=0).encode()]
+
+
 def facts_seeds() -> list[bytes]:
     """How a run began, and one that went on."""
-    facts = {"command": ["semisup", "run"], "git": None, "versions": {"torch": "2"}, "weights": []}
+    facts = {
+        "command": ["semisup", "run"],
+        "git": None,
+        "versions": {"torch": "2"},
+        "weights": [],
+        "data": {"reported": SET, "trained": SET},
+    }
     return [
         json.dumps(facts, indent=1).encode(),
         json.dumps({**facts, "resumed": [facts]}).encode(),

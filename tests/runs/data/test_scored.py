@@ -325,3 +325,13 @@ def test_a_checkpoint_is_taken_as_weights(data: Path, done: FinishedRun, tmp_pat
     assert "missing" not in note
     assert "shape" not in note
     assert started.result.pretraining.startswith("step-00000002.pt (")
+
+
+def test_a_root_given_by_hand_comes_before_that_of_the_recipe(data: Path, tmp_path: Path) -> None:
+    tables = recipe_of().resolved()
+    tables["data"]["root"] = str(data)
+    run = run_recipe(build_recipe("rooted", tables), Paths(Path("nowhere"), tmp_path / "r"), CPU)
+    other = relabelled(data, tmp_path / "other", ("tree", "ground", "sky"), (1, 2, 0))
+    assert "tree, ground, sky" in evaluate_run(run.folder, at(other), CPU).notes[0]
+    assert evaluate_run(run.folder, Paths(other), CPU).notes == ()  # as SEMISUP_DATA
+    assert evaluate_run(run.folder, None, CPU).notes == ()
