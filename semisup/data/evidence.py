@@ -13,7 +13,6 @@ from typing import NamedTuple
 from semisup.data.labels.classes_in_masks import MaskContent
 from semisup.types import IGNORE
 
-_BACKGROUNDS = frozenset({"background", "_background_", "__background__", "bg"})
 _VOIDS = frozenset({"void", "unlabelled", "unlabeled", "ignore", "ignored", "__ignore__"})
 _NAMED = 5
 """Names in one sentence; the rest is counted."""
@@ -148,7 +147,7 @@ def _absent(masks: MaskSet) -> Iterator[str]:
 def _one_off(masks: MaskSet) -> str:
     held, classes = masks.labels, masks.classes
     last = len(classes) - 1
-    at = [label for label, name in enumerate(classes) if name.strip().lower() in _BACKGROUNDS]
+    at = [label for label, name in enumerate(classes) if _is_background(name)]
     if 0 not in held and (at[:1] == [0] or _count_from_one(masks)):
         return (
             f". None holds label 0, '{classes[0]}': labels start at 0 here. If theirs start at 1, "
@@ -160,6 +159,11 @@ def _one_off(masks: MaskSet) -> str:
             "be one off, because the position in the list of classes, from 0, is the label"
         )
     return ""
+
+
+def _is_background(name: str) -> bool:
+    """Such as "background", "_background_", "bg", and "0, background" of a table."""
+    return "background" in name.lower() or name.strip().lower() == "bg"
 
 
 def _count_from_one(masks: MaskSet) -> bool:

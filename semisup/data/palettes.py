@@ -129,7 +129,7 @@ def _contested(palettes: Sequence[Palette]) -> frozenset[int]:
 def _claims(mask: PlacedMask, among: frozenset[int]) -> Iterator[_Claim]:
     """The numbers `among` that pixels of a mask have, but for those that are read as void."""
     stored = read_indices(mask.path)
-    if stored is None:
+    if stored is None or among.isdisjoint(np.flatnonzero(np.bincount(stored.ravel())).tolist()):
         return
     try:
         read = mask.data.mask(mask.position).numpy()

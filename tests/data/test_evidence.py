@@ -117,6 +117,7 @@ def test_a_sample_does_not_tell_what_is_absent() -> None:
         (("cat", "dog", "cow", "hen"), [{1, 2}, {1, 3}, {2}], "labels start at 0 here"),
         (("__ignore__", "_background_", "cat", "dog"), [{0, 1, 2}], "may be one off"),
         (("# comment", "background", "cat", "dog"), [{0, 1}, {0, 2}], "last class is nowhere"),
+        (("Pixel Value, Class", "0, background", "1, cat"), [{0, 1}], "may be one off"),
     ],
 )
 def test_names_that_may_be_one_off_are_told(
