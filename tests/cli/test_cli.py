@@ -435,11 +435,11 @@ def test_monitor_starts_tensorboard_on_the_runs(
 ) -> None:
     started: list[Sequence[str]] = []
 
-    def start(command: Sequence[str], check: bool) -> subprocess.CompletedProcess[str]:
+    def start(command: Sequence[str]) -> int:
         started.append(command)
-        return subprocess.CompletedProcess(command, 0)
+        return 0
 
-    monkeypatch.setattr(monitor.subprocess, "run", start)
+    monkeypatch.setattr(monitor, "run_until_stopped", start)
     output = succeed("monitor", tmp_path, "--port", 7001)
     assert "http://localhost:7001" in output
     output = succeed("monitor", tmp_path, "--host", "0.0.0.0")
