@@ -36,6 +36,7 @@ Scales = Annotated[
 ]
 
 Weight = Annotated[float, Field(ge=0)]
+Weights = Annotated[tuple[Weight, ...], Field(min_length=1), BeforeValidator(_as_tuple)]
 Sigma = Annotated[float, Field(ge=0.1)]
 
 
@@ -91,6 +92,8 @@ class TrainSettings(Settings):
     """Batches whose gradients are averaged for one step."""
     clip: Annotated[float, Field(ge=0)] = 0.0
     """Largest gradient norm of a player; 0 clips nothing."""
+    class_weights: Literal["none", "median_frequency", "enet"] | Weights = "none"
+    """Factors on the supervised loss of each class's pixels: from the masks, or a number each."""
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Decay of a moving average of the predictor, which is then what is scored; 0: none."""
     channels_last: bool = True

@@ -35,6 +35,7 @@ SECONDS = 300
 
 CONTRACT = ("tests/methods/test_contract.py",)
 ADVERSARIAL = ("tests/methods/test_adversarial.py",)
+CODE = ("tests/methods/test_adversarial_code.py",)
 DECOUPLED = ("tests/methods/test_decouplednet.py", "tests/models/test_decouplednet.py")
 UPDATES = ("tests/training/test_updates.py",)
 RESUME = (
@@ -283,6 +284,47 @@ MUTANTS = [
         "if False:",
         "the supervised baseline's batch norm sees unlabelled images",
         CONTRACT,
+    ),
+    Mutant(
+        "code-without-holes",
+        "losses/pixel_scores.py",
+        "filled = mask if holes else without_holes(mask, predicted)",
+        "filled = without_holes(mask, predicted)",
+        "what is said to follow the authors' code follows the paper",
+        CODE,
+    ),
+    Mutant(
+        "code-without-aligned-corners",
+        "methods/adversarial.py",
+        "align_corners=self.follows_code",
+        "align_corners=False",
+        "the authors' discriminator accepts other pixels: 3 points of the share",
+        CODE,
+    ),
+    Mutant(
+        "code-sees-no-unlabelled-predictions",
+        "methods/adversarial.py",
+        "return terms, [fake] if self.follows_code else []",
+        "return terms, []",
+        "a discriminator that never sees what it is asked about",
+        CODE,
+    ),
+    Mutant(
+        "class-weights-forgotten",
+        "methods/base.py",
+        "maps, mask, self.segmenter.auxiliary_weights, class_weights=self.class_weights",
+        "maps, mask, self.segmenter.auxiliary_weights",
+        "the result says that it is weighted and it is not",
+        ("tests/methods/test_class_weights.py",),
+        quick=True,
+    ),
+    Mutant(
+        "decayed-biases",
+        "models/base.py",
+        "ParameterGroup(biases, lr_scale=2.0, decay_scale=0.0",
+        "ParameterGroup(biases, lr_scale=2.0, decay_scale=1.0",
+        "biases decay, which the released networks do not",
+        DECOUPLED,
     ),
     Mutant(
         "undeclared-stream",

@@ -16,7 +16,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 import semisup
-from semisup.losses.segmentation import masked_mean, supervised_loss
+from semisup.losses.segmentation import masked_mean
 from semisup.methods.base import Method, Task, require_not_negative, require_share
 from semisup.ops.ramps import ramp
 from semisup.ops.teacher import Teacher
@@ -56,7 +56,7 @@ class MeanTeacher(Method):
         """One step of the segmenter, which the teacher then follows."""
         labelled, free = batch.labelled, batch.unlabelled
         maps = self.segmenter.training_logits(labelled.image)
-        loss = supervised_loss(maps, labelled.mask, self.segmenter.auxiliary_weights)
+        loss = self.supervised_loss(maps, labelled.mask)
         weight = self.consistency_weight * ramp(progress.fraction, 0.0)
         distance = self._distance(free) if weight > 0 else loss.new_zeros(())
         update("segmenter", loss + weight * distance)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 import semisup
 from semisup.losses.gan import Game
-from semisup.losses.segmentation import masked_mean, supervised_loss
+from semisup.losses.segmentation import masked_mean
 from semisup.methods.base import Method, Task, require_not_negative
 from semisup.models.adversarial.discriminators import FullyConvolutionalDiscriminator
 from semisup.models.base import ParameterGroup
@@ -71,7 +71,7 @@ class OutputAlignment(Method):
         known = labelled.mask != IGNORE
 
         maps = self.segmenter.training_logits(labelled.image)
-        loss_segmentation = supervised_loss(maps, labelled.mask, self.segmenter.auxiliary_weights)
+        loss_segmentation = self.supervised_loss(maps, labelled.mask)
         free = self._predict(unlabelled.image)
         loss_adversarial = masked_mean(self.game.fool(self._score(free)), unlabelled.valid)
         update("segmenter", loss_segmentation + self.adversarial_weight * loss_adversarial)

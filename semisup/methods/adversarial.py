@@ -50,7 +50,6 @@ from semisup.losses import pixel_scores
 from semisup.losses.discriminator_step import Scores, update_discriminator
 from semisup.losses.gan import DiscriminatorGame
 from semisup.losses.pseudo_labels import exceeds, pseudo_labels_where, self_taught_loss
-from semisup.losses.segmentation import supervised_loss
 from semisup.methods.base import Method, Task, require_not_negative, require_share
 from semisup.models.adversarial.discriminators import FullyConvolutionalDiscriminator
 from semisup.models.base import ParameterGroup
@@ -145,7 +144,7 @@ class Adversarial(Method):
         predicted = logits[0].softmax(dim=1)
         fake = self._scores(predicted, labelled.mask != IGNORE, progress)
         unlabelled, others = self._unlabelled_terms(batch.unlabelled, progress)
-        loss = supervised_loss(logits, labelled.mask, self.segmenter.auxiliary_weights)
+        loss = self.supervised_loss(logits, labelled.mask)
         terms = {
             "loss_segmentation": loss,
             "loss_adversarial": fake.mean(self.game.fool(fake.logits)),

@@ -44,7 +44,6 @@ from torch import Tensor
 
 from semisup.losses.discriminator_step import Scores, update_discriminator
 from semisup.losses.gan import DiscriminatorGame
-from semisup.losses.segmentation import supervised_loss
 from semisup.methods.base import Method, Task, require_not_negative, require_positive
 from semisup.models.adversarial.luc_discriminator import Adversary, Inputs, View
 from semisup.models.base import ParameterGroup
@@ -141,7 +140,7 @@ class AdversarialLuc(Method):
 
         maps = self._reduced(predicted if self.adversarial_weight else predicted.detach())
         fake = scores(maps)
-        loss = supervised_loss(logits, labelled.mask, self.segmenter.auxiliary_weights)
+        loss = self.supervised_loss(logits, labelled.mask)
         adversarial = fake.mean(self.game.fool(fake.logits))
         update("segmenter", loss + self.adversarial_weight * adversarial, keep_graph=True)
         reported = update_discriminator(

@@ -8,12 +8,13 @@ checkpoints, seeds and devices.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor, nn
 
+from semisup.losses.segmentation import supervised_loss
 from semisup.models.base import ParameterGroup, Segmenter
 from semisup.types import Batch, Progress, Reads, Scalars, Update
 
@@ -93,6 +94,22 @@ class Method(nn.Module, ABC):
     """The streams, views and labels that it reads."""
 
     segmenter: Segmenter
+
+    class_weights: Tensor | None
+    """K factors on the supervised loss of each class's pixels, set by the run; no part of the
+    state."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("class_weights", None, persistent=False)
+
+    def supervised_loss(self, maps: Sequence[Tensor], mask: Tensor) -> Tensor:
+        """Cross entropy of the segmenter's maps (BKHW, the main one first) with `mask` (BHW), by
+        the weights of its auxiliary maps and of the classes; 0-d.
+        """
+        return supervised_loss(
+            maps, mask, self.segmenter.auxiliary_weights, class_weights=self.class_weights
+        )
 
     def players(self) -> dict[str, list[ParameterGroup]]:
         """Player -> its parameter groups. A recipe has one `[optim.<player>]` for each."""

@@ -40,7 +40,7 @@ from torch import Tensor, nn
 
 from semisup.losses.extra_class import realness, tag_set_loss
 from semisup.losses.gan import GeneratorGame, feature_distance
-from semisup.losses.segmentation import masked_mean, supervised_loss
+from semisup.losses.segmentation import masked_mean
 from semisup.methods.base import Method, Task, require_not_negative, require_share
 from semisup.models.adversarial.generators import ImageGenerator
 from semisup.models.base import ParameterGroup, Segmenter
@@ -156,9 +156,8 @@ class GanSegmentation(Method):
             terms |= {"loss_generator": loss, "sample_diversity": variety}
 
         maps = self.segmenter.training_logits(labelled.image)
-        terms["loss_segmentation"] = supervised_loss(
-            [logits[:, :-1] for logits in maps], labelled.mask, self.segmenter.auxiliary_weights
-        )
+        of_classes = [logits[:, :-1] for logits in maps]
+        terms["loss_segmentation"] = self.supervised_loss(of_classes, labelled.mask)
         real_logits, valid = realness(maps[0]), labelled.mask != IGNORE
         if self.unlabelled_weight or self.game.r1:
             logits, terms["loss_gradient_penalty"] = self._logits_of_real(real, progress)

@@ -43,7 +43,6 @@ from semisup.losses.pairs import (
     score_pairs,
 )
 from semisup.losses.pseudo_labels import exceeds, self_taught_loss
-from semisup.losses.segmentation import supervised_loss
 from semisup.methods.base import Method, Task, require_not_negative, require_share
 from semisup.models.adversarial.discriminators import ImageDiscriminator
 from semisup.models.base import ParameterGroup
@@ -119,9 +118,7 @@ class S4Gan(Method):
         labelled = batch.labelled
         maps = self.segmenter.training_logits(labelled.image)
         terms = dict.fromkeys(PAIR_SCALARS, labelled.image.new_zeros(()))
-        terms["loss_segmentation"] = supervised_loss(
-            maps, labelled.mask, self.segmenter.auxiliary_weights
-        )
+        terms["loss_segmentation"] = self.supervised_loss(maps, labelled.mask)
         # Where no term asks for predictions on unlabelled images, D has nothing to learn from.
         adversarial = self.feature_matching_weight > 0 or self.self_taught_weight > 0
         if adversarial:

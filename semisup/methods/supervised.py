@@ -7,7 +7,6 @@ The baseline that every semi-supervised method is compared with, at the same num
 
 from __future__ import annotations
 
-from semisup.losses.segmentation import supervised_loss
 from semisup.methods.base import Method, Task
 from semisup.types import Batch, Progress, Scalars, Update
 
@@ -30,6 +29,6 @@ class Supervised(Method):
         """One step of the segmenter."""
         labelled = batch.labelled
         maps = self.segmenter.training_logits(labelled.image)
-        loss = supervised_loss(maps, labelled.mask, self.segmenter.auxiliary_weights)
+        loss = self.supervised_loss(maps, labelled.mask)
         update("segmenter", loss)
         return {"loss_segmentation": loss.detach()}

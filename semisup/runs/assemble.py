@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch._functorch import config as gradients_of_compiled
 
 from semisup.catalog import DATASETS, MODELS, create_dataset, create_method, create_model
 from semisup.data.base import SegmentationData
+from semisup.data.labels.class_weights import class_weights
 from semisup.data.labels.pools import Pool, make_pool
 from semisup.data.labels.splits import Split, hold_out, make_split
 from semisup.data.labels.tags import read_tags
@@ -127,6 +128,24 @@ def build_method(
     crop = None if recipe.data.crop == "whole" else recipe.data.crop
     task = Task(build_segmenter, num_classes, crop)
     return create_method(recipe.method.name, task, **recipe.method_options), notes
+
+
+def weights_of_classes(
+    recipe: Recipe, data: SegmentationData, labels: Labels, method: Method
+) -> Tensor | None:
+    """`train.class_weights`, counted on the masks that are trained on; None: all alike.
+
+    Raises:
+        RecipeError: the method has no cross entropy over the classes; or there are not as many
+            weights as classes.
+    """
+    rule = recipe.train.class_weights
+    if rule != "none" and (method.reads.class_crops or not method.reads.labelled):
+        raise RecipeError(
+            f"train.class_weights: method '{recipe.method.name}' has no cross entropy over the "
+            'classes. Set it to "none".'
+        )
+    return class_weights(rule, data, labels.training.labelled)
 
 
 def stream_builder(

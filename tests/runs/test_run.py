@@ -11,6 +11,7 @@ import signal
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,7 @@ from semisup.runs.result import (
 )
 from semisup.runs.run import run_recipe
 from semisup.system import distributed as ranks
+from semisup.types import Reads
 
 CPU = torch.device("cpu")
 
@@ -315,6 +317,57 @@ def test_an_interrupted_run_ends_with_the_same_files(
     again = run_recipe(recipe, paths, CPU)
     for name in ("scalars.jsonl", "predictor.safetensors", "pictures/sheet.png"):
         assert (again.folder / name).read_bytes() == (done[0].folder / name).read_bytes(), name
+
+
+def with_weights(root: Path, rule: Any, **changes: Any) -> Recipe:
+    return recipe_of(root, train={"class_weights": rule}, **changes)
+
+
+def test_class_weights_are_counted_on_the_masks_that_are_trained_on(root: Path) -> None:
+    recipe = with_weights(root, "enet")
+    data = assemble.open_data(recipe, Paths(root))
+    labels = split_labels(recipe, data)
+    method, _ = assemble.build_method(recipe, data.num_classes)
+    found = assemble.weights_of_classes(recipe, data, labels, method)
+    masks = torch.stack([data.mask(data.index(key)) for key in labels.training.labelled])
+    counts = torch.bincount(masks[masks != 255].long(), minlength=3)
+    assert set(labels.training.labelled).isdisjoint(labels.held_out)
+    torch.testing.assert_close(found, 1 / (1.02 + counts / counts.sum()).log())
+
+
+def test_a_run_with_class_weights_of_1_is_a_run_without(
+    root: Path, tmp_path: Path, done: tuple[FinishedRun, Noting]
+) -> None:
+    run = run_recipe(with_weights(root, [1.0, 1.0, 1.0]), Paths(root, tmp_path), CPU)
+    other = run_recipe(with_weights(root, "median_frequency"), Paths(root, tmp_path), CPU)
+    logs = [(one.folder / "scalars.jsonl").read_bytes() for one in (done[0], run, other)]
+    assert logs[0] == logs[1]
+    assert logs[0] != logs[2]
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        ([1.0, 2.0], "2 numbers, and folder has 3 classes"),
+        ([1.0] * 4, "4 numbers, and folder has 3 classes"),
+    ],
+)
+def test_weights_for_other_classes_are_refused(
+    rule: list[float], words: str, root: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(RecipeError, match=words) as error:
+        run_recipe(with_weights(root, rule), Paths(root, tmp_path), CPU)
+    assert "\n" not in str(error.value)
+
+
+def test_a_method_without_a_loss_over_the_classes_refuses_weights(root: Path) -> None:
+    recipe = with_weights(root, "enet")
+    data = assemble.open_data(recipe, Paths(root))
+    labels, method = split_labels(recipe, data), SimpleNamespace(reads=Reads(class_crops=True))
+    with pytest.raises(RecipeError, match=r"train\.class_weights: method 'supervised' has no"):
+        assemble.weights_of_classes(recipe, data, labels, method)
+    plain = recipe_of(root)
+    assert assemble.weights_of_classes(plain, data, labels, method) is None
 
 
 def test_no_reported_or_held_out_image_is_ever_trained_on(root: Path) -> None:

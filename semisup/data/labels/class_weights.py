@@ -1,0 +1,94 @@
+"""Weights of classes in the supervised loss, against classes that hold most of the pixels.
+
+median_frequency   median of all f_k / f_k, where f_k is the share of class k in the valid
+                   pixels of the images that hold it: Eigen and Fergus, ICCV 2015,
+                   https://arxiv.org/abs/1411.4734, as SegNet takes it
+enet               1 / ln(1.02 + p_k), where p_k is its share in all valid pixels: Paszke et
+                   al. 2016, https://arxiv.org/abs/1606.02147
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from semisup.data.base import SegmentationData
+from semisup.errors import RecipeError
+from semisup.system.progress import track
+from semisup.types import IGNORE
+
+Rule = Literal["none", "median_frequency", "enet"]
+
+ENET_OFFSET = 1.02
+"""ENet's c: no weight is above 1 / ln c = 50.5."""
+
+
+def class_weights(
+    rule: Rule | Sequence[float], data: SegmentationData, ids: Sequence[str]
+) -> Tensor | None:
+    """The factor on the loss of each class's pixels.
+
+    Args:
+        rule: how to weight, or the weights themselves in the order of the classes.
+        data: the set of the masks.
+        ids: images whose masks are trained on; no other mask is opened.
+
+    Returns:
+        K float32; None where all weights are 1.
+
+    Raises:
+        DataError: a mask cannot be used.
+        RecipeError: as many weights as classes are wanted.
+    """
+    if rule == "none":
+        return None
+    if not isinstance(rule, str):
+        if len(rule) != data.num_classes:
+            raise RecipeError(
+                f"train.class_weights has {len(rule)} numbers, and {data.name} has "
+                f"{data.num_classes} classes: {', '.join(data.classes)}. Give each one."
+            )
+        return torch.tensor(rule)
+    pixels, around = count_pixels(data, ids)
+    by = median_frequency if rule == "median_frequency" else enet
+    return torch.tensor(by(pixels, around))
+
+
+def count_pixels(data: SegmentationData, ids: Sequence[str]) -> tuple[list[int], list[int]]:
+    """For each class its pixels, and the valid pixels of the images that hold it.
+
+    Raises:
+        DataError: a mask cannot be used.
+    """
+    pixels = torch.zeros(data.num_classes, dtype=torch.int64)
+    around = torch.zeros_like(pixels)
+    for key in track(ids, "reading masks", total=len(ids)):
+        histogram = torch.bincount(data.mask(data.index(key)).flatten(), minlength=IGNORE + 1)
+        own = histogram[: data.num_classes]
+        pixels += own
+        around += own.sum() * (own > 0)
+    return pixels.tolist(), around.tolist()
+
+
+def median_frequency(pixels: Sequence[int], around: Sequence[int]) -> list[float]:
+    """Weights that balance the median frequency; 1 for a class without a pixel.
+
+    Args:
+        pixels: of each class.
+        around: valid pixels of the images that hold it.
+    """
+    pairs = zip(pixels, around, strict=True)
+    shares = [own / valid if own else 0.0 for own, valid in pairs]
+    median = statistics.median([share for share in shares if share] or [1.0])
+    return [median / share if share else 1.0 for share in shares]
+
+
+def enet(pixels: Sequence[int], around: Sequence[int]) -> list[float]:
+    """ENet's weights; the same arguments as of `median_frequency`."""
+    total = max(1, sum(pixels))
+    return [1 / math.log(ENET_OFFSET + own / total) for own in pixels]

@@ -1,0 +1,60 @@
+"""Every method with a cross entropy over the classes takes the weights into it alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from support.methods import create
+
+from semisup.catalog import METHODS
+from semisup.types import IGNORE, Batch, Progress
+
+CLASSES, SIDE = 3, 32
+WEIGHTS = torch.tensor([0.25, 1.5, 4.0])
+WEIGHTED = sorted(set(METHODS) - {"decouplednet", "decouplednet_classifier", "decouplednet_joint"})
+
+
+def step(name: str, build: Any, batch: Batch, weights: Any) -> tuple[Any, dict[str, float]]:
+    torch.manual_seed(0)
+    method = create(name, build, CLASSES, (SIDE, SIDE)).train()
+    method.class_weights = weights
+    torch.manual_seed(1)
+    scalars = method.step(batch, Progress(90, 100), lambda *_, keep_graph=False: None)
+    return method, {key: float(value) for key, value in scalars.items()}
+
+
+@pytest.mark.parametrize("name", WEIGHTED)
+def test_the_supervised_loss_is_the_weighted_one_and_nothing_else_moves(
+    name: str, segmenters: dict[str, Callable[..., Any]], make_batch: Callable[..., Batch]
+) -> None:
+    build, batch = segmenters["plain"], make_batch()
+    method, plain = step(name, build, batch, None)
+    _, weighted = step(name, build, batch, WEIGHTS)
+    image, mask = batch.labelled.image, batch.labelled.mask
+    with torch.no_grad():
+        logits = method.segmenter.train()(image)[:, :CLASSES]
+    losses = F.cross_entropy(logits, mask, ignore_index=IGNORE, reduction="none")
+    known = mask != IGNORE
+    factors = WEIGHTS[mask.masked_fill(~known, 0)]
+    assert plain["loss_segmentation"] == pytest.approx(float(losses[known].mean()), rel=1e-5)
+    assert weighted["loss_segmentation"] == pytest.approx(
+        float((losses * factors)[known].mean()), rel=1e-5
+    )
+    others = plain.keys() - {"loss_segmentation"}
+    assert {key: plain[key] for key in others} == {key: weighted[key] for key in others}
+
+
+@pytest.mark.parametrize("name", WEIGHTED)
+def test_weights_of_1_change_no_bit_and_are_no_part_of_the_state(
+    name: str, segmenters: dict[str, Callable[..., Any]], make_batch: Callable[..., Batch]
+) -> None:
+    build, batch = segmenters["plain"], make_batch()
+    one, plain = step(name, build, batch, None)
+    other, weighted = step(name, build, batch, torch.ones(CLASSES))
+    assert plain == weighted
+    assert one.state_dict().keys() == other.state_dict().keys()
+    assert other.double().class_weights.dtype == torch.float64  # it moves with the method
