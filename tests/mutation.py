@@ -94,8 +94,8 @@ MUTANTS = [
     Mutant(
         "unlabelled-images-are-the-labelled-ones",
         "methods/adversarial.py",
-        "self._unlabelled_terms(batch.unlabelled, progress)",
-        "self._unlabelled_terms(Unlabelled(labelled.image, labelled.valid, ()), progress)",
+        "self._on_unlabelled(batch.unlabelled, progress)",
+        "self._on_unlabelled(Unlabelled(labelled.image, labelled.valid, ()), progress)",
         "one variable for another: the unlabelled images are never looked at",
         CONTRACT,
     ),
@@ -764,6 +764,8 @@ MUTANTS = [
         "facts = [result.protocol]",
         "the result of one set replaces that of another with the same ids",
         ("tests/runs/data/test_scored.py",),
+    ),
+    Mutant(
         "void-for-a-class-is-trained-on",
         "data/evidence.py",
         "if masks.labels != {0} or not has_void or len(masks.classes) < 2:",

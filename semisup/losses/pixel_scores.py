@@ -7,6 +7,7 @@ https://arxiv.org/abs/1802.07934.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -17,56 +18,67 @@ from semisup.losses.segmentation import masked_mean
 from semisup.ops.masks import one_hot, without_holes
 from semisup.types import IGNORE, Progress
 
-PixelDiscriminator = Callable[[Tensor], Tensor]
-"""Class maps BKHW -> logits B1HW."""
 
+@dataclass(frozen=True)
+class PixelScores:
+    """A discriminator of every pixel, and how class maps are shown to it.
 
-def of_predictions(
-    game: DiscriminatorGame,
-    discriminator: PixelDiscriminator,
-    maps: Tensor,
-    valid: Tensor,
-    progress: Progress,
-) -> Scores:
-    """Scores of predictions; gradients reach the segmenter.
-
-    Args:
-        game: its noise.
-        discriminator: of pixels.
-        maps: BKHW, class probabilities.
-        valid: BHW bool, which pixels count.
-        progress: of the run.
-
-    Returns:
-        Whose maps are without the noise.
+    Attributes:
+        game: its noise, its R1, and what a probability is.
+        discriminator: class maps BKHW -> logits B1HW.
+        holes: whether void pixels of the truth are shown as holes, 0 in all K channels, and not
+            filled with the prediction.
     """
-    shown = game.noisy(maps, progress.fraction)
-    return Scores(discriminator(shown).squeeze(1), valid, maps)
 
+    game: DiscriminatorGame
+    discriminator: Callable[[Tensor], Tensor]
+    holes: bool = False
 
-def of_truth(
-    game: DiscriminatorGame,
-    discriminator: PixelDiscriminator,
-    mask: Tensor,
-    predicted: Tensor,
-    progress: Progress,
-    *,
-    holes: bool = False,
-) -> Scores:
-    """Scores of ground truth.
+    def of_predictions(self, maps: Tensor, valid: Tensor, progress: Progress) -> Scores:
+        """Scores of predictions; gradients reach the segmenter.
 
-    Args:
-        game: its noise, and R1.
-        discriminator: of pixels.
-        mask: BHW int64, 0..K-1 and `IGNORE`; void pixels count nowhere.
-        predicted: BKHW, class probabilities, which fill the void pixels.
-        progress: of the run.
-        holes: whether void pixels are shown as holes, 0 in all K channels, and not filled.
-    """
-    filled = mask if holes else without_holes(mask, predicted)
-    valid, truth = mask != IGNORE, one_hot(filled, predicted.shape[1])
-    with game.real_input(truth.to(predicted.dtype), progress.fraction) as shown:
-        return Scores(discriminator(shown).squeeze(1), valid, shown, valid[:, None])
+        Args:
+            maps: BKHW, class probabilities.
+            valid: BHW bool, which pixels count.
+            progress: of the run.
+
+        Returns:
+            Whose maps are without the noise.
+        """
+        shown = self.game.noisy(maps, progress.fraction)
+        return Scores(self.discriminator(shown).squeeze(1), valid, maps)
+
+    def anew(self, parts: Sequence[Scores], progress: Progress) -> Scores:
+        """Predictions scored before, joined, from a new forward pass on the same maps."""
+        return joined([self.of_predictions(p.maps.detach(), p.weights, progress) for p in parts])
+
+    def of_truth(self, mask: Tensor, predicted: Tensor, progress: Progress) -> Scores:
+        """Scores of ground truth.
+
+        Args:
+            mask: BHW int64, 0..K-1 and `IGNORE`; void pixels count nowhere.
+            predicted: BKHW, class probabilities, which fill the void pixels.
+            progress: of the run.
+        """
+        filled = mask if self.holes else without_holes(mask, predicted)
+        valid, truth = mask != IGNORE, one_hot(filled, predicted.shape[1])
+        with self.game.real_input(truth.to(predicted.dtype), progress.fraction) as shown:
+            return Scores(self.discriminator(shown).squeeze(1), valid, shown, valid[:, None])
+
+    def without_softness(self, logits: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        """What is said of predictions that have lost their softness, errors and all.
+
+        Args:
+            logits: BKHW, of the segmenter.
+            mask: BHW int64, void pixels count nowhere.
+
+        Returns:
+            `d_hard`: the mean probability of "ground truth" for the one-hot argmax, without noise;
+            0-d.
+        """
+        hard = one_hot(logits.argmax(dim=1), logits.shape[1]).to(logits.dtype)
+        found = self.game.probability(self.discriminator(hard).squeeze(1).float())
+        return {"d_hard": masked_mean(found, mask != IGNORE)}
 
 
 def joined(parts: Sequence[Scores]) -> Scores:
@@ -84,22 +96,3 @@ def joined(parts: Sequence[Scores]) -> Scores:
     logits = torch.cat([part.logits.flatten() for part in parts])
     weights = torch.cat([part.weights.flatten() for part in parts])
     return Scores(logits, weights, parts[0].maps)
-
-
-def without_softness(
-    game: DiscriminatorGame, discriminator: PixelDiscriminator, logits: Tensor, mask: Tensor
-) -> dict[str, Tensor]:
-    """What a discriminator says of predictions that have lost their softness, errors and all.
-
-    Args:
-        game: says what a probability is.
-        discriminator: of pixels.
-        logits: BKHW, of the segmenter.
-        mask: BHW int64, void pixels count nowhere.
-
-    Returns:
-        `d_hard`: the mean probability of "ground truth" for the one-hot argmax, without noise; 0-d.
-    """
-    hard = one_hot(logits.argmax(dim=1), logits.shape[1]).to(logits.dtype)
-    found = game.probability(discriminator(hard).squeeze(1).float())
-    return {"d_hard": masked_mean(found, mask != IGNORE)}

@@ -46,9 +46,9 @@ from typing import Literal
 
 from torch import Tensor
 
-from semisup.losses import pixel_scores
 from semisup.losses.discriminator_step import Scores, update_discriminator
 from semisup.losses.gan import DiscriminatorGame
+from semisup.losses.pixel_scores import PixelScores, joined
 from semisup.losses.pseudo_labels import exceeds, pseudo_labels_where, self_taught_loss
 from semisup.methods.base import Method, Task, require_not_negative, require_share
 from semisup.models.adversarial.discriminators import FullyConvolutionalDiscriminator
@@ -118,10 +118,8 @@ class Adversarial(Method):
         self.adversarial_weight = adversarial_weight
         self.adversarial_weight_unlabelled = adversarial_weight_unlabelled
         self.self_taught_weight = self_taught_weight
-        self.confidence_threshold = confidence_threshold
-        self.self_taught_start = self_taught_start
-        self.follows_code = follows == "code"
-        self.game = game
+        self.confidence_threshold, self.self_taught_start = confidence_threshold, self_taught_start
+        self.follows_code, self.game = follows == "code", game
         self.segmenter = task.build_segmenter()
         self.discriminator = FullyConvolutionalDiscriminator(
             task.num_classes,
@@ -129,30 +127,28 @@ class Adversarial(Method):
             spectral_norm=game.spectral_norm,
             align_corners=self.follows_code,
         )
+        self.pixels = PixelScores(game, self.discriminator, holes=self.follows_code)
 
     def players(self) -> dict[str, list[ParameterGroup]]:
         """The two that alternate."""
-        return {
-            "segmenter": self.segmenter.parameter_groups(),
-            "discriminator": [ParameterGroup(list(self.discriminator.parameters()))],
-        }
+        discriminator = [ParameterGroup(list(self.discriminator.parameters()))]
+        return {"segmenter": self.segmenter.parameter_groups(), "discriminator": discriminator}
 
     def step(self, batch: Batch, progress: Progress, update: Update) -> Scalars:
         """One step of the segmenter, then one of the discriminator."""
         labelled = batch.labelled
         logits = self.segmenter.training_logits(labelled.image)
         predicted = logits[0].softmax(dim=1)
-        fake = self._scores(predicted, labelled.mask != IGNORE, progress)
-        unlabelled, others = self._unlabelled_terms(batch.unlabelled, progress)
-        loss = self.supervised_loss(logits, labelled.mask)
+        fake = self.pixels.of_predictions(predicted, labelled.mask != IGNORE, progress)
+        unlabelled, others = self._on_unlabelled(batch.unlabelled, progress)
         terms = {
-            "loss_segmentation": loss,
+            "loss_segmentation": self.supervised_loss(logits, labelled.mask),
             "loss_adversarial": fake.mean(self.game.fool(fake.logits)),
             **unlabelled,
         }
         update(
             "segmenter",
-            loss
+            terms["loss_segmentation"]
             + self.adversarial_weight * terms["loss_adversarial"]
             + self.adversarial_weight_unlabelled * terms["loss_adversarial_unlabelled"]
             + self.self_taught_weight * terms["loss_self_taught"],
@@ -161,30 +157,27 @@ class Adversarial(Method):
         fakes = [fake, *others]
 
         def again() -> tuple[Scores, Scores]:
-            new = [self._scores(one.maps.detach(), one.weights, progress) for one in fakes]
-            return pixel_scores.joined(new), self._truth(labelled.mask, predicted, progress)
+            truth = self.pixels.of_truth(labelled.mask, predicted, progress)
+            return self.pixels.anew(fakes, progress), truth
 
-        real = self._truth(labelled.mask, predicted, progress)
-        terms |= update_discriminator(self.game, update, pixel_scores.joined(fakes), real, again)
+        real = self.pixels.of_truth(labelled.mask, predicted, progress)
+        terms |= update_discriminator(self.game, update, joined(fakes), real, again)
         return {name: value.detach() for name, value in terms.items()}
 
-    def _unlabelled_terms(
-        self, unlabelled: Unlabelled, progress: Progress
-    ) -> tuple[dict[str, Tensor], list[Scores]]:
+    def _on_unlabelled(self, free: Unlabelled, progress: Progress) -> tuple[Scalars, list[Scores]]:
         """The adversarial and the self-taught term, not yet weighted; what else is fake to D.
 
         The unlabelled images pass through S only where a term counts: batch statistics of a
         network that is trained on labels alone must not depend on them.
         """
         names = ("loss_adversarial_unlabelled", "loss_self_taught", "self_taught_share")
-        terms = dict.fromkeys(names, unlabelled.image.new_zeros(()))
-        teach = self.self_taught_weight > 0 and progress.fraction >= self.self_taught_start
-        shown = self.follows_code and self.self_taught_weight > 0
-        if not (teach or shown or self.adversarial_weight_unlabelled > 0):
+        terms = dict.fromkeys(names, free.image.new_zeros(()))
+        taught = self.self_taught_weight > 0
+        teach = taught and progress.fraction >= self.self_taught_start
+        if not (teach or taught * self.follows_code or self.adversarial_weight_unlabelled > 0):
             return terms, []
-        valid = unlabelled.valid | self.follows_code
-        logits = self.segmenter(unlabelled.image)
-        fake = self._scores(logits.softmax(dim=1), valid, progress)
+        logits, valid = self.segmenter(free.image), free.valid | self.follows_code
+        fake = self.pixels.of_predictions(logits.softmax(dim=1), valid, progress)
         adversarial = fake.mean(self.game.fool(fake.logits))
         if teach:
             accepted = self._accepted(fake.logits)
@@ -195,25 +188,14 @@ class Adversarial(Method):
         terms["loss_adversarial_unlabelled"] = adversarial
         return terms, [fake] if self.follows_code else []
 
-    def _scores(self, maps: Tensor, valid: Tensor, progress: Progress) -> Scores:
-        """D on predictions, the probabilities BKHW."""
-        return pixel_scores.of_predictions(self.game, self.discriminator, maps, valid, progress)
-
-    def _truth(self, mask: Tensor, predicted: Tensor, progress: Progress) -> Scores:
-        """D on ground truth, whose void pixels take the answer of `predicted` (BKHW)."""
-        return pixel_scores.of_truth(
-            self.game, self.discriminator, mask, predicted, progress, holes=self.follows_code
-        )
-
     def _accepted(self, logits: Tensor) -> Tensor:
         """Which predictions are taught, given D's logits for them."""
         return exceeds(logits, self.confidence_threshold, self.game.loss)
 
     def measure(self, batch: Batch) -> Scalars:
         """D's probability of "ground truth" for the prediction without its softness."""
-        logits = self.segmenter(batch.labelled.image)
-        mask = batch.labelled.mask
-        return pixel_scores.without_softness(self.game, self.discriminator, logits, mask)
+        labelled = batch.labelled
+        return self.pixels.without_softness(self.segmenter(labelled.image), labelled.mask)
 
     def pictures(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
         """The confidence map of D on the prediction."""
