@@ -581,3 +581,32 @@ def test_a_mistake_in_what_is_set_of_the_first_stage_names_the_recipe_that_sets_
     refusal = refused(write(BASE + stage))
     assert refusal.startswith("recipe base: its first stage ([init]): recipe quickstart: ")
     assert "there is no key 'data.tagd'" in refusal
+
+
+OWN = """[data]
+name = "folder"
+values = {0 = "background", 255 = "pet"}
+[model]
+name = "unet"
+[method]
+name = "supervised"
+[optim.segmenter]
+lr = 0.01
+[train]
+steps = 1
+"""
+
+
+def test_the_data_set_says_who_is_labelled_unless_the_recipe_does(tmp_path: Path) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text(OWN)
+    recipe = load_recipe(str(path))
+    assert recipe.data.split == "masked"
+    assert recipe.sources["data.split"] == "default"
+    assert recipe.data_options["values"] == {"0": "background", "255": "pet"}
+    (tmp_path / "again.toml").write_text(recipe.to_toml())
+    assert load_recipe(str(tmp_path / "again.toml")).digest() == recipe.digest()
+    assert load_recipe(str(path), ["data.split=all"]).data.split == "all"
+    other = load_recipe(str(path), ["data.name=voc"])
+    assert other.data.split == "all"
+    assert "values" not in other.data_options

@@ -104,6 +104,54 @@ def jpeg_seeds() -> list[bytes]:
     ]
 
 
+def mask_seeds() -> list[bytes]:
+    """Masks of two classes: grey, with a palette, indexed grey, in colours, of zeros in 1 bit."""
+    labels = np.random.default_rng(0).integers(0, 2, (24, 33), dtype=np.uint8)
+    grey, drawn, greys = (Image.fromarray(labels) for _ in range(3))
+    drawn.putpalette([0, 0, 0, 128, 0, 0])
+    greys.putpalette([1, 1, 1, 0, 0, 0])
+    colours = np.array([[128, 0, 0], [224, 224, 192]], np.uint8)[labels]
+    pictures = [grey, drawn, greys, Image.fromarray(colours), Image.new("1", (33, 24))]
+    return [_encoded(picture, "PNG") for picture in pictures]
+
+
+def tiff_seeds() -> list[bytes]:
+    """Plain and packed, grey, palette, colour and CMYK, 1 and 16 bits, two pages."""
+    rows = np.random.default_rng(0).integers(0, 255, (24, 33, 3), dtype=np.uint8)
+    colour = Image.fromarray(rows)
+    deep = Image.fromarray(rows[..., 0].astype(np.uint16))
+    kinds = [colour, *(colour.convert(mode) for mode in ("L", "1", "CMYK", "RGBA")), deep]
+    packed = [
+        _encoded(colour, "TIFF", compression=name) for name in ("tiff_lzw", "tiff_deflate", "jpeg")
+    ]
+    pages = _encoded(colour, "TIFF", save_all=True, append_images=[colour])
+    return [
+        *(_encoded(kind, "TIFF") for kind in (*kinds, colour.quantize(5))),
+        *packed,
+        pages,
+    ]
+
+
+def bmp_seeds() -> list[bytes]:
+    """Grey, palette, colour, 1 bit, with alpha."""
+    rows = np.random.default_rng(0).integers(0, 255, (24, 33, 3), dtype=np.uint8)
+    colour = Image.fromarray(rows)
+    kinds = [colour, colour.quantize(5), *(colour.convert(mode) for mode in ("L", "1", "RGBA"))]
+    return [_encoded(kind, "BMP") for kind in kinds]
+
+
+def webp_seeds() -> list[bytes]:
+    """With and without loss, with alpha, of two pictures."""
+    rows = np.random.default_rng(0).integers(0, 255, (24, 33, 3), dtype=np.uint8)
+    colour = Image.fromarray(rows)
+    return [
+        _encoded(colour, "WEBP"),
+        _encoded(colour, "WEBP", lossless=True),
+        _encoded(colour.convert("RGBA"), "WEBP", lossless=True),
+        _encoded(colour, "WEBP", save_all=True, append_images=[Image.new("RGB", (33, 24))]),
+    ]
+
+
 def change_png(chance: Random, content: bytes) -> bytes:
     """Change chunks and pixels, mostly with checksums that are right again."""
     chunks = chunks_of(content)

@@ -16,6 +16,8 @@ from fuzzing.mutation import Mutator, any_change, splice, text_change
 from torch import Tensor, nn
 
 from semisup.data.fingerprint import changed_files, is_size
+from semisup.data.formats.class_lists import read_class_list
+from semisup.data.formats.mask_keys import LabelKey
 from semisup.data.formats.orientation import stored_orientation, upright
 from semisup.data.formats.pictures import read_labels, read_rgb
 from semisup.data.formats.voc_annotations import read_boxes, read_sbd_mask
@@ -159,6 +161,12 @@ def _read_rgb(folder: Path, path: Path) -> None:
 
 def _read_labels(folder: Path, path: Path) -> None:
     _check_labels(read_labels(path))
+
+
+def _read_mask(folder: Path, path: Path) -> None:
+    labels = LabelKey(read_class_list(folder / "classes.txt")).read(path)
+    _check_labels(labels)
+    assert set(labels.unique().tolist()) <= {0, 1, 255}
 
 
 def _read_sbd(folder: Path, path: Path) -> None:
@@ -330,6 +338,10 @@ READERS: tuple[Reader, ...] = (
         _read_rgb,
         rare=images.large_jpeg,
     ),
+    Reader("tiff", "a.tif", images.tiff_seeds, (any_change,), _read_rgb),
+    Reader("bmp", "a.bmp", images.bmp_seeds, (any_change,), _read_rgb),
+    Reader("webp", "a.webp", images.webp_seeds, (any_change,), _read_rgb),
+    Reader("mask.key", "a.png", images.mask_seeds, PICTURE, _read_mask, trees.make_folder),
     Reader("mask.png", "a.png", images.png_seeds, PICTURE, _read_labels, rare=images.large_png),
     Reader("mask.sbd", "a.mat", trees.sbd_seeds, (any_change,), _read_sbd),
     Reader(

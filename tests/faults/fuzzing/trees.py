@@ -80,13 +80,23 @@ def split_seeds() -> list[bytes]:
     """Lists with and without kinds, with paths, with comments."""
     whole = "".join(f"{name} {'mask' if name[0] == '2' else 'none'}\n" for name in IDS)
     noted = f"# name: 1/2\n# sha256: 0\n{whole}{SPACED} mask\n"
-    return [*list_seeds(), noted.encode(), b"data/img/a-1.jpg\n", SPACED.encode()]
+    written = f"# name: 1/2\n# sha256: {'0' * 64}\n" + "".join(f"{name} mask\n" for name in IDS)
+    columns = f"images\\{IDS[0]}.jpg,masks/{IDS[0]}.png\n'{IDS[1]}'\n"
+    others = [written.encode(), columns.encode(), f"# no\nimages/{SPACED}.jpg\n".encode()]
+    return [*list_seeds(), noted.encode(), b"data/img/a-1.jpg\n", SPACED.encode(), *others]
 
 
 def class_seeds() -> list[bytes]:
     """Class names with and without colours."""
     many = "".join(f"class {number}\n" for number in range(255))
-    return [b"background\ntall building 128 0 0\n", b"\xef\xbb\xbfroad\r\nsky\r\n", many.encode()]
+    tools = [
+        b"# label:color_rgb:parts:actions\nbackground:0,0,0::\nleaf:128,0,0::\n",
+        b"Pixel Value, Class\n0, background\n1, leaf\n255, void\n",
+        b"__ignore__ 9 9 9\n0 0 0 background\n128 0 0 leaf\n",
+        b'id;name;r;g;b\n0;"background";0;0;0\n1;"leaf";128;0;0\n',
+    ]
+    plain = [b"background\ntall building 128 0 0\n", b"\xef\xbb\xbfroad\r\nsky\r\n"]
+    return [*plain, many.encode(), *tools]
 
 
 def camvid_seeds() -> list[bytes]:
