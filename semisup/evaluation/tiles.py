@@ -4,7 +4,8 @@ Each pixel is taken from one tile, in which it lies `MARGIN` pixels (of the smal
 a third of a tile) from any border that is no border of the image. Tiles begin at multiples of
 `STEP`, and end at multiples of it from the other border, for mirrored images: so they are reduced
 at the same pixels as the image is. A network whose receptive field reaches no further than the
-margin gives the same labels as on the whole image. What a network or a protocol takes from the
+margin, and which resizes its maps by whole factors, gives the same labels as on the whole image
+(docs/evaluation.md has by how much others differ). What a network or a protocol takes from the
 image as a whole (global pooling, a dense CRF, the classes that DecoupledNet identifies, the places
 of sliding windows) it takes from the tile.
 """
