@@ -34,15 +34,18 @@ def twins(one: SegmentationData, other: SegmentationData) -> list[Twins]:
     for index in range(len(one)):
         if size := _size(one.image_path(index)):
             by_size[size].append(index)
-    hashes: dict[Path, bytes] = {}
+    hashed: dict[int, dict[bytes, int]] = {}
     found = []
     for index, name in enumerate(other.ids):
         path = other.image_path(index)
-        for place in by_size.get(_size(path), ()):
-            twin = one.image_path(place)
-            if one.ids[place] != name and _same_bytes(twin, path, hashes):
-                found.append(Twins(twin, path))
-                break
+        size = _size(path)
+        if size not in by_size:
+            continue
+        if size not in hashed:
+            hashed[size] = {_hash(one.image_path(place)): place for place in by_size[size]}
+        place = hashed[size].get(_hash(path), -1)
+        if place >= 0 and one.ids[place] != name and not _same_file(one, place, path):
+            found.append(Twins(one.image_path(place), path))
     return found
 
 
@@ -135,21 +138,17 @@ def _size(path: Path) -> int:
     return path.stat().st_size if exists(path) else 0
 
 
-def _same_bytes(one: Path, other: Path, hashes: dict[Path, bytes]) -> bool:
-    if not exists(one) or not exists(other) or one.resolve() == other.resolve():
-        return False
-    try:
-        for path in (one, other):
-            if path not in hashes:
-                hashes[path] = _hash(path)
-    except OSError:  # reading it will say so
-        return False
-    return hashes[one] == hashes[other]
+def _same_file(data: SegmentationData, index: int, path: Path) -> bool:
+    return data.image_path(index).resolve() == path.resolve()
 
 
 def _hash(path: Path) -> bytes:
+    """Of the content; the path itself of a file that cannot be read: reading it will say so."""
     digest = hashlib.blake2b(digest_size=16)
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+    except OSError:
+        return str(path).encode(errors="surrogateescape")
     return digest.digest()
