@@ -8,10 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from semisup.data.formats.pictures import IMAGE_SUFFIXES
 from semisup.errors import DataError
 from semisup.system.files import exists
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 MARKER = "predictions.json"
 """The file by which a folder of predictions is known."""

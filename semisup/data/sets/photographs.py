@@ -9,15 +9,13 @@ from torch import Tensor
 
 from semisup.data.base import SegmentationData
 from semisup.data.formats.orientation import stored_orientation, upright
-from semisup.data.formats.pictures import read_rgb
+from semisup.data.formats.pictures import IMAGE_SUFFIXES, read_rgb
 from semisup.data.formats.trees import FileTree, folder_of, read_tree
 from semisup.errors import DataError
 
-_SUFFIXES = (".jpg", ".jpeg", ".png")
-
 
 class Photographs(SegmentationData):
-    """The .jpg, .jpeg and .png files of a folder and its sub-folders, of any sizes.
+    """The images of a folder and its sub-folders, of any sizes.
 
     An id is the path of a file relative to the folder, suffix included; they are sorted. There are
     no masks: asking for one is an error, whatever lies on the disk. So photographs are turned as
@@ -75,7 +73,7 @@ def read_photographs(spec: str) -> FileTree:
     """
     folder = folder_of(spec, "data.unlabelled", '"rest", "all" or ')
     return read_tree(
-        folder, _SUFFIXES, 'give data.unlabelled = "folder:PATH" of a folder of photographs'
+        folder, IMAGE_SUFFIXES, 'give data.unlabelled = "folder:PATH" of a folder of photographs'
     )
 
 
