@@ -148,7 +148,7 @@ def test_bad_images_are_passed_over_and_named(infer: Make, tmp_path: Path) -> No
 def test_a_call_without_a_prediction_leaves_no_folder(infer: Make, tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_bytes(b"no picture")
     done = predict(infer(), [tmp_path / "bad.png"], tmp_path / "deep" / "out")
-    with pytest.raises(DataError, match=r"^\S+bad\.png is no JPEG or PNG file"):
+    with pytest.raises(DataError, match=r"^\S+bad\.png is no JPEG, PNG, TIFF, BMP or WebP file"):
         done.check()
     assert not (tmp_path / "deep").exists()
 

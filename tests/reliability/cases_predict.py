@@ -46,7 +46,10 @@ def predict_nothing(place: Place) -> list[object]:
     return place.predict(place.root / "none.png")
 
 
-@refused("empty folder to predict", "empty: holds no image (.jpg, .jpeg, .png)")
+@refused(
+    "empty folder to predict",
+    "empty: holds no image (.jpg, .jpeg, .jfif, .png, .tif, .tiff, .bmp, .webp)",
+)
 def predict_an_empty_folder(place: Place) -> list[object]:
     (place.root / "empty").mkdir()
     return place.predict(place.root / "empty")
@@ -140,9 +143,9 @@ def predict_overwriting_a_picture(place: Place) -> list[object]:
     return [*place.predict(place.image()), "--overwrite"]
 
 
-@refused("folder to predict that holds TIFF files alone", "holds no image", "but 2 .tif")
-def predict_a_folder_of_tiffs(place: Place) -> list[object]:
-    photos(place, "a.tif", "b.tif")
+@refused("folder to predict that holds GIF files alone", "holds no image", "but 2 .gif")
+def predict_a_folder_of_gifs(place: Place) -> list[object]:
+    photos(place, "a.gif", "b.gif")
     return place.predict(place.root / "photos")
 
 

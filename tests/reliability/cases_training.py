@@ -41,16 +41,16 @@ def before_the_bad_step(place: Place, *changes: str) -> Call:
 def spoiled_after_step_5(place: Place, factor: float) -> Call:
     """A run whose loss is multiplied by `factor` from then on."""
     losses = place.root / "count"
-    from semisup.methods import supervised
+    from semisup.methods import base
 
-    wanted = supervised.supervised_loss
+    wanted = base.supervised_loss
 
-    def spoiled(*arguments: Any) -> torch.Tensor:
+    def spoiled(*arguments: Any, **options: Any) -> torch.Tensor:
         losses.write_text((losses.read_text() if losses.exists() else "") + ".")
-        loss = wanted(*arguments)
+        loss = wanted(*arguments, **options)
         return loss * factor if losses.stat().st_size > 5 else loss
 
-    place.patch.setattr(supervised, "supervised_loss", spoiled)
+    place.patch.setattr(base, "supervised_loss", spoiled)
     call = before_the_bad_step(place)
 
     def then(result: Result) -> None:
@@ -116,12 +116,12 @@ def worker_killed(place: Place) -> list[object]:
 
 @refused("no memory for a step", "out of memory", "data.labelled_batch", "train.accumulate")
 def out_of_memory(place: Place) -> list[object]:
-    from semisup.methods import supervised
+    from semisup.methods import base
 
-    def greedy(*arguments: Any) -> torch.Tensor:
+    def greedy(*arguments: Any, **options: Any) -> torch.Tensor:
         return torch.empty(1 << 50)
 
-    place.patch.setattr(supervised, "supervised_loss", greedy)
+    place.patch.setattr(base, "supervised_loss", greedy)
     return place.train()
 
 

@@ -107,7 +107,7 @@ def test_what_is_said(kind: str, place: Place, rows: dict[str, str]) -> None:
     rows[kind] = f"| {' | '.join([kind, *said, wrong])} |"
 
 
-CANNOT_BE_KNOWN = ("resized smoothly", "re-indexed: grey, by a lossless optimiser")
+CANNOT_BE_KNOWN = ("resized smoothly",)
 
 
 def told(result: Result, root: Path) -> str:

@@ -345,4 +345,6 @@ def _recipe_of(run: Path) -> dict[str, Any]:
 
 
 def _but_for_steps(stated: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in stated.items() if key not in (_STEPS, *PLACES)}
+    """Without the keys that a file of TOML cannot state, those without a value."""
+    apart = (_STEPS, *PLACES)
+    return {k: value for k, value in stated.items() if k not in apart and value is not None}
