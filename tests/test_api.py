@@ -248,7 +248,9 @@ def test_files_beside_a_bad_one_are_labelled_and_can_be_replaced(
         Image.new("RGB", (9, 7)).save(tmp_path / "in" / name)
     (tmp_path / "in" / "bad.png").write_bytes(b"")
     options: dict[str, Any] = {"device": "cpu", "progress": False}
-    with pytest.raises(DataError, match=r"bad\.png is no JPEG or PNG file") as caught:
+    with pytest.raises(
+        DataError, match=r"bad\.png is no JPEG, PNG, TIFF, BMP or WebP file"
+    ) as caught:
         semisup.predict_files(done, tmp_path / "in", tmp_path / "to", **options)
     assert caught.value.lines == (str(caught.value),)  # type: ignore[attr-defined]
     (tmp_path / "in" / "bad.png").unlink()

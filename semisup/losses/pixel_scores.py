@@ -16,7 +16,7 @@ from semisup.losses.discriminator_step import Scores
 from semisup.losses.gan import DiscriminatorGame
 from semisup.losses.segmentation import masked_mean
 from semisup.ops.masks import one_hot, without_holes
-from semisup.types import IGNORE, Progress
+from semisup.types import IGNORE, Labelled, Progress
 
 
 @dataclass(frozen=True)
@@ -65,20 +65,23 @@ class PixelScores:
         with self.game.real_input(truth.to(predicted.dtype), progress.fraction) as shown:
             return Scores(self.discriminator(shown).squeeze(1), valid, shown, valid[:, None])
 
-    def without_softness(self, logits: Tensor, mask: Tensor) -> dict[str, Tensor]:
+    def without_softness(
+        self, segmenter: Callable[[Tensor], Tensor], labelled: Labelled
+    ) -> dict[str, Tensor]:
         """What is said of predictions that have lost their softness, errors and all.
 
         Args:
-            logits: BKHW, of the segmenter.
-            mask: BHW int64, void pixels count nowhere.
+            segmenter: image B3HW -> logits BKHW.
+            labelled: images and masks; void pixels count nowhere.
 
         Returns:
             `d_hard`: the mean probability of "ground truth" for the one-hot argmax, without noise;
             0-d.
         """
+        logits = segmenter(labelled.image)
         hard = one_hot(logits.argmax(dim=1), logits.shape[1]).to(logits.dtype)
         found = self.game.probability(self.discriminator(hard).squeeze(1).float())
-        return {"d_hard": masked_mean(found, mask != IGNORE)}
+        return {"d_hard": masked_mean(found, labelled.mask != IGNORE)}
 
 
 def joined(parts: Sequence[Scores]) -> Scores:

@@ -127,7 +127,6 @@ class Adversarial(Method):
             spectral_norm=game.spectral_norm,
             align_corners=self.follows_code,
         )
-        self.pixels = PixelScores(game, self.discriminator, holes=self.follows_code)
 
     def players(self) -> dict[str, list[ParameterGroup]]:
         """The two that alternate."""
@@ -157,8 +156,8 @@ class Adversarial(Method):
         fakes = [fake, *others]
 
         def again() -> tuple[Scores, Scores]:
-            truth = self.pixels.of_truth(labelled.mask, predicted, progress)
-            return self.pixels.anew(fakes, progress), truth
+            new = self.pixels.anew(fakes, progress)
+            return new, self.pixels.of_truth(labelled.mask, predicted, progress)
 
         real = self.pixels.of_truth(labelled.mask, predicted, progress)
         terms |= update_discriminator(self.game, update, joined(fakes), real, again)
@@ -188,14 +187,18 @@ class Adversarial(Method):
         terms["loss_adversarial_unlabelled"] = adversarial
         return terms, [fake] if self.follows_code else []
 
+    @property
+    def pixels(self) -> PixelScores:
+        """How class maps are shown to D."""
+        return PixelScores(self.game, self.discriminator, holes=self.follows_code)
+
     def _accepted(self, logits: Tensor) -> Tensor:
         """Which predictions are taught, given D's logits for them."""
         return exceeds(logits, self.confidence_threshold, self.game.loss)
 
     def measure(self, batch: Batch) -> Scalars:
         """D's probability of "ground truth" for the prediction without its softness."""
-        labelled = batch.labelled
-        return self.pixels.without_softness(self.segmenter(labelled.image), labelled.mask)
+        return self.pixels.without_softness(self.segmenter, batch.labelled)
 
     def pictures(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
         """The confidence map of D on the prediction."""

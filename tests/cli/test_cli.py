@@ -231,13 +231,13 @@ def test_predict_goes_on_past_bad_files_and_says_what_it_left_out(
     (photos / "day 1" / "a").mkdir(parents=True)
     for number, name in enumerate(("v0.png", "day 1/v0.png", "day 1/a/v0.png")):
         shutil.copy(place / "data" / "images" / f"t{number}.png", photos / name)
-    for name in ("._v0.png", "notes.txt", "w.webp", "cut.png", "zero.jpg"):
+    for name in ("._v0.png", "notes.txt", "w.gif", "cut.png", "zero.jpg"):
         (photos / name).write_bytes(b"")
     result = call("predict", "tiny", photos, "--to", out, *where(place))
     assert result.exit_code == 1
     assert result.stdout.splitlines() == [
         f"3 label maps in {out}.",
-        "3 others left out: 1 .txt, 1 .webp, 1 hidden.",
+        "3 others left out: 1 .gif, 1 .txt, 1 hidden.",
     ]
     *bad, last = result.stderr.splitlines()
     assert [line.split(" is no ")[0] for line in bad] == [

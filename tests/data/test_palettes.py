@@ -15,6 +15,7 @@ from semisup.data.formats.trees import read_tree
 from semisup.data.palettes import Contradiction, PlacedMask, contradictions, palettes_of
 from semisup.data.sets.folder import Folder
 from semisup.data.sets.masks_in_folder import MasksInFolder
+from semisup.errors import DataError
 
 BLACK, RED, GREEN, BLUE = (0, 0, 0), (200, 0, 0), (0, 200, 0), (0, 0, 200)
 HALF = np.array([[0, 0, 1, 1]] * 4, np.uint8)
@@ -111,11 +112,9 @@ STATED = "background\ncat 200 0 0\ndog 0 200 0\n"
 
 def test_colours_of_another_class_of_the_list_are_told(tmp_path: Path) -> None:
     data = folder(tmp_path, {"a": (THREE, BLACK, GREEN, RED)}, lines=STATED)
-    (conflict,) = found(data)
-    assert conflict.reason.startswith(
-        f"{tmp_path}/masks/a.png gives label 1, 'cat', the colour 0 200 0, which the list of "
-        "classes gives to 'dog'"
-    )
+    assert found(data) == []  # by who reads it
+    with pytest.raises(DataError, match=r"draws label 1 in 0 200 0, but classes.txt gives"):
+        data.mask(0)
 
 
 @pytest.mark.parametrize(

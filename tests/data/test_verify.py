@@ -183,6 +183,7 @@ def test_masks_that_cannot_be_read_make_no_class_absent(folder_root: Path) -> No
 def test_palettes_count_as_problems_of_the_subset_that_has_the_file(
     folder_root: Path, save_mask: Save
 ) -> None:
+    (folder_root / "classes.txt").write_text("background\ntall building\n")  # without colours
     other = save_mask(folder_root / "masks" / "three.png", 1)
     image = Image.open(other)
     image.putpalette([0, 0, 0, 9, 200, 9])

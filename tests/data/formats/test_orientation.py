@@ -12,9 +12,9 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
+from semisup.data.formats.mask_keys import LabelKey
 from semisup.data.formats.orientation import stored_orientation, swaps_sides, upright
 from semisup.data.formats.pictures import read_labels, read_rgb
-from semisup.data.sets import folder as folder_module
 from semisup.data.sets.folder import Folder
 from semisup.errors import DataError
 
@@ -192,7 +192,8 @@ def test_a_mask_is_decoded_once_and_not_at_all_for_the_image(
 ) -> None:
     root = make(a=((6, 9), 6, (9, 6)))
     read: list[Path] = []
-    monkeypatch.setattr(folder_module, "read_labels", lambda p: (read.append(p), read_labels(p))[1])
+    key = LabelKey.read
+    monkeypatch.setattr(LabelKey, "read", lambda k, p: (read.append(p), key(k, p))[1])
     data = Folder(root, "all")
     decoded: list[str] = []
     whole = Image.Image.load
