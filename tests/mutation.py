@@ -280,8 +280,8 @@ MUTANTS = [
     Mutant(
         "statistics-of-unlabelled-images",
         "methods/adversarial.py",
-        "if not (teach or taught * self.follows_code or self.adversarial_weight_unlabelled > 0):",
-        "if False:",
+        "if not (teach or (taught and self.follows_code)",
+        "if False and not (teach or (taught and self.follows_code)",
         "the supervised baseline's batch norm sees unlabelled images",
         CONTRACT,
     ),

@@ -34,13 +34,6 @@ def fingerprint(data: SegmentationData, labelled: Iterable[int]) -> dict[str, st
     return facts | {file_name(data.root, path): _content(path) for path in masks}
 
 
-def digest_of(files: Files) -> str:
-    """SHA-256 over the names and facts of files, in sorted order."""
-    # No path has a zero byte in it, so no two sets of files give the same text.
-    text = "".join(f"{name}\0{fact}\n" for name, fact in sorted(files.items()))
-    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
-
-
 def file_name(root: Path, path: Path) -> str:
     """`path` relative to `root`; what lies elsewhere keeps the last two parts of its path."""
     head, text = f"{os.fspath(root)}{os.sep}", os.fspath(path)

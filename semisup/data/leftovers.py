@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from semisup.data.base import SegmentationData
+from semisup.data.formats.class_lists import NAMES
 from semisup.data.formats.lists import read_lines
 from semisup.data.sets.photographs import Photographs
 from semisup.errors import DataError
 from semisup.system.files import exists
 
 _NAMED = 3
-_CHUNK = 1 << 20
 
 
 class Twins(NamedTuple):
@@ -122,7 +122,7 @@ def _orphan(key: str, images: dict[str, Path]) -> bool:
 def _listed(root: Path) -> set[str]:
     words: set[str] = set()
     for path in root.glob("*.txt"):
-        if path.name == "classes.txt":
+        if path.name in NAMES:
             continue
         try:
             lines = read_lines(path)
@@ -144,11 +144,8 @@ def _same_file(data: SegmentationData, index: int, path: Path) -> bool:
 
 def _hash(path: Path) -> bytes:
     """Of the content; the path itself of a file that cannot be read: reading it will say so."""
-    digest = hashlib.blake2b(digest_size=16)
     try:
         with path.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                digest.update(chunk)
+            return hashlib.file_digest(file, "blake2b").digest()
     except OSError:
         return str(path).encode(errors="surrogateescape")
-    return digest.digest()

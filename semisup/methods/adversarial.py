@@ -173,7 +173,7 @@ class Adversarial(Method):
         terms = dict.fromkeys(names, free.image.new_zeros(()))
         taught = self.self_taught_weight > 0
         teach = taught and progress.fraction >= self.self_taught_start
-        if not (teach or taught * self.follows_code or self.adversarial_weight_unlabelled > 0):
+        if not (teach or (taught and self.follows_code) or self.adversarial_weight_unlabelled > 0):
             return terms, []
         logits, valid = self.segmenter(free.image), free.valid | self.follows_code
         fake = self.pixels.of_predictions(logits.softmax(dim=1), valid, progress)

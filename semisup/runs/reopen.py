@@ -38,6 +38,7 @@ from semisup.runs.record import (
     result_of_evaluation,
 )
 from semisup.runs.result import (
+    DataRecord,
     FinishedRun,
     Result,
     RunRecord,
@@ -176,24 +177,34 @@ def open_run(
     # Where the record was deleted, the folder of the run still has the last part of the name.
     name = stated or folder.absolute().parent.name
     recipe = replace(load_recipe(str(files.recipe), changes), name=name)
-    if result is not None:
-        classes: int | None = len(result.classes)
-    else:
-        classes = None if data is None else len(data.reported.classes)
-    experiment = Experiment(
-        recipe,
-        find_data(recipe, data, paths),
-        device,
-        read_weights=False,
-        found_in=folder,
-        stated_classes=classes,
-    )
+    experiment = _reopened(folder, recipe, device, paths, data, result)
     state = None if step is None else _read_step(files, step)
     run = _record(folder, experiment, facts, result, state)
     network = experiment.method.predictor()
     _load_predictor(network, files, recipe.model.name, state)
     network.to(device).eval()
     return OpenRun(experiment, network, run, result)
+
+
+def _reopened(
+    folder: Path,
+    recipe: Recipe,
+    device: torch.device,
+    paths: Paths | None,
+    data: DataRecord | None,
+    result: Result | None = None,
+) -> Experiment:
+    """The recipe of a run where its data lie, with as many classes as the run has recorded."""
+    known = data.reported.classes if data is not None else None
+    classes = known if result is None else result.classes
+    return Experiment(
+        recipe,
+        find_data(recipe, data, paths),
+        device,
+        read_weights=False,
+        found_in=folder,
+        stated_classes=None if classes is None else len(classes),
+    )
 
 
 def _not_finished(files: RunFolder) -> str:
@@ -308,14 +319,7 @@ def open_checkpoint(folder: Path, paths: Paths | None, device: torch.device) -> 
             "every train.checkpoint_every steps, and where it is stopped."
         )
     data = recorded_data(read_facts(RunFolder(folder).facts))
-    experiment = Experiment(
-        recipe,
-        find_data(recipe, data, paths),
-        device,
-        read_weights=False,
-        found_in=folder,
-        stated_classes=None if data is None else len(data.reported.classes),
-    )
+    experiment = _reopened(folder, recipe, device, paths, data)
     method = experiment.method
     try:
         method.load_state_dict(state["method"])

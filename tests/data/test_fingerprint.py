@@ -8,7 +8,8 @@ from pathlib import Path
 
 from support.runs import make_set, mend
 
-from semisup.data.fingerprint import LARGEST, changed_files, digest_of, file_name, fingerprint
+from semisup.data.fingerprint import LARGEST, changed_files, file_name, fingerprint
+from semisup.data.formats.trees import digest_of
 from semisup.data.sets.folder import Folder
 
 

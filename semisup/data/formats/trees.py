@@ -34,16 +34,18 @@ class FileTree:
 
     def sha256_of_sizes(self) -> str:
         """SHA-256 over the relative path and the size in bytes of each file; opens none."""
-        return self._sha256({name: str(path.stat().st_size) for name, path in self.files.items()})
+        return digest_of({name: str(path.stat().st_size) for name, path in self.files.items()})
 
     def sha256_of_contents(self) -> str:
         """SHA-256 over the relative path and the content of each file."""
-        return self._sha256({name: _hash_file(path) for name, path in self.files.items()})
+        return digest_of({name: _hash_file(path) for name, path in self.files.items()})
 
-    def _sha256(self, facts: Mapping[str, str]) -> str:
-        # No path has a zero byte in it, so no two trees give the same text.
-        text = "".join(f"{name}\0{fact}\n" for name, fact in facts.items())
-        return hashlib.sha256(text.encode()).hexdigest()
+
+def digest_of(facts: Mapping[str, str]) -> str:
+    """SHA-256 over the names and facts of files, in sorted order."""
+    # No path has a zero byte in it, so no two sets of files give the same text.
+    text = "".join(f"{name}\0{fact}\n" for name, fact in sorted(facts.items()))
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
 
 
 def folder_of(spec: str, key: str, others: str = "") -> Path:

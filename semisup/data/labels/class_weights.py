@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from semisup.data.base import SegmentationData
+from semisup.data.labels.classes_in_masks import count_labels
 from semisup.errors import RecipeError
 from semisup.system.progress import track
-from semisup.types import IGNORE
 
 Rule = Literal["none", "median_frequency", "enet"]
 
@@ -68,8 +68,7 @@ def count_pixels(data: SegmentationData, ids: Sequence[str]) -> tuple[list[int],
     pixels = torch.zeros(data.num_classes, dtype=torch.int64)
     around = torch.zeros_like(pixels)
     for key in track(ids, "reading masks", total=len(ids)):
-        histogram = torch.bincount(data.mask(data.index(key)).flatten(), minlength=IGNORE + 1)
-        own = histogram[: data.num_classes]
+        own = count_labels(data.mask(data.index(key)))[: data.num_classes]
         pixels += own
         around += own.sum() * (own > 0)
     return pixels.tolist(), around.tolist()

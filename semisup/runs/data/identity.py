@@ -15,11 +15,11 @@ from semisup.data.by_name import listed
 from semisup.data.fingerprint import (
     Files,
     changed_files,
-    digest_of,
     file_name,
     fingerprint,
     is_size,
 )
+from semisup.data.formats.trees import digest_of
 from semisup.data.sets.masks_in_folder import MasksInFolder, describe_masks, read_masks
 from semisup.data.sets.photographs import describe_photographs, read_photographs
 from semisup.errors import DataError, RecipeError, RunError
@@ -31,6 +31,7 @@ from semisup.runs.folder import RunFolder
 from semisup.runs.paths import Paths
 from semisup.runs.result import DataRecord, Result, SetRecord, plain
 from semisup.system.files import write_text
+from semisup.system.words import counted
 
 _IDENTITY = {
     "sha256": "split of the images",
@@ -185,7 +186,7 @@ def _first(names: Sequence[str]) -> str:
 
 
 def _images(record: SetRecord) -> str:
-    return f"{record.images} images (ids {record.ids_sha256[:8]})"
+    return f"{counted(record.images, 'image')} (ids {record.ids_sha256[:8]})"
 
 
 def _other_data(then: SetRecord, now: SetRecord, what: str) -> str:
@@ -279,7 +280,8 @@ def _refuse_other_masks(
         sets.append((recorded.trained, now.trained.record))
     for then, found in sets:
         if then.masks != found.masks:
-            what = f"{then.masks} images of {then.subset} had a mask, now {found.masks} have"
+            before = counted(then.masks, "image")
+            what = f"{before} of {then.subset} had a mask, now {found.masks} have"
             raise RunError(f"{folder.path}: {_other_data(then, found, what)}")
 
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from support.runs import CLASSES, CPU, IDS, Noting, Stopping, make_set, mend, recipe_of
 
-from semisup.data.fingerprint import digest_of
+from semisup.data.formats.trees import digest_of
 from semisup.errors import Interrupted, RunError
 from semisup.monitoring.view import Silent
 from semisup.runs.data.identity import read_files
