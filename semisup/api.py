@@ -190,7 +190,8 @@ def predict(
         run: what `run` or `open_run` returned, or the folder of a run.
         image: uint8 RGB, 0..255, of any size: an array HW3 or BHW3 of numpy, a tensor 3HW or B3HW,
             a picture of Pillow or the path of an image file. The latter two are turned as their
-            EXIF orientation says, as a viewer shows them.
+            EXIF orientation says, as a viewer shows them. Where the run was trained on images of
+            other channels or bits, such ones.
         changes: `eval.key=value`, as after `--set`.
         device: auto, cpu, cuda or cuda:N.
 
@@ -203,7 +204,9 @@ def predict(
     opened = open_run(run, changes=changes, device=device)
     predictor = opened.predictor()
     if isinstance(image, str | Path):
-        read = prediction.read_upright(Path(image), apply_exif=opened.applies_exif)
+        read = prediction.read_upright(
+            Path(image), opened.images.kind, apply_exif=opened.applies_exif
+        )
         return predictor(read).numpy()
     return predictor(image)
 

@@ -238,6 +238,8 @@ class ModelSettings(Settings):
 
     name: str
     """Network, one of `semisup list models`."""
+    in_channels: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    """Channels of the images; auto: as many as the data set's have."""
     weights: str = ""
     """Local file (safetensors or pth) to start from; empty: fresh weights."""
 

@@ -31,12 +31,12 @@ class Labelled:
     """Images with their ground truth.
 
     Attributes:
-        image: B3HW float, normalised, padded with the mean (0).
+        image: BCHW float, normalised, padded with the mean (0).
         mask: BHW int64, 0..K-1 and `IGNORE`; crop padding is `IGNORE`. All classes are in it,
             also those that are not in `selection`.
         valid: BHW bool, False where the crop was padded and there is no picture.
         ids: the B image ids.
-        views: strong views of the same crops, B3HW each, as many as `Reads.labelled_views`.
+        views: strong views of the same crops, BCHW each, as many as `Reads.labelled_views`.
         selection: BK bool, the foreground classes that each crop was cut for, a subset of those
             in its mask; column 0, background, is False. None but with `Reads.class_crops`.
     """
@@ -54,10 +54,10 @@ class Unlabelled:
     """Images alone.
 
     Attributes:
-        image: B3HW float, normalised: the weak view (scale, crop, flip).
+        image: BCHW float, normalised: the weak view (scale, crop, flip).
         valid: BHW bool, False where the crop was padded and there is no picture.
         ids: the B image ids.
-        views: strong views of the same crops (colour jitter, grey, blur), B3HW each, drawn
+        views: strong views of the same crops (colour jitter, grey, blur), BCHW each, drawn
             independently of one another, as many as `Reads.unlabelled_views`.
     """
 
@@ -74,11 +74,11 @@ class Weak:
     The tags are those of the whole image. A crop may have lost some of what they name.
 
     Attributes:
-        image: B3HW float, normalised: the weak view (scale, crop, flip).
+        image: BCHW float, normalised: the weak view (scale, crop, flip).
         valid: BHW bool, False where the crop was padded and there is no picture.
         ids: the B image ids.
         tags: BK bool; column 0, background, is always True: nobody tags it.
-        views: strong views of the same crops, B3HW each, as many as `Reads.weak_views`.
+        views: strong views of the same crops, BCHW each, as many as `Reads.weak_views`.
     """
 
     image: Tensor
@@ -103,6 +103,8 @@ class Reads:
             (`Labelled.selection`).
         trained_weights: whether it goes on where another run has ended, and fresh weights are no
             start for it.
+        rgb: whether it reads 8-bit RGB images alone, because a network of its own generates or sees
+            such.
     """
 
     labelled: bool = True
@@ -113,6 +115,7 @@ class Reads:
     weak_views: int = 0
     class_crops: bool = False
     trained_weights: bool = False
+    rgb: bool = False
 
     @property
     def streams(self) -> tuple[StreamName, ...]:

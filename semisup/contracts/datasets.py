@@ -105,14 +105,15 @@ def it_has_its_name(subject: DatasetSubject) -> None:
 
 
 def images_and_masks_fit(subject: DatasetSubject) -> None:
-    """Images are uint8 3HW, masks uint8 HW of 0..K-1 and 255, of one size."""
+    """Images are CHW of `image_kind`, masks uint8 HW of 0..K-1 and 255, of one size."""
     data = subject.data()
+    kind = data.image_kind
     for index in some(data):
         image, mask, name = data.image(index), data.mask(index), data.ids[index]
         require(
-            image.dtype == torch.uint8 and image.dim() == 3 and image.shape[0] == 3,
-            f"image '{name}' is {image.dtype} of shape {tuple(image.shape)}, not uint8 3HW. Read "
-            "it by read_rgb.",
+            image.dtype == kind.dtype and image.dim() == 3 and image.shape[0] == kind.channels,
+            f"image '{name}' is {image.dtype} of shape {tuple(image.shape)}, not {kind.dtype} "
+            f"{kind.channels}HW. Read it by read_image.",
         )
         require(
             mask.dtype == torch.uint8 and mask.dim() == 2,
@@ -164,7 +165,7 @@ def a_missing_file_is_named(subject: DatasetSubject) -> None:
             require(
                 False,
                 f"a missing {part} raises {type(error).__name__}, not a DataError. Read it by "
-                f"{'read_rgb' if part == 'image' else 'read_labels'}.",
+                f"{'read_image' if part == 'image' else 'read_labels'}.",
             )
 
 

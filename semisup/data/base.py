@@ -12,6 +12,7 @@ from torch import Tensor
 
 from semisup.data.formats.orientation import orientation_note
 from semisup.errors import DataError, RecipeError
+from semisup.ops.pixels import RGB, ImageKind
 
 Colour = tuple[int, int, int]
 
@@ -76,6 +77,11 @@ class SegmentationData(ABC):
         """All classes that the files know, in their order: `classes` and those left out."""
         return self.classes
 
+    @property
+    def image_kind(self) -> ImageKind:
+        """Channels and bits of all images: 8-bit RGB, unless a data set says otherwise."""
+        return RGB
+
     @abstractmethod
     def image_path(self, index: int) -> Path:
         """Where image `index` lies."""
@@ -86,10 +92,11 @@ class SegmentationData(ABC):
 
     @abstractmethod
     def image(self, index: int) -> Tensor:
-        """Image `index`: uint8 3HW, RGB.
+        """Image `index`: CHW of the type and channels of `image_kind`; uint8 3HW, RGB.
 
         Raises:
-            DataError: the file is missing, truncated or no picture; names the file.
+            DataError: the file is missing, truncated, no picture or of another kind; names the
+                file.
         """
 
     @abstractmethod
@@ -102,7 +109,7 @@ class SegmentationData(ABC):
         """
 
     def pair(self, index: int) -> tuple[Tensor, Tensor]:
-        """Image `index` (uint8 3HW) and its mask (uint8 HW), of one size.
+        """Image `index` (CHW) and its mask (uint8 HW), of one size.
 
         Raises:
             DataError: as of `image` and `mask`, or they differ in size; names the file.
@@ -169,6 +176,11 @@ class WrappedData(SegmentationData):
             eval_subset=data.eval_subset,
             default_split=data.default_split,
         )
+
+    @property
+    def image_kind(self) -> ImageKind:
+        """As the data set has it."""
+        return self._data.image_kind
 
     def image_path(self, index: int) -> Path:
         """As the data set has it."""

@@ -12,7 +12,7 @@ from semisup.data.base import Colour
 from semisup.errors import RecipeError
 from semisup.evaluation.inference import Inference
 from semisup.models.base import SegmentsByClass
-from semisup.ops.pixels import normalise
+from semisup.ops.pixels import as_shown, normalise
 from semisup.pictures.drawing import heat, overlay
 from semisup.pictures.sheets import contact_sheet
 from semisup.types import IGNORE
@@ -55,7 +55,7 @@ def draw_explanation(
     Args:
         path: PNG to write.
         inference: whose predictor segments class by class.
-        image: uint8 3HW.
+        image: CHW, as the inference takes it.
         labels: HW uint8, the prediction.
         classes: K names.
         palette: K colours.
@@ -64,13 +64,14 @@ def draw_explanation(
         RecipeError: the predictor does not segment class by class.
     """
     predictor = check_by_class(inference.predictor, "--explain")
-    found = predictor.explain(normalise(image[None].to(inference.device)))
-    shown = image.permute(1, 2, 0)
+    found = predictor.explain(normalise(image[None].to(inference.device), inference.images))
+    picture = as_shown(image, inference.images.kind)
+    shown = picture.permute(1, 2, 0)
     rows, captions = [], []
     for label, maps in found.items():
         own = labels.cpu() if label == 0 else _alone(labels.cpu(), label)
         panels = [heat(maps[name]) for name in ("saliency", "map")]
-        rows.append([shown, *panels, overlay(image, own, palette)])
+        rows.append([shown, *panels, overlay(picture, own, palette)])
         others = ", ".join(classes[other] for other in found if other)
         captions.append(
             f"together ({others}); the background; the whole prediction"
@@ -79,7 +80,7 @@ def draw_explanation(
         )
     if not rows:
         blank = torch.zeros(labels.shape)
-        rows = [[shown, heat(blank), heat(blank), overlay(image, labels.cpu(), palette)]]
+        rows = [[shown, heat(blank), heat(blank), overlay(picture, labels.cpu(), palette)]]
         captions = ["no class was identified: everything is background"]
     used = [label for label in range(len(classes)) if label in found]
     legend = [(classes[label], palette[label]) for label in used]

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from semisup.errors import DataError
+from semisup.errors import DataError, RecipeError
 from semisup.ops.crf import dense_crf
-from semisup.ops.pixels import normalise
+from semisup.ops.pixels import RGB, RGB_FORMAT, ImageFormat, normalise
 from semisup.settings import EvalSettings
 from semisup.system.device import Precision, autocast
 
@@ -24,6 +24,10 @@ class Inference:
         settings: mode, window, overlap, scales, flip, CRF.
         device: where to compute.
         precision: of the forward passes.
+        images: what the values of the images are, and how they are normalised.
+
+    Raises:
+        RecipeError: a CRF is wanted, which compares colours, and the images are not 8-bit RGB.
     """
 
     def __init__(
@@ -32,30 +36,47 @@ class Inference:
         settings: EvalSettings,
         device: torch.device,
         precision: Precision = "float32",
+        images: ImageFormat = RGB_FORMAT,
     ) -> None:
+        if settings.crf and images.kind != RGB:
+            raise RecipeError(
+                "eval.crf compares the colours of neighbours in 8-bit RGB, and the images are "
+                f"{images.kind}. Set it to false."
+            )
         self.predictor = predictor.eval()
         self.settings = settings
         self.device = device
         self.precision = precision
+        self.images = images
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:
-        """Scores of `images`, uint8 B3HW of one size, 0..255.
+        """Scores of `images`, whole numbers BCHW of one size, such as uint8 B3HW, 0..255.
 
         Returns:
             BKHW float32 at the size of the images: logits where there is one scale and no mirror,
-            or a CRF; else the mean of the probabilities. KHW of a single 3HW.
+            or a CRF; else the mean of the probabilities. KHW of a single CHW.
 
         Raises:
             DataError: the images are of another type or shape.
         """
         if images.ndim == 3:
             return self(images[None])[0]
-        _check_images(images)
+        self._check(images)
         pixels = images.to(self.device, non_blocking=True)
-        scores = self._scores(normalise(pixels))
+        scores = self._scores(normalise(pixels, self.images))
         crf = self.settings.dense_crf()
         return scores if crf is None else dense_crf(self._as_logits(scores), pixels, crf)
+
+    def _check(self, images: Tensor) -> None:
+        kind, shape = self.images.kind, tuple(images.shape)
+        fits = images.ndim == 4 and 0 not in shape and shape[1] == kind.channels
+        if not fits or images.dtype != kind.dtype:
+            raise DataError(
+                f"images: cannot predict {images.dtype} of shape {shape}. Give {kind}, whole "
+                f"numbers of 0..{2**kind.bits - 1}, as a tensor {kind.channels}HW or "
+                f"B{kind.channels}HW of {kind.dtype}."
+            )
 
     def logits(self, images: Tensor) -> Tensor:
         """As calling it, but with logits in any case: their softmax is the prediction."""
@@ -106,14 +127,6 @@ class Inference:
     def _slide(self, image: Tensor) -> Tensor:
         """Mean of the logits of all windows that see a pixel."""
         return slide(image, self._forward, self.settings.window, self.settings.overlap)
-
-
-def _check_images(images: Tensor) -> None:
-    if images.ndim != 4 or images.is_floating_point() or 0 in images.shape:
-        raise DataError(
-            f"images: cannot predict {images.dtype} of shape {tuple(images.shape)}. Give uint8 "
-            "RGB, 0..255, as a tensor 3HW or B3HW."
-        )
 
 
 def slide(

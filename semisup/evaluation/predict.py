@@ -13,8 +13,9 @@ from PIL import Image
 from torch import Tensor
 
 from semisup.data.base import Colour, SegmentationData
+from semisup.data.formats.channels import read_image
 from semisup.data.formats.orientation import stored_orientation, upright
-from semisup.data.formats.pictures import read_rgb, write_palette_png
+from semisup.data.formats.pictures import write_palette_png
 from semisup.errors import DataError, SemisupError
 from semisup.evaluation.class_by_class import draw_explanation
 from semisup.evaluation.in_memory import as_batch, as_given
@@ -30,6 +31,7 @@ from semisup.evaluation.prediction_folder import (
 from semisup.evaluation.sources import ImageFile
 from semisup.evaluation.tiles import is_tiled, label_images
 from semisup.metrics.confusion import label_map
+from semisup.ops.pixels import RGB, ImageKind, as_shown
 from semisup.pictures.drawing import overlay
 from semisup.system.files import write_atomically
 from semisup.system.progress import track
@@ -67,7 +69,8 @@ class Predictor:
 
         Args:
             image: uint8 RGB, 0..255, of any size: an array HW3 or BHW3 of numpy, a tensor 3HW or
-                B3HW, or a picture of Pillow, which is turned as its EXIF orientation says.
+                B3HW, or a picture of Pillow, which is turned as its EXIF orientation says. Where
+                the run was trained on others, with as many channels and bits as those.
 
         Returns:
             Of the same kind: an array HW or BHW (HW for a picture), or a tensor HW or BHW on the
@@ -95,19 +98,20 @@ class Predictor:
         return as_given(probabilities, image)
 
     def _label(self, image: Any, soft: torch.dtype | None = None) -> tuple[Tensor, Tensor | None]:
-        batch = as_batch(image, apply_exif=self._apply_exif)
+        batch = as_batch(image, self._inference.images.kind, apply_exif=self._apply_exif)
         with translated_errors():
             return label_images(self._inference, batch, soft)
 
 
-def read_upright(path: Path, *, apply_exif: bool = True) -> Tensor:
-    """An image file as a viewer shows it: uint8 3HW; errors as in `read_rgb`.
+def read_upright(path: Path, kind: ImageKind = RGB, *, apply_exif: bool = True) -> Tensor:
+    """An image file as a viewer shows it: CHW; errors as in `read_image`.
 
     Args:
         path: of the file.
+        kind: channels and bits that it must have.
         apply_exif: False: as it is stored.
     """
-    image = read_rgb(path)
+    image = read_image(path, kind)
     return upright(image, stored_orientation(path)) if apply_exif else image
 
 
@@ -157,7 +161,7 @@ class Labelled:
 
 @dataclass(frozen=True, slots=True)
 class _Prediction:
-    image: Tensor  # uint8 3HW
+    image: Tensor  # CHW
     labels: Tensor  # uint8 HW
     probabilities: Tensor | None  # float16 KHW
     tiled: bool
@@ -207,7 +211,7 @@ def predict_files(
         if made.probabilities is not None:
             _write_soft(files[PROBABILITIES], made.probabilities, classes)
         if with_overlay:
-            _write_picture(files[OVERLAY], _overlay(made, palette))
+            _write_picture(files[OVERLAY], _overlay(made, inference.images.kind, palette))
         if explain:
             draw_explanation(
                 files[EXPLANATION], inference, made.image, made.labels, classes, palette
@@ -221,7 +225,7 @@ def predict_files(
 def _predict(inference: Inference, path: Path, soft: bool, apply_exif: bool) -> _Prediction:
     """One image; a `SemisupError` is of this image."""
     with translated_errors():
-        image = read_upright(path, apply_exif=apply_exif)
+        image = read_upright(path, inference.images.kind, apply_exif=apply_exif)
         labels, probabilities = label_images(
             inference, image[None], torch.float16 if soft else None
         )
@@ -234,9 +238,9 @@ def _naming(path: Path, error: SemisupError) -> str:
     return str(error) if str(path) in str(error) else f"{path}: {error}"
 
 
-def _overlay(made: _Prediction, palette: Sequence[Colour]) -> Tensor:
+def _overlay(made: _Prediction, kind: ImageKind, palette: Sequence[Colour]) -> Tensor:
     """HW3; in strips, since colours are mixed in floats."""
-    images = torch.split(made.image, _ROWS, dim=1)
+    images = torch.split(as_shown(made.image, kind), _ROWS, dim=1)
     labels = torch.split(made.labels, _ROWS, dim=0)
     strips = [overlay(*strip, palette) for strip in zip(images, labels, strict=True)]
     return torch.cat(strips)

@@ -50,7 +50,7 @@ from semisup.models.base import ParameterGroup
 from semisup.models.layers import resize
 from semisup.ops.masks import one_hot, without_holes
 from semisup.ops.pixels import to_unit
-from semisup.types import IGNORE, Batch, Progress, Scalars, Update
+from semisup.types import IGNORE, Batch, Progress, Reads, Scalars, Update
 
 TRUE_SHARE = 0.9
 """What the true class keeps at least of a softened pixel: the paper's tau."""
@@ -82,6 +82,8 @@ class AdversarialLuc(Method):
         d_fake: the same on predictions; below 0.5, and not 0.
         d_accuracy: share of its outputs that are right; 0.5 blind, 1 it has won.
     """
+
+    reads = Reads(rgb=True)
 
     def __init__(
         self,

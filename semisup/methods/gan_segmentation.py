@@ -88,7 +88,7 @@ class GanSegmentation(Method):
             Near 0 all generated images are the same.
     """
 
-    reads = Reads(unlabelled=True)
+    reads = Reads(unlabelled=True, rgb=True)
     conditional: ClassVar[bool] = False
     """Whether G is given the tags of the picture that it is to generate."""
 
@@ -299,7 +299,7 @@ class GanSegmentationWeak(GanSegmentation):
         sample_diversity: deviation between generated images over that between real ones; about 1.
     """
 
-    reads = Reads(weak=frozenset({"tags"}))
+    reads = Reads(weak=frozenset({"tags"}), rgb=True)
     conditional = True
 
     def _real(self, batch: Batch) -> Weak:

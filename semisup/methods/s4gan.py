@@ -80,7 +80,7 @@ class S4Gan(Method):
         d_accuracy: share of the pairs of both that D classifies rightly; 0.5 blind, 1 it has won.
     """
 
-    reads = Reads(unlabelled=True)
+    reads = Reads(unlabelled=True, rgb=True)
 
     def __init__(
         self,

@@ -21,6 +21,7 @@ from semisup.data.views.cropping import Axis, View, cut_out
 from semisup.methods.base import Method
 from semisup.metrics.confusion import label_map
 from semisup.monitoring.snapshots import spread, undisturbed
+from semisup.ops.pixels import RGB_FORMAT, ImageFormat
 from semisup.system.device import Precision, autocast
 from semisup.system.distributed import from_first
 from semisup.types import IGNORE, Labelled
@@ -51,6 +52,7 @@ class PseudoLabelQuality:
         device: where to compute.
         precision: of the forward passes, as in training.
         channels_last: whether the images lie in memory as NHWC, as in training.
+        images: what their values are, and how they are normalised.
 
     Attributes:
         silent: whether the method said, the last time, that it teaches no pseudo-labels.
@@ -65,11 +67,12 @@ class PseudoLabelQuality:
         precision: Precision,
         *,
         channels_last: bool = False,
+        images: ImageFormat = RGB_FORMAT,
     ) -> None:
         self._data = data
         self._ids = [ids[place] for place in spread(len(ids), IMAGES)]
         self._crop, self._size = crop, BATCH if crop else 1
-        self._device, self._precision = device, precision
+        self._device, self._precision, self._images = device, precision, images
         self._memory = torch.channels_last if channels_last else torch.contiguous_format
         self._kept: list[RawBatch] = []
         self._last: list[dict[str, float]] = []
@@ -122,7 +125,9 @@ class PseudoLabelQuality:
         counts = torch.zeros(4, dtype=torch.int64, device=self._device)
         with undisturbed(method, self._device):
             for raw in self._batches():
-                batch = to_device(raw, self._device, memory_format=self._memory)
+                batch = to_device(
+                    raw, self._device, images=self._images, memory_format=self._memory
+                )
                 assert isinstance(batch, Labelled)
                 with autocast(self._precision, self._device):
                     logits = method.segmenter(batch.image)

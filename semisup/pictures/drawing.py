@@ -10,27 +10,10 @@ import torch
 from torch import Tensor
 
 from semisup.data.base import Colour
-from semisup.ops.pixels import to_bytes
 from semisup.types import IGNORE
 
 VOID_COLOUR: Colour = (224, 224, 192)
 """Colour of void pixels, as in Pascal VOC."""
-
-
-def denormalise(image: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """Undo the normalisation of an image.
-
-    Args:
-        image: 3HW or B3HW float, (colour - mean) / std.
-        mean: of R, G, B, as shares of full brightness.
-        std: likewise.
-
-    Returns:
-        uint8 of the same shape, on the CPU.
-    """
-    means = torch.tensor(mean).view(-1, 1, 1)
-    stds = torch.tensor(std).view(-1, 1, 1)
-    return to_bytes(image.detach().float().cpu() * stds + means)
 
 
 def colourise(labels: Tensor, palette: Sequence[Colour]) -> Tensor:

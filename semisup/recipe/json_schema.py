@@ -71,8 +71,8 @@ def _named_schema(settings: type[Settings], catalogue: Mapping[str, type]) -> di
             {
                 "type": "object",
                 "properties": {
-                    **own["properties"],
                     **options["properties"],
+                    **own["properties"],
                     "name": {"const": name},
                 },
                 "additionalProperties": False,

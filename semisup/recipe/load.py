@@ -270,7 +270,9 @@ def _split_options(
     theirs = {k: v for k, v in content.items() if k not in schema.model_fields}
     settings = _check(recipe, table, ours, schema)
     checked = _check(recipe, table, theirs, options, known=list(schema.model_fields))
-    return settings, plain_values(checked)
+    # What a table of ours states is not for the class alone to decide: model.in_channels.
+    own = {k: v for k, v in plain_values(checked).items() if k not in schema.model_fields}
+    return settings, own
 
 
 def _read_with_parents(path: Path, seen: tuple[Path, ...]) -> Stated:

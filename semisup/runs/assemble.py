@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch._functorch import config as gradients_of_compiled
 
-from semisup.catalog import DATASETS, MODELS, create_dataset, create_method, create_model
+from semisup.catalog import DATASETS, METHODS, MODELS, create_dataset, create_method, create_model
 from semisup.data.base import SegmentationData
 from semisup.data.labels.class_weights import class_weights
 from semisup.data.labels.pools import Pool, make_pool
@@ -26,6 +26,8 @@ from semisup.errors import RecipeError
 from semisup.methods.base import Method, Task
 from semisup.models.base import Segmenter
 from semisup.models.weights import load_weights
+from semisup.ops.pixels import RGB, ImageKind
+from semisup.options import option_names
 from semisup.recipe.recipe import Recipe
 from semisup.runs.paths import Paths
 from semisup.settings import DataSettings
@@ -98,7 +100,7 @@ def split_labels(recipe: Recipe, data: SegmentationData) -> Labels:
 
 
 def build_method(
-    recipe: Recipe, num_classes: int, start: Path | None = None
+    recipe: Recipe, num_classes: int, start: Path | None = None, kind: ImageKind = RGB
 ) -> tuple[Method, list[str]]:
     """The method with its networks; and what was said of the weights they started from.
 
@@ -106,9 +108,10 @@ def build_method(
         recipe: of the run.
         num_classes: K.
         start: weights that an earlier stage ended with; None: `model.weights`, where it is set.
+        kind: of the images.
 
     Raises:
-        RecipeError: the method cannot train the model.
+        RecipeError: the method cannot train the model, or one of them not on such images.
     """
     notes: list[str] = []
     weights = start or recipe.model.weights
@@ -119,8 +122,10 @@ def build_method(
             f"one of {', '.join(trained_by)}."
         )
 
+    options = recipe.model_options | _channels(recipe, kind)
+
     def build_segmenter(extra: int = 0) -> Segmenter:
-        model = create_model(recipe.model.name, num_classes + extra, **recipe.model_options)
+        model = create_model(recipe.model.name, num_classes + extra, **options)
         if weights:
             notes.append(str(load_weights(model, weights)))
         return model
@@ -128,6 +133,35 @@ def build_method(
     crop = None if recipe.data.crop == "whole" else recipe.data.crop
     task = Task(build_segmenter, num_classes, crop)
     return create_method(recipe.method.name, task, **recipe.method_options), notes
+
+
+def _channels(recipe: Recipe, kind: ImageKind) -> dict[str, int]:
+    """The option of the network that tells it how many channels the images have.
+
+    Raises:
+        RecipeError: the recipe states another number, or network or method read RGB alone.
+    """
+    stated, grey = recipe.model.in_channels, kind.channels == 1 and kind.bits == 8
+    if stated not in ("auto", kind.channels):
+        rgb = ", or set data.channels = 3 for three equal ones" if grey and stated == 3 else ""
+        raise RecipeError(
+            f"model.in_channels = {stated}, but the images of '{recipe.data.name}' are {kind}. "
+            f"Leave it out: it follows the data{rgb}."
+        )
+    remedy = "set data.channels = 3, for three equal ones" if grey else "choose another"
+    if kind != RGB and METHODS[recipe.method.name].reads.rgb:
+        raise RecipeError(
+            f"method '{recipe.method.name}' reads 8-bit RGB images, and those of "
+            f"'{recipe.data.name}' are {kind}: {remedy}."
+        )
+    if "in_channels" in option_names(MODELS[recipe.model.name]):
+        return {"in_channels": kind.channels}
+    if kind.channels != 3:
+        raise RecipeError(
+            f"model '{recipe.model.name}' reads three channels, and the images of "
+            f"'{recipe.data.name}' are {kind}: {remedy}."
+        )
+    return {}
 
 
 def weights_of_classes(

@@ -17,10 +17,12 @@ from semisup.data.before_training import (
     check_palettes,
     check_reported,
 )
+from semisup.data.image_formats import constant_channels, fitted, format_of
 from semisup.data.verify import check_apart, check_pool_apart
 from semisup.errors import RecipeError
 from semisup.evaluation.inference import Inference
 from semisup.methods.base import Method
+from semisup.ops.pixels import ImageFormat
 from semisup.recipe.recipe import Recipe
 from semisup.runs.assemble import Labels, build_method, open_data, open_reported, split_labels
 from semisup.runs.data.identity import DataIdentity, identify, identify_reported
@@ -46,6 +48,7 @@ class Experiment:
             because others, or none, are loaded into them.
         found_in: where its run was found; None: where the paths and the recipe place it.
         stated_classes: K, where a record of the run states it; None: as the data say.
+        stated_images: what a record of the run states of the images; None: as the data say.
     """
 
     recipe: Recipe
@@ -55,6 +58,7 @@ class Experiment:
     read_weights: bool = True
     found_in: Path | None = None
     stated_classes: int | None = None
+    stated_images: ImageFormat | None = None
 
     @cached_property
     def folder(self) -> RunFolder:
@@ -69,7 +73,12 @@ class Experiment:
     @cached_property
     def reported(self) -> SegmentationData:
         """The set that is reported on."""
-        return open_reported(self.recipe, self.paths)
+        return fitted(open_reported(self.recipe, self.paths), self.data.image_kind)
+
+    @cached_property
+    def images(self) -> ImageFormat:
+        """What the values of the images are, and how they are normalised: measured once."""
+        return self.stated_images or format_of(self.data)
 
     @cached_property
     def labels(self) -> Labels:
@@ -86,7 +95,11 @@ class Experiment:
         """What its data are known again by, as they were when this was first asked for."""
         root, data = self.paths.data_of(self.recipe), self.data
         labelled = [data.index(name) for name in self.labels.split.labelled]
-        return DataIdentity(identify(data, root, labelled), identify_reported(self.reported, root))
+        return DataIdentity(
+            identify(data, root, labelled),
+            identify_reported(self.reported, root),
+            self.images,
+        )
 
     @cached_property
     def precision(self) -> Precision:
@@ -109,6 +122,8 @@ class Experiment:
         check_pool_apart(self.labels.pool.data, self.reported)
         _ = self.doubts
         _ = self.precision
+        _ = self.images
+        self.inference(nn.Identity())
 
     @cached_property
     def doubts(self) -> list[str]:
@@ -124,7 +139,13 @@ class Experiment:
             doubts += check_labelled(data, labels.training)
         doubts += check_held_out(data, labels.split, labels.held_out)
         doubts += check_reported(reported)
-        return [*dict.fromkeys([*doubts, *check_palettes(data, trained_on, reported)])]
+        doubts += check_palettes(data, trained_on, reported)
+        doubts += [
+            f"channel {channel} of the images has one value in all that were measured: nothing is "
+            "learnt from it"
+            for channel in constant_channels(self.images)
+        ]
+        return [*dict.fromkeys(doubts)]
 
     @property
     def method(self) -> Method:
@@ -145,9 +166,9 @@ class Experiment:
         recipe = self.recipe
         if not self.read_weights:
             recipe = replace(recipe, model=recipe.model.model_copy(update={"weights": ""}))
-            return build_method(recipe, self.num_classes)
+            return build_method(recipe, self.num_classes, kind=self.images.kind)
         start = RunFolder(self.first.folder).predictor if self.first is not None else None
-        method, notes = build_method(recipe, self.num_classes, start)
+        method, notes = build_method(recipe, self.num_classes, start, self.images.kind)
         if method.reads.trained_weights and not (start or recipe.model.weights):
             raise RecipeError(
                 f"'{recipe.method.name}' goes on from a trained network: name the recipe of its "
@@ -157,4 +178,4 @@ class Experiment:
 
     def inference(self, predictor: nn.Module) -> Inference:
         """`predictor` under the recipe's protocol."""
-        return Inference(predictor, self.recipe.eval, self.device, self.precision)
+        return Inference(predictor, self.recipe.eval, self.device, self.precision, self.images)

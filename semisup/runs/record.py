@@ -296,7 +296,11 @@ def result_of_evaluation(
         time=Seconds(run.train_seconds, round(seconds, 1)),
         init=run.init,
         plugins=run.plugins,
-        data=DataRecord(identity.record, None if run.data is None else run.data.trained),
+        data=DataRecord(
+            identity.record,
+            None if run.data is None else run.data.trained,
+            experiment.images,
+        ),
     )
 
 

@@ -21,6 +21,7 @@ from semisup.evaluation.evaluate import evaluate
 from semisup.evaluation.inference import Inference
 from semisup.evaluation.predict import Predictor
 from semisup.methods.base import Method
+from semisup.ops.pixels import RGB_FORMAT, ImageFormat
 from semisup.recipe.load import load_recipe
 from semisup.recipe.recipe import Recipe
 from semisup.runs.data.scored import ScoredSet, find_data, open_scored, open_submission
@@ -115,6 +116,11 @@ class OpenRun:
         return replace(self, forced=tuple(sorted(set(names))))
 
     @property
+    def images(self) -> ImageFormat:
+        """What the values of the images are, and how the network sees them normalised."""
+        return self.experiment.images
+
+    @property
     def applies_exif(self) -> bool:
         """Whether photographs are turned as their EXIF says: not where `data.exif` ignored it."""
         return self.recipe.data_options.get("exif") != "ignore"
@@ -204,6 +210,7 @@ def _reopened(
         read_weights=False,
         found_in=folder,
         stated_classes=None if classes is None else len(classes),
+        stated_images=RGB_FORMAT if data is None else data.images,
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from semisup.evaluation.protocol import (
     pretraining_of,
     training_masks_of,
 )
+from semisup.ops.pixels import RGB_FORMAT, ImageFormat
 from semisup.system.files import write_text
 
 COLUMNS = {"iou": "IoU", "boundary_f1": "boundary F1", "boundary_iou": "boundary IoU"}
@@ -150,10 +151,12 @@ class DataRecord:
     Attributes:
         reported: what was scored.
         trained: what was trained on; None for a run that did not record it.
+        images: what the values of the images are, and how the network sees them normalised.
     """
 
     reported: SetRecord
     trained: SetRecord | None = None
+    images: ImageFormat = field(default_factory=lambda: RGB_FORMAT)  # always written
 
 
 @dataclass(frozen=True)
@@ -397,9 +400,9 @@ def plain(value: Any) -> Any:
     """Dataclasses as dictionaries, without the optional fields that are None."""
     if is_dataclass(value):
         return {
-            field.name: plain(getattr(value, field.name))
-            for field in fields(value)
-            if field.default is MISSING or getattr(value, field.name) != field.default
+            one.name: plain(getattr(value, one.name))
+            for one in fields(value)
+            if one.default is MISSING or getattr(value, one.name) != one.default
         }
     if isinstance(value, Mapping):
         return {key: plain(inner) for key, inner in value.items()}

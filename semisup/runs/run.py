@@ -97,7 +97,9 @@ def run_recipe(
         view.note(note)
     view.phase("preparing")
     settle_on(device)
-    experiment = Experiment(recipe, paths, device, first)
+    recorded = ranks.from_first(lambda: recorded_data(read_facts(folder.facts)))
+    images = None if recorded is None else recorded.images
+    experiment = Experiment(recipe, paths, device, first, stated_images=images)
     ranks.first_before_others(lambda: _open(experiment))
     with (
         translated_errors(),
@@ -179,11 +181,14 @@ def _prepare(experiment: Experiment, view: View) -> tuple[TrainingState, Selecti
             Tracker(folder.path, step, checked) if ranks.is_first() else Untracked()
         ),
         fingerprint=recipe.digest(),
+        images=experiment.images,
         checkup=selection,
         checkup_every=recipe.eval.every,
         view=view,
         average=Teacher(method.predictor(), recipe.train.ema) if recipe.train.ema else None,
-        draw=lambda batch, predictor, owner: draw_panel(batch, predictor, owner, data.palette),
+        draw=lambda batch, predictor, owner: draw_panel(
+            batch, predictor, owner, data.palette, experiment.images
+        ),
         pseudo_labels=_pseudo_label_quality(experiment),
     )
     return state, selection
@@ -193,7 +198,7 @@ def _selection(experiment: Experiment) -> Selection | None:
     """Choose on held-out images where there are some; else only watch the reported ones."""
     settings, reported = experiment.recipe.eval, experiment.reported
     held_out = experiment.labels.held_out
-    on = (settings, experiment.device, experiment.precision)
+    on = (settings, experiment.device, experiment.precision, experiment.images)
     if held_out:
         keep = experiment.folder.checkpoints
         return Selection(experiment.data, held_out, "held_out", keep, *on)
@@ -214,6 +219,7 @@ def _pseudo_label_quality(experiment: Experiment) -> PseudoLabelQuality | None:
         experiment.device,
         experiment.precision,
         channels_last=recipe.train.channels_last,
+        images=experiment.images,
     )
 
 
@@ -256,7 +262,7 @@ def _record_end(
 ) -> Result:
     """Write the predictor, the result, the last scalars and the picture sheets."""
     folder, recipe = experiment.folder, experiment.recipe
-    _export(folder, scored, recipe)
+    _export(folder, scored, experiment)
     _track(recipe, state, scored.selected)
     result = result_of_run(experiment, state, scored, origin)
     draw_sheet(
@@ -287,11 +293,17 @@ def _track(recipe: Recipe, state: TrainingState, scored: Evaluation) -> None:
         tracker.hyperparameters(flatten(recipe.resolved()), metrics, step)
 
 
-def _export(folder: RunFolder, scored: ScoredPredictor, recipe: Recipe) -> None:
-    """The chosen predictor alone, for `predict`, `evaluate` and other programs."""
+def _export(folder: RunFolder, scored: ScoredPredictor, experiment: Experiment) -> None:
+    """The chosen predictor with its normalisation, for `predict`, `evaluate`, other programs."""
     state = scored.predictor.state_dict()
     state = {k: v.detach().cpu().contiguous() for k, v in state.items()}
     # One entry: safetensors writes several in an order that changes from process to process.
-    facts = json.dumps({"recipe": recipe.digest(), "step": scored.step})
+    facts = json.dumps(
+        {
+            "recipe": experiment.recipe.digest(),
+            "step": scored.step,
+            "images": plain(experiment.images),
+        }
+    )
     content = save(state, metadata={"semisup": facts})
     write_atomically(folder.predictor, lambda file: file.write(content))

@@ -15,8 +15,14 @@ from semisup.evaluation.inference import Inference
 from semisup.methods.base import Method
 from semisup.metrics.confusion import label_map
 from semisup.monitoring.snapshots import NOISE_SEED, make_samples, spread
-from semisup.ops.pixels import IMAGENET_MEAN, IMAGENET_STD, normalise
-from semisup.pictures.drawing import denormalise, heat, overlay
+from semisup.ops.pixels import (
+    RGB_FORMAT,
+    ImageFormat,
+    as_shown,
+    normalise,
+    normalised_as_shown,
+)
+from semisup.pictures.drawing import heat, overlay
 from semisup.pictures.grid import image_grid
 from semisup.pictures.panels import training_panel
 from semisup.pictures.sheets import contact_sheet
@@ -26,7 +32,11 @@ PANEL_IMAGES = 4
 
 
 def draw_panel(
-    batch: Batch, predictor: nn.Module, method: Method, palette: Sequence[Colour]
+    batch: Batch,
+    predictor: nn.Module,
+    method: Method,
+    palette: Sequence[Colour],
+    images: ImageFormat = RGB_FORMAT,
 ) -> Tensor:
     """Input, ground truth, prediction and the method's own maps of a training batch.
 
@@ -49,8 +59,7 @@ def draw_panel(
         )
         maps = [mask.to(torch.uint8).cpu(), *maps]
         extra = list(method.pictures(Batch(labelled=few), logits).values())
-    shown = denormalise(image, IMAGENET_MEAN, IMAGENET_STD)
-    return training_panel(shown, maps, palette, extra=extra)
+    return training_panel(normalised_as_shown(image, images), maps, palette, extra=extra)
 
 
 @torch.no_grad()
@@ -86,14 +95,15 @@ def draw_sheet(
         image, mask = data.image(index), data.mask(index)
         logits = inference.logits(image[None])
         labels = label_map(logits)[0].cpu()
+        shown = as_shown(image, inference.images.kind)
         rows.append(
             [
-                image.permute(1, 2, 0),
-                overlay(image, mask, data.palette),
-                overlay(image, labels, data.palette),
+                shown.permute(1, 2, 0),
+                overlay(shown, mask, data.palette),
+                overlay(shown, labels, data.palette),
             ]
         )
-        own.append(_own_maps(method, image, mask, name, logits))
+        own.append(_own_maps(method, image, mask, name, logits, inference.images))
         captions.append(
             f"{name}    mIoU of this image {scored.image_miou(position):.2f} over "
             f"{scored.image_classes(position)} of {len(scored.classes)} classes"
@@ -128,13 +138,13 @@ def draw_sample_sheet(path: Path, method: Method, *, step: int, seed: int) -> No
 
 
 def _own_maps(
-    method: Method, image: Tensor, mask: Tensor, name: str, logits: Tensor
+    method: Method, image: Tensor, mask: Tensor, name: str, logits: Tensor, images: ImageFormat
 ) -> dict[str, Tensor]:
     """The method's maps of one image; none where it is too small for them."""
     device = logits.device
     mask = mask[None].to(device).long()
     labelled = Labelled(
-        image=normalise(image[None].to(device)),
+        image=normalise(image[None].to(device), images),
         mask=mask,
         valid=torch.ones_like(mask, dtype=torch.bool),
         ids=(name,),
@@ -159,7 +169,7 @@ def draw_data_sheet(path: Path, data: SegmentationData, count: int) -> tuple[str
     rows, captions = [], []
     for name in shown:
         index = data.index(name)
-        image = data.image(index)
+        image = as_shown(data.image(index), data.image_kind)
         rows.append([image.permute(1, 2, 0)])
         captions.append(name)
         if masked:

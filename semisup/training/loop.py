@@ -108,7 +108,8 @@ def ready(run: TrainingState, streams: Mapping[str, Stream]) -> dict[str, Iterat
     """The streams' batches, normalised, on the device."""
     memory = torch.channels_last if run.settings.channels_last else torch.contiguous_format
     return {
-        name: Prefetch(stream, run.device, memory_format=memory) for name, stream in streams.items()
+        name: Prefetch(stream, run.device, images=run.images, memory_format=memory)
+        for name, stream in streams.items()
     }
 
 

@@ -14,6 +14,7 @@ from semisup.data.base import SegmentationData
 from semisup.errors import CheckpointError
 from semisup.evaluation.evaluate import evaluate
 from semisup.evaluation.inference import Inference
+from semisup.ops.pixels import RGB_FORMAT, ImageFormat
 from semisup.settings import EvalSettings
 from semisup.system.device import Precision
 from semisup.system.distributed import is_first
@@ -33,6 +34,7 @@ class Selection:
             here.
         device: where to compute.
         precision: of the forward passes.
+        images: what the values of the images are, and how they are normalised.
     """
 
     def __init__(
@@ -44,16 +46,19 @@ class Selection:
         settings: EvalSettings,
         device: torch.device,
         precision: Precision,
+        images: ImageFormat = RGB_FORMAT,
     ) -> None:
         self._data, self._ids, self._name, self._keep = data, ids, name, keep
         self._settings = settings.model_copy(update={"crf": False})
-        self._device, self._precision = device, precision
+        self._device, self._precision, self._images = device, precision, images
         self.best_step = 0
         self.best_miou = -math.inf
 
     def __call__(self, predictor: nn.Module, step: int) -> dict[str, float]:
         """Score the predictor after `step` steps; keep it if none was better."""
-        inference = Inference(predictor, self._settings, self._device, self._precision)
+        inference = Inference(
+            predictor, self._settings, self._device, self._precision, self._images
+        )
         result = evaluate(
             inference, self._data, self._ids, boundary=False, description=f"scoring {self._name}"
         )

@@ -14,6 +14,7 @@ from semisup.methods.base import Method
 from semisup.monitoring.pseudo_labels import PseudoLabelQuality
 from semisup.monitoring.tracker import Tracker
 from semisup.monitoring.view import Silent, View
+from semisup.ops.pixels import RGB_FORMAT, ImageFormat
 from semisup.ops.teacher import Teacher
 from semisup.settings import TrainSettings
 from semisup.system.device import Precision
@@ -46,6 +47,7 @@ class TrainingState:
     Attributes:
         streams: step -> the streams from that step on, by name.
         tracker: (step, last step that was scored) -> what records from there on.
+        images: what the values of the images are, and how they are normalised.
         checkup: called every `checkup_every` steps; 0 for never.
         average: moving average of the predictor, or None.
         fingerprint: the recipe's digest; a checkpoint of another recipe is refused.
@@ -64,6 +66,7 @@ class TrainingState:
     checkpoints: Checkpoints
     tracker: Callable[[int, int], Tracker]
     fingerprint: str
+    images: ImageFormat = RGB_FORMAT
     checkup: Checkup | None = None
     checkup_every: int = 0
     view: View = field(default_factory=Silent)

@@ -7,12 +7,13 @@ import click
 from semisup.cli.data.make import make
 from semisup.cli.data.show import show
 from semisup.cli.data.split import split
+from semisup.cli.data.stats import stats
 from semisup.cli.data.tags import tags
 from semisup.cli.data.verify import verify
 
 
 @click.group(
-    short_help="Verify, make, tag, split, show data sets.",
+    short_help="Verify, measure, make, tag, split, show data sets.",
     epilog="""\b
 Examples:
   semisup data make scenes
@@ -20,8 +21,8 @@ Examples:
 """,
 )
 def data() -> None:
-    """Verify, make, tag, split and show data sets."""
+    """Verify, measure, make, tag, split and show data sets."""
 
 
-for command in (verify, make, split, tags, show):
+for command in (verify, make, split, tags, stats, show):
     data.add_command(command)

@@ -26,8 +26,11 @@ from semisup.errors import DataError
 from semisup.system.files import write_atomically
 from semisup.types import IGNORE
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".webp")
-"""Endings of the files that `read_rgb` reads, in small letters."""
+ARRAYS = ".npy"
+"""Ending of the files that hold an array of NumPy."""
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".webp", ARRAYS)
+"""Endings of the files that hold images, in small letters."""
 
 MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
 """Endings of the files that hold masks without loss, in small letters."""
@@ -57,6 +60,36 @@ def read_rgb(path: Path) -> Tensor:
     if picture is None:
         raise DataError(f"{path} has transparent pixels; flatten it onto a background")
     # Left as decoded, the channels of a pixel side by side: what follows is the faster for it.
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
+
+
+def read_grey(path: Path) -> Tensor:
+    """A grey picture of at most 8 bits: uint8 1HW.
+
+    Raises:
+        DataError: as `read_rgb`, or the picture has colours.
+    """
+    picture = _load(path, _IMAGES)
+    if picture.mode not in ("1", "L", "LA"):
+        raise DataError(
+            f"{path} has colours ({picture.mode}), and 8-bit grey is read here; convert it"
+        )
+    if as_rgb(picture) is None:
+        raise DataError(f"{path} has transparent pixels; flatten it onto a background")
+    return torch.from_numpy(np.array(picture.convert("L")))[None]
+
+
+def read_rgba(path: Path) -> Tensor:
+    """A picture of four channels of 8 bits, the last one no transparency: uint8 4HW.
+
+    Raises:
+        DataError: as `read_rgb`, or the picture has other channels.
+    """
+    picture = _load(path, _IMAGES)
+    if picture.mode != "RGBA":
+        raise DataError(
+            f"{path} is {picture.mode}, and 4 channels of 8 bits are read here; convert it"
+        )
     return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
 
 

@@ -63,8 +63,8 @@ class CachedData(WrappedData):
             ) from None
 
     def image(self, index: int) -> Tensor:
-        """Image `index`: uint8 3HW, RGB; errors as in the data set. The caller may change it."""
-        kept = self._arena.get(index, channels=3)
+        """Image `index` (CHW); errors as in the data set. The caller may change it."""
+        kept = self._arena.get(index, self.image_kind.channels, self.image_kind.dtype)
         if kept is not None:
             return kept.permute(2, 0, 1)
         image = self._data.image(index)
@@ -75,7 +75,7 @@ class CachedData(WrappedData):
     def mask(self, index: int) -> Tensor:
         """Mask `index`: uint8 HW; errors as in the data set. The caller may change it."""
         entry = len(self) + index
-        kept = self._arena.get(entry, channels=1)
+        kept = self._arena.get(entry, 1, torch.uint8)
         if kept is not None:
             return kept[..., 0]
         mask = self._data.mask(index)
@@ -89,7 +89,7 @@ class CachedData(WrappedData):
 
 
 class _Arena:
-    """uint8 HWC pictures in a file without a name that all processes have mapped.
+    """HWC pictures in a file without a name that all processes have mapped.
 
     At its begin lies the table: one word for the bytes in use, then offset, height and width of
     each entry. It is read and written under a lock of the file, which the system takes back from
@@ -118,7 +118,7 @@ class _Arena:
         with self._locked():
             return self._table[0]
 
-    def get(self, entry: int, channels: int) -> Tensor | None:
+    def get(self, entry: int, channels: int, dtype: torch.dtype) -> Tensor | None:
         """A copy of an entry, or None if it is not there."""
         place = 1 + _WORDS * entry
         with self._locked():
@@ -126,14 +126,14 @@ class _Arena:
         if offset in (_ABSENT, _RESERVED):
             return None
         # Not the memory itself: one change in place would spoil the picture for the whole run.
-        return self._pixels(offset, (height, width, channels)).clone()
+        return self._pixels(offset, (height, width, channels), dtype).clone()
 
     def put(self, entry: int, picture: Tensor) -> None:
-        """Keep a copy of `picture` (uint8 HWC), if nobody else does and there is room."""
-        offset = self._reserve(entry, picture.numel())
+        """Keep a copy of `picture` (HWC), if nobody else does and there is room."""
+        offset = self._reserve(entry, picture.nbytes)
         if offset is None:
             return
-        self._pixels(offset, tuple(picture.shape)).copy_(picture)
+        self._pixels(offset, tuple(picture.shape), picture.dtype).copy_(picture)
         place = 1 + _WORDS * entry
         with self._locked():
             self._table[place + 1], self._table[place + 2] = picture.shape[:2]
@@ -146,12 +146,13 @@ class _Arena:
             if self._table[place] != _ABSENT or offset + size > self._size:
                 return None
             self._table[place] = _RESERVED
-            self._table[0] = offset + size
+            # Rounded up: a value of two bytes begins at a multiple of two.
+            self._table[0] = offset + size + size % 2
         return offset
 
-    def _pixels(self, offset: int, shape: tuple[int, ...]) -> Tensor:
+    def _pixels(self, offset: int, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         count = torch.Size(shape).numel()
-        flat = torch.frombuffer(self._memory, dtype=torch.uint8, count=count, offset=offset)
+        flat = torch.frombuffer(self._memory, dtype=dtype, count=count, offset=offset)
         return flat.view(shape)
 
     @contextlib.contextmanager

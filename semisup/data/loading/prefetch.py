@@ -12,6 +12,7 @@ from torch import Tensor
 
 from semisup.data.loading.samples import RawBatch
 from semisup.data.loading.to_device import to_device
+from semisup.ops.pixels import RGB_FORMAT, ImageFormat
 from semisup.types import Labelled, Unlabelled, Weak
 
 Ready = Labelled | Unlabelled | Weak
@@ -31,6 +32,7 @@ class Prefetch(Iterator[Ready]):
     Args:
         batches: such as a `Stream`. Its errors, and its end, come at the batch where they belong.
         device: where to.
+        images: what their values are, and how they are normalised.
         memory_format: of the images.
     """
 
@@ -39,10 +41,12 @@ class Prefetch(Iterator[Ready]):
         batches: Iterator[RawBatch],
         device: torch.device,
         *,
+        images: ImageFormat = RGB_FORMAT,
         memory_format: torch.memory_format = torch.contiguous_format,
     ) -> None:
         self._batches = batches
         self._device = device
+        self._images = images
         self._memory_format = memory_format
         self._ahead: OneAhead[tuple[Ready, torch.cuda.Event]] | None = None
         if device.type == "cuda":
@@ -68,7 +72,7 @@ class Prefetch(Iterator[Ready]):
 
     def _load(self) -> Ready:
         raw = next(self._batches)
-        return to_device(raw, self._device, memory_format=self._memory_format)
+        return to_device(raw, self._device, images=self._images, memory_format=self._memory_format)
 
     def _load_aside(self) -> tuple[Ready, torch.cuda.Event]:
         with torch.cuda.stream(self._side):

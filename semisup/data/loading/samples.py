@@ -25,7 +25,7 @@ class RawBatch:
 
     Attributes:
         name: of the stream.
-        images: uint8 B3HW; 0 where the crop was padded.
+        images: BCHW, uint8 or uint16; 0 where the crop was padded.
         valid: bool BHW, False where the crop was padded.
         ids: the B image ids.
         labels: what is known of the images, by the name of its field in `Labelled` or `Weak`, B

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from semisup.data.loading.samples import RawBatch
 from semisup.data.views.strong import apply_strong
-from semisup.ops.pixels import IMAGENET_MEAN, IMAGENET_STD, per_channel, standardise_
+from semisup.ops.pixels import RGB_FORMAT, ImageFormat, per_channel, standardise_
 from semisup.types import Labelled, StreamName, Unlabelled, Weak
 
 STREAMS: dict[StreamName, Callable[..., Labelled | Unlabelled | Weak]] = {
@@ -24,8 +24,7 @@ def to_device(
     raw: RawBatch,
     device: torch.device,
     *,
-    mean: Sequence[float] = IMAGENET_MEAN,
-    std: Sequence[float] = IMAGENET_STD,
+    images: ImageFormat = RGB_FORMAT,
     memory_format: torch.memory_format = torch.contiguous_format,
 ) -> Labelled | Unlabelled | Weak:
     """Moves a batch to `device`, normalises it and makes its strong views there.
@@ -35,25 +34,24 @@ def to_device(
     Args:
         raw: what a stream gave.
         device: where to.
-        mean: one number a channel, for images in [0, 1].
-        std: one number a channel.
+        images: what their values are, and how they are normalised.
         memory_format: of the images; `torch.channels_last` is faster on recent GPUs.
 
     Returns:
         The batch of the stream's kind: `Labelled`, `Unlabelled` or `Weak`.
     """
-    unit = raw.images.to(device, non_blocking=True).float().div_(255)
+    unit = images.shares(raw.images.to(device, non_blocking=True))
     valid = raw.valid.to(device, non_blocking=True)
     padding = ~valid[:, None]
 
     def finish(picture: Tensor) -> Tensor:  # overwrites it
-        padded = standardise_(picture, mean, std).masked_fill_(padding, 0.0)
+        padded = standardise_(picture, images).masked_fill_(padding, 0.0)
         return padded.contiguous(memory_format=memory_format)
 
     views = []
     if raw.strong:
         # Blur mixes what lies beyond the border into the picture: the mean, not black.
-        filled = torch.where(padding, per_channel(mean, unit), unit)
+        filled = torch.where(padding, per_channel(images.mean, unit), unit)
         for parameters in raw.strong:
             moved = parameters.to(device, non_blocking=True)
             views.append(finish(apply_strong(filled, moved, valid)))

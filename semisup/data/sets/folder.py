@@ -9,15 +9,17 @@ from pathlib import Path
 from torch import Tensor
 
 from semisup.data.base import SegmentationData
+from semisup.data.formats.channels import find_kind, read_image
 from semisup.data.formats.class_lists import NAMES, read_class_list
 from semisup.data.formats.id_lists import KnownIds, ListedId, read_id_list, shown
 from semisup.data.formats.lists import choose_subset, find_folder, unique
 from semisup.data.formats.mask_keys import LabelKey
 from semisup.data.formats.orientation import Choice, Orientation
-from semisup.data.formats.pictures import IMAGE_SUFFIXES, read_rgb
+from semisup.data.formats.pictures import IMAGE_SUFFIXES
 from semisup.data.formats.trees import list_files
 from semisup.data.sets.folder_masks import MaskFiles
 from semisup.errors import DataError, RecipeError
+from semisup.ops.pixels import ImageKind
 from semisup.system.files import exists, is_file
 
 
@@ -37,6 +39,8 @@ class Folder(SegmentationData):
         root: the folder itself, or the data root that `folder` is in.
         subset: name of a list, or "all".
         folder: the folder under `root`.
+        channels: of the images; None: as most of them have. 3 reads 8-bit grey as three equal ones,
+            and 4 the transparency of 8-bit RGB as a channel of its own.
         exif: whether photographs are turned as their EXIF orientation says: "auto" as the size of
             each mask proves that it was drawn, "apply" always, "ignore" never.
         mask_suffix: what stands behind the id in the name of a mask, such as "_mask".
@@ -60,6 +64,7 @@ class Folder(SegmentationData):
         subset: str = "train",
         *,
         folder: str = ".",
+        channels: int | None = None,
         exif: Choice = "auto",
         mask_suffix: str = "",
         values: dict[str | int, str] | None = None,
@@ -75,7 +80,7 @@ class Folder(SegmentationData):
         self._mask_suffix, self._values, self._void = mask_suffix, values or {}, void
         self._files = _images(self.root / "images")
         self.ids = self._read_subset()
-        self._exif = exif
+        self._channels, self._exif = channels, exif
 
     def _read_subset(self) -> tuple[str, ...]:
         lists = {p.stem: p for p in self.root.glob("*.txt") if p.name not in NAMES}
@@ -121,6 +126,15 @@ class Folder(SegmentationData):
         masks = {path: self._masks.path(name) for name, path in self._files.items()}
         return Orientation(self._exif, masks)
 
+    @functools.cached_property
+    def _kind(self) -> ImageKind:
+        return find_kind(tuple(self._files.values()), self._channels)
+
+    @property
+    def image_kind(self) -> ImageKind:
+        """As most images of the folder are, in whatever subset; grey among RGB is RGB."""
+        return self._kind
+
     def image_path(self, index: int) -> Path:
         """Where image `index` lies."""
         return self._files[self.ids[index]]
@@ -134,9 +148,9 @@ class Folder(SegmentationData):
         return self._masks.has(self.ids[index])
 
     def image(self, index: int) -> Tensor:
-        """Image `index`: uint8 3HW, RGB; errors as in `read_rgb` and `Orientation.turned`."""
+        """Image `index`: CHW; errors as in `read_image` and `Orientation.turned`."""
         path = self.image_path(index)
-        return self._orientation.turned(read_rgb(path), path)
+        return self._orientation.turned(read_image(path, self.image_kind), path)
 
     def mask(self, index: int) -> Tensor:
         """Ground truth of image `index`: uint8 HW, 0..K-1 and 255; errors as in `LabelKey`."""

@@ -8,10 +8,12 @@ from typing import Any, NoReturn
 from torch import Tensor
 
 from semisup.data.base import SegmentationData
+from semisup.data.formats.channels import read_image
 from semisup.data.formats.orientation import stored_orientation, upright
-from semisup.data.formats.pictures import IMAGE_SUFFIXES, read_rgb
+from semisup.data.formats.pictures import IMAGE_SUFFIXES
 from semisup.data.formats.trees import FileTree, folder_of, read_tree
 from semisup.errors import DataError
+from semisup.ops.pixels import ImageKind
 
 
 class Photographs(SegmentationData):
@@ -23,7 +25,7 @@ class Photographs(SegmentationData):
 
     Args:
         tree: the files.
-        beside: the data set whose recipe reads them, for classes and colours.
+        beside: the data set whose recipe reads them, for classes, colours and the kind of image.
     """
 
     name = "photographs"
@@ -32,16 +34,21 @@ class Photographs(SegmentationData):
         self.root, self.subset = tree.folder, tree.name
         self.ids = tuple(tree.files)
         self.classes, self.palette = beside.classes, beside.palette
-        self._files = tuple(tree.files.values())
+        self._files, self._kind = tuple(tree.files.values()), beside.image_kind
+
+    @property
+    def image_kind(self) -> ImageKind:
+        """That of the data set beside."""
+        return self._kind
 
     def image_path(self, index: int) -> Path:
         """Where photograph `index` lies."""
         return self._files[index]
 
     def image(self, index: int) -> Tensor:
-        """Photograph `index` as a viewer shows it: uint8 3HW, RGB; errors as in `read_rgb`."""
+        """Photograph `index` as a viewer shows it: CHW; errors as in `read_image`."""
         path = self._files[index]
-        return upright(read_rgb(path), stored_orientation(path))
+        return upright(read_image(path, self._kind), stored_orientation(path))
 
     def has_mask(self, index: int) -> bool:
         """Never."""

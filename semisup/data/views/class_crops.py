@@ -105,7 +105,7 @@ class CombinationView:
         """One view.
 
         Args:
-            image: uint8 3HW.
+            image: CHW, uint8 or uint16.
             mask: uint8 HW.
             generator: source of the view; always the same number of draws is taken from it.
             turn: which subset, counted on from epoch to epoch; any number from 0.

@@ -19,7 +19,7 @@ class View:
     """What the network is to see of an image, before normalisation.
 
     Attributes:
-        image: uint8 3HW; 0 where there is no picture.
+        image: CHW, uint8 or uint16; 0 where there is no picture.
         mask: uint8 HW, `IGNORE` where there is no picture; None if there is no mask.
         valid: bool HW, False where there is no picture.
         selection: int64, the label ids of the classes that it was cut for, ascending; None unless
@@ -41,7 +41,7 @@ class DrawView(Protocol):
         """One view.
 
         Args:
-            image: uint8 3HW.
+            image: CHW, uint8 or uint16.
             mask: uint8 HW, or None for an image without labels.
             generator: source of the view; always the same number of draws is taken from it.
             turn: which of several views in turn, for a view that has some.
@@ -80,7 +80,7 @@ def cut_out(
     what the crop costs, and pixels outside of the window do not bleed into it.
 
     Args:
-        image: uint8 3HW.
+        image: CHW, uint8 or uint16.
         mask: uint8 HW, or None.
         rows: the window from top to bottom.
         columns: the window from left to right.
@@ -110,10 +110,12 @@ def _resize(image: Tensor, rows: Axis, columns: Axis, mode: InterpolationMode) -
     down = slice(rows.start, rows.start + rows.length)
     across = slice(columns.start, columns.start + columns.length)
     window = image[:, down, across]
-    if columns.result == 1:
-        # torch 2.15 gives wrong values for a result one pixel wide: its vectorised uint8 kernel
-        # always, the float kernel if the channels come last in memory.
+    if columns.result == 1 or image.dtype != torch.uint8:
+        # torch has no kernel for 16 bits. Of a result one pixel wide torch 2.15 gives wrong values:
+        # its vectorised uint8 kernel always, the float kernel if the channels come last in memory.
         window = window.float().contiguous()
     size = [rows.result, columns.result]
     resized: Tensor = geometry.resize(window, size, interpolation=mode, antialias=True)
-    return resized.round().byte() if resized.is_floating_point() else resized
+    if not resized.is_floating_point():
+        return resized
+    return resized.round().clamp_(0, 2 ** (8 * image.itemsize) - 1).to(image.dtype)

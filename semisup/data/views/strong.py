@@ -56,24 +56,27 @@ def apply_strong(images: Tensor, parameters: Tensor, valid: Tensor | None = None
     Brightness, contrast, saturation, hue, grey and blur, in this order (torchvision's ColorJitter
     shuffles the first four). Each does what torchvision's function of that name does, but for
     the hue: it is turned about the grey axis of RGB instead of in HSV, which is one small matrix.
-    Both agree to a few degrees, and exactly for thirds of a turn.
+    Both agree to a few degrees, and exactly for thirds of a turn. Images of other than three
+    channels have no saturation, hue or grey: they change in brightness, contrast and blur alone,
+    and their brightness is the mean of the channels.
 
     Args:
-        images: B3HW float in [0, 1].
+        images: BCHW float in [0, 1].
         parameters: B x 6 as `draw_strong` gives them, one row an image.
         valid: BHW bool; False where there is no picture, so that it does not count for the mean
             brightness that contrast is measured against.
 
     Returns:
-        B3HW float in [0, 1].
+        BCHW float in [0, 1].
     """
     columns = parameters.to(images).unbind(1)
     brightness, contrast, saturation, hue, grey, sigma = (c.view(-1, 1, 1, 1) for c in columns)
     images = (images * brightness).clamp_(0, 1)
     images = _blend(images, _mean_luma(images, valid), contrast)
-    images = _blend(images, _luma(images), saturation)
-    images = _turn_hue(images, hue)
-    images = torch.lerp(images, _luma(images), grey)
+    if images.shape[1] == 3:
+        images = _blend(images, _luma(images), saturation)
+        images = _turn_hue(images, hue)
+        images = torch.lerp(images, _luma(images), grey)
     return _blur(images, sigma)
 
 
@@ -82,7 +85,9 @@ def _blend(image: Tensor, other: Tensor, share: Tensor) -> Tensor:
 
 
 def _luma(image: Tensor) -> Tensor:
-    """B1HW brightness of B3HW, with the weights that torchvision uses (ITU-R 601)."""
+    """B1HW brightness: of B3HW with the weights that torchvision uses (ITU-R 601)."""
+    if image.shape[1] != 3:
+        return image.mean(1, keepdim=True)
     return (image * per_channel(_LUMA, image)).sum(1, keepdim=True)
 
 

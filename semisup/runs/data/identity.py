@@ -24,6 +24,7 @@ from semisup.data.sets.masks_in_folder import MasksInFolder, describe_masks, rea
 from semisup.data.sets.photographs import describe_photographs, read_photographs
 from semisup.errors import DataError, RecipeError, RunError
 from semisup.evaluation.protocol import ids_sha256
+from semisup.ops.pixels import RGB_FORMAT, ImageFormat
 from semisup.recipe.recipe import PLACES, Recipe
 from semisup.recipe.toml import flatten, read_toml
 from semisup.runs.assemble import open_data, open_reported, train_subset
@@ -67,15 +68,17 @@ class DataIdentity:
     Attributes:
         trained: the training subset.
         reported: the set that is reported on.
+        images: what the values of the images are, and how they are normalised; never compared.
     """
 
     trained: SetIdentity
     reported: SetIdentity
+    images: ImageFormat = RGB_FORMAT
 
     @property
     def record(self) -> DataRecord:
         """For run.json and result.json."""
-        return DataRecord(self.reported.record, self.trained.record)
+        return DataRecord(self.reported.record, self.trained.record, self.images)
 
 
 def identify(

@@ -9,7 +9,9 @@ from pathlib import Path
 from semisup.catalog import DATASETS, find
 from semisup.data.base import SegmentationData
 from semisup.data.by_name import ClassesByName, listed
+from semisup.data.image_formats import fitted
 from semisup.errors import DataError, RecipeError, RunError
+from semisup.ops.pixels import RGB
 from semisup.recipe.recipe import Recipe
 from semisup.recipe.toml import parse_change
 from semisup.runs.assemble import open_data, open_reported
@@ -84,7 +86,12 @@ def open_scored(
         paths = Paths(paths.data_root) if "data.root" in stated else paths
     root = paths.data_of(recipe)
     own = None if run.data is None else run.data.reported
-    data = open_reported(recipe, paths, subset)
+    kind = RGB if run.data is None else run.data.images.kind
+    opened = open_reported(recipe, paths, subset)
+    try:
+        data = fitted(opened, kind)
+    except DataError as error:
+        raise RunError(f"{folder.path}: cannot be scored: {error}") from None
     identity = identify_reported(data, root)
     record = identity.record
     where = f"{record.name} {record.subset} in {record.root}"
