@@ -59,6 +59,7 @@ COMMANDS: dict[str, tuple[list[str], set[str]]] = {
         {"--seed", "--subset", "--tags", "--tagged", "--to", "--masks", "--option", "--data-root"}
         | {"--plugin"},
     ),
+    "data stats": (["NAME"], {"--subset", "--json", "--option", "--data-root", "--plugin"}),
     "data tags": (["NAME"], {"--from", "--to", "--subset", "--option", "--data-root", "--plugin"}),
     "data show": (
         ["NAME"],

@@ -53,11 +53,21 @@ def _check_players(recipe: Recipe) -> None:
     import torch
 
     from semisup.cli.display.listing import COUNT_CLASSES
+    from semisup.ops.pixels import ImageFormat
     from semisup.runs.experiment import Experiment
     from semisup.runs.paths import Paths
     from semisup.training.optimisers import make_optimisers
 
     meta = torch.device("meta")
-    experiment = Experiment(recipe, Paths(), meta, read_weights=False, stated_classes=COUNT_CLASSES)
+    stated = recipe.model.in_channels
+    channels = 3 if stated == "auto" else stated
+    experiment = Experiment(
+        recipe,
+        Paths(),
+        meta,
+        read_weights=False,
+        stated_classes=COUNT_CLASSES,
+        stated_images=ImageFormat((0.0,) * channels, (1.0,) * channels, bits=8),
+    )
     with meta:
         make_optimisers(experiment.method.players(), recipe.optim)

@@ -45,6 +45,7 @@ class WeightsReport:
         missing: keys of the network that the file does not have: they keep their values.
         misfits: key -> its shape in the file and in the network; not loaded.
         unused: keys of the file that the network does not have.
+        fitted: keys whose weights were those of three channels, and are fitted to the network's.
     """
 
     path: Path
@@ -52,6 +53,7 @@ class WeightsReport:
     missing: tuple[str, ...]
     misfits: Mapping[str, tuple[torch.Size, torch.Size]]
     unused: tuple[str, ...]
+    fitted: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -66,6 +68,7 @@ class WeightsReport:
         ]
         parts = [
             f"{self.path}: {len(self.loaded)} of the network's {wanted} tensors loaded",
+            *_some("fitted to other than three channels", self.fitted),
             *_some("missing in the file", self.missing),
             *_some("of another shape", misfits),
             *_some("in the file not used", self.unused),
@@ -111,7 +114,9 @@ def load_weights(module: nn.Module, path: str | Path) -> WeightsReport:
     """Fill `module` with what fits it by key and shape; the rest of it stays as it was.
 
     Values are converted to the type of the parameter they go to. A `Segmenter` first renames the
-    keys of the files it knows (`Segmenter.adapt_weights`).
+    keys of the files it knows (`Segmenter.adapt_weights`). A convolution over RGB is fitted to a
+    network that reads C other channels: to one by the sum over the three, which answers to grey as
+    the file's does to three equal channels; to more by taking the three in turn, scaled by 3 / C.
 
     Raises:
         CheckpointError: as `read_weights`, nothing or next to nothing in the file fits (see
@@ -121,6 +126,8 @@ def load_weights(module: nn.Module, path: str | Path) -> WeightsReport:
     state = _without_its_owner(read_weights(path), own)
     if isinstance(module, Segmenter):
         state = module.adapt_weights(state)
+    fitted = _fitted_to_channels(state, own)
+    state |= fitted
     shared = [key for key in own if key in state]
     loaded = tuple(key for key in shared if own[key].shape == state[key].shape)
     if not any(map(_matters, loaded)):
@@ -144,7 +151,24 @@ def load_weights(module: nn.Module, path: str | Path) -> WeightsReport:
         missing=tuple(key for key in own if key not in state and _matters(key)),
         misfits={key: (state[key].shape, own[key].shape) for key in shared if key not in loaded},
         unused=tuple(key for key in state if key not in own),
+        fitted=tuple(fitted),
     )
+
+
+def _fitted_to_channels(
+    state: Mapping[str, Tensor], own: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Weights over RGB that differ from the network's in the number of channels alone, fitted."""
+    fitted = {}
+    for key in (key for key in own if key in state):
+        theirs, ours = state[key], own[key].shape
+        if theirs.ndim != 4 or theirs.shape[1] != 3 or ours == theirs.shape:
+            continue
+        if (ours[0], *ours[2:]) == (theirs.shape[0], *theirs.shape[2:]):
+            count = ours[1]
+            turns = theirs[:, torch.arange(count) % 3] * (3 / count)
+            fitted[key] = theirs.sum(1, keepdim=True) if count == 1 else turns
+    return fitted
 
 
 def _without_its_owner(state: dict[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -22,7 +22,7 @@ from semisup.data.verify import check_apart, check_pool_apart
 from semisup.errors import RecipeError
 from semisup.evaluation.inference import Inference
 from semisup.methods.base import Method
-from semisup.ops.pixels import ImageFormat
+from semisup.ops.pixels import ImageFormat, ImageKind
 from semisup.recipe.recipe import Recipe
 from semisup.runs.assemble import Labels, build_method, open_data, open_reported, split_labels
 from semisup.runs.data.identity import DataIdentity, identify, identify_reported
@@ -73,7 +73,13 @@ class Experiment:
     @cached_property
     def reported(self) -> SegmentationData:
         """The set that is reported on."""
-        return fitted(open_reported(self.recipe, self.paths), self.data.image_kind)
+        return fitted(open_reported(self.recipe, self.paths), self.image_kind)
+
+    @property
+    def image_kind(self) -> ImageKind:
+        """Channels and bits of the images."""
+        stated = self.stated_images
+        return self.data.image_kind if stated is None else stated.kind
 
     @cached_property
     def images(self) -> ImageFormat:
@@ -166,9 +172,9 @@ class Experiment:
         recipe = self.recipe
         if not self.read_weights:
             recipe = replace(recipe, model=recipe.model.model_copy(update={"weights": ""}))
-            return build_method(recipe, self.num_classes, kind=self.images.kind)
+            return build_method(recipe, self.num_classes, kind=self.image_kind)
         start = RunFolder(self.first.folder).predictor if self.first is not None else None
-        method, notes = build_method(recipe, self.num_classes, start, self.images.kind)
+        method, notes = build_method(recipe, self.num_classes, start, self.image_kind)
         if method.reads.trained_weights and not (start or recipe.model.weights):
             raise RecipeError(
                 f"'{recipe.method.name}' goes on from a trained network: name the recipe of its "

@@ -103,7 +103,11 @@ class HoldsAFunction(Sound):
         (Repeated, "ids are unique and have an index", "an id stands twice"),
         (SameImages, "training and reported images are apart", "'a' is in 'train' and 'val'"),
         (FewColours, "each class has a name and a colour", "3 classes and 2 colours"),
-        (FloatImages, "images and masks fit", "torch.float32 of shape (3, 6, 8), not uint8 3HW"),
+        (
+            FloatImages,
+            "images and masks fit",
+            "torch.float32 of shape (3, 6, 8), not torch.uint8 3HW",
+        ),
         (UnknownLabels, "images and masks fit", "holds label 7, but classes are 0..2"),
         (OpensTheMask, "an image is read without its mask", "`image` opens the mask"),
         (Careless, "a missing file is named", "a missing mask raises FileNotFoundError"),

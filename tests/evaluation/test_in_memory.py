@@ -65,7 +65,7 @@ def test_an_inference_takes_one_image_or_a_batch(inference: Inference) -> None:
 def test_an_inference_refuses_what_would_be_wrong(images: Tensor, inference: Inference) -> None:
     for call in (inference, inference.logits):
         with pytest.raises(
-            DataError, match=r"^images: cannot predict torch\.\w+ .*uint8 RGB, 0\.\.255"
+            DataError, match=r"^images: cannot predict torch\.\w+ .*8-bit RGB, .* 0\.\.255"
         ):
             call(images)
 

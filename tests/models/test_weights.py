@@ -251,14 +251,37 @@ def test_colour_weights_in_a_network_of_other_channels(shared_weights: Path, cha
     vgg = load_weights(
         FCN8s(2, in_channels=channels, width=8), shared_weights / "vgg16_features.safetensors"
     )
-    assert list(vgg.misfits) == ["backbone.features.0.weight"]
-    assert len(vgg.loaded) == 25
+    assert vgg.fitted == ("backbone.features.0.weight",)
+    assert not vgg.misfits
+    assert len(vgg.loaded) == 26
     mobilenet = load_weights(
         DeepLabV3Plus(2, in_channels=channels),
         shared_weights / "mobilenet_v2_features.safetensors",
     )
-    assert list(mobilenet.misfits) == ["backbone.features.0.0.weight"]
-    assert len(mobilenet.loaded) == 305
+    assert mobilenet.fitted == ("backbone.features.0.0.weight",)
+    assert len(mobilenet.loaded) == 306
+
+
+def test_weights_over_rgb_are_fitted_to_other_channels(tmp_path: Path) -> None:
+    """Grey is answered as three equal channels are; of more the three are taken in turn."""
+    rgb = nn.Sequential(nn.Conv2d(3, 5, 3), nn.Conv2d(5, 3, 1))
+    path = tmp_path / "rgb.safetensors"
+    save_file(rgb.state_dict(), path)
+    grey = nn.Sequential(nn.Conv2d(1, 5, 3), nn.Conv2d(5, 3, 1))
+    report = load_weights(grey, path)
+    assert report.fitted == ("0.weight",)
+    assert report.complete
+    assert "1 fitted to other than three channels (0.weight)" in str(report)
+    image = torch.rand(2, 1, 6, 7)
+    assert torch.allclose(grey(image), rgb(image.expand(-1, 3, -1, -1)), atol=1e-6)
+    five = nn.Sequential(nn.Conv2d(5, 5, 3), nn.Conv2d(5, 3, 1))
+    load_weights(five, path)
+    theirs, ours = rgb[0].weight, five[0].weight
+    for channel in range(5):
+        assert torch.allclose(ours[:, channel], theirs[:, channel % 3] * 3 / 5)
+    same = nn.Sequential(nn.Conv2d(3, 5, 3), nn.Conv2d(5, 3, 1))
+    assert load_weights(same, path).fitted == ()
+    assert torch.equal(same[0].weight, rgb[0].weight)
 
 
 def test_what_cannot_be_copied_into_a_parameter_is_left(tmp_path: Path) -> None:

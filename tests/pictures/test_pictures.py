@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from semisup.errors import RunError
-from semisup.pictures.drawing import VOID_COLOUR, colourise, denormalise, heat, overlay
+from semisup.pictures.drawing import VOID_COLOUR, colourise, heat, overlay
 from semisup.pictures.figures import confusion_figure
 from semisup.pictures.panels import sample_panel, training_panel
 from semisup.pictures.sheets import contact_sheet
@@ -22,20 +22,6 @@ LEGEND = list(zip(("background", "cat", "dog"), PALETTE, strict=True))
 def picture(height: int, width: int, seed: int = 0) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(0, 256, (3, height, width), dtype=torch.uint8, generator=generator)
-
-
-def test_denormalise_undoes_the_normalisation_of_every_grey_level() -> None:
-    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-    image = torch.arange(256, dtype=torch.uint8).expand(3, 1, 256)
-    shares = image.float() / 255.0
-    normalised = (shares - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
-    assert torch.equal(denormalise(normalised, mean, std), image)
-    assert torch.equal(denormalise(normalised[None], mean, std), image[None])
-
-
-def test_denormalise_clips_what_is_out_of_range() -> None:
-    image = torch.tensor([-9.0, 9.0]).expand(3, 1, 2)
-    assert denormalise(image, (0.5,) * 3, (0.25,) * 3)[:, 0].tolist() == [[0, 255]] * 3
 
 
 def test_colourise_gives_each_label_its_colour() -> None:

@@ -171,7 +171,6 @@ def test_options_that_only_the_old_class_has_are_not_inherited(write: Write) -> 
     child = write('extends = "base.toml"\n[model]\nname = "deeplab_v3plus"\n', "child.toml")
     for recipe in (load_recipe(child), load_recipe(write(), ["model.name=deeplab_v3plus"])):
         assert recipe.model_options == {
-            "in_channels": 3,
             "backbone": "mobilenet_v2",
             "output_stride": 16,
         }
@@ -216,7 +215,7 @@ def test_an_option_that_both_classes_have_is_inherited() -> None:
     layer = {"model.name": ("fcn16s", "--set")}
     inherited = {
         "model.name": ("fcn32s", "a.toml"),
-        "model.in_channels": (4, "a.toml"),
+        "model.width": (4, "a.toml"),
         "model.weights": ("w.pth", "a.toml"),
     }
     before = dict(inherited)

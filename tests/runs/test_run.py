@@ -27,6 +27,7 @@ from semisup.errors import CheckpointError, DataError, Interrupted, RecipeError,
 from semisup.evaluation.evaluate import evaluate
 from semisup.evaluation.inference import Inference
 from semisup.monitoring.view import Silent
+from semisup.ops.pixels import IMAGENET_MEAN, IMAGENET_STD
 from semisup.recipe.load import build_recipe, load_recipe
 from semisup.recipe.recipe import Recipe
 from semisup.runs import assemble
@@ -240,7 +241,9 @@ def test_the_selected_checkpoint_is_the_best_on_the_held_out_images(
     assert checkpoint.steps == 6
     with safe_open(finished.folder / "predictor.safetensors", "pt") as file:
         facts = json.loads(file.metadata()["semisup"])
-    assert facts == {"recipe": finished.result.recipe_hash, "step": best}
+    images = {"mean": list(IMAGENET_MEAN), "std": list(IMAGENET_STD), "bits": 8}
+    assert facts == {"recipe": finished.result.recipe_hash, "step": best, "images": images}
+    assert json.loads((finished.folder / "result.json").read_text())["data"]["images"] == images
     assert lines[-1]["final"]
     assert lines[-1]["score/miou"] == finished.result.scores.selected.miou
     assert lines[-1]["score_iou/sky"] == finished.result.per_class["sky"]["iou"]

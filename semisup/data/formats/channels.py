@@ -19,7 +19,6 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.io import ImageReadMode, decode_png
 
 from semisup.data.formats.pictures import ARRAYS, read_grey, read_rgb, read_rgba
 from semisup.errors import DataError
@@ -219,12 +218,24 @@ def _has_alpha(path: Path) -> bool:
 
 def _read_png(path: Path) -> _Values:
     with _decoding(path, "no PNG file of 16 bits"):
-        with Image.open(path, formats=("PNG",)) as picture:  # its size, by the head
+        with Image.open(path, formats=("PNG",)) as picture:
             if picture.width * picture.height > MOST_VALUES // 4:
                 raise DataError(f"{path} has too many pixels to decode safely; cut it in tiles")
-        data = torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8)
-        values: _Values = decode_png(data, ImageReadMode.UNCHANGED).permute(1, 2, 0).numpy()
-        return np.ascontiguousarray(values)
+            if picture.mode.startswith("I"):
+                return np.array(picture, dtype=np.uint16)[..., None]
+        values: _Values = _imagecodecs(path).png_decode(path.read_bytes())
+        return values  # Pillow would leave 8 bits of each colour
+
+
+def _imagecodecs(path: Path) -> Any:
+    try:
+        import imagecodecs
+    except ImportError:
+        raise DataError(
+            f"{path} has 16 bits a colour, which Pillow cannot read; install imagecodecs: pip "
+            "install 'semisup[tiff]'"
+        ) from None
+    return imagecodecs
 
 
 def _is_beyond_pillow(path: Path) -> bool:

@@ -75,7 +75,7 @@ class CachedData(WrappedData):
     def mask(self, index: int) -> Tensor:
         """Mask `index`: uint8 HW; errors as in the data set. The caller may change it."""
         entry = len(self) + index
-        kept = self._arena.get(entry, 1, torch.uint8)
+        kept = self._arena.get(entry, 1)
         if kept is not None:
             return kept[..., 0]
         mask = self._data.mask(index)
@@ -118,7 +118,7 @@ class _Arena:
         with self._locked():
             return self._table[0]
 
-    def get(self, entry: int, channels: int, dtype: torch.dtype) -> Tensor | None:
+    def get(self, entry: int, channels: int, dtype: torch.dtype = torch.uint8) -> Tensor | None:
         """A copy of an entry, or None if it is not there."""
         place = 1 + _WORDS * entry
         with self._locked():
@@ -130,7 +130,7 @@ class _Arena:
 
     def put(self, entry: int, picture: Tensor) -> None:
         """Keep a copy of `picture` (HWC), if nobody else does and there is room."""
-        offset = self._reserve(entry, picture.nbytes)
+        offset = self._reserve(entry, picture.nbytes, picture.itemsize)
         if offset is None:
             return
         self._pixels(offset, tuple(picture.shape), picture.dtype).copy_(picture)
@@ -139,15 +139,14 @@ class _Arena:
             self._table[place + 1], self._table[place + 2] = picture.shape[:2]
             self._table[place] = offset  # last: from here on it is there
 
-    def _reserve(self, entry: int, size: int) -> int | None:
+    def _reserve(self, entry: int, size: int, itemsize: int = 1) -> int | None:
         place = 1 + _WORDS * entry
         with self._locked():
-            offset = self._table[0]
+            offset = -(-self._table[0] // itemsize) * itemsize
             if self._table[place] != _ABSENT or offset + size > self._size:
                 return None
             self._table[place] = _RESERVED
-            # Rounded up: a value of two bytes begins at a multiple of two.
-            self._table[0] = offset + size + size % 2
+            self._table[0] = offset + size
         return offset
 
     def _pixels(self, offset: int, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:

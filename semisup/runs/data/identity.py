@@ -179,7 +179,8 @@ def difference(then: SetRecord, now: SetIdentity, files: Files | None = None) ->
         images = [name for name in apart if is_size(before.get(name) or after[name])]
         return f"{then.subset} had {_images(then)}, now it has {_images(found)}{_first(images)}"
     if found.files_sha256 and then.files_sha256 != found.files_sha256:
-        number = f"{len(changed)} of the {then.files} files" if changed else "files"
+        gone = sum(name in before for name in changed)
+        number = f"{gone} of the {then.files} files" if gone else "files"
         return f"{number} of {then.subset} have changed{_first(changed)}"
     return ""
 

@@ -30,7 +30,7 @@ from semisup.data.views.class_crops import CombinationView
 from semisup.data.views.strong import apply_strong
 from semisup.data.views.weak import WeakView
 from semisup.errors import DataError, RecipeError, RunError, SemisupError
-from semisup.ops.pixels import IMAGENET_MEAN, IMAGENET_STD, normalise
+from semisup.ops.pixels import IMAGENET_MEAN, IMAGENET_STD, ImageFormat, normalise
 from semisup.types import IGNORE, Batch, Labelled, Unlabelled, Weak
 
 # Python 3.12 and later warn when a process with threads forks, as torch's loader does.
@@ -495,7 +495,7 @@ def test_a_labelled_batch_on_the_device(memory_format: torch.memory_format) -> N
 def test_an_unlabelled_batch_on_the_device() -> None:
     raw = take(1, stream(name="unlabelled", view=SMALL))[0]
     assert not raw.valid.all()
-    batch = to_device(raw, CPU, mean=(0.5,) * 3, std=(0.25,) * 3)
+    batch = to_device(raw, CPU, images=ImageFormat((0.5,) * 3, (0.25,) * 3, bits=8))
     assert isinstance(batch, Unlabelled)
     assert batch.views == ()
     assert torch.equal(batch.valid, raw.valid)

@@ -15,7 +15,7 @@ from semisup.data.views.cropping import View
 from semisup.data.views.strong import BLUR_SIGMA, STRONG_PARAMETERS, apply_strong, draw_strong
 from semisup.data.views.weak import WeakView
 from semisup.errors import RecipeError
-from semisup.ops.pixels import IMAGENET_MEAN, IMAGENET_STD, normalise
+from semisup.ops.pixels import IMAGENET_MEAN, IMAGENET_STD, ImageFormat, normalise
 from semisup.types import IGNORE
 
 NEUTRAL = (1.0, 1.0, 1.0, 0.0, 0.0, 0.0)
@@ -339,6 +339,34 @@ def test_contrast_does_not_measure_the_padding() -> None:
     assert torch.allclose(padded, apply_strong(images[..., :10, :8], rows), atol=1e-6)
 
 
+@pytest.mark.parametrize("channels", [1, 4])
+def test_other_channels_change_in_brightness_contrast_and_blur_alone(channels: int) -> None:
+    images = pictures(2)[:, torch.arange(channels) % 3]
+    colours = torch.tensor([parameters(saturation=1.5, hue=0.2, grey=1.0)] * 2)
+    assert torch.allclose(apply_strong(images, colours), images, atol=1e-6)
+    darker = apply_strong(images, torch.tensor([parameters(brightness=0.5)] * 2))
+    assert torch.allclose(darker, images / 2, atol=1e-6)
+    flatter = apply_strong(images, torch.tensor([parameters(contrast=0.5)] * 2))
+    mean = images.mean((1, 2, 3), keepdim=True)
+    assert torch.allclose(flatter, (images + mean) / 2, atol=1e-6)
+    blurred = apply_strong(images, torch.tensor([parameters(sigma=1.0)] * 2))
+    assert torch.allclose(blurred, v2.functional.gaussian_blur(images, 13, 1.0), atol=2e-6)
+
+
+def test_images_of_16_bits_are_cut_as_those_of_8() -> None:
+    """The same window, scale and mirror; within a rounding of the values."""
+    image = torch.randint(0, 256, (4, 30, 40), generator=generator(2)).byte()
+    deep = (image.int() * 257).to(torch.uint16)
+    for number in range(8):
+        view = WeakView(crop=(24, 20), scale=(0.5, 2.0))
+        small = view(image, None, generator(number)).image
+        large = view(deep, None, generator(number)).image
+        assert large.dtype == torch.uint16
+        assert (large.float() / 257 - small.float()).abs().max() <= 1.0
+    plain = WeakView(crop=(24, 20), scale=(1.0, 1.0))(deep, None, generator(0)).image
+    assert set(plain.int().unique().tolist()) <= {0, *(257 * n for n in range(256))}
+
+
 def test_draws_have_the_strength_they_claim() -> None:
     rows = torch.stack([draw_strong(generator(seed)) for seed in range(2000)])
     assert rows.shape == (2000, len(STRONG_PARAMETERS))
@@ -369,5 +397,5 @@ def test_normalise_is_that_of_torchvision() -> None:
     assert torch.allclose(normalise(image), expected, atol=1e-6)
     assert torch.equal(image, before)
     assert torch.allclose(normalise(image[0]), expected[0], atol=1e-6)
-    one = normalise(image[:, :1], mean=(0.5,), std=(0.25,))
+    one = normalise(image[:, :1], ImageFormat((0.5,), (0.25,), bits=8))
     assert torch.allclose(one, (image[:, :1].float() / 255 - 0.5) * 4, atol=1e-6)
