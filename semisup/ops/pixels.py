@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -50,11 +51,21 @@ class ImageFormat:
         mean: of each of the C channels, in shares of the largest value.
         std: of each channel, likewise; above 0.
         bits: of a value as it is stored, 8 or 16.
+
+    Raises:
+        ValueError: mean and std differ in length, or a number is none of these.
     """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
     bits: int
+
+    def __post_init__(self) -> None:
+        finite = all(map(math.isfinite, (*self.mean, *self.std)))
+        if not 0 < len(self.mean) == len(self.std) or not finite or min(self.std) <= 0:
+            raise ValueError("mean and std must be finite, one of each for a channel, std above 0")
+        if self.bits not in (8, 16):
+            raise ValueError(f"bits must be 8 or 16, not {self.bits}")
 
     @property
     def kind(self) -> ImageKind:

@@ -30,7 +30,8 @@ INPUTS = 10
 READERS = (
     *("recipe.file", "recipe.parent", "recipe.set", "list.voc", "list.split", "list.folder"),
     *("list.classes", "list.camvid", "list.boxes", "tags.text", "tags.array"),
-    *("png", "jpeg", "tiff", "bmp", "webp", "mask.key", "mask.png", "mask.sbd"),
+    *("png", "jpeg", "tiff", "bmp", "webp"),
+    *("channels.tiff", "channels.array", "channels.png", "mask.key", "mask.png", "mask.sbd"),
     *("checkpoint.made", "checkpoint.damaged", "weights.pth", "weights.safetensors"),
     *(
         "weights.vgg",

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
+import re
 import struct
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +41,16 @@ _Values = npt.NDArray[Any]
 
 _SIZES = {"uint8": 8, "uint16": 16}
 """Types of values that are read -> bits."""
+
+MOST_PAGES = 256
+"""Of a TIFF: one for each channel at most."""
+
+_ARRAY_HEAD = re.compile(
+    r"\{'descr': '(?P<type>[<>|=]?[a-zA-Z]\d*)', 'fortran_order': (?P<order>True|False), "
+    r"'shape': \((?P<shape>[\d, ]*)\),? *\}\s*"
+)
+
+_LONGEST_HEAD = 1000
 
 _ARRAY_AXES = "QYX"
 """Axes of a TIFF that was written from a bare array: which one has the channels is not stated."""
@@ -85,10 +97,11 @@ def kind_of(path: Path) -> ImageKind | None:
         if path.is_fifo():
             return None
         if suffix == ARRAYS:
-            return _kind_of_shape(*_array_head(path))
+            with path.open("rb") as file:
+                return _kind_of_shape(*_array_head(file)[:2])
         if suffix in TIFFS and _is_beyond_pillow(path):
-            with _tiff(path) as file:
-                return _kind_of_shape(*_tiff_head(file))
+            with _tiff(path) as tiff:
+                return _kind_of_shape(*_tiff_head(tiff))
         if suffix == ".png":
             return _kind_of_png(path)
         with Image.open(path) as picture:
@@ -172,27 +185,38 @@ def _check_head(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Non
         raise DataError(f"{path} has the shape {form}; save one image HW, HWC or CHW in each file")
     if 0 in shape:
         raise DataError(f"{path} has the shape {form}, which holds no pixel; mend or remove it")
-    if np.prod(shape, dtype=object) > MOST_VALUES:
+    if math.prod(shape) > MOST_VALUES:
         raise DataError(f"{path} has too many values ({form}) to decode safely; cut it in tiles")
 
 
-def _array_head(path: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    with path.open("rb") as file:
-        version = np.lib.format.read_magic(file)
-        read = (
-            np.lib.format.read_array_header_1_0
-            if version == (1, 0)
-            else np.lib.format.read_array_header_2_0
-        )
-        shape, _, dtype = read(file)
-    return shape, dtype
+def _array_head(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype[Any], bool]:
+    """Shape, type and whether the first axis is the fastest, as `numpy.save` writes them.
+
+    Raises:
+        ValueError: the head is none of its.
+    """
+    # Read here, since NumPy evaluates the text and warns of what is odd in it.
+    start = file.read(8)
+    if start[:6] != b"\x93NUMPY" or start[6:7] not in (b"\1", b"\2", b"\3"):
+        raise ValueError("its head is none of numpy.save")
+    width = "<H" if start[6] == 1 else "<I"
+    (length,) = struct.unpack(width, file.read(struct.calcsize(width)))
+    text = file.read(min(length, _LONGEST_HEAD)).decode("latin-1")
+    found = _ARRAY_HEAD.fullmatch(text)
+    if found is None:
+        raise ValueError("its head is none of numpy.save")
+    shape = tuple(int(side) for side in found["shape"].split(",") if side.strip())
+    return shape, np.dtype(found["type"]), found["order"] == "True"
 
 
 def _read_array(path: Path) -> _Values:
-    with _decoding(path, "no array of NumPy"):
-        shape, dtype = _array_head(path)
+    with _decoding(path, "no array of NumPy"), path.open("rb") as file:
+        shape, dtype, turned = _array_head(file)
         _check_head(path, shape, dtype)
-        return _channels_last(np.load(path, allow_pickle=False))
+        values = np.fromfile(file, dtype, count=math.prod(shape))
+        if values.size < math.prod(shape):
+            raise ValueError(f"it ends after {values.size} of {math.prod(shape)} values")
+        return _channels_last(values.reshape(shape[::-1]).T if turned else values.reshape(shape))
 
 
 def _kind_of_png(path: Path) -> ImageKind | None:
@@ -221,8 +245,11 @@ def _read_png(path: Path) -> _Values:
         with Image.open(path, formats=("PNG",)) as picture:
             if picture.width * picture.height > MOST_VALUES // 4:
                 raise DataError(f"{path} has too many pixels to decode safely; cut it in tiles")
+            picture.load()  # finds damage, which libpng would print
             if picture.mode.startswith("I"):
                 return np.array(picture, dtype=np.uint16)[..., None]
+            if picture.info.get("interlace"):
+                raise DataError(f"{path} is interlaced; save it without")
         values: _Values = _imagecodecs(path).png_decode(path.read_bytes())
         return values  # Pillow would leave 8 bits of each colour
 
@@ -263,21 +290,23 @@ def _tiff(path: Path) -> Iterator[TiffFile]:
             f"{path} is a TIFF that Pillow cannot read; install tifffile: pip install "
             "'semisup[tiff]'"
         ) from None
-    logging.getLogger("tifffile").addHandler(logging.NullHandler())  # else its lines are printed
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it would print a line for each fault
     with TiffFile(path) as file:
         yield file
 
 
 def _tiff_head(file: TiffFile) -> tuple[tuple[int, ...], np.dtype[Any]]:
     """Shape and type of the only picture; channels last or first, as they are stored."""
+    if len(file.pages) > MOST_PAGES:
+        raise ValueError(f"it holds {len(file.pages)} pages")
     series = file.series[0]
     return tuple(series.shape), np.dtype(series.dtype)
 
 
 def _read_tiff(path: Path) -> _Values:
     with _decoding(path, "no TIFF file"), _tiff(path) as file:
-        series = file.series[0]
         shape, dtype = _tiff_head(file)
+        series = file.series[0]
         _check_head(path, shape, dtype)
         axes = series.axes
         stated = "S" if "S" in axes else "C"

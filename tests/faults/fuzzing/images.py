@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from random import Random
 
 import numpy as np
+import tifffile
 from fuzzing.mutation import any_change, number
 from PIL import Image
 
@@ -130,6 +131,51 @@ def tiff_seeds() -> list[bytes]:
         *packed,
         pages,
     ]
+
+
+def deep_tiff_seeds() -> list[bytes]:
+    """Four channels of 16 bits: side by side, apart, as pages, packed, in tiles; 8 bits; floats."""
+    deep = np.random.default_rng(0).integers(0, 2**16, (24, 33, 4)).astype(np.uint16)
+    apart = np.moveaxis(deep, 2, 0)
+    forms: tuple[tuple[np.ndarray, dict[str, object]], ...] = (
+        (deep, {"photometric": "rgb"}),
+        (deep, {"photometric": "minisblack", "planarconfig": "contig", "byteorder": ">"}),
+        (apart, {"photometric": "minisblack", "planarconfig": "separate"}),
+        (apart, {"photometric": "minisblack"}),
+        (apart, {"imagej": True, "metadata": {"axes": "CYX"}}),
+        (apart, {"ome": True, "metadata": {"axes": "CYX"}}),
+        (deep, {"photometric": "rgb", "tile": (16, 16), "compression": "deflate"}),
+        (deep, {"photometric": "rgb", "compression": "lzw", "predictor": True}),
+        ((deep[..., :2] >> 8).astype(np.uint8), {"planarconfig": "contig"}),
+        (deep[..., 0], {}),
+        (deep.astype(np.float32), {"photometric": "rgb"}),
+    )
+    seeds = []
+    for values, options in forms:
+        file = io.BytesIO()
+        tifffile.imwrite(file, values, **{"photometric": "minisblack", **options})
+        seeds.append(file.getvalue())
+    return seeds
+
+
+def array_seeds() -> list[bytes]:
+    """Arrays of NumPy: HW, HWC and CHW, of 8 and 16 bits, of either order, of other types."""
+    deep = np.random.default_rng(0).integers(0, 2**16, (24, 33, 4)).astype(np.uint16)
+    arrays = (deep, np.moveaxis(deep, 2, 0), deep[..., 0], np.asfortranarray(deep))
+    others = (deep.astype(">u2"), (deep >> 8).astype(np.uint8), deep / 2.0, deep[None], deep[:0])
+    seeds = []
+    for values in (*arrays, *others):
+        file = io.BytesIO()
+        np.save(file, values)
+        seeds.append(file.getvalue())
+    return seeds
+
+
+def deep_png_seeds() -> list[bytes]:
+    """PNG of 16 bits: grey, colour, with alpha, interlaced or not."""
+    chance = Random(0)
+    kinds = [(colour, interlace) for colour in (0, 2, 4, 6) for interlace in (0, 1)]
+    return [noise_png(chance, 16, colour, interlace) for colour, interlace in kinds]
 
 
 def bmp_seeds() -> list[bytes]:

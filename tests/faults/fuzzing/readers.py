@@ -16,6 +16,7 @@ from fuzzing.mutation import Mutator, any_change, splice, text_change
 from torch import Tensor, nn
 
 from semisup.data.fingerprint import changed_files, is_size
+from semisup.data.formats.channels import kind_of, read_image
 from semisup.data.formats.class_lists import read_class_list
 from semisup.data.formats.mask_keys import LabelKey
 from semisup.data.formats.orientation import stored_orientation, upright
@@ -31,6 +32,7 @@ from semisup.evaluation.prediction_folder import PredictionFolder
 from semisup.models.fcn import FCN32s
 from semisup.models.weights import load_weights
 from semisup.monitoring.tracker import _reopen  # a Tracker would write TensorBoard's files as well
+from semisup.ops.pixels import ImageKind
 from semisup.recipe.load import load_recipe
 from semisup.recipe.recipe import Recipe
 from semisup.runs.data.identity import read_files
@@ -159,6 +161,17 @@ def _read_rgb(folder: Path, path: Path) -> None:
     int(picture[:, -1, -1].sum())
 
 
+def _read_own_kind(folder: Path, path: Path) -> None:
+    """Whatever its channels and bits are; of others it is refused."""
+    kind = kind_of(path) or ImageKind(4, 16)
+    image = read_image(path, kind)
+    assert image.dtype is kind.dtype
+    assert image.dim() == 3
+    assert image.shape[0] == kind.channels
+    assert image.numel()
+    image[:, -1, -1].float().sum().item()
+
+
 def _read_labels(folder: Path, path: Path) -> None:
     _check_labels(read_labels(path))
 
@@ -257,6 +270,7 @@ def _read_facts(folder: Path, path: Path) -> None:
     assert isinstance(facts, dict)
     data = recorded_data(facts)
     assert data is None or data.reported.classes is not None
+    assert data is None or len(data.images.mean) == len(data.images.std)
 
 
 def _read_files(folder: Path, path: Path) -> None:
@@ -341,6 +355,9 @@ READERS: tuple[Reader, ...] = (
     Reader("tiff", "a.tif", images.tiff_seeds, (any_change,), _read_rgb),
     Reader("bmp", "a.bmp", images.bmp_seeds, (any_change,), _read_rgb),
     Reader("webp", "a.webp", images.webp_seeds, (any_change,), _read_rgb),
+    Reader("channels.tiff", "a.tif", images.deep_tiff_seeds, (any_change,), _read_own_kind),
+    Reader("channels.array", "a.npy", images.array_seeds, (any_change,), _read_own_kind),
+    Reader("channels.png", "a.png", images.deep_png_seeds, PICTURE, _read_own_kind),
     Reader("mask.key", "a.png", images.mask_seeds, PICTURE, _read_mask, trees.make_folder),
     Reader("mask.png", "a.png", images.png_seeds, PICTURE, _read_labels, rare=images.large_png),
     Reader("mask.sbd", "a.mat", trees.sbd_seeds, (any_change,), _read_sbd),
