@@ -103,6 +103,7 @@ class Reads:
             (`Labelled.selection`).
         trained_weights: whether it goes on where another run has ended, and fresh weights are no
             start for it.
+        background: whether class 0 is background to it, which it treats apart from the others.
     """
 
     labelled: bool = True
@@ -113,6 +114,7 @@ class Reads:
     weak_views: int = 0
     class_crops: bool = False
     trained_weights: bool = False
+    background: bool = False
 
     @property
     def streams(self) -> tuple[StreamName, ...]:

@@ -743,9 +743,9 @@ MUTANTS = [
     ),
     Mutant(
         "classes-matched-by-number",
-        "data/by_name.py",
-        "self._label[label] = self.classes.index(name)",
-        "self._label[label] = label",
+        "data/without_classes.py",
+        "table[label] = places.get(name, IGNORE)",
+        "table[label] = label if name in places else IGNORE",
         "another set's cats are scored as dogs (mmsegmentation issue 458)",
         ("tests/data/test_by_name.py", "tests/runs/data/test_scored.py"),
     ),

@@ -76,6 +76,11 @@ class SegmentationData(ABC):
         """All classes that the files know, in their order: `classes` and those left out."""
         return self.classes
 
+    @property
+    def as_stored(self) -> SegmentationData:
+        """The same images with the label ids of the files: itself, unless they were changed."""
+        return self
+
     @abstractmethod
     def image_path(self, index: int) -> Path:
         """Where image `index` lies."""
@@ -142,7 +147,7 @@ class SegmentationData(ABC):
     def facts(self) -> dict[str, object]:
         """What of this data set belongs in the protocol block beside its name and subset.
 
-        Such as `{"classes_kept": [...]}` where some classes were made void.
+        Such as `{"classes_made_void": [...]}` where some were.
         """
         return {}
 

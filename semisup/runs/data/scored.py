@@ -9,6 +9,7 @@ from pathlib import Path
 from semisup.catalog import DATASETS, find
 from semisup.data.base import SegmentationData
 from semisup.data.by_name import ClassesByName, listed
+from semisup.data.without_classes import OPTION
 from semisup.errors import DataError, RecipeError, RunError
 from semisup.recipe.recipe import Recipe
 from semisup.recipe.toml import parse_change
@@ -126,7 +127,7 @@ def _with_set(recipe: Recipe, changes: Sequence[str]) -> Recipe:
     for change in changes:
         key, value = parse_change(change)
         name = key.removeprefix("data.")
-        if name not in ("name", "root") and name in DataSettings.model_fields:
+        if name not in ("name", "root", OPTION) and name in DataSettings.model_fields:
             raise RecipeError(
                 f"--set {change}: a finished run can be scored in another way but not changed; "
                 "only eval.* can be set, and data.name, data.root and the options of a data set."
@@ -135,7 +136,11 @@ def _with_set(recipe: Recipe, changes: Sequence[str]) -> Recipe:
     name = str(values.pop("name", recipe.data.name))
     find(DATASETS, "data set", name)
     other = name != recipe.data.name
-    table = {"name": name, "root": str(values.pop("root", "" if other else recipe.data.root))}
+    table = {
+        "name": name,
+        "root": str(values.pop("root", "" if other else recipe.data.root)),
+        OPTION: values.pop(OPTION, () if other else recipe.data.ignore_classes),
+    }
     return replace(
         recipe,
         data=recipe.data.model_copy(update=table),
