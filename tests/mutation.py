@@ -758,6 +758,14 @@ MUTANTS = [
         ("tests/runs/data/test_ignored_classes.py",),
     ),
     Mutant(
+        "labels-of-the-files-not-compared",
+        "runs/data/identity.py",
+        "if then.stored_classes and then.stored_classes != found.stored_classes:",
+        "if False:",
+        "beside an ignored class the names of the labels may change places unnoticed",
+        ("tests/runs/data/test_ignored_classes.py",),
+    ),
+    Mutant(
         "palettes-compared-by-numbers-of-what-is-left",
         "data/palettes.py",
         "groups[palette].append(mask._replace(data=mask.data.as_stored))",

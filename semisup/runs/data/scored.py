@@ -9,7 +9,7 @@ from pathlib import Path
 from semisup.catalog import DATASETS, find
 from semisup.data.base import SegmentationData
 from semisup.data.by_name import ClassesByName, listed
-from semisup.data.without_classes import OPTION
+from semisup.data.without_classes import OPTION, without_classes
 from semisup.errors import DataError, RecipeError, RunError
 from semisup.recipe.recipe import Recipe
 from semisup.recipe.toml import parse_change
@@ -79,13 +79,14 @@ def open_scored(
         RunError: the run's own data have changed, or the classes of another set are others.
         RecipeError: a change that is no name, root or option of a data set.
     """
+    stated = {parse_change(change)[0] for change in changes}
     if changes:
         recipe = _with_set(recipe, changes)
-        stated = {parse_change(change)[0] for change in changes}
         paths = Paths(paths.data_root) if "data.root" in stated else paths
     root = paths.data_of(recipe)
     own = None if run.data is None else run.data.reported
-    data = open_reported(recipe, paths, subset)
+    strict = f"data.{OPTION}" in stated or (own is not None and str(root.resolve()) == own.root)
+    data = (open_reported if strict else _open_elsewhere)(recipe, paths, subset)
     identity = identify_reported(data, root)
     record = identity.record
     where = f"{record.name} {record.subset} in {record.root}"
@@ -103,13 +104,22 @@ def open_scored(
     return ScoredSet(mapped, identity, mapped.absent, (f"{where}: {mapped.describe()}",))
 
 
+def _open_elsewhere(recipe: Recipe, paths: Paths, subset: str) -> SegmentationData:
+    """The set that is reported on, without those of the ignored classes that it has."""
+    settings = recipe.data.model_copy(update={OPTION: ()})
+    data = open_reported(replace(recipe, data=settings), paths, subset)
+    ignored = [name for name in recipe.data.ignore_classes if name in data.classes]
+    return without_classes(data, ignored)
+
+
 def _refuse_changed(folder: RunFolder, own: SetRecord, now: SetIdentity) -> None:
     """Refuse the run's own data where they are not what they were; another subset has its ids."""
     if now.record.subset == own.subset:
         files = read_files(folder.files).get("reported")
         what = difference(own, now, files)
     else:
-        what = difference(replace(now.record, classes=own.classes), now)
+        then = replace(now.record, classes=own.classes, stored_classes=own.stored_classes)
+        what = difference(then, now)
     if what:
         raise RunError(
             f"{folder.path}: its data in {own.root} have changed since: {what}. Put them back as "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,7 +22,7 @@ from semisup.catalog import DATASETS, METHODS, create_dataset
 from semisup.data.base import SegmentationData
 from semisup.data.sets.camvid_classes import CLASSES as CAMVID
 from semisup.data.sets.folder import Folder
-from semisup.errors import RecipeError
+from semisup.errors import RecipeError, RunError
 from semisup.evaluation.protocol import protocol_line
 from semisup.recipe.load import build_recipe, load_recipe
 from semisup.recipe.recipe import Recipe
@@ -222,6 +223,37 @@ def test_a_run_without_a_class_is_scored_on_a_set_that_has_it(
     order = relabelled(data, tmp_path / "order", ("tree", "ground", "sky"), (1, 2, 0))
     moved = evaluate_run(run.folder, Paths(order, overrides=True), CPU)
     assert moved.result.confusion == run.result.confusion
+
+
+def test_a_set_elsewhere_need_not_have_what_is_ignored(
+    done: tuple[Path, FinishedRun], tmp_path: Path
+) -> None:
+    data, run = done
+    hand = by_hand([Folder(data, part) for part in IDS], ("ground",), tmp_path / "hand")
+    scored = evaluate_run(run.folder, Paths(hand, overrides=True), CPU)
+    assert scored.result.confusion == run.result.confusion
+    assert scored.per_class == run.per_class
+    line = "'ground' in ignore_classes is no class here. Known: sky, tree."
+    with pytest.raises(RecipeError, match=re.escape(line)):
+        run_recipe(recipe_on("folder", ("ground",)), Paths(hand, tmp_path / "runs"), CPU)
+
+
+@pytest.mark.parametrize("names", ["sky ground tree", "sky tree ground", "sky tree"])
+def test_labels_that_have_come_to_stand_for_others_are_noticed(
+    names: str, done: tuple[Path, FinishedRun], tmp_path: Path
+) -> None:
+    """The classes that are left are the same, in the same order."""
+    data, run = done
+    shutil.copytree(data, tmp_path / "data")
+    paths = Paths(tmp_path / "data", tmp_path / "runs")
+    again = run_recipe(recipe_on("folder", ("ground",)), paths, CPU)
+    assert again.per_class == run.per_class
+    (tmp_path / "data" / "classes.txt").write_text("\n".join(names.split()))
+    line = "'ground' in ignore_classes" if "ground" not in names else "stood for ground, sky, tree"
+    with pytest.raises((RunError, RecipeError), match=line):
+        evaluate_run(again.folder, paths, CPU)
+    with pytest.raises((RunError, RecipeError), match=line):
+        run_recipe(recipe_on("folder", ("ground",)), paths, CPU)
 
 
 def test_a_set_of_another_kind_keeps_all_its_classes(
