@@ -61,13 +61,14 @@ def open_photographs(spec: str, beside: SegmentationData) -> SegmentationData:
 
 
 def parse_options(cls: type, settings: tuple[str, ...]) -> dict[str, Any]:
-    """What --option gives, checked against the options of a data set and that of all of them.
+    """What --option gives, checked against the options of a class.
 
     Raises:
         RecipeError: no `=`, an unknown key or a value of the wrong type; names the --option.
     """
     from pydantic import ValidationError
 
+    from semisup.data.base import SegmentationData
     from semisup.data.without_classes import OPTION
     from semisup.errors import RecipeError
     from semisup.options import describe_errors, options_schema
@@ -81,10 +82,11 @@ def parse_options(cls: type, settings: tuple[str, ...]) -> dict[str, Any]:
             raise RecipeError(f"--option {setting}: is not of the form key=value, such as seed=1.")
         values[key] = parse_value(text, f"--option {key}")
     schema = options_schema(cls)
+    of_all = [OPTION] if issubclass(cls, SegmentationData) else []
     try:
-        schema.model_validate({key: value for key, value in values.items() if key != OPTION})
+        schema.model_validate({key: value for key, value in values.items() if key not in of_all})
     except ValidationError as error:
-        raise RecipeError(describe_errors(error, schema, "--option ", [OPTION])) from None
+        raise RecipeError(describe_errors(error, schema, "--option ", of_all)) from None
     return values
 
 
