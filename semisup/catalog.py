@@ -9,7 +9,7 @@ import functools
 import inspect
 import re
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from semisup.data.sets.camvid import CamVid
 from semisup.data.sets.folder import Folder
 from semisup.data.sets.scenes.dataset import Scenes
 from semisup.data.sets.voc import Voc
+from semisup.data.without_classes import without_classes
 from semisup.errors import RecipeError, suggest
 from semisup.methods.adversarial import Adversarial
 from semisup.methods.adversarial_luc import AdversarialLuc
@@ -218,7 +219,12 @@ def create_method(name: str, task: Task, **options: Any) -> Method:
 
 
 def create_dataset(
-    name: str, root: str | Path = "data", subset: str | None = None, **options: Any
+    name: str,
+    root: str | Path = "data",
+    subset: str | None = None,
+    *,
+    ignore_classes: Sequence[str] = (),
+    **options: Any,
 ) -> SegmentationData:
     """One subset of a data set, such as `create_dataset("voc", "/data", "val")`.
 
@@ -226,14 +232,16 @@ def create_dataset(
         name: one of `DATASETS`.
         root: the folder that holds it.
         subset: which ids; None: the set's own training list.
+        ignore_classes: names of classes whose pixels are void; the others are numbered anew.
         options: keyword arguments of the data set's class.
     """
     cls: Any = find(DATASETS, "data set", name)
     options = check_options(cls, name, options)
-    return typing.cast(
+    data = typing.cast(
         SegmentationData,
         _built(f"data set {name}", lambda: cls(root, subset or cls.train_subset, **options)),
     )
+    return without_classes(data, ignore_classes)
 
 
 def _built(what: str, build: Callable[[], T]) -> T:

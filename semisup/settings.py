@@ -18,6 +18,13 @@ def _as_tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
 
 
+def _as_names(value: Any) -> Any:
+    """Refuses one name that stands in no list."""
+    if isinstance(value, str):
+        raise ValueError(f'write a list, such as ["{value}"]')
+    return _as_tuple(value)
+
+
 Share = Annotated[float, Field(ge=0, le=1)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
 Size = Annotated[
@@ -29,6 +36,7 @@ Range = Annotated[
 ]
 Shares = Annotated[tuple[Share, ...], BeforeValidator(_as_tuple)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_as_names)]
 Scales = Annotated[
     tuple[Annotated[float, Field(gt=0)], ...],
     Field(min_length=1),
@@ -181,7 +189,8 @@ class InitSettings(Settings):
     """`[init]`: the recipe whose finished run the weights start from, for methods in stages.
 
     It is run first where it has not been. What says where things lie (`data.root`, `data.workers`,
-    `data.cache`, `data.tags`, `model.weights`) and the seed are handed on to it.
+    `data.cache`, `data.tags`, `model.weights`) and the seed are handed on to it, and on the same
+    data set the classes to ignore.
     """
 
     recipe: Annotated[str, Field(alias="from")] = ""
@@ -209,6 +218,8 @@ class DataSettings(Settings):
     """Who has tags, where there are any; said like `split`. Who has a mask has tags too."""
     unlabelled: str = "rest"
     """Unlabelled images: rest (without mask and tags), all (labelled ones too) or folder:PATH."""
+    ignore_classes: Names = ()
+    """Names of classes whose pixels are void, in training and in scoring; empty: none."""
     masks: str = ""
     """folder:PATH of <id>.png: training masks in place of the data set's own; empty: its own."""
     split_seed: Annotated[int, Field(ge=0)] = 0

@@ -105,6 +105,7 @@ class Reads:
             start for it.
         rgb: whether it reads 8-bit RGB images alone, because a network of its own generates or sees
             such.
+        background: whether class 0 is background to it, which it treats apart from the others.
     """
 
     labelled: bool = True
@@ -116,6 +117,7 @@ class Reads:
     class_crops: bool = False
     trained_weights: bool = False
     rgb: bool = False
+    background: bool = False
 
     @property
     def streams(self) -> tuple[StreamName, ...]:

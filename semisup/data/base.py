@@ -82,6 +82,11 @@ class SegmentationData(ABC):
         """Channels and bits of all images: 8-bit RGB, unless a data set says otherwise."""
         return RGB
 
+    @property
+    def as_stored(self) -> SegmentationData:
+        """The same images with the label ids of the files: itself, unless they were changed."""
+        return self
+
     @abstractmethod
     def image_path(self, index: int) -> Path:
         """Where image `index` lies."""
@@ -149,7 +154,7 @@ class SegmentationData(ABC):
     def facts(self) -> dict[str, object]:
         """What of this data set belongs in the protocol block beside its name and subset.
 
-        Such as `{"classes_kept": [...]}` where some classes were made void.
+        Such as `{"classes_made_void": [...]}` where some were.
         """
         return {}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from semisup.data.base import SegmentationData
-from semisup.data.evidence import MaskSet, Sign, names, signs, signs_of_classes, signs_of_some
+from semisup.data.evidence import Sign, masks_of, names, signs, signs_of_classes, signs_of_some
 from semisup.data.labels.classes_in_masks import (
     MaskContent,
     content_of,
@@ -33,7 +33,7 @@ def check_labelled(data: SegmentationData, training: Split) -> list[str]:
     contents = [
         MaskContent(labels, key in training.void) for key, labels in training.presence.items()
     ]
-    labelled = MaskSet("that are trained on", data.classes, contents)
+    labelled = masks_of(data, "that are trained on", contents)
     found = [*signs_of_classes(data.classes), *signs(labelled)]
     return _doubts(data, found)
 
@@ -81,7 +81,7 @@ def check_reported(reported: SegmentationData) -> list[str]:
             return []
         if seen and len(contents) == MOST_OPENED:
             break
-    masks = MaskSet(f"of {reported.subset}", reported.classes, contents)
+    masks = masks_of(reported, f"of {reported.subset}", contents)
     if len(contents) < len(reported.masked_ids):
         return [sign.text for sign in signs_of_some(masks)]
     return _doubts(reported, signs(masks))
@@ -105,7 +105,7 @@ def check_palettes(
 
 def doubts_of_some(data: SegmentationData, ids: Sequence[str]) -> list[str]:
     """What is wrong or in doubt about some masks of a set that stand for it; none is refused."""
-    masks = MaskSet("that are shown", data.classes, [*read_contents(data, ids).values()])
+    masks = masks_of(data, "that are shown", [*read_contents(data, ids).values()])
     placed = [PlacedMask(data, data.index(key)) for key in ids]
     found = [*signs_of_classes(data.classes), *signs_of_some(masks)] if ids else []
     return [

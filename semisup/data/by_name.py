@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from semisup.data.base import Colour, SegmentationData, WrappedData
+from semisup.data.without_classes import classes_made_void, relabelling
 from semisup.errors import DataError
-from semisup.types import IGNORE
 
 MOST_NAMES = 30
 """A longer list of classes is cut in a line."""
@@ -47,10 +46,7 @@ class ClassesByName(WrappedData):
         self.classes, self.palette = tuple(classes), tuple(palette)
         self.absent = tuple(k for k, name in enumerate(classes) if name not in theirs)
         self._void = tuple(name for name in data.classes if name not in known)
-        self._label = torch.full((IGNORE + 1,), IGNORE, dtype=torch.uint8)
-        for label, name in enumerate(data.classes):
-            if name in known:
-                self._label[label] = self.classes.index(name)
+        self._label = relabelling(data.classes, self.classes)
 
     def mask(self, index: int) -> Tensor:
         """Mask `index`: uint8 HW, 0..K-1 of `classes`, else 255."""
@@ -58,10 +54,11 @@ class ClassesByName(WrappedData):
 
     def facts(self) -> dict[str, object]:
         """As the data set has it, and how its classes were matched."""
+        known = set(self.classes) & set(self._data.classes)
         return {
             **self._data.facts(),
             "classes_of_the_set": list(self._data.classes),
-            **({"classes_made_void": list(self._void)} if self._void else {}),
+            **classes_made_void(self.stored_classes, known),
             **({"classes_not_in_the_set": self._absent_names()} if self.absent else {}),
         }
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
+from semisup.data.base import SegmentationData
 from semisup.data.labels.classes_in_masks import MaskContent
 from semisup.types import IGNORE
 
@@ -39,11 +40,19 @@ class MaskSet(NamedTuple):
         which: of what they are the masks, such as "of train".
         classes: K names.
         contents: what each mask holds.
+        stored: the names of all labels of the files, where `classes` are not all of them; the
+            pixels of the others are void here, and the labels of `classes` are numbered anew.
     """
 
     which: str
     classes: tuple[str, ...]
     contents: Sequence[MaskContent]
+    stored: tuple[str, ...] = ()
+
+    @property
+    def left_out(self) -> list[str]:
+        """Classes of the files that are void here."""
+        return [name for name in self.stored if name not in self.classes]
 
     @property
     def labels(self) -> frozenset[int]:
@@ -55,6 +64,11 @@ class MaskSet(NamedTuple):
         """Such as "the 30 masks of train"."""
         count = len(self.contents)
         return f"the {count:,} masks {self.which}" if count != 1 else f"the mask {self.which}"
+
+
+def masks_of(data: SegmentationData, which: str, contents: Sequence[MaskContent]) -> MaskSet:
+    """Some masks of a data set, with the classes of its files."""
+    return MaskSet(which, data.classes, contents, data.stored_classes)
 
 
 def signs(masks: MaskSet) -> list[Sign]:
@@ -92,7 +106,7 @@ def signs_of_classes(classes: Sequence[str]) -> list[Sign]:
         if name.strip().lower() in _VOIDS:
             text = (
                 f"'{name}' is class {label}, which is trained and scored as any other; if its "
-                f"pixels are to be left out, make label {label} void ({IGNORE})"
+                f'pixels are to be left out, set data.ignore_classes = ["{name}"]'
             )
             found.append(Sign(text, False))
     return found
@@ -109,9 +123,10 @@ def names(some: Sequence[str], most: int = _NAMED) -> str:
 def _all_void(masks: MaskSet) -> str:
     if masks.labels:
         return ""
+    ignored = f" or of {names(masks.left_out)}, left out" if masks.left_out else ""
     return (
-        f"every labelled pixel in {masks.named} is void ({IGNORE}): there is nothing to learn or "
-        f"to score. If {IGNORE} is a class, map it; else correct the masks"
+        f"every labelled pixel in {masks.named} is void ({IGNORE}){ignored}: there is nothing to "
+        f"learn or to score. If {IGNORE} is a class, map it; else correct the masks"
     )
 
 
@@ -119,11 +134,15 @@ def _binary(masks: MaskSet) -> str:
     has_void = any(content.void for content in masks.contents)
     if masks.labels != {0} or not has_void or len(masks.classes) < 2:
         return ""
+    if masks.left_out and masks.stored[0] != masks.classes[0]:
+        return ""  # 0 is another label in the files
     hold = "hold" if len(masks.contents) != 1 else "holds"
-    left = names(masks.classes[1:])
+    left, beside = names(masks.classes[1:]), ""
+    if masks.left_out:
+        beside = f" (or {names(masks.left_out)}, left out)"
     return (
-        f"{masks.named} {hold} only 0 and {IGNORE}: {IGNORE} is void, and no pixel of {left} is "
-        f"left. If {IGNORE} is a class, map it{_values(masks.classes)}"
+        f"{masks.named} {hold} only 0 and {IGNORE}{beside}: {IGNORE} is void, and no pixel of "
+        f"{left} is left. If {IGNORE} is a class, map it{_values(masks.stored or masks.classes)}"
     )
 
 
@@ -146,6 +165,8 @@ def _absent(masks: MaskSet) -> Iterator[str]:
 
 def _one_off(masks: MaskSet) -> str:
     held, classes = masks.labels, masks.classes
+    if masks.left_out:
+        return ""  # the numbers are not those of the files
     last = len(classes) - 1
     at = [label for label, name in enumerate(classes) if _is_background(name)]
     if 0 not in held and (at[:1] == [0] or _count_from_one(masks)):
@@ -178,6 +199,8 @@ def _two_habits(masks: MaskSet) -> Iterator[str]:
     only_void = sum(content == MaskContent(frozenset({0}), True) for content in masks.contents)
     others = [content for content in masks.contents if content.labels - {0}]
     elsewhere = any(content.void for content in others)
+    if masks.left_out:
+        return  # their pixels are void here, whatever the files hold
     if only_void >= _FEW and others and not elsewhere and len(masks.classes) > 1:
         yield (
             f"{only_void} of {masks.named} hold only 0 and {IGNORE}, and no other one has void "

@@ -76,7 +76,7 @@ def contradictions(masks: Mapping[PlacedMask, Palette]) -> list[Contradiction]:
     sources: dict[bool, dict[Palette, list[PlacedMask]]] = {}
     for mask, palette in masks.items():
         groups = sources.setdefault(isinstance(mask.data, MasksInFolder), defaultdict(list))
-        groups[palette].append(mask)
+        groups[palette].append(mask._replace(data=mask.data.as_stored))
     found = [_among_palettes(groups) or _with_the_list(groups) for groups in sources.values()]
     return [one for one in found if one is not None]
 

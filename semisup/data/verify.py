@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from semisup.data.base import SegmentationData
-from semisup.data.evidence import MaskSet, Sign, signs, signs_of_classes, signs_of_some
+from semisup.data.evidence import Sign, masks_of, names, signs, signs_of_classes, signs_of_some
 from semisup.data.labels.classes_in_masks import content_of, count_labels
 from semisup.data.leftovers import leftovers, named, twins
 from semisup.data.palettes import (
@@ -159,7 +159,7 @@ class _Checked:
         """What the masks give away; those that cannot be read may hold what is missed."""
         counts = [finding.counts for finding in self.findings if finding.counts is not None]
         held = [content_of(one) for one in counts]
-        masks = MaskSet(f"of {self.data.subset}", self.data.classes, held)
+        masks = masks_of(self.data, f"of {self.data.subset}", held)
         return signs(masks) if self.sound else signs_of_some(masks)
 
     def palettes(self) -> dict[PlacedMask, Palette]:
@@ -218,6 +218,8 @@ def _notes(masked: Sequence[_Checked], datasets: Sequence[SegmentationData]) -> 
         if void and len(void) < len(checked.data):
             what = "mask" if len(void) == 1 else "masks"
             yield f"{len(void):,} {what} of {subset} void throughout: {named(void)}"
+    if void := [name for name in datasets[0].stored_classes if name not in datasets[0].classes]:
+        yield f"pixels of {names(void)} count as void"
     yield from leftovers(datasets)
 
 

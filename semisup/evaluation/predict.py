@@ -280,7 +280,7 @@ def write_submission(
     if data.name != "voc" or data.num_classes != 21:
         raise DataError(
             f"the VOC server wants all 21 classes of voc, not the {data.num_classes} of "
-            f"{data.name}. Train without data.classes."
+            f"{data.name}. Train without data.classes and data.ignore_classes."
         )
     folder = out / "results" / "VOC2012" / "Segmentation" / f"{competition}_{data.subset}_cls"
     make_folder(folder)

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from semisup.data.base import SegmentationData
+from semisup.data.evidence import names
 from semisup.settings import EvalSettings
 from semisup.system.words import counted
 
@@ -99,6 +100,8 @@ def protocol_line(block: dict[str, Any]) -> str:
         f"pretraining {block['pretraining']}",
         block["selection"],
     ]
+    if block.get("classes_made_void"):
+        parts.append(f"{names(block['classes_made_void'])} made void")
     if block.get("training_masks"):
         parts.append(f"trained on the masks of {block['training_masks']}")
     return ", ".join(parts)

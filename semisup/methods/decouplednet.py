@@ -53,7 +53,7 @@ class DecoupledNetClassifier(Method):
         tag_recall: share of the labels of the batch that are identified; above 0.7.
     """
 
-    reads = Reads(labelled=False, weak=frozenset({"tags"}))
+    reads = Reads(labelled=False, weak=frozenset({"tags"}), background=True)
     segmenter: ScoreMaps
 
     def __init__(self, task: Task) -> None:
@@ -83,7 +83,7 @@ class DecoupledNetSegmentation(Method):
         chosen_share: share of the valid pixels that are of the chosen classes; between 0.1 and 0.6.
     """
 
-    reads = Reads(class_crops=True, trained_weights=True)
+    reads = Reads(class_crops=True, trained_weights=True, background=True)
     segmenter: DecoupledNet
 
     def __init__(self, task: Task) -> None:
@@ -124,7 +124,7 @@ class DecoupledNetJoint(Method):
         chosen_share: share of the valid pixels that are of the chosen classes.
     """
 
-    reads = Reads(weak=frozenset({"tags"}), class_crops=True)
+    reads = Reads(weak=frozenset({"tags"}), class_crops=True, background=True)
     segmenter: DecoupledNet
 
     def __init__(self, task: Task) -> None:

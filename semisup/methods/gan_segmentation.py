@@ -299,7 +299,7 @@ class GanSegmentationWeak(GanSegmentation):
         sample_diversity: deviation between generated images over that between real ones; about 1.
     """
 
-    reads = Reads(weak=frozenset({"tags"}), rgb=True)
+    reads = Reads(weak=frozenset({"tags"}), rgb=True, background=True)
     conditional = True
 
     def _real(self, batch: Batch) -> Weak:

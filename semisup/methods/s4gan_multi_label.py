@@ -96,7 +96,7 @@ class S4GanMultiLabel(Method):
             classes that are there.
     """
 
-    reads = Reads(unlabelled=True, unlabelled_views=1, rgb=True)
+    reads = Reads(unlabelled=True, unlabelled_views=1, rgb=True, background=True)
 
     def __init__(
         self,

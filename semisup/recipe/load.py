@@ -46,6 +46,9 @@ _CATALOGUES: dict[str, Mapping[str, type]] = {
 """Tables that name a class and hold its options."""
 
 
+_IGNORED = "data.ignore_classes"
+"""A key of every recipe whose value is of one data set alone."""
+
 Stated = dict[str, tuple[Any, str]]
 """Dotted key -> its value and where that came from."""
 
@@ -67,8 +70,13 @@ def _first_stage(recipe: Recipe, seen: tuple[str, ...]) -> Recipe | None:
         **({"data.tags": recipe.data.tags} if recipe.data.tags else {}),
         **({"model.weights": recipe.model.weights} if recipe.model.weights else {}),
     }
-    overrides = _state(handed, f"recipe {recipe.name}")
+    ignored = {_IGNORED: list(recipe.data.ignore_classes)}
+    source = f"recipe {recipe.name}"
     try:
+        first = load_recipe(init.recipe, init.changes, overrides=_state(handed, source), seen=seen)
+        if not recipe.data.ignore_classes or first.data.name != recipe.data.name:
+            return first
+        overrides = _state(handed | ignored, source)
         return load_recipe(init.recipe, init.changes, overrides=overrides, seen=seen)
     except RecipeError as error:
         if len(seen) > 1:  # said once, by the recipe that the user named
@@ -169,6 +177,8 @@ def overlay(
             continue
         old, new = (_options_of(catalogue, stated[key][0]) for stated in (inherited, layer))
         gone = tuple(f"{table}.{option}" for option in old - new)
+        if table == "data":
+            gone = (*gone, _IGNORED)
         kept = {name: value for name, value in kept.items() if not _is_of(name, gone)}
         if table == "method":
             kept = {name: value for name, value in kept.items() if not _is_other_player(name)}

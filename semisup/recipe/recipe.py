@@ -72,6 +72,7 @@ class Recipe:
         starts from its own digest counts.
         """
         flat = {k: v for k, v in flatten(self.resolved()).items() if k not in PLACES}
+        flat["data.ignore_classes"] = sorted(flat["data.ignore_classes"])
         for key, name in (
             ("model.weights", self.model.weights),
             ("data.split", _named_file(self.data.split)),

@@ -40,7 +40,13 @@ def open_data(recipe: Recipe, paths: Paths, subset: str = "") -> SegmentationDat
     """The recipe's data set; `subset` "" is what it trains on, with the masks of `data.masks`."""
     name = recipe.data.name
     chosen = subset or train_subset(recipe)
-    data = create_dataset(name, paths.data_of(recipe), chosen, **recipe.data_options)
+    data = create_dataset(
+        name,
+        paths.data_of(recipe),
+        chosen,
+        ignore_classes=recipe.data.ignore_classes,
+        **recipe.data_options,
+    )
     if subset or not recipe.data.masks:
         return data
     return MasksInFolder(data, read_masks(recipe.data.masks))
@@ -59,6 +65,20 @@ def train_subset(recipe: Recipe) -> str:
 def eval_subset(recipe: Recipe) -> str:
     """The data set's own subset to report on."""
     return DATASETS[recipe.data.name].eval_subset
+
+
+def check_background(recipe: Recipe, data: SegmentationData) -> None:
+    """Refuse a method to which class 0 is background, where that class is left out.
+
+    Raises:
+        RecipeError: names the class.
+    """
+    first = data.stored_classes[0]
+    if METHODS[recipe.method.name].reads.background and first != data.classes[0]:
+        raise RecipeError(
+            f"method '{recipe.method.name}' takes class 0 for the background, and the recipe "
+            f"leaves '{first}' out. Keep it, or take another method, such as supervised."
+        )
 
 
 @dataclass(frozen=True)

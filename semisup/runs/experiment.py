@@ -17,6 +17,7 @@ from semisup.data.before_training import (
     check_palettes,
     check_reported,
 )
+from semisup.data.by_name import listed
 from semisup.data.image_formats import constant_channels, fitted, format_of
 from semisup.data.verify import check_apart, check_pool_apart
 from semisup.errors import RecipeError
@@ -24,7 +25,14 @@ from semisup.evaluation.inference import Inference
 from semisup.methods.base import Method
 from semisup.ops.pixels import ImageFormat, ImageKind
 from semisup.recipe.recipe import Recipe
-from semisup.runs.assemble import Labels, build_method, open_data, open_reported, split_labels
+from semisup.runs.assemble import (
+    Labels,
+    build_method,
+    check_background,
+    open_data,
+    open_reported,
+    split_labels,
+)
 from semisup.runs.data.identity import DataIdentity, identify, identify_reported
 from semisup.runs.folder import RunFolder
 from semisup.runs.paths import Paths
@@ -123,13 +131,29 @@ class Experiment:
         Raises:
             DataError: an image is in the training set and in the reported one, or nothing can be
                 learnt from the masks or scored on them.
+            RecipeError: the method needs a class that is left out, or goes on from a network of
+                other classes.
         """
+        check_background(self.recipe, self.data)
+        self._check_first_stage()
         check_apart(self.data, self.reported)
         check_pool_apart(self.labels.pool.data, self.reported)
         _ = self.doubts
         _ = self.precision
         _ = self.images
         self.inference(nn.Identity())
+
+    def _check_first_stage(self) -> None:
+        """Refuse a network of other classes where the method goes on with what it has learnt."""
+        first, recipe = self.first, self.recipe
+        if first is None or not METHODS[recipe.method.name].reads.trained_weights:
+            return
+        if first.result.classes != self.data.classes:
+            raise RecipeError(
+                f"{first.folder}: was trained on the classes {listed(first.result.classes)}, and "
+                f"'{recipe.method.name}' is to go on from it on {listed(self.data.classes)}. Give "
+                "both recipes the same, with init.set."
+            )
 
     @cached_property
     def doubts(self) -> list[str]:

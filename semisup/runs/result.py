@@ -130,6 +130,7 @@ class SetRecord:
         files: number of files that `files_sha256` is of.
         files_sha256: of all images by name and size, and of the masks that are used by name and
             content.
+        stored_classes: the names of all labels of its files, ignored ones too; empty: not recorded.
     """
 
     name: str
@@ -142,6 +143,7 @@ class SetRecord:
     masks: int
     files: int
     files_sha256: str
+    stored_classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -430,6 +430,26 @@ def test_data_split_says_who_has_tags(tmp_path: Path) -> None:
     assert "--tags xml" in fail("data", "split", "scenes", f"file:{path}", *where)
 
 
+def test_data_commands_ignore_classes(tmp_path: Path) -> None:
+    ignored = ["--option", 'ignore_classes=["striped_disc"]', *SMALL, "--data-root", tmp_path]
+    output = succeed("data", "split", "scenes", "2/class", *ignored)
+    assert "striped_disc" not in output
+    assert "dotted_disc" in output
+    tags = tmp_path / "tags.txt"
+    succeed("data", "tags", "scenes", "--from", "masks", "--to", tags, *ignored)
+    assert "striped_disc" not in tags.read_text()
+    succeed("data", "split", "scenes", "1/9", "--tags", f"file:{tags}", *ignored)
+    assert "classes without 'striped_disc'" in fail(
+        *("data", "split", "scenes", "1/9", "--tags", f"file:{tags}"),
+        *(*SMALL, "--data-root", tmp_path),
+    )
+    output = succeed("data", "verify", "scenes", "--subset", "train", *ignored)
+    assert "pixels of 'striped_disc' count as void" in output
+    succeed("data", "show", "scenes", "--count", 2, "--to", tmp_path / "a.png", *ignored)
+    line = fail("data", "verify", "scenes", "--option", 'ignore_clases=["x"]', *ignored[2:])
+    assert "there is no key '--option ignore_clases'. Did you mean 'ignore_classes'?" in line
+
+
 def test_data_show_writes_a_sheet(place: Path, tmp_path: Path) -> None:
     path = tmp_path / "sheet.png"
     output = succeed(

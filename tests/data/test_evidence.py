@@ -23,10 +23,10 @@ TWO = ("background", "pet")
 CITYSCAPES = ("road", "sidewalk", "building", "wall", "fence", "pole")
 
 
-def masks(classes: tuple[str, ...], *held: set[int]) -> MaskSet:
+def masks(classes: tuple[str, ...], *held: set[int], stored: tuple[str, ...] = ()) -> MaskSet:
     """A set named "train"; 255 among the numbers is void."""
     contents = [MaskContent(frozenset(one - {255}), 255 in one) for one in held]
-    return MaskSet("of train", classes, contents)
+    return MaskSet("of train", classes, contents, stored)
 
 
 def faults(found: MaskSet) -> list[str]:
@@ -71,6 +71,31 @@ def test_masks_of_0_and_255_with_more_classes_name_them_all() -> None:
     (text,) = faults(masks(("background", "cat", "dog"), {0, 255}))
     assert "no pixel of 'cat' and 'dog' is left" in text
     assert "save its pixels as a label from 1 to 2" in text
+
+
+THREE = ("background", "cat", "dog")
+
+
+def test_void_that_comes_of_an_ignored_class_is_no_evidence() -> None:
+    held = [{0, 255}, {255}, {0, 255}, {0, 255}]
+    found = masks(THREE[1:], *held, stored=THREE)  # only cats: 0 in the files is background
+    assert faults(found) == []
+    assert doubts(found) == ["'dog' has no labelled pixel in the 4 masks of train"]
+    with_dogs = masks(THREE[1:], *held, {1}, {0, 1}, stored=THREE)  # and a habit of none
+    assert signs(with_dogs) == []
+    first_missing = masks(THREE[1:], {1, 255}, {1, 255}, {1}, stored=THREE)
+    assert doubts(first_missing) == ["'cat' has no labelled pixel in the 3 masks of train"]
+
+
+def test_masks_of_0_and_255_are_a_fault_where_another_class_is_ignored() -> None:
+    (text,) = faults(masks(THREE[:2], {0, 255}, {0}, stored=THREE))
+    assert "hold only 0 and 255 (or 'dog', left out): 255 is void, and no pixel of 'cat'" in text
+    assert "save its pixels as a label from 1 to 2" in text
+
+
+def test_nothing_but_void_and_ignored_classes_is_a_fault() -> None:
+    (text,) = faults(masks(THREE[1:], {255}, {255}, stored=THREE))
+    assert "of train is void (255) or of 'background', left out: there is nothing to" in text
 
 
 def test_only_zeros_are_no_masks_of_0_and_255() -> None:

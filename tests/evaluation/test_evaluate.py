@@ -396,12 +396,12 @@ def test_the_protocol_of_a_window_and_of_what_the_data_adds(
     patches: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = patches(MIXED)
-    monkeypatch.setattr(data, "facts", lambda: {"classes_kept": ["a"]})
+    monkeypatch.setattr(data, "facts", lambda: {"classes_made_void": ["a"]})
     settings = EvalSettings(mode="slide", window=[32, 48], overlap=0.25, scales=[0.5, 1], flip=True)
     block = protocol(settings, data, data.ids, **STATED)
     assert block["window"] == [32, 48]
     assert block["overlap"] == 0.25
-    assert block["classes_kept"] == ["a"]
+    assert block["classes_made_void"] == ["a"]
     line = protocol_line(block)
     assert "sliding window 32x48, scale 0.5, 1, flip" in line
 

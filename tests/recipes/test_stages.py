@@ -180,6 +180,27 @@ def test_the_digest_knows_what_a_run_starts_from() -> None:
     assert one.digest() != stage_two("init.seed=0").digest()
 
 
+def test_ignored_classes_are_handed_on_where_the_data_set_is_the_same() -> None:
+    recipe = stage_two('data.ignore_classes=["striped_disc"]')
+    assert recipe.first is not None
+    assert recipe.first.data.ignore_classes == ("striped_disc",)
+    assert recipe.first.sources["data.ignore_classes"] == "recipe scenes/decouplednet_5"
+    plain = stage_two().first
+    assert plain is not None
+    assert plain.data.ignore_classes == ()
+    other = stage_two('data.ignore_classes=["striped_disc"]', 'init.set=["data.name=voc"]').first
+    assert other is not None
+    assert other.data.ignore_classes == ()
+
+
+def test_a_second_stage_does_not_go_on_from_other_classes(paths: Paths) -> None:
+    recipe = stage_two(first=('data.ignore_classes=["striped_disc"]',))
+    line = r"was trained on the classes background, dotted_disc, .* with init\.set\."
+    with pytest.raises(RecipeError, match=line):
+        run_recipe(recipe, paths, CPU)
+    assert not paths.run_folder(recipe).exists()
+
+
 def test_the_second_stage_wants_a_first(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"goes on from a trained network: .* in init\.from"):
         run_recipe(stage_two("init.from="), Paths(tmp_path, tmp_path / "runs"), CPU)

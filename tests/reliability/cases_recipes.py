@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from cases import refused
-from places import Place
+import numpy as np
+from cases import read, refused
+from click.testing import Result
+from places import Call, Place
 
 
 def added(place: Place, text: str) -> list[object]:
@@ -250,3 +252,90 @@ def change_below_a_value(place: Place) -> list[object]:
 @refused("change with an empty key", "--set train.=1: is not of the form", "data.split=1/4")
 def change_with_an_empty_key(place: Place) -> list[object]:
     return place.train("train.=1")
+
+
+def ignoring(place: Place, names: str, classes: str = "ground sky sea") -> list[object]:
+    """`run` with `data.ignore_classes`, on masks of the first two classes of the list."""
+    (place.data / "classes.txt").write_text("\n".join(classes.split()))
+    return place.train(f"data.ignore_classes={names}")
+
+
+@refused("ignored class with a slip", "'grund' in ignore_classes is no class", "'ground'?")
+def ignored_class_with_a_slip(place: Place) -> list[object]:
+    return ignoring(place, '["grund"]')
+
+
+@refused("ignored class in other letters", "'Sky' in ignore_classes is no class", "'sky'?")
+def ignored_class_in_other_letters(place: Place) -> list[object]:
+    return ignoring(place, '["Sky"]')
+
+
+@refused("ignored class named twice", "'sky' stands twice in ignore_classes", "once")
+def ignored_class_twice(place: Place) -> list[object]:
+    return ignoring(place, '["sky", "sky"]')
+
+
+@refused("all classes ignored", "ignore_classes leaves no class", "ignore fewer")
+def all_classes_ignored(place: Place) -> list[object]:
+    return ignoring(place, '["sea", "sky", "ground"]')
+
+
+@refused("all classes but one ignored", "ignore_classes leaves 'sky' alone", "ignore fewer")
+def all_classes_but_one_ignored(place: Place) -> list[object]:
+    return ignoring(place, '["ground"]', "ground sky")
+
+
+@refused("ignored class in no list", "'data.ignore_classes' = 'sky'", 'write a list, such as ["sky')
+def ignored_class_in_no_list(place: Place) -> list[object]:
+    return ignoring(place, "sky")
+
+
+@refused("ignored class by its number", "'data.ignore_classes.0' = 0 (int)", "valid string")
+def ignored_class_by_number(place: Place) -> list[object]:
+    return ignoring(place, "[0]")
+
+
+@refused("ignored class by its number, for a command", "ignore_classes = [0] is no list", "such as")
+def ignored_class_by_number_of_a_command(place: Place) -> list[object]:
+    return [*place.verify(), "--option", "ignore_classes=[0]"]
+
+
+@refused("ignored class that a finished run's other data lack", "'sea' in ignore_classes", "Known:")
+def ignored_class_of_other_data(place: Place) -> list[object]:
+    run = ["evaluate", place.finished_run(), "--set", 'data.ignore_classes=["sea"]']
+    return [*run, *place.where()]
+
+
+@refused("ignored background of a method that needs it", "takes class 0 for the background", "Keep")
+def ignored_background(place: Place) -> list[object]:
+    method = ["--set", "method.name=s4gan_multi_label", "--set", "optim.discriminator.lr=0.01"]
+    return [*ignoring(place, '["ground"]'), *method, "--set", "optim.classifier.lr=0.01"]
+
+
+@refused("masks of nothing but ignored classes", "is void (255) or of 'ground'", "nothing to learn")
+def nothing_but_ignored_classes(place: Place) -> list[object]:
+    place.map_masks(lambda labels: labels * 0)
+    return ignoring(place, '["ground"]')
+
+
+@read("ignored class", "void in training and in scoring; the protocol names it")
+def ignored_class(place: Place) -> Call:
+    place.map_masks(lambda labels: labels + (labels == 1) * np.arange(50) % 2)
+
+    def then(result: Result) -> None:
+        assert "'ground' made void" in result.stdout
+        assert " 2 classes, " in result.stdout
+        assert "warning" not in result.stderr
+
+    return Call(ignoring(place, '["ground"]'), then)
+
+
+@read("classes ignored in a verification", "counted without them, with a note")
+def ignored_classes_verified(place: Place) -> Call:
+    (place.data / "classes.txt").write_text("ground\nsky\nsea\n")
+
+    def then(result: Result) -> None:
+        assert "pixels of 'sea' count as void" in result.stdout + result.stderr
+        assert "sky" in result.stdout
+
+    return Call([*place.verify(), "--option", 'ignore_classes=["sea"]'], then)

@@ -16,7 +16,8 @@ dataset_options = click.option(
     "settings",
     metavar="KEY=VALUE",
     multiple=True,
-    help="An option of the data set, such as seed=1 (scenes); may be repeated.",
+    help="An option of the data set, such as seed=1 (scenes), or ignore_classes, which all have; "
+    "may be repeated.",
 )
 
 
@@ -45,8 +46,8 @@ def open_set(
     from semisup.catalog import DATASETS, create_dataset, find
     from semisup.data.sets.masks_in_folder import MasksInFolder, read_masks
 
-    cls = find(DATASETS, "data set", name)
-    data = create_dataset(name, root, subset or None, **parse_options(cls, settings))
+    options = parse_options(find(DATASETS, "data set", name), settings)
+    data = create_dataset(name, root, subset or None, **options)
     if not masks or data.subset == data.eval_subset:
         return data
     return MasksInFolder(data, read_masks(masks))
@@ -60,13 +61,15 @@ def open_photographs(spec: str, beside: SegmentationData) -> SegmentationData:
 
 
 def parse_options(cls: type, settings: tuple[str, ...]) -> dict[str, Any]:
-    """What --option gives, checked against the options of a data set.
+    """What --option gives, checked against the options of a class.
 
     Raises:
         RecipeError: no `=`, an unknown key or a value of the wrong type; names the --option.
     """
     from pydantic import ValidationError
 
+    from semisup.data.base import SegmentationData
+    from semisup.data.without_classes import OPTION
     from semisup.errors import RecipeError
     from semisup.options import describe_errors, options_schema
     from semisup.recipe.toml import parse_value
@@ -79,10 +82,11 @@ def parse_options(cls: type, settings: tuple[str, ...]) -> dict[str, Any]:
             raise RecipeError(f"--option {setting}: is not of the form key=value, such as seed=1.")
         values[key] = parse_value(text, f"--option {key}")
     schema = options_schema(cls)
+    of_all = [OPTION] if issubclass(cls, SegmentationData) else []
     try:
-        schema.model_validate(values)
+        schema.model_validate({key: value for key, value in values.items() if key not in of_all})
     except ValidationError as error:
-        raise RecipeError(describe_errors(error, schema, "--option ")) from None
+        raise RecipeError(describe_errors(error, schema, "--option ", of_all)) from None
     return values
 
 

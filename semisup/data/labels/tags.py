@@ -126,11 +126,17 @@ def _names_of_objects(data: SegmentationData) -> Names:
 
 
 def _check_background(data: SegmentationData) -> None:
-    if data.classes[0] != _BACKGROUND:
+    if data.classes[0] == _BACKGROUND:
+        return
+    if data.stored_classes[0] == _BACKGROUND:
         raise RecipeError(
-            f"the images of {data.name} cannot have tags: class 0 is '{data.classes[0]}', not "
-            f"'{_BACKGROUND}', which nobody tags; keep the class, or take another data set"
+            f"the images of {data.name} cannot have tags while '{_BACKGROUND}' is left out, which "
+            "is class 0 to them and which nobody tags; keep the class"
         )
+    raise RecipeError(
+        f"the images of {data.name} cannot have tags: class 0 is '{data.classes[0]}', not "
+        f"'{_BACKGROUND}', which nobody tags; keep the class, or take another data set"
+    )
 
 
 def _check_complete(path: Path, names: Names, data: SegmentationData) -> None:

@@ -123,7 +123,7 @@ class Voc(VocTree):
         return self._key.read(path) if self._key else super()._read_mask(path)
 
     def facts(self) -> dict[str, object]:
-        """Classes kept, how many masks come from where, and whether the list was made here."""
+        """Classes not kept, how many masks come from where, and whether the list was made here."""
         facts = {**super().facts(), "masks": self._count_sources()}
         if self._own:
             facts["classes_from"] = self._own.path.name

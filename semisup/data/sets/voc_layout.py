@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from semisup.data.base import Colour, SegmentationData
@@ -14,8 +13,8 @@ from semisup.data.formats.lists import check_labels, choose_subset
 from semisup.data.formats.pictures import IMAGE_SUFFIXES, read_labels, read_rgb
 from semisup.data.formats.trees import list_files
 from semisup.data.formats.voc_annotations import Box, read_boxes
+from semisup.data.without_classes import check_names, classes_made_void, relabelling
 from semisup.errors import DataError, RecipeError, suggest
-from semisup.types import IGNORE
 
 
 class VocTree(SegmentationData):
@@ -43,11 +42,10 @@ class VocTree(SegmentationData):
         self.root = folder
         self.subset = subset
         self._names = names
-        self._kept = _positions(keep, names)
-        self.classes = tuple(names[label] for label in self._kept)
-        self.palette = tuple(palette[label] for label in self._kept)
-        self._new_label = torch.full((IGNORE + 1,), IGNORE, dtype=torch.uint8)
-        self._new_label[self._kept] = torch.arange(len(self._kept), dtype=torch.uint8)
+        kept = _positions(keep, names)
+        self.classes = tuple(names[label] for label in kept)
+        self.palette = tuple(palette[label] for label in kept)
+        self._label = relabelling(names, self.classes)
         self.ids = self._read_subset()
 
     @property
@@ -95,9 +93,9 @@ class VocTree(SegmentationData):
         """
         path = self.mask_path(index)
         labels = check_labels(self._read_mask(path), len(self._names), path)
-        if len(self._kept) == len(self._names):
+        if self.classes == self._names:
             return labels
-        return self._new_label[labels.int()]
+        return self._label[labels.int()]
 
     def _read_mask(self, path: Path) -> Tensor:
         return read_labels(path)
@@ -135,21 +133,15 @@ class VocTree(SegmentationData):
         return self.root / "Annotations" / f"{self.ids[index]}.xml"
 
     def facts(self) -> dict[str, object]:
-        """The kept classes, where some are not."""
-        if len(self._kept) == len(self._names):
-            return {}
-        return {"classes_kept": list(self.classes)}
+        """The classes that are not kept, where there are some."""
+        return classes_made_void(self._names, self.classes)
 
 
 def _positions(keep: tuple[str, ...] | None, names: tuple[str, ...]) -> list[int]:
     """The label ids of the classes to keep, ascending."""
     if keep is None:
         return list(range(len(names)))
-    for name in keep:
-        if name not in names:
-            raise RecipeError(f"'{name}' in classes is no class here.{suggest(name, names)}")
-        if keep.count(name) > 1:
-            raise RecipeError(f"'{name}' stands twice in classes; name each class once")
+    check_names(keep, "classes", names)
     if not keep:
         raise RecipeError("classes is empty; name the classes to keep, or leave the key out")
     return sorted(names.index(name) for name in keep)

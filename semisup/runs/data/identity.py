@@ -104,6 +104,7 @@ def identify(
         masks=len(data.masked_ids),
         files=len(files),
         files_sha256="" if labelled is None else digest_of(files),
+        stored_classes=tuple(data.stored_classes),
     )
     return SetIdentity(record, files)
 
@@ -172,6 +173,9 @@ def difference(then: SetRecord, now: SetIdentity, files: Files | None = None) ->
     found = now.record
     if then.classes != found.classes:
         return f"its classes were {listed(then.classes)}, now they are {listed(found.classes)}"
+    if then.stored_classes and then.stored_classes != found.stored_classes:
+        stood, stand = listed(then.stored_classes), listed(found.stored_classes)
+        return f"the labels of its files stood for {stood}, now for {stand}"
     before, after = files or {}, now.files or {}
     changed = changed_files(before, after) if before and after else []
     if (then.images, then.ids_sha256) != (found.images, found.ids_sha256):

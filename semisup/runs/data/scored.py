@@ -10,6 +10,7 @@ from semisup.catalog import DATASETS, find
 from semisup.data.base import SegmentationData
 from semisup.data.by_name import ClassesByName, listed
 from semisup.data.image_formats import fitted
+from semisup.data.without_classes import OPTION, without_classes
 from semisup.errors import DataError, RecipeError, RunError
 from semisup.ops.pixels import RGB
 from semisup.recipe.recipe import Recipe
@@ -80,16 +81,16 @@ def open_scored(
         RunError: the run's own data have changed, or the classes of another set are others.
         RecipeError: a change that is no name, root or option of a data set.
     """
+    stated = {parse_change(change)[0] for change in changes}
     if changes:
         recipe = _with_set(recipe, changes)
-        stated = {parse_change(change)[0] for change in changes}
         paths = Paths(paths.data_root) if "data.root" in stated else paths
     root = paths.data_of(recipe)
     own = None if run.data is None else run.data.reported
-    kind = RGB if run.data is None else run.data.images.kind
-    opened = open_reported(recipe, paths, subset)
+    strict = f"data.{OPTION}" in stated or (own is not None and str(root.resolve()) == own.root)
+    opened = (open_reported if strict else _open_elsewhere)(recipe, paths, subset)
     try:
-        data = fitted(opened, kind)
+        data = fitted(opened, RGB if run.data is None else run.data.images.kind)
     except DataError as error:
         raise RunError(f"{folder.path}: cannot be scored: {error}") from None
     identity = identify_reported(data, root)
@@ -109,13 +110,22 @@ def open_scored(
     return ScoredSet(mapped, identity, mapped.absent, (f"{where}: {mapped.describe()}",))
 
 
+def _open_elsewhere(recipe: Recipe, paths: Paths, subset: str) -> SegmentationData:
+    """The set that is reported on, without those of the ignored classes that it has."""
+    settings = recipe.data.model_copy(update={OPTION: ()})
+    data = open_reported(replace(recipe, data=settings), paths, subset)
+    ignored = [name for name in recipe.data.ignore_classes if name in data.classes]
+    return without_classes(data, ignored)
+
+
 def _refuse_changed(folder: RunFolder, own: SetRecord, now: SetIdentity) -> None:
     """Refuse the run's own data where they are not what they were; another subset has its ids."""
     if now.record.subset == own.subset:
         files = read_files(folder.files).get("reported")
         what = difference(own, now, files)
     else:
-        what = difference(replace(now.record, classes=own.classes), now)
+        then = replace(now.record, classes=own.classes, stored_classes=own.stored_classes)
+        what = difference(then, now)
     if what:
         raise RunError(
             f"{folder.path}: its data in {own.root} have changed since: {what}. Put them back as "
@@ -133,7 +143,7 @@ def _with_set(recipe: Recipe, changes: Sequence[str]) -> Recipe:
     for change in changes:
         key, value = parse_change(change)
         name = key.removeprefix("data.")
-        if name not in ("name", "root") and name in DataSettings.model_fields:
+        if name not in ("name", "root", OPTION) and name in DataSettings.model_fields:
             raise RecipeError(
                 f"--set {change}: a finished run can be scored in another way but not changed; "
                 "only eval.* can be set, and data.name, data.root and the options of a data set."
@@ -142,7 +152,11 @@ def _with_set(recipe: Recipe, changes: Sequence[str]) -> Recipe:
     name = str(values.pop("name", recipe.data.name))
     find(DATASETS, "data set", name)
     other = name != recipe.data.name
-    table = {"name": name, "root": str(values.pop("root", "" if other else recipe.data.root))}
+    table = {
+        "name": name,
+        "root": str(values.pop("root", "" if other else recipe.data.root)),
+        OPTION: values.pop(OPTION, () if other else recipe.data.ignore_classes),
+    }
     return replace(
         recipe,
         data=recipe.data.model_copy(update=table),

@@ -20,6 +20,7 @@ from semisup.data.sets.camvid import CamVid
 from semisup.data.sets.folder import Folder
 from semisup.data.sets.scenes.dataset import Scenes
 from semisup.data.sets.voc import CLASSES, Voc
+from semisup.data.without_classes import WithoutClasses
 from semisup.errors import DataError, RecipeError, RunError
 
 DOG, PERSON = CLASSES.index("dog"), CLASSES.index("person")
@@ -109,6 +110,29 @@ def test_what_is_written_is_read_back(voc: Voc, tmp_path: Path) -> None:
     lines = path.read_text().splitlines()
     assert lines[0].startswith("# classes: background\taeroplane\t")
     assert lines[1:] == [f"# sha256: {tags.sha256}", f"{ONE}\tdog\tperson", f"{TWO}\tperson"]
+
+
+def test_ignored_classes_leave_the_tags(voc: Voc, tmp_path: Path) -> None:
+    write_tags(tmp_path / "all.txt", read_tags(voc, "xml"))
+    ignoring = WithoutClasses(voc, ["person", "cat"])
+    dog = ignoring.classes.index("dog")
+    expected = {ONE: frozenset({dog}), TWO: frozenset[int]()}
+    for tags in (
+        read_tags(ignoring, "xml"),
+        read_tags(ignoring, f"file:{tmp_path / 'all.txt'}"),
+        read_tags(ignoring, save_rows(tmp_path / "t.npy", {ONE: row(DOG), TWO: row(PERSON)})),
+        tags_from_masks(ignoring),
+    ):
+        assert tags.of == expected
+        assert tags.classes == ignoring.classes
+
+
+def test_there_are_no_tags_where_background_is_ignored(voc: Voc) -> None:
+    ignoring = WithoutClasses(voc, ["background"])
+    line = "voc cannot have tags while 'background' is left out, .* keep the class"
+    for read in (lambda: read_tags(ignoring, "xml"), lambda: tags_from_masks(ignoring)):
+        with pytest.raises(RecipeError, match=line):
+            read()
 
 
 def test_ids_and_classes_may_hold_spaces(

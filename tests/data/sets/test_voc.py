@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from semisup.data.formats.voc_annotations import Box
-from semisup.data.sets.voc import Voc
+from semisup.data.sets.voc import CLASSES, Voc
 from semisup.errors import DataError, RecipeError
 
 AUG = np.full((6, 8), 7, np.uint8)
@@ -212,7 +212,8 @@ def test_kept_classes_are_renumbered_in_voc_order_and_others_void(voc_root: Path
     assert data.mask(0)[2].tolist() == [255, 255, 255, 255, 255, 1, 1, 1]
     assert data.mask(0)[5].tolist() == [0] * 8
     assert data.mask(0).dtype == torch.uint8
-    assert data.facts()["classes_kept"] == ["background", "person"]
+    left_out = [name for name in CLASSES if name not in ("background", "person")]
+    assert data.facts()["classes_made_void"] == left_out
     assert [box.name for box in data.boxes(0)] == ["person"]
 
 
