@@ -106,11 +106,14 @@ class OpenRun:
         Raises:
             RecipeError: it does not segment class by class, or a name is none of its classes.
         """
-        network = check_by_class(self.network, "--classes")
+        network = check_by_class(self.network, "classes to segment (--classes)")
         known = self.classes[1:]
         for name in names:
             if name not in known:
-                raise RecipeError(f"--classes: no class is called '{name}'.{suggest(name, known)}")
+                raise RecipeError(
+                    f"classes to segment (--classes): none is called '{name}'."
+                    f"{suggest(name, known)}"
+                )
         network.force_classes([self.classes.index(name) for name in names])
         return replace(self, forced=tuple(sorted(set(names))))
 
