@@ -9,9 +9,9 @@ Engine and bare loop take turns of `--steps` steps within one call of `train`: t
 batches in memory, the same first weights and dropout; after the first turn both must have come to
 the same weights. Both normalise on the device and have the same optimisers (fused SGD; fused Adam
 for a discriminator), memory format (channels last) and precision (bf16 on a GPU, float32 on a CPU).
-The engine also keeps the mean of the loss, watches that it is finite, looks for signals, and would
-log, score and save if it were time. The bare loop with `--method adversarial` calls the method's
-own step with two plain optimisers, so that ratio is about the loop and the updates alone.
+The engine also keeps the mean of the loss, checks that it is finite and whether a signal came, and
+would log, score and save if that were due. The bare loop with `--method adversarial` calls the
+method's own step with two plain optimisers, so that ratio is about the loop and the updates alone.
 
 Then, what makes the host wait for the device between two log points. On a GPU,
 `torch.cuda.set_sync_debug_mode("error")` ends the run at the first such call. On a CPU the
@@ -228,7 +228,7 @@ def assert_same_way(ours: nn.Module, theirs: nn.Module, first: nn.Module) -> Non
 class Turns(Silent):
     """Gives the bare loop its turns after every `--steps` steps of the engine, and times both.
 
-    After the last round the engine takes one more turn, in which `watch` looks at it.
+    After the last round the engine takes one more turn, which `watch` counts.
     """
 
     def __init__(

@@ -13,7 +13,7 @@ channels first  images and weights in torch's default memory format;
 items           .item() of every loss at every step, for the log;
 host labels     label maps and one-hot truth made by NumPy on the host and copied over;
 all gradients   backward() into every network that the loss passed through, cleared afterwards;
-two looks       each player's loss from a forward pass of its own;
+two passes      each player's loss from a forward pass of its own;
 plain optimiser one kernel for each tensor and operation.
 
 The last line but one has none of them, and the last is the library itself, its engine included.
@@ -51,7 +51,10 @@ from semisup.training.updates import Updates
 from semisup.types import IGNORE, Batch, Labelled, Progress, Unlabelled
 
 CLASSES = 7
-HABITS = ("channels first", "items", "host labels", "all gradients", "two looks", "plain optimiser")
+HABITS = (
+    *("channels first", "items", "host labels"),
+    *("all gradients", "two passes", "plain optimiser"),
+)
 LATE = Progress(90, 100)
 """Every term acts by then."""
 
@@ -63,8 +66,8 @@ WIDTHS: dict[str, dict[str, Any]] = {
 }
 """Options of the recipes in recipes/voc_small."""
 
-ALL_TRUSTED = {"s4gan": {"confidence_threshold": 0.2}}
-"""Where a fresh discriminator would trust no image, so that a term would have no gradient."""
+ALL_ACCEPTED = {"s4gan": {"confidence_threshold": 0.2}}
+"""Where a fresh discriminator accepts no image, so that a term would have no gradient."""
 
 
 class Scripted:
@@ -120,21 +123,21 @@ class Scripted:
         for optimiser in self.optimisers.values():
             optimiser.zero_grad(set_to_none=True)
 
-    def _look(self, network: Callable[..., Any], *inputs: Tensor) -> Any:
+    def _forward(self, network: Callable[..., Any], *inputs: Tensor) -> Any:
         with autocast(self.options.precision, inputs[0].device):
             found = network(*inputs)
         if self.options.precision == "float32":
             return found
         return tuple(f.float() for f in found) if isinstance(found, tuple) else found.float()
 
-    def _against(self, logits: Tensor, answer: float, valid: Tensor) -> Tensor:
-        """Binary cross entropy, the answers made where the habit is to make them."""
+    def _against(self, logits: Tensor, target: float, valid: Tensor) -> Tensor:
+        """Binary cross entropy, with targets built where the habit is to build them."""
         if "host labels" in self.habits:
-            answers = torch.from_numpy(np.full(tuple(logits.shape), answer))
-            answers = answers.to(logits.device, logits.dtype)
+            targets = torch.from_numpy(np.full(tuple(logits.shape), target))
+            targets = targets.to(logits.device, logits.dtype)
         else:
-            answers = torch.full_like(logits, answer)
-        loss = F.binary_cross_entropy_with_logits(logits, answers, reduction="none")
+            targets = torch.full_like(logits, target)
+        loss = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
         return (loss.view_as(valid) * valid).sum() / valid.sum()
 
     def _one_hot(self, truth: Tensor) -> Tensor:
@@ -146,29 +149,29 @@ class Scripted:
         return torch.from_numpy(planes.astype(np.float32)).to(truth.device)
 
     def _adversarial(self, batch: Batch) -> None:
-        method, again = self.method, "two looks" in self.habits
-        segmenter, judge = method.segmenter, method.discriminator
+        method, again = self.method, "two passes" in self.habits
+        segmenter, discriminator = method.segmenter, method.discriminator
         mask, free = batch.labelled.mask, batch.unlabelled
         known = mask != IGNORE
-        logits = self._look(segmenter, batch.labelled.image)
+        logits = self._forward(segmenter, batch.labelled.image)
         predicted = logits.softmax(1)
-        judged = self._look(judge, predicted)
-        others = self._look(segmenter, free.image)
-        judged_others = self._look(judge, others.softmax(1))
-        trusted = (judged_others.detach().sigmoid() > 0.2).squeeze(1) & free.valid
-        answer = others.detach().argmax(1).masked_fill(~trusted, IGNORE)
+        scores = self._forward(discriminator, predicted)
+        others = self._forward(segmenter, free.image)
+        other_scores = self._forward(discriminator, others.softmax(1))
+        accepted = (other_scores.detach().sigmoid() > 0.2).squeeze(1) & free.valid
+        answer = others.detach().argmax(1).masked_fill(~accepted, IGNORE)
         taught = F.cross_entropy(others, answer, ignore_index=IGNORE, reduction="sum")
         self._descend(
             "segmenter",
             F.cross_entropy(logits, mask, ignore_index=IGNORE)
-            + method.adversarial_weight * self._against(judged, 1.0, known)
-            + method.adversarial_weight_unlabelled * self._against(judged_others, 1.0, free.valid)
-            + method.self_taught_weight * taught / trusted.sum().clamp(min=1),
+            + method.adversarial_weight * self._against(scores, 1.0, known)
+            + method.adversarial_weight_unlabelled * self._against(other_scores, 1.0, free.valid)
+            + method.self_taught_weight * taught / accepted.sum().clamp(min=1),
             keep=not again,
         )
         truth = torch.where(known, mask, predicted.detach().argmax(1))
-        real = self._look(judge, self._one_hot(truth).to(predicted))
-        fake = self._look(judge, predicted.detach()) if again else judged
+        real = self._forward(discriminator, self._one_hot(truth).to(predicted))
+        fake = self._forward(discriminator, predicted.detach()) if again else scores
         loss = self._against(real, 1.0, known) + self._against(fake, 0.0, known)
         self._descend("discriminator", 0.5 * loss)
 
@@ -179,48 +182,48 @@ class Scripted:
         def reduced(maps: Tensor) -> Tensor:
             return F.avg_pool2d(maps, method.downsampling, ceil_mode=True)
 
-        def judge(maps: Tensor) -> Tensor:
-            found: Tensor = self._look(method.adversary, reduced(maps), image)
+        def score(maps: Tensor) -> Tensor:
+            found: Tensor = self._forward(method.adversary, reduced(maps), image)
             return found
 
         image = reduced(to_unit(batch.labelled.image))
         shares = method.adversary.shares(reduced(known[:, None].to(image)).squeeze(1))
-        logits = self._look(method.segmenter, batch.labelled.image)
+        logits = self._forward(method.segmenter, batch.labelled.image)
         predicted = logits.softmax(1)
-        judged = judge(predicted)
+        scores = score(predicted)
         self._descend(
             "segmenter",
             F.cross_entropy(logits, mask, ignore_index=IGNORE)
-            + method.adversarial_weight * self._against(judged, 1.0, shares),
-            keep="two looks" not in self.habits,
+            + method.adversarial_weight * self._against(scores, 1.0, shares),
+            keep="two passes" not in self.habits,
         )
         truth = torch.where(known, mask, predicted.detach().argmax(1))
-        real = judge(self._one_hot(truth).to(predicted))
-        fake = judge(predicted.detach()) if "two looks" in self.habits else judged
+        real = score(self._one_hot(truth).to(predicted))
+        fake = score(predicted.detach()) if "two passes" in self.habits else scores
         loss = self._against(real, 1.0, shares) + self._against(fake, 0.0, shares)
         self._descend("adversary", 0.5 * loss)
 
     def _s4gan(self, batch: Batch) -> None:
-        method, again = self.method, "two looks" in self.habits
+        method, again = self.method, "two passes" in self.habits
         mask, free = batch.labelled.mask, batch.unlabelled
         pairs = torch.ones_like(mask[:, 0, 0], dtype=torch.bool)
 
-        def judge_made(maps: Tensor) -> Any:
+        def score_predictions(maps: Tensor) -> Any:
             outside = ~free.valid[:, None]
             image = to_unit(free.image).masked_fill(outside, 0.0)
-            return self._look(method.discriminator, maps.masked_fill(outside, 0.0), image)
+            return self._forward(method.discriminator, maps.masked_fill(outside, 0.0), image)
 
-        def judge_true() -> Any:
+        def score_truth() -> Any:
             truth = torch.where(mask != IGNORE, mask, logits.detach().argmax(1))
             maps = self._one_hot(truth).to(logits)
-            return self._look(method.discriminator, maps, to_unit(batch.labelled.image))
+            return self._forward(method.discriminator, maps, to_unit(batch.labelled.image))
 
-        logits = self._look(method.segmenter, batch.labelled.image)
-        others = self._look(method.segmenter, free.image)
-        made, features = judge_made(others.softmax(1))
-        true, wanted = judge_true()
-        trusted = made.detach().sigmoid() > method.confidence_threshold
-        taught = trusted[:, None, None] & free.valid
+        logits = self._forward(method.segmenter, batch.labelled.image)
+        others = self._forward(method.segmenter, free.image)
+        fake, features = score_predictions(others.softmax(1))
+        real, wanted = score_truth()
+        accepted = fake.detach().sigmoid() > method.confidence_threshold
+        taught = accepted[:, None, None] & free.valid
         answer = others.detach().argmax(1).masked_fill(~taught, IGNORE)
         self_taught = F.cross_entropy(others, answer, ignore_index=IGNORE, reduction="sum")
         distance = (features.mean(0) - wanted.detach().mean(0)).abs().mean()
@@ -232,34 +235,34 @@ class Scripted:
             keep=not again,
         )
         if again:
-            (made, _), (true, _) = judge_made(others.softmax(1).detach()), judge_true()
-        loss = self._against(made, 0.0, pairs) + self._against(true, 1.0, pairs)
+            (fake, _), (real, _) = score_predictions(others.softmax(1).detach()), score_truth()
+        loss = self._against(fake, 0.0, pairs) + self._against(real, 1.0, pairs)
         self._descend("discriminator", 0.5 * loss)
 
     def _gan(self, batch: Batch) -> None:
-        method, again = self.method, "two looks" in self.habits
+        method, again = self.method, "two passes" in self.habits
         segmenter, generator, real = method.segmenter, method.generator, batch.unlabelled
         noise = generator.draw(len(real.image), real.image)
-        made = to_normalised(self._look(generator, noise))
+        generated = to_normalised(self._forward(generator, noise))
         everywhere = torch.ones_like(real.valid)
 
         def realness(images: Tensor) -> Tensor:
-            logits = self._look(segmenter, images)
+            logits = self._forward(segmenter, images)
             return logits[:, :-1].logsumexp(1, keepdim=True) - logits[:, -1:]
 
         with statistics_kept(segmenter):
-            judged = realness(made)
-        self._descend("generator", self._against(judged, 1.0, everywhere), keep=not again)
-        logits = self._look(segmenter, batch.labelled.image)[:, :-1]
+            scores = realness(generated)
+        self._descend("generator", self._against(scores, 1.0, everywhere), keep=not again)
+        logits = self._forward(segmenter, batch.labelled.image)[:, :-1]
         held = realness(real.image)
         if again:
             with statistics_kept(segmenter):
-                judged = realness(made.detach())
+                scores = realness(generated.detach())
         self._descend(
             "segmenter",
             F.cross_entropy(logits, batch.labelled.mask, ignore_index=IGNORE)
             + method.unlabelled_weight * self._against(held, 1.0, real.valid)
-            + method.generated_weight * self._against(judged, 0.0, everywhere),
+            + method.generated_weight * self._against(scores, 0.0, everywhere),
         )
 
 
@@ -284,12 +287,12 @@ def build(options: Namespace) -> Method:
         return create_model("deeplab_v3plus", CLASSES + extra)
 
     widths = {} if options.wide else WIDTHS[options.method]
-    trust = ALL_TRUSTED.get(options.method, {})
+    chosen = {**widths, **ALL_ACCEPTED.get(options.method, {})}
     crop = (options.side, options.side)
-    method = create_method(options.method, Task(network, CLASSES, crop), **widths, **trust).train()
+    method = create_method(options.method, Task(network, CLASSES, crop), **chosen).train()
     for layer in method.modules():
         if isinstance(layer, nn.Dropout | nn.Dropout2d):
-            layer.p = 0.0  # the ways look twice or once: with dropout they could not be compared
+            layer.p = 0.0  # one way has two forward passes, one has one: dropout would differ
     return method.to(options.device, memory_format=torch.channels_last)
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import re
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, overload
 
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 from torch import Tensor
 
-from semisup.errors import RecipeError
+from semisup.errors import RecipeError, SemisupError
 from semisup.evaluation import predict as prediction
 from semisup.evaluation.prediction_folder import PredictionFolder
 from semisup.evaluation.sources import find_images
@@ -40,7 +41,37 @@ Run = FinishedRun | OpenRun | str | Path
 _ONE_AT_A_TIME = threading.RLock()
 """Held while a run trains: torch's random numbers and threads are those of the whole process."""
 
+_PARAMETERS = {
+    r"--step (\d+)": r"step=\1",
+    r"--(data|device) (\w+(?::\w+)?)": r'\1="\2"',
+    r"add --plugin (\S+)": r"import \1 first",
+    r"--set (?=\S)": "changes: ",
+    r"--data-root\b": "data_root",
+    r"--out\b": "'runs'",
+    r"--to\b": "'to'",
+    r"--seed\b": "'seed'",
+    r"--overwrite\b": "overwrite=True",
+}
+"""A flag of the command line, as a pattern -> the parameter of these functions."""
 
+
+@contextlib.contextmanager
+def _by_parameters() -> Iterator[None]:
+    """Errors name parameters of these functions, where those of the command line name flags."""
+    try:
+        yield
+    except SemisupError as error:
+        error.args = tuple(_by_name(part) if isinstance(part, str) else part for part in error.args)
+        raise
+
+
+def _by_name(line: str) -> str:
+    for flag, parameter in _PARAMETERS.items():
+        line = re.sub(rf"(?<![\w/-]){flag}", parameter, line)
+    return line
+
+
+@_by_parameters()
 def load_recipe(name: str | Path, changes: str | Sequence[str] = ()) -> Recipe:
     """Read and check a recipe.
 
@@ -54,6 +85,7 @@ def load_recipe(name: str | Path, changes: str | Sequence[str] = ()) -> Recipe:
     return load(str(name), _listed(changes))
 
 
+@_by_parameters()
 def run(
     recipe: Recipe | str | Path,
     *,
@@ -84,17 +116,24 @@ def run(
         SemisupError: whatever a user can mend, in one line.
         Interrupted: a signal came; the run was saved.
     """
-    loaded = _loaded(recipe, changes, seed)
-    paths, where = _paths(data_root, runs), resolve_device(device)
-    folder = paths.run_folder(loaded)
+    loaded, paths = _loaded(recipe, changes, seed), _paths(data_root, runs)
+    return run_loaded(loaded, paths, device, progress=progress, command=command)
+
+
+def run_loaded(
+    recipe: Recipe, paths: Paths, device: str, *, progress: bool = True, command: Sequence[str] = ()
+) -> FinishedRun:
+    """`run`, and `semisup run`, in whose errors flags stand for these parameters."""
+    where, folder = resolve_device(device), paths.run_folder(recipe)
     with contextlib.ExitStack() as stack:
         stack.enter_context(_ONE_AT_A_TIME)
         stack.enter_context(_shown(progress))
-        view = stack.enter_context(make_view(loaded.name, folder)) if progress else Silent()
+        view = stack.enter_context(make_view(recipe.name, folder)) if progress else Silent()
         stack.enter_context(joined(where))
-        return run_recipe(loaded, paths, where, view=view, command=command)
+        return run_recipe(recipe, paths, where, view=view, command=command)
 
 
+@_by_parameters()
 def evaluate(
     run: Run,
     *,
@@ -138,6 +177,7 @@ def evaluate(
         )
 
 
+@_by_parameters()
 def open_run(
     run: Run, *, changes: str | Sequence[str] = (), step: int | None = None, device: str = "auto"
 ) -> OpenRun:
@@ -179,6 +219,7 @@ def predict(
 ) -> NDArray[np.uint8]: ...
 
 
+@_by_parameters()
 def predict(
     run: Run, image: Any, *, changes: str | Sequence[str] = (), device: str = "auto"
 ) -> Any:
@@ -211,6 +252,7 @@ def predict(
     return predictor(image)
 
 
+@_by_parameters()
 def predict_files(
     run: Run,
     images: str | Path | Sequence[str | Path],

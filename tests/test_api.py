@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import builtins
 import os
+import re
 import signal
 import threading
 from collections.abc import Callable
@@ -17,6 +19,7 @@ import torch
 from PIL import Image
 
 import semisup
+from semisup import api
 from semisup.errors import DataError, RecipeError, RunError, SemisupError
 from semisup.runs.result import FinishedRun
 from semisup.system.signals import StopSignal
@@ -305,3 +308,94 @@ def test_errors_are_one_line(call: Callable[[], Any], kind: type[Exception], lin
     with pytest.raises(kind, match=line) as caught:
         call()
     assert "\n" not in str(caught.value)
+
+
+# Errors name parameters, not flags
+
+
+def stopped(train: Callable[..., FinishedRun], runs: Path) -> Path:
+    """The folder of a run that is not finished, with its two checkpoints."""
+    folder = train(runs, changes=[*CHANGES, "train.checkpoint_every=1"]).folder
+    (folder / "result.json").unlink()
+    return folder
+
+
+def said_by(call: Callable[[], Any]) -> str:
+    with pytest.raises(SemisupError) as caught:
+        call()
+    line = str(caught.value)
+    assert "\n" not in line
+    assert not re.search("(^| )--[a-z]", line), line
+    return line
+
+
+def test_errors_of_a_run_name_parameters(
+    train: Callable[..., FinishedRun], done: FinishedRun, tmp_path: Path
+) -> None:
+    folder = stopped(train, tmp_path)
+    assert said_by(lambda: semisup.open_run(folder)).endswith("such as step=2.")
+    line = said_by(lambda: semisup.open_run(folder, step=3))
+    assert "no checkpoint of step 3. Kept: 1, 2;" in line
+    line = said_by(lambda: semisup.evaluate(done, changes="train.steps=3"))
+    assert line.startswith("changes: train.steps=3: a finished run")
+    line = said_by(lambda: semisup.predict(done, np.zeros((3, 3, 3), np.uint8), device="tpu"))
+    assert line.startswith('device="tpu": no such device')
+    assert "changes: x: is not of the form" in said_by(lambda: semisup.load_recipe(RECIPE, "x"))
+
+
+def test_errors_of_folders_name_parameters(
+    train: Callable[..., FinishedRun], done: FinishedRun, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert said_by(lambda: train(tmp_path / "file")).endswith("Choose another 'runs'.")
+    recipe = ["data.name=voc", "data.split=1/8"]
+    line = said_by(lambda: train(tmp_path, changes=recipe, data_root=tmp_path / "none"))
+    assert "set the data root (data_root or SEMISUP_DATA)" in line
+    Image.new("RGB", (40, 40)).save(tmp_path / "a.png")
+    images, to = tmp_path / "a.png", tmp_path / "labels"
+    semisup.predict_files(done, images, to, device="cpu")
+    flipped = ["eval.flip=true"]
+    line = said_by(lambda: semisup.predict_files(done, images, to, changes=flipped, device="cpu"))
+    assert "Choose another 'to', or replace them with overwrite=True" in line
+    (to / "semisup.json").unlink(missing_ok=True)
+
+
+def test_a_path_that_holds_a_flag_is_left_alone(tmp_path: Path) -> None:
+    for name in ("--out", "a--data-root", "x --step"):
+        with pytest.raises(RunError, match=re.escape(str(tmp_path / name))):
+            semisup.open_run(tmp_path / name)
+
+
+COMMANDS_ALONE = {
+    "--plugin": "registered by an import",
+    "--kind": "of semisup check",
+    "--option": "of semisup check",
+    "--explain": "of semisup predict",
+    "--backbone": "of semisup samples",
+    "--tags": "beside the key of a recipe",
+    "--classes": "in brackets behind what it is",
+    "--weights": "in brackets behind the key of a recipe",
+    "--from": "of a command that is quoted",
+    "--nnodes": "of torchrun",
+    "--rdzv-endpoint": "of torchrun",
+    "--porcelain": "of git",
+    "--json": "in prose",
+}
+"""Flag of a message of the library -> why it has no parameter."""
+
+
+def test_every_flag_in_a_message_has_a_parameter_or_a_reason() -> None:
+    package = Path(semisup.__file__).parent
+    flags: dict[str, str] = {}
+    for path in package.rglob("*.py"):
+        if "cli" in path.relative_to(package).parts:
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                documented = "\n" in node.value or path.name == "api.py"
+                found = [] if documented else re.findall(r"(?<![\w/-])--[a-z][a-z-]+", node.value)
+                flags |= dict.fromkeys(found, f"{path}:{node.lineno}")
+    patterns = [re.match(r"(?:add )?(--[a-z-]+|--\(.*?\))", key) for key in api._PARAMETERS]
+    named = {flag for flag in flags if any(m and re.fullmatch(m[1], flag) for m in patterns)}
+    assert len(named) >= 8
+    assert {flag: at for flag, at in flags.items() if flag not in {*named, *COMMANDS_ALONE}} == {}

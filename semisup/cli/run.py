@@ -53,6 +53,7 @@ def run(
     from semisup.cli.display.results import print_result
     from semisup.errors import RecipeError
     from semisup.recipe.load import load_recipe
+    from semisup.runs.paths import Paths
     from semisup.runs.plugins import check_runs_of
     from semisup.system.progress import is_first_process
 
@@ -66,7 +67,7 @@ def run(
     except RecipeError as error:
         check_runs_of(out / Path(recipe).stem, error)
         raise
-    done = api.run(loaded, data_root=data_root, runs=out, device=device, command=sys.argv)
+    done = api.run_loaded(loaded, Paths(data_root, out), device, command=sys.argv)
     if not is_first_process():
         return
     if not done.fresh:

@@ -69,7 +69,12 @@ class MethodSubject:
         return toy_batch(self.reads, seed, **changes)
 
     def gradients(
-        self, batch: Batch, *, each_alone: bool = False, **options: Any
+        self,
+        batch: Batch,
+        *,
+        each_alone: bool = False,
+        class_weights: Tensor | None = None,
+        **options: Any,
     ) -> dict[str, Tensor]:
         """Gradient of each player's losses, late in a run, in double precision.
 
@@ -77,9 +82,11 @@ class MethodSubject:
             batch: what the step is given.
             each_alone: with batch normalisations in eval mode: by their statistics, every image of
                 a batch counts in the gradient of every other.
+            class_weights: K, of the supervised loss.
             options: of the method.
         """
         method = self.build(**options).double()
+        method.class_weights = class_weights
         for layer in method.modules():
             if each_alone and isinstance(layer, BATCH_NORMS):
                 layer.eval()
@@ -262,6 +269,24 @@ def void_does_not_count(subject: MethodSubject) -> None:
     )
 
 
+def class_weights_count(subject: MethodSubject) -> None:
+    """Weights of the classes change the update of a player."""
+    if not subject.cls.takes_class_weights:
+        raise NotApplicable("it has no cross entropy over the classes")
+    weights = torch.arange(1, CLASSES + 1, dtype=torch.float64)
+    batch = subject.batch(dtype=torch.float64)
+    after = subject.gradients(batch, class_weights=weights)
+    require(
+        any(
+            relative_change(before, after[player]) > 1e-6
+            for player, before in subject.gradients(batch).items()
+        ),
+        "class weights change no update: train.class_weights would do nothing. Take "
+        "`self.supervised_loss`, or pass `self.class_weights` to the loss; without a cross "
+        "entropy over the classes, set `takes_class_weights = False` in the class.",
+    )
+
+
 def every_term_reaches_an_optimiser(subject: MethodSubject) -> None:
     """Each option that weighs a term changes a gradient."""
     weights = subject.weights()
@@ -269,7 +294,10 @@ def every_term_reaches_an_optimiser(subject: MethodSubject) -> None:
         raise NotApplicable("no option weighs a term")
     batch = subject.batch(dtype=torch.float64)
     for key, value in weights.items():
-        on, off = (subject.gradients(batch, each_alone=False, **{key: v}) for v in (value, 0.0))
+        on, off = (
+            subject.gradients(batch, each_alone=False, class_weights=None, **{key: v})
+            for v in (value, 0.0)
+        )
         changed = [player for player in on if relative_change(on[player], off[player]) > 1e-7]
         require(
             changed,
@@ -518,6 +546,7 @@ CHECKS: tuple[Check[MethodSubject], ...] = (
     Check("unlabelled images change the update", unlabelled_images_teach),
     Check("padding does not count", padding_does_not_count),
     Check("void pixels do not count", void_does_not_count),
+    Check("class weights change the update", class_weights_count),
     Check("every weighted term reaches an optimiser", every_term_reaches_an_optimiser),
     Check("without its terms it is supervised training", without_terms_it_is_supervised),
     Check("negative weights are refused", options_have_ranges),

@@ -14,6 +14,7 @@ from torch import Tensor
 from semisup.losses.discriminator_step import Scores
 from semisup.losses.gan import DiscriminatorGame
 from semisup.losses.pseudo_labels import exceeds, pseudo_labels_where
+from semisup.losses.segmentation import masked_mean
 from semisup.models.adversarial.discriminators import ImageDiscriminator
 from semisup.models.layers import resize
 from semisup.ops.masks import one_hot, without_holes
@@ -32,9 +33,6 @@ PAIR_SCALARS = (
 )
 """What a method with such a discriminator reports of it; 0 where a term is off."""
 
-PairDiscriminator = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""Class maps BKHW and images B3HW in [0, 1] -> logits B and features BC."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairScores(Scores):
@@ -47,94 +45,94 @@ class PairScores(Scores):
     features: Tensor
 
 
-def score_predictions(
-    game: DiscriminatorGame,
-    discriminator: PairDiscriminator,
-    logits: Tensor,
-    unlabelled: Unlabelled,
-    progress: Progress,
-) -> PairScores:
-    """Scores of the segmenter's predictions (logits BKHW) and their images; gradients reach it."""
-    maps = game.noisy(logits.softmax(dim=1), progress.fraction)
-    shown, features = discriminator(*as_pair(maps, unlabelled.image, unlabelled.valid))
-    known = unlabelled.valid.flatten(1).any(dim=1)
-    return PairScores(logits=shown, weights=known, maps=maps, features=features)
+@dataclass(frozen=True)
+class Pairs:
+    """A discriminator of class maps with their images, and how both are shown to it.
 
-
-def score_truth(
-    game: DiscriminatorGame,
-    discriminator: PairDiscriminator,
-    logits: Tensor,
-    labelled: Labelled,
-    progress: Progress,
-) -> PairScores:
-    """Scores of ground truth and its images; its void pixels take the answer of `logits`, BKHW."""
-    truth = one_hot(without_holes(labelled.mask, logits), logits.shape[1])
-    known = (labelled.mask != IGNORE).flatten(1).any(dim=1)
-    with game.real_input(truth.to(labelled.image), progress.fraction) as maps:
-        shown, features = discriminator(*as_pair(maps, labelled.image, labelled.valid))
-    return PairScores(logits=shown, weights=known, maps=maps, features=features)
-
-
-def score_pairs(
-    game: DiscriminatorGame,
-    discriminator: PairDiscriminator,
-    logits: Tensor,
-    labelled_logits: Tensor,
-    batch: Batch,
-    progress: Progress,
-) -> tuple[PairScores, PairScores]:
-    """Scores of predictions on the unlabelled images, and of ground truth.
-
-    Args:
-        game: its noise.
-        discriminator: of pairs.
-        logits: BKHW, of the unlabelled images; gradients reach the segmenter.
-        labelled_logits: BKHW, which fill the void pixels of ground truth.
-        batch: labelled and unlabelled images.
-        progress: of the run.
+    Attributes:
+        game: its noise, its R1, and what a probability is.
+        discriminator: class maps BKHW and images B3HW in [0, 1] -> logits B and features BC.
     """
-    return (
-        score_predictions(game, discriminator, logits, batch.unlabelled, progress),
-        score_truth(game, discriminator, labelled_logits, batch.labelled, progress),
-    )
 
+    game: DiscriminatorGame
+    discriminator: ImageDiscriminator
 
-def pair_pseudo_labels(
-    game: DiscriminatorGame,
-    discriminator: PairDiscriminator,
-    logits: Tensor,
-    image: Tensor,
-    valid: Tensor | None,
-    threshold: float,
-) -> Tensor:
-    """The segmenter's own classes on the images that the discriminator accepts, void on others.
+    def scores(
+        self, logits: Tensor, labelled_logits: Tensor, batch: Batch, progress: Progress
+    ) -> tuple[PairScores, PairScores]:
+        """Scores of predictions on the unlabelled images, and of ground truth.
 
-    Args:
-        game: in which the discriminator learns.
-        discriminator: of pairs.
-        logits: BKHW.
-        image: B3HW, normalised.
-        valid: BHW bool, False where a crop was padded; None: nowhere.
-        threshold: see `exceeds`.
+        Args:
+            logits: BKHW, of the unlabelled images; gradients reach the segmenter.
+            labelled_logits: BKHW, which fill the void pixels of ground truth.
+            batch: labelled and unlabelled images.
+            progress: of the run.
+        """
+        return (
+            self.of_predictions(logits, batch.unlabelled, progress),
+            self.of_truth(labelled_logits, batch.labelled, progress),
+        )
 
-    Returns:
-        BHW int64, 0..K-1 and `IGNORE`.
-    """
-    scores, _ = discriminator(*as_pair(logits.softmax(dim=1), image, valid))
-    accepted = exceeds(scores, threshold, game.loss)
-    return pseudo_labels_where(logits, accepted[:, None, None].expand(-1, *logits.shape[-2:]))
+    def of_predictions(
+        self, logits: Tensor, unlabelled: Unlabelled, progress: Progress
+    ) -> PairScores:
+        """Scores of predictions (logits BKHW) and their images; gradients reach the segmenter."""
+        maps = self.game.noisy(logits.softmax(dim=1), progress.fraction)
+        shown, features = self.discriminator(*as_pair(maps, unlabelled.image, unlabelled.valid))
+        return PairScores(logits=shown, weights=_known(unlabelled), maps=maps, features=features)
 
+    def of_truth(self, logits: Tensor, labelled: Labelled, progress: Progress) -> PairScores:
+        """Scores of ground truth and its images; void pixels take the answer of `logits`, BKHW."""
+        truth = one_hot(without_holes(labelled.mask, logits), logits.shape[1])
+        known = (labelled.mask != IGNORE).flatten(1).any(dim=1)
+        with self.game.real_input(truth.to(labelled.image), progress.fraction) as maps:
+            shown, features = self.discriminator(*as_pair(maps, labelled.image, labelled.valid))
+        return PairScores(logits=shown, weights=known, maps=maps, features=features)
 
-def pair_picture(
-    game: DiscriminatorGame, discriminator: ImageDiscriminator, logits: Tensor, labelled: Labelled
-) -> Tensor:
-    """Where the discriminator holds predictions (logits BKHW) for true: B1HW in [0, 1].
+    def without_softness(
+        self, segmenter: Callable[[Tensor], Tensor], unlabelled: Unlabelled
+    ) -> dict[str, Tensor]:
+        """What is said of predictions that have lost their softness, errors and all.
 
-    The score of a pair is the mean of the logits of this map.
-    """
-    pair = as_pair(logits.softmax(dim=1), labelled.image, labelled.valid)
-    return game.probability(resize(discriminator.places(*pair), logits.shape[-2:]))
+        Args:
+            segmenter: image B3HW -> logits BKHW.
+            unlabelled: images; those that are all padding count nowhere.
+
+        Returns:
+            `d_hard`: the mean probability of "ground truth" for the one-hot argmax, without noise;
+            0-d.
+        """
+        logits = segmenter(unlabelled.image)
+        hard = one_hot(logits.argmax(dim=1), logits.shape[1]).to(logits.dtype)
+        found, _ = self.discriminator(*as_pair(hard, unlabelled.image, unlabelled.valid))
+        return {"d_hard": masked_mean(self.game.probability(found.float()), _known(unlabelled))}
+
+    def pseudo_labels(
+        self, logits: Tensor, image: Tensor, valid: Tensor | None, threshold: float
+    ) -> Tensor:
+        """The segmenter's own classes on the images that are accepted, void on others.
+
+        Args:
+            logits: BKHW.
+            image: B3HW, normalised.
+            valid: BHW bool, False where a crop was padded; None: nowhere.
+            threshold: see `exceeds`.
+
+        Returns:
+            BHW int64, 0..K-1 and `IGNORE`.
+        """
+        scores, _ = self.discriminator(*as_pair(logits.softmax(dim=1), image, valid))
+        accepted = exceeds(scores, threshold, self.game.loss)
+        return pseudo_labels_where(logits, accepted[:, None, None].expand(-1, *logits.shape[-2:]))
+
+    def picture(self, logits: Tensor, labelled: Labelled) -> Tensor:
+        """Where predictions (logits BKHW) are held for true: B1HW in [0, 1].
+
+        The score of a pair is the mean of the logits of this map.
+        """
+        pair = as_pair(logits.softmax(dim=1), labelled.image, labelled.valid)
+        places = self.discriminator.places(*pair)
+        return self.game.probability(resize(places, logits.shape[-2:]))
 
 
 def as_pair(maps: Tensor, image: Tensor, valid: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -153,3 +151,8 @@ def as_pair(maps: Tensor, image: Tensor, valid: Tensor | None = None) -> tuple[T
         return maps, image
     padding = ~valid[:, None]
     return maps.masked_fill(padding, 0.0), image.masked_fill(padding, 0.0)
+
+
+def _known(unlabelled: Unlabelled) -> Tensor:
+    """Which images, B bool, are not all padding."""
+    return unlabelled.valid.flatten(1).any(dim=1)

@@ -44,6 +44,7 @@ from torch import Tensor
 
 from semisup.losses.discriminator_step import Scores, update_discriminator
 from semisup.losses.gan import DiscriminatorGame
+from semisup.losses.segmentation import masked_mean
 from semisup.methods.base import Method, Task, require_not_negative, require_positive
 from semisup.models.adversarial.luc_discriminator import Adversary, Inputs, View
 from semisup.models.base import ParameterGroup
@@ -80,6 +81,9 @@ class AdversarialLuc(Method):
         loss_gradient_penalty: R1 times gamma; well below loss_adversary, 0 where it is off.
         d_real: mean probability of "ground truth" on ground truth; above 0.5.
         d_fake: the same on predictions; below 0.5, and not 0.
+        d_hard: at log points, the same on the one-hot argmax of the predictions, errors and all,
+            softened as ground truth is; near d_real, the adversary tells soft maps from hard ones
+            and not wrong from right.
         d_accuracy: share of its outputs that are right; 0.5 blind, 1 it has won.
     """
 
@@ -128,7 +132,7 @@ class AdversarialLuc(Method):
         image = self._reduced(to_unit(labelled.image))
         logits = self.segmenter.training_logits(labelled.image)
         predicted = logits[0].softmax(dim=1)
-        valid = self._reduced((labelled.mask != IGNORE)[:, None].to(image))
+        valid = self._valid(labelled.mask, image)
         shares = self.adversary.shares(valid.squeeze(1))
 
         def scores(maps: Tensor) -> Scores:
@@ -162,11 +166,24 @@ class AdversarialLuc(Method):
         """
         return F.avg_pool2d(maps, self.downsampling, ceil_mode=True)
 
+    def _valid(self, mask: Tensor, like: Tensor) -> Tensor:
+        """Share of the pixels of each cell that count: B1hw of the type of `like`."""
+        return self._reduced((mask != IGNORE)[:, None].to(like))
+
     @torch.no_grad()
     def _truth(self, mask: Tensor, predicted: Tensor) -> Tensor:
         """Ground truth BKHW as the adversary is shown it, without holes."""
         truth = one_hot(without_holes(mask, predicted), self.num_classes).to(predicted.dtype)
         return softened(truth, predicted) if self.inputs == "scaling" else truth
+
+    def measure(self, batch: Batch) -> Scalars:
+        """The adversary's probability of "ground truth" for the prediction without its softness."""
+        labelled = batch.labelled
+        predicted = self.segmenter(labelled.image).softmax(dim=1)
+        hard = self._reduced(self._truth(predicted.argmax(dim=1), predicted))
+        logits = self.adversary(hard, self._reduced(to_unit(labelled.image)))
+        shares = self.adversary.shares(self._valid(labelled.mask, predicted).squeeze(1))
+        return {"d_hard": masked_mean(self.game.probability(logits.float()), shares > 0)}
 
     def pictures(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
         """Where the adversary holds the prediction for ground truth."""

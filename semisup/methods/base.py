@@ -93,15 +93,31 @@ class Method(nn.Module, ABC):
     reads: ClassVar[Reads] = Reads()
     """The streams, views and labels that it reads."""
 
+    takes_class_weights: ClassVar[bool] = True
+    """Whether its supervised loss is a cross entropy over the K classes, which
+    `train.class_weights` can weight; where it is not, the key is refused."""
+
     segmenter: Segmenter
 
-    class_weights: Tensor | None
-    """K factors on the supervised loss of each class's pixels, set by the run; no part of the
-    state."""
+    _class_weights: Tensor | None
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("class_weights", None, persistent=False)
+        self.register_buffer("_class_weights", None, persistent=False)
+        self.read_class_weights = False
+
+    @property
+    def class_weights(self) -> Tensor | None:
+        """K factors on the supervised loss of each class's pixels, set by the run; None: all 1.
+
+        No part of the state. `read_class_weights` says whether the method has asked for them.
+        """
+        self.read_class_weights = True
+        return self._class_weights
+
+    @class_weights.setter
+    def class_weights(self, weights: Tensor | None) -> None:
+        self._class_weights = weights
 
     def supervised_loss(self, maps: Sequence[Tensor], mask: Tensor) -> Tensor:
         """Cross entropy of the segmenter's maps (BKHW, the main one first) with `mask` (BHW), by

@@ -54,6 +54,7 @@ class DecoupledNetClassifier(Method):
     """
 
     reads = Reads(labelled=False, weak=frozenset({"tags"}), background=True)
+    takes_class_weights = False
     segmenter: ScoreMaps
 
     def __init__(self, task: Task) -> None:
@@ -84,6 +85,7 @@ class DecoupledNetSegmentation(Method):
     """
 
     reads = Reads(class_crops=True, trained_weights=True, background=True)
+    takes_class_weights = False
     segmenter: DecoupledNet
 
     def __init__(self, task: Task) -> None:
@@ -125,6 +127,7 @@ class DecoupledNetJoint(Method):
     """
 
     reads = Reads(weak=frozenset({"tags"}), class_crops=True, background=True)
+    takes_class_weights = False
     segmenter: DecoupledNet
 
     def __init__(self, task: Task) -> None:

@@ -35,13 +35,7 @@ from torch import Tensor
 
 from semisup.losses.discriminator_step import update_discriminator
 from semisup.losses.gan import DiscriminatorGame, feature_distance
-from semisup.losses.pairs import (
-    PAIR_SCALARS,
-    PairScores,
-    pair_picture,
-    pair_pseudo_labels,
-    score_pairs,
-)
+from semisup.losses.pairs import PAIR_SCALARS, Pairs
 from semisup.losses.pseudo_labels import exceeds, self_taught_loss
 from semisup.methods.base import Method, Task, require_not_negative, require_share
 from semisup.models.adversarial.discriminators import ImageDiscriminator
@@ -77,6 +71,8 @@ class S4Gan(Method):
         loss_gradient_penalty: R1 times gamma; well below loss_discriminator, 0 where it is off.
         d_real: mean of sigmoid(D) on true pairs; above 0.5.
         d_fake: mean of sigmoid(D) on predictions; below 0.5.
+        d_hard: at log points, the same on their one-hot argmax, errors and all; near d_real, D
+            tells soft maps from hard ones and not wrong from right.
         d_accuracy: share of the pairs of both that D classifies rightly; 0.5 blind, 1 it has won.
     """
 
@@ -119,11 +115,9 @@ class S4Gan(Method):
         maps = self.segmenter.training_logits(labelled.image)
         terms = dict.fromkeys(PAIR_SCALARS, labelled.image.new_zeros(()))
         terms["loss_segmentation"] = self.supervised_loss(maps, labelled.mask)
-        # Where no term asks for predictions on unlabelled images, D has nothing to learn from.
-        adversarial = self.feature_matching_weight > 0 or self.self_taught_weight > 0
-        if adversarial:
+        if self.trains_discriminator:
             logits = self.segmenter(batch.unlabelled.image)
-            fake, real = self._scores(logits, maps[0], batch, progress)
+            fake, real = self.pairs.scores(logits, maps[0], batch, progress)
             if self.feature_matching_weight > 0:
                 terms["loss_feature_matching"] = feature_distance(
                     fake.features, real.features, fake.weights, real.weights
@@ -138,38 +132,41 @@ class S4Gan(Method):
             terms["loss_segmentation"]
             + self.feature_matching_weight * terms["loss_feature_matching"]
             + self.self_taught_weight * terms["loss_self_taught"],
-            keep_graph=adversarial,
+            keep_graph=self.trains_discriminator,
         )
-        if adversarial:
+        if self.trains_discriminator:
             terms |= update_discriminator(
                 self.game,
                 update,
                 fake,
                 real,
-                again=lambda: self._scores(logits.detach(), maps[0], batch, progress),
+                again=lambda: self.pairs.scores(logits.detach(), maps[0], batch, progress),
             )
         return {name: value.detach() for name, value in terms.items()}
 
-    def _scores(
-        self, logits: Tensor, labelled_logits: Tensor, batch: Batch, progress: Progress
-    ) -> tuple[PairScores, PairScores]:
-        """D on predictions of the unlabelled images and on ground truth."""
-        return score_pairs(self.game, self.discriminator, logits, labelled_logits, batch, progress)
+    @property
+    def trains_discriminator(self) -> bool:
+        """Not where no term asks for predictions on unlabelled images: D has nothing to learn."""
+        return self.feature_matching_weight > 0 or self.self_taught_weight > 0
+
+    @property
+    def pairs(self) -> Pairs:
+        """How class maps and images are shown to D."""
+        return Pairs(self.game, self.discriminator)
+
+    def measure(self, batch: Batch) -> Scalars:
+        """D's probability of "ground truth" for the prediction without its softness."""
+        if not self.trains_discriminator:
+            return {"d_hard": batch.unlabelled.image.new_zeros(())}
+        return self.pairs.without_softness(self.segmenter, batch.unlabelled)
 
     def pictures(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
         """Where D holds the prediction for true."""
-        picture = pair_picture(self.game, self.discriminator, logits, batch.labelled)
-        return {"discriminator": picture}
+        return {"discriminator": self.pairs.picture(logits, batch.labelled)}
 
     def pseudo_labels(self, image: Tensor, valid: Tensor | None = None) -> Tensor | None:
         """S's own classes on the images that D holds for true with more than the threshold."""
         if self.self_taught_weight == 0:
             return None
-        return pair_pseudo_labels(
-            self.game,
-            self.discriminator,
-            self.segmenter(image),
-            image,
-            valid,
-            self.confidence_threshold,
-        )
+        logits = self.segmenter(image)
+        return self.pairs.pseudo_labels(logits, image, valid, self.confidence_threshold)

@@ -194,7 +194,7 @@ def weights_of_classes(
             weights as classes.
     """
     rule = recipe.train.class_weights
-    if rule != "none" and (method.reads.class_crops or not method.reads.labelled):
+    if rule != "none" and not method.takes_class_weights:
         raise RecipeError(
             f"train.class_weights: method '{recipe.method.name}' has no cross entropy over the "
             'classes. Set it to "none".'

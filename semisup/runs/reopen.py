@@ -107,11 +107,14 @@ class OpenRun:
         Raises:
             RecipeError: it does not segment class by class, or a name is none of its classes.
         """
-        network = check_by_class(self.network, "--classes")
+        network = check_by_class(self.network, "classes to segment (--classes)")
         known = self.classes[1:]
         for name in names:
             if name not in known:
-                raise RecipeError(f"--classes: no class is called '{name}'.{suggest(name, known)}")
+                raise RecipeError(
+                    f"classes to segment (--classes): none is called '{name}'."
+                    f"{suggest(name, known)}"
+                )
         network.force_classes([self.classes.index(name) for name in names])
         return replace(self, forced=tuple(sorted(set(names))))
 
@@ -218,39 +221,49 @@ def _not_finished(files: RunFolder) -> str:
     """Why a run cannot be opened, and what can be done."""
     if not files.recipe.is_file():
         return f"{files.path}: is no run of semisup. Start it with 'semisup run RECIPE'."
-    steps = _listed_steps(files)
-    kept = f", or take a checkpoint of it, such as --step {steps[-1]}" if steps else ""
+    kept = _kept_steps(files)
+    other = f", or take a checkpoint of it, such as --step {max(kept)}" if kept else ""
     return (
-        f"{files.path}: is not finished. Start it with 'semisup run RECIPE' and let it end{kept}."
+        f"{files.path}: is not finished. Start it with 'semisup run RECIPE' and let it end{other}."
     )
 
 
-def _listed_steps(files: RunFolder) -> list[int]:
-    return saved_steps(files.checkpoints, "step") if files.checkpoints.is_dir() else []
+def _kept_steps(files: RunFolder) -> dict[int, str]:
+    """Step -> the kind of file that holds its predictor: a checkpoint, or a selected predictor.
+
+    Where there are both, the checkpoint: the weights are the same.
+    """
+    found = [(step, kind) for kind in ("best", "step") for step in _saved(files, kind)]
+    return dict(sorted(dict(found).items()))
+
+
+def _saved(files: RunFolder, kind: str) -> list[int]:
+    return saved_steps(files.checkpoints, kind) if files.checkpoints.is_dir() else []
 
 
 def _read_step(files: RunFolder, step: int) -> dict[str, Any]:
-    """The checkpoint of a step.
+    """The checkpoint of a step, or the predictor that was the best one after it.
 
     Raises:
         RunError: it is not kept; says which ones are.
         CheckpointError: it is damaged, or states no predictor.
     """
-    steps = _listed_steps(files)
-    if step not in steps:
-        kept = ", ".join(map(str, steps)) or "none"
+    kept = _kept_steps(files)
+    if step not in kept:
+        best = max(_saved(files, "best"), default=None)
+        listed = ", ".join(f"{n} (the best)" if n == best else str(n) for n in kept) or "none"
         raise RunError(
-            f"{files.path}: has no checkpoint of step {step}. Kept: {kept}; train.keep says how "
+            f"{files.path}: has no checkpoint of step {step}. Kept: {listed}; train.keep says how "
             "many are, 0 all."
         )
-    path = saved_path(files.checkpoints, "step", step)
+    path = saved_path(files.checkpoints, kept[step], step)
     state = load_state(path)
     if not isinstance(state.get("predictor"), dict):
         raise CheckpointError(
             f"checkpoint {path}: states no predictor. Go on with 'semisup run RECIPE', and take "
             "one that is written then."
         )
-    return state
+    return {**state, "step": step}
 
 
 def _record(

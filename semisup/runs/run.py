@@ -86,7 +86,9 @@ def run_recipe(
         for note in notes:
             view.note(note)
         for change in changed_plugins(known.plugins):
-            view.note(f"{folder.path}: {change}. Choose another --out to run it anew.")
+            view.note(
+                f"{folder.path}: {change}. Choose another folder of runs (--out) to run it anew."
+            )
         return FinishedRun(folder.path, folder.result, known, fresh=False, notes=tuple(notes))
     ranks.from_first(
         lambda: refuse_changed(folder.path, recorded_plugins(read_facts(folder.facts)))

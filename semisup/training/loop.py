@@ -11,6 +11,7 @@ from torch import Tensor
 
 from semisup.data.loading.prefetch import Prefetch, Ready
 from semisup.data.loading.streams import Stream
+from semisup.errors import RecipeError
 from semisup.methods.base import Method
 from semisup.monitoring.clock import Clock
 from semisup.monitoring.health.health import Health
@@ -62,6 +63,8 @@ def train(run: TrainingState) -> int:
                 session.settle(start)
             for step in range(start, steps):
                 scalars, batch = _step(run, batches, Progress(step, steps))
+                if step == start:
+                    _check_class_weights(run)
                 meter.add(scalars)
                 run.view.stepped(step + 1, steps)
                 session.settle(step + 1, batch)
@@ -75,6 +78,20 @@ def train(run: TrainingState) -> int:
 def _options(method: Method) -> dict[str, float]:
     """The numbers among the method's attributes, such as its options."""
     return {k: v for k, v in vars(method).items() if isinstance(v, int | float)}
+
+
+def _check_class_weights(run: TrainingState) -> None:
+    """Refuse a method that was given weights of classes and did not ask for them in a step.
+
+    Raises:
+        RecipeError: names it.
+    """
+    if run.settings.class_weights == "none" or run.method.read_class_weights:
+        return
+    raise RecipeError(
+        f"train.class_weights: the step of the method '{type(run.method).__name__}' does not use "
+        'them. Set it to "none", or take self.supervised_loss or self.class_weights in the step.'
+    )
 
 
 def _step(

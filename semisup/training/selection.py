@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +54,10 @@ class Selection:
         self.best_step = 0
         self.best_miou = -math.inf
 
-    def __call__(self, predictor: nn.Module, step: int) -> dict[str, float]:
-        """Score the predictor after `step` steps; keep it if none was better."""
+    def __call__(
+        self, predictor: nn.Module, step: int, facts: Mapping[str, Any]
+    ) -> dict[str, float]:
+        """Score the predictor after `step` steps; keep it, with `facts`, if none was better."""
         inference = Inference(
             predictor, self._settings, self._device, self._precision, self._images
         )
@@ -65,14 +67,14 @@ class Selection:
         miou = result.scores.miou
         if self._keep is not None and miou > self.best_miou:
             if is_first():
-                self._save(self._keep, predictor, step)
+                self._save(self._keep, step, {**facts, "predictor": predictor.state_dict()})
             self.best_step, self.best_miou = step, miou
         classes = zip(result.classes, result.scores.per_class_iou, strict=True)
         per_class = {f"{self._name}_iou/{name}": iou for name, iou in classes if iou == iou}
         return {f"{self._name}/miou": miou, **per_class}
 
-    def _save(self, folder: Path, predictor: nn.Module, step: int) -> None:
-        save_state(saved_path(folder, "best", step), {"predictor": predictor.state_dict()})
+    def _save(self, folder: Path, step: int, state: dict[str, Any]) -> None:
+        save_state(saved_path(folder, "best", step), state)
         found = saved_steps(folder, "best")
         # Each checkpoint that the run may go back to names the last one before it.
         named = {

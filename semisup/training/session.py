@@ -107,13 +107,14 @@ class Session:
         checkup = run.checkup if _wants_checkup(run, done) else None
         quality = run.pseudo_labels if _wants_pseudo_labels(run, done) else None
         seen = checkup is not None or (quality is not None and not quality.silent)
+        run.seconds += self.clock.lap()
         with self.clock.pause():
             if seen:
                 run.view.phase("scoring")
             try:
                 # Of several processes one could be stopped where another is not.
                 with self.stop.at_once() if world() == 1 else contextlib.nullcontext():
-                    scores = checkup(run.predictor(), done) if checkup is not None else {}
+                    scores = checkup(run.predictor(), done, run.facts()) if checkup else {}
                     measured = quality(run.method) if quality is not None else {}
             except GivenUp:
                 return True
@@ -139,9 +140,7 @@ class Session:
         run.seconds += self.clock.lap()
         own = {"random": random_state(run.device), "meter": self.meter.state_dict()}
         state: dict[str, Any] = {
-            "seconds": run.seconds,
-            "processes": list(run.processes),
-            "recipe": run.fingerprint,
+            **run.facts(),
             "method": run.method.state_dict(),
             "predictor": run.predictor().state_dict(),  # the same tensors: they are stored once
             "updates": run.updates.state_dict(),

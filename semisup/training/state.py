@@ -26,8 +26,16 @@ from semisup.types import Batch
 class Checkup(Protocol):
     """An evaluation while training; may keep the best predictor so far."""
 
-    def __call__(self, predictor: nn.Module, step: int) -> Mapping[str, float]:
-        """Score the predictor after `step` steps; the first scalar is its mIoU."""
+    def __call__(
+        self, predictor: nn.Module, step: int, facts: Mapping[str, Any]
+    ) -> Mapping[str, float]:
+        """Score the predictor after `step` steps; the first scalar is its mIoU.
+
+        Args:
+            predictor: image BCHW -> logits BKHW.
+            step: how many steps it has taken.
+            facts: what is known of the run so far, to be kept beside the weights.
+        """
 
     def state_dict(self) -> dict[str, Any]:
         """Which step was best so far."""
@@ -75,6 +83,14 @@ class TrainingState:
     pseudo_labels: PseudoLabelQuality | None = None
     seconds: float = 0.0
     processes: list[int] = field(default_factory=list)
+
+    def facts(self) -> dict[str, Any]:
+        """What a checkpoint states of the run beside its weights."""
+        return {
+            "seconds": self.seconds,
+            "processes": list(self.processes),
+            "recipe": self.fingerprint,
+        }
 
     def predictor(self) -> nn.Module:
         """What is scored: the moving average where there is one."""

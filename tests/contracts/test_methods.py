@@ -80,7 +80,11 @@ class Sound(Method):
 
     def supervised(self, batch: Batch, network: Any) -> Tensor:
         maps = network.training_logits(batch.labelled.image)
-        return supervised_loss(maps, batch.labelled.mask, network.auxiliary_weights)
+        return self.loss(maps, batch.labelled.mask, network)
+
+    def loss(self, maps: Any, mask: Tensor, network: Any) -> Tensor:
+        weights = network.auxiliary_weights
+        return supervised_loss(maps, mask, weights, class_weights=self.class_weights)
 
     def consistency(self, batch: Batch, network: Any) -> Tensor:
         if self.consistency_weight == 0:
@@ -249,6 +253,25 @@ class RandomOfItsOwn(Sound):
 GENERATOR = torch.Generator().manual_seed(0)
 
 
+class ForgetsTheWeightsOfClasses(Sound):
+    def loss(self, maps: Any, mask: Tensor, network: Any) -> Tensor:
+        return supervised_loss(maps, mask, network.auxiliary_weights)
+
+
+class ReadsTheWeightsAndDropsThem(ForgetsTheWeightsOfClasses):
+    def loss(self, maps: Any, mask: Tensor, network: Any) -> Tensor:
+        assert self.class_weights is None or len(self.class_weights) == 3
+        return super().loss(maps, mask, network)
+
+
+class SaysThatItTakesNone(ForgetsTheWeightsOfClasses):
+    takes_class_weights = False
+
+
+def test_a_method_may_say_that_it_has_no_loss_over_the_classes() -> None:
+    assert failed("broken", SaysThatItTakesNone, "class weights change the update") == {}
+
+
 class BadPictures(Sound):
     def pictures(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
         return {"logits": logits[:, :1]}
@@ -318,6 +341,8 @@ class Crashes(Sound):
             "without its terms it is supervised training",
             "batch statistics would move",
         ),
+        (ForgetsTheWeightsOfClasses, "class weights change the update", "self.supervised_loss"),
+        (ReadsTheWeightsAndDropsThem, "class weights change the update", "would do nothing"),
         (NegativeWeight, "negative weights are refused", "require_not_negative(consistency_weig"),
         (Undocumented, "its scalars are documented and plain", "has no section `Logs:`"),
         (OtherScalars, "its scalars are documented and plain", "loss: reported, but not under"),

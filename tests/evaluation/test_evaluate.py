@@ -465,7 +465,7 @@ def selection(patches: Make, tmp_path: Path) -> Selection:
 
 def test_the_best_predictor_is_kept_and_the_first_of_equals(selection: Selection) -> None:
     labels = [1, 0, 0, 1, 2]  # IoU of the right class: 1/4, 3/4, 3/4, 1/4, 0
-    scored = [selection(Biased(k, float(i)), step=i) for i, k in enumerate(labels)]
+    scored = [selection(Biased(k, float(i)), step=i, facts={}) for i, k in enumerate(labels)]
     mious = [values["held_out/miou"] for values in scored]
     assert mious == pytest.approx([0.125, 0.375, 0.375, 0.125, 0.0])
     assert (selection.best_step, selection.best_miou) == (1, pytest.approx(0.375))
@@ -475,11 +475,11 @@ def test_the_best_predictor_is_kept_and_the_first_of_equals(selection: Selection
 
 
 def test_a_selection_goes_on_where_it_was(selection: Selection, tmp_path: Path) -> None:
-    selection(Biased(0, 7.0), step=3)
+    selection(Biased(0, 7.0), step=3, facts={})
     state = selection.state_dict()
     selection.best_step, selection.best_miou = 0, -1.0
     selection.load_state_dict(state)
-    selection(Biased(1, 9.0), step=6)
+    selection(Biased(1, 9.0), step=6, facts={})
     assert selection.best_step == 3
     assert selection.best()["mark"] == 7.0
 
@@ -487,7 +487,7 @@ def test_a_selection_goes_on_where_it_was(selection: Selection, tmp_path: Path) 
 def test_a_selection_that_only_watches_keeps_nothing(patches: Make, tmp_path: Path) -> None:
     data = patches(MIXED)
     watch = Selection(data, data.ids, "val", None, EvalSettings(), CPU, "float32")
-    assert "val/miou" in watch(Biased(0, 1.0), step=2)
+    assert "val/miou" in watch(Biased(0, 1.0), step=2, facts={})
     assert watch.best_step == 0
     assert list(tmp_path.iterdir()) == []
 
@@ -499,7 +499,7 @@ def test_a_selection_counts_no_boundary_scores(
         raise AssertionError("boundary scores cost more than they tell while training")
 
     monkeypatch.setattr(evaluating, "BoundaryScores", refuse)
-    assert selection(Biased(0, 1.0), step=1)["held_out/miou"] == pytest.approx(0.375)
+    assert selection(Biased(0, 1.0), step=1, facts={})["held_out/miou"] == pytest.approx(0.375)
 
 
 def test_a_selection_does_without_the_crf(
@@ -511,13 +511,13 @@ def test_a_selection_does_without_the_crf(
     monkeypatch.setattr("semisup.evaluation.inference.dense_crf", refuse)
     data, settings = patches(MIXED), EvalSettings(crf=True)
     watch = Selection(data, data.ids, "val", None, settings, CPU, "float32")
-    assert "val/miou" in watch(Biased(0, 1.0), step=2)
+    assert "val/miou" in watch(Biased(0, 1.0), step=2, facts={})
     with pytest.raises(AssertionError, match="costs more"):
         evaluate(Inference(Biased(0, 1.0), settings, CPU), data)
 
 
 def test_a_kept_predictor_that_is_gone_is_an_error(selection: Selection, tmp_path: Path) -> None:
-    selection(Biased(0, 7.0), step=3)
+    selection(Biased(0, 7.0), step=3, facts={})
     (tmp_path / "best-00000003.pt").unlink()
     with pytest.raises(CheckpointError, match="the best predictor is gone"):
         selection.best()

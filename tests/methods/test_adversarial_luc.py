@@ -657,3 +657,35 @@ def test_the_losses_of_one_step_by_hand(
     assert losses["segmenter"] == pytest.approx(
         expected["loss_segmentation"] + 0.3 * expected["loss_adversarial"], rel=1e-5
     )
+
+
+# What is measured at log points
+
+
+@pytest.mark.parametrize(("inputs", "chosen"), [("basic", 1.0), ("product", 1.0), ("scaling", 0.9)])
+@pytest.mark.parametrize("loss", ["cross_entropy", "least_squares"])
+def test_d_hard_is_the_probability_of_the_argmax_by_hand(
+    loss: str, inputs: str, chosen: float, mirror: Callable[[], Segmenter]
+) -> None:
+    """p = (1/2, 1/4, 1/4), then (1/4, 1/2, 1/4), whatever was true; the others share the rest."""
+    near, far = math.log(2.0), 0.0
+    image = torch.tensor([[near, far, far], [far, near, far], [9.0, 0.0, 0.0]])
+    labelled = whole(image.T.view(1, 3, 1, 3), torch.tensor([[[1, 1, IGNORE]]]), ("a",))
+    method = create(
+        "adversarial_luc", mirror, 3, inputs=inputs, loss=loss, downsampling=1, instance_noise=0.5
+    )
+    method.adversary = Pixelwise()
+    rest = (1 - chosen) / 2
+    logits = [2 * chosen - rest + 0.5, 2 * rest - chosen + 0.5]
+    squares = loss == "least_squares"
+    found = [min(1.0, max(0.0, v)) if squares else 1 / (1 + math.exp(-v)) for v in logits]
+    with torch.no_grad():
+        measured = method.measure(Batch(labelled=labelled))
+    assert {key: float(value) for key, value in measured.items()} == {
+        "d_hard": pytest.approx(sum(found) / 2, rel=1e-6, abs=1e-7)
+    }
+
+
+def test_d_hard_without_a_valid_pixel_is_0(build: Build, make_batch: MakeBatch) -> None:
+    batch = make_batch(void=True)
+    assert float(build(downsampling=1).measure(batch)["d_hard"].detach()) == 0.0

@@ -15,13 +15,20 @@ from semisup.types import IGNORE, Batch, Progress
 
 CLASSES, SIDE = 3, 32
 WEIGHTS = torch.tensor([0.25, 1.5, 4.0])
-WEIGHTED = sorted(set(METHODS) - {"decouplednet", "decouplednet_classifier", "decouplednet_joint"})
+WITHOUT = {"decouplednet", "decouplednet_classifier", "decouplednet_joint"}
+"""What has no cross entropy over the classes."""
+WEIGHTED = sorted(set(METHODS) - WITHOUT)
+
+
+def test_every_method_says_whether_it_takes_weights() -> None:
+    assert {name for name, cls in METHODS.items() if not cls.takes_class_weights} == WITHOUT
 
 
 def step(name: str, build: Any, batch: Batch, weights: Any) -> tuple[Any, dict[str, float]]:
     torch.manual_seed(0)
     method = create(name, build, CLASSES, (SIDE, SIDE)).train()
     method.class_weights = weights
+    assert not method.read_class_weights
     torch.manual_seed(1)
     scalars = method.step(batch, Progress(90, 100), lambda *_, keep_graph=False: None)
     return method, {key: float(value) for key, value in scalars.items()}
@@ -33,6 +40,7 @@ def test_the_supervised_loss_is_the_weighted_one_and_nothing_else_moves(
 ) -> None:
     build, batch = segmenters["plain"], make_batch()
     method, plain = step(name, build, batch, None)
+    assert method.read_class_weights
     _, weighted = step(name, build, batch, WEIGHTS)
     image, mask = batch.labelled.image, batch.labelled.mask
     with torch.no_grad():

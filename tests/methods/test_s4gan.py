@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from semisup.errors import RecipeError
 from semisup.losses.gan import feature_distance
-from semisup.losses.pairs import PairScores, score_predictions
+from semisup.losses.pairs import PairScores
 from semisup.losses.pseudo_labels import exceeds, self_taught_loss
 from semisup.methods.s4gan import S4Gan
 from semisup.methods.s4gan_multi_label import GONE, PresentClasses, S4GanMultiLabel
@@ -150,6 +150,41 @@ def test_one_step_by_hand(mirror: Callable[[], Segmenter]) -> None:
     )
 
 
+# What is measured at log points
+
+
+@pytest.mark.parametrize("name", ["s4gan", "s4gan_multi_label"])
+@pytest.mark.parametrize("loss", ["cross_entropy", "least_squares"])
+def test_d_hard_is_the_probability_of_the_argmax_by_hand(
+    name: str, loss: str, mirror: Callable[[], Segmenter]
+) -> None:
+    """Of the predicted classes 0 and 2, of class 1 beside padding; not of padding alone."""
+    first, second, third, noise = (1.0, 0.0, 0.0), (0.0, 2.0, 0.0), (0.0, 0.0, 0.3), (9.0, 0.0, 0.0)
+    free = Unlabelled(
+        pixels([first, third], [second, noise], [noise, noise]),
+        torch.tensor([[[True, True]], [[True, False]], [[False, False]]]),
+        ("c", "d", "e"),
+    )
+    method = create(name, mirror, 3, loss=loss)
+    method.discriminator = Means((4.0, 0.5), -1.0)
+    found = method.measure(Batch(unlabelled=free))
+    logits = [4 / 2 + 0.5 * (red(1.0) + red(0)) / 2 - 1, 0.5 * red(0) / 2 - 1]
+    belief = sigmoid if loss == "cross_entropy" else lambda value: min(1.0, max(0.0, value))
+    assert {key: float(value.detach()) for key, value in found.items()} == {
+        "d_hard": pytest.approx(sum(map(belief, logits)) / 2, rel=1e-6)
+    }
+
+
+@pytest.mark.parametrize("cls", [S4Gan, S4GanMultiLabel])
+def test_d_hard_is_0_where_nothing_is_scored(
+    cls: type[Either], build: Build, make_batch: MakeBatch
+) -> None:
+    off = build(cls=cls, feature_matching_weight=0.0, self_taught_weight=0.0)
+    assert float(off.measure(make_batch())["d_hard"]) == 0.0
+    assert float(build(cls=cls).eval().measure(make_batch())["d_hard"].detach()) > 0.0
+    assert float(build(cls=cls).measure(make_batch(void=True))["d_hard"].detach()) == 0.0
+
+
 # The self-taught term
 
 
@@ -194,7 +229,7 @@ def test_trust_and_pictures_show_the_discriminator_what_training_shows_it(
     seen: list[Tensor] = []
     method.discriminator.layers.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
     logits = method.segmenter(image)
-    score_predictions(method.game, method.discriminator, logits, batch.unlabelled, EARLY)
+    method.pairs.of_predictions(logits, batch.unlabelled, EARLY)
     method.pseudo_labels(image, valid)
     method.pictures(replace_labelled(batch, image, valid), logits)
     assert torch.equal(seen[0], seen[1])

@@ -151,7 +151,7 @@ def test_classes_are_forced_by_name(done: tuple[FinishedRun, list[str]]) -> None
     assert forced.identity() != opened.identity()
     explained = forced.network.explain(torch.zeros(1, 3, 48, 64))  # type: ignore[operator]
     assert list(explained) == [0, 1, 3]
-    with pytest.raises(RecipeError, match=r"--classes: no class is called 'background'"):
+    with pytest.raises(RecipeError, match=r"\(--classes\): none is called 'background'"):
         opened.forcing(["background"])
 
 

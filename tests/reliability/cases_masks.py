@@ -23,7 +23,50 @@ def rgb_mask(place: Place) -> list[object]:
 
 @refused("grey mask with transparency", "masks/t0.png is a colour picture (LA)", SAVE)
 def grey_mask_with_alpha(place: Place) -> list[object]:
-    Image.new("LA", (50, 40), (1, 255)).save(place.mask())
+    Image.new("LA", (50, 40), (1, 254)).save(place.mask())
+    return place.verify()
+
+
+def stored_as(place: Place, mode: str) -> Call:
+    """`verify`, and that every mask has the labels that it had before it was saved in `mode`."""
+    before = {path: np.array(Image.open(path)) for path in (place.data / "masks").glob("*.png")}
+    for path, labels in before.items():
+        Image.fromarray(labels).convert("L").convert(mode).save(path)
+
+    def then(result: Result) -> None:
+        data = Folder(place.data, "all")
+        for index in range(len(data)):
+            assert data.mask(index).tolist() == before[data.mask_path(index)].tolist()
+
+    return Call(place.verify(), then)
+
+
+@read("grey masks saved as RGB", "0 problems")
+def grey_masks_as_rgb(place: Place) -> Call:
+    return stored_as(place, "RGB")
+
+
+@read("grey masks saved as RGBA, opaque", "0 problems")
+def grey_masks_as_rgba(place: Place) -> Call:
+    return stored_as(place, "RGBA")
+
+
+@read("grey masks with an opaque alpha channel", "0 problems")
+def grey_masks_as_la(place: Place) -> Call:
+    return stored_as(place, "LA")
+
+
+@refused("grey mask saved as RGB, one channel a step off", "masks/t0.png is a colour picture", SAVE)
+def nearly_grey_mask(place: Place) -> list[object]:
+    values = np.zeros((40, 50, 3), np.uint8)
+    values[7, 9, 2] = 1
+    Image.fromarray(values).save(place.mask())
+    return place.verify()
+
+
+@refused("grey mask saved as RGB with a label beyond the classes", "t0.png holds label 9, but the")
+def grey_rgb_mask_beyond_the_classes(place: Place) -> list[object]:
+    Image.new("RGB", (50, 40), (9, 9, 9)).save(place.mask())
     return place.verify()
 
 

@@ -20,6 +20,8 @@ from places import Call, Place
 import semisup.data.sets.folder
 from semisup.data.labels.splits import hold_out, make_split
 from semisup.data.sets.folder import Folder
+from semisup.losses.segmentation import cross_entropy
+from semisup.methods.supervised import Supervised
 from semisup.training.checkpoint import Checkpoints
 
 
@@ -112,6 +114,15 @@ def worker_killed(place: Place) -> list[object]:
 
     place.patch.setattr(semisup.data.sets.folder, "read_rgb", die)
     return place.train("data.workers=1")
+
+
+@refused("weights of classes that the method forgets", "train.class_weights: the step of the m")
+def class_weights_forgotten(place: Place) -> list[object]:
+    def plain(method: Supervised, maps: list[torch.Tensor], mask: torch.Tensor) -> torch.Tensor:
+        return cross_entropy(maps[0], mask)
+
+    place.patch.setattr(Supervised, "supervised_loss", plain)
+    return place.train("train.class_weights=enet")
 
 
 @refused("no memory for a step", "out of memory", "data.labelled_batch", "train.accumulate")

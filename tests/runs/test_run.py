@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,12 +20,16 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
+from torch.nn import functional
 
+from semisup.catalog import register
 from semisup.data.labels.splits import make_split
 from semisup.data.loading.streams import Stream
 from semisup.errors import CheckpointError, DataError, Interrupted, RecipeError, RunError
 from semisup.evaluation.evaluate import evaluate
 from semisup.evaluation.inference import Inference
+from semisup.losses.segmentation import cross_entropy
+from semisup.methods.supervised import Supervised
 from semisup.monitoring.view import Silent
 from semisup.ops.pixels import IMAGENET_MEAN, IMAGENET_STD
 from semisup.recipe.load import build_recipe, load_recipe
@@ -44,7 +48,6 @@ from semisup.runs.result import (
 )
 from semisup.runs.run import run_recipe
 from semisup.system import distributed as ranks
-from semisup.types import Reads
 
 CPU = torch.device("cpu")
 
@@ -366,11 +369,63 @@ def test_weights_for_other_classes_are_refused(
 def test_a_method_without_a_loss_over_the_classes_refuses_weights(root: Path) -> None:
     recipe = with_weights(root, "enet")
     data = assemble.open_data(recipe, Paths(root))
-    labels, method = split_labels(recipe, data), SimpleNamespace(reads=Reads(class_crops=True))
+    labels, method = split_labels(recipe, data), SimpleNamespace(takes_class_weights=False)
     with pytest.raises(RecipeError, match=r"train\.class_weights: method 'supervised' has no"):
         assemble.weights_of_classes(recipe, data, labels, method)
     plain = recipe_of(root)
     assert assemble.weights_of_classes(plain, data, labels, method) is None
+
+
+class Own(Supervised):
+    """A method from outside with a loss of its own."""
+
+    def supervised_loss(self, maps: Sequence[torch.Tensor], mask: torch.Tensor) -> torch.Tensor:
+        return cross_entropy(maps[0], mask, class_weights=self.class_weights)
+
+
+class Forgets(Own):
+    def supervised_loss(self, maps: Sequence[torch.Tensor], mask: torch.Tensor) -> torch.Tensor:
+        return cross_entropy(maps[0], mask)
+
+
+class ForgetsInTorch(Own):
+    def supervised_loss(self, maps: Sequence[torch.Tensor], mask: torch.Tensor) -> torch.Tensor:
+        return functional.cross_entropy(maps[0], mask, ignore_index=255)
+
+
+class Overlap(Own):
+    def supervised_loss(self, maps: Sequence[torch.Tensor], mask: torch.Tensor) -> torch.Tensor:
+        own = maps[0].softmax(1).gather(1, mask.clamp(max=2)[:, None])[:, 0]
+        return 1 - own[mask != 255].mean()
+
+
+@pytest.mark.usefixtures("outside")
+@pytest.mark.parametrize("cls", [Forgets, ForgetsInTorch, Overlap])
+def test_a_method_that_forgets_the_weights_ends_at_its_first_step(
+    cls: type[Own], root: Path, tmp_path: Path
+) -> None:
+    register("forgetful", cls)
+    own: dict[str, Any] = {"method": {"name": "forgetful"}}
+    weighted = with_weights(root, [1.0, 2.0, 3.0], **own)
+    with pytest.raises(RecipeError) as error:
+        run_recipe(weighted, Paths(root, tmp_path), CPU)
+    text = str(error.value)
+    assert text.startswith(f"train.class_weights: the step of the method '{cls.__name__}' does")
+    assert "self.supervised_loss" in text
+    assert "\n" not in text
+    folder = Paths(root, tmp_path).run_folder(weighted)
+    assert not list((folder / "checkpoints").glob("*.pt"))
+    assert run_recipe(with_weights(root, "none", **own), Paths(root, tmp_path), CPU).fresh
+
+
+@pytest.mark.usefixtures("outside")
+def test_a_method_that_passes_the_weights_to_a_loss_of_its_own_is_trained(
+    root: Path, tmp_path: Path
+) -> None:
+    register("careful", Own)
+    own: dict[str, Any] = {"method": {"name": "careful"}}
+    for weights in ([1.0, 1.0, 1.0], "enet"):
+        run_recipe(with_weights(root, weights, **own), Paths(root, tmp_path), CPU)
 
 
 def test_no_reported_or_held_out_image_is_ever_trained_on(root: Path) -> None:

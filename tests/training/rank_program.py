@@ -278,9 +278,9 @@ def scoring(folder: Path) -> dict[str, Any]:
     class Signalled:
         state_dict, load_state_dict = checkup.state_dict, checkup.load_state_dict
 
-        def __call__(self, predictor: nn.Module, step: int) -> Any:
+        def __call__(self, predictor: nn.Module, step: int, facts: Any) -> Any:
             _signal_to_last_rank()
-            return checkup(predictor, step)
+            return checkup(predictor, step, facts)
 
     run.checkup = Signalled()
     try:

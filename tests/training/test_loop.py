@@ -68,6 +68,7 @@ def everything(run: TrainingState) -> dict[str, Any]:
     if run.checkup is not None:
         best = f"best-{state['checkpoint']['checkup']['best_step']:08d}.pt"
         state["best"] = torch.load(folder / best, weights_only=True)
+        state["best"].pop("seconds")
     return state
 
 
@@ -214,9 +215,9 @@ def during_checkup(run: TrainingState, step: int, act: Callable[[], object]) -> 
     take = run.checkup
 
     class Watched:
-        def __call__(self, predictor: Any, done: int) -> Mapping[str, float]:
+        def __call__(self, predictor: Any, done: int, facts: Any) -> Mapping[str, float]:
             scored[:] = [done]
-            return take(predictor, done)
+            return take(predictor, done, facts)
 
         state_dict = take.state_dict
         load_state_dict = take.load_state_dict

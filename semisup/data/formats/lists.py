@@ -28,7 +28,7 @@ def find_folder(
     looked = ", ".join(str(folder) for folder in folders)
     raise DataError(
         f"{what} is not there: {_missing(folders, holds)} any of {looked}; "
-        f"set --data-root or SEMISUP_DATA, {remedy}"
+        f"set the data root (--data-root or SEMISUP_DATA), {remedy}"
     )
 
 

@@ -68,7 +68,8 @@ class LabelKey:
     def read(self, path: Path) -> Tensor:
         """The mask in `path`: uint8 HW, 0..K-1 and 255 for void.
 
-        A mask in colours is read by the colours that the list of classes states.
+        A mask in colours is read by the colours that the list of classes states. Where it states
+        none, one that is grey throughout is read as the grey picture that it is.
 
         Raises:
             DataError: the file cannot be read; a value or a colour that no class has; a palette
@@ -77,6 +78,10 @@ class LabelKey:
         """
         mask = read_mask_picture(path)
         mode = mask.picture.mode
+        if mode == "LA" or not self._classes.colours:
+            greys = mask.greys()
+            if greys is not None:
+                return self._of_values(greys, path)
         if mode == "RGB" or (mode == "RGBA" and _is_opaque(mask)):
             return self._of_colours(np.array(mask.picture.convert("RGB")), path)
         if mode not in ("1", "L", "P"):

@@ -132,6 +132,19 @@ class MaskPicture(NamedTuple):
         greys = self.regreyed()
         return stored if greys is None else greys[stored]
 
+    def greys(self) -> npt.NDArray[np.uint8] | None:
+        """The grey values (HW) of a picture in RGB, RGBA or LA that is grey and opaque throughout;
+        None of any other.
+        """
+        mode = self.picture.mode
+        if mode not in ("RGB", "RGBA", "LA"):
+            return None
+        stored = np.array(self.picture)
+        colours = stored[..., : 1 if mode == "LA" else 3]
+        if (colours != colours[..., :1]).any() or (mode != "RGB" and (stored[..., -1] < 255).any()):
+            return None
+        return np.ascontiguousarray(colours[..., 0])
+
     def regreyed(self) -> npt.NDArray[np.uint8] | None:
         """The grey value (256) of each index, where a tool has indexed a grey picture."""
         if self.picture.mode != "P":

@@ -340,8 +340,8 @@ def of_other_length(folder: Path, recipe: Recipe) -> str:
         return (
             f"{other} is a run of train.steps = {stated.get(_STEPS)}; with {recipe.train.steps} "
             "this is another run, which begins at step 0: learning rates follow shares of the "
-            "whole run, so the steps of the two are not the same. To start from its weights, add "
-            f"--weights {other / 'predictor.safetensors'}."
+            "whole run, so the steps of the two are not the same. To start from its weights, set "
+            f"model.weights (--weights) to {other / 'predictor.safetensors'}."
         )
     return ""
 

@@ -110,7 +110,7 @@ def test_an_unknown_colour_is_named_with_its_place(tmp_path: Path) -> None:
 
 
 def test_colours_need_a_key_and_each_class_its_own(tmp_path: Path) -> None:
-    path = save(tmp_path / "a.png", Image.new("RGB", (4, 3)))
+    path = save(tmp_path / "a.png", Image.new("RGB", (4, 3), (1, 0, 0)))
     with pytest.raises(DataError, match=r"is a colour picture \(RGB\).* or give each class in"):
         key(tmp_path).read(path)
     with pytest.raises(DataError, match="gives the colour 1 2 3 twice"):
@@ -118,6 +118,55 @@ def test_colours_need_a_key_and_each_class_its_own(tmp_path: Path) -> None:
     image = Image.new("RGBA", (4, 3), (0, 0, 0, 9))
     with pytest.raises(DataError, match=r"colour picture \(RGBA\)"):
         key(tmp_path, COLOURED).read(save(tmp_path / "b.png", image))
+
+
+def grey(labels: object, mode: str) -> Image.Image:
+    return Image.fromarray(np.array(labels, np.uint8)).convert(mode)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
+@pytest.mark.parametrize("ending", ["png", "tif"])
+def test_a_grey_picture_in_other_channels_has_the_labels_of_its_greys(
+    tmp_path: Path, mode: str, ending: str
+) -> None:
+    path = save(tmp_path / f"a.{ending}", grey(LABELS, mode))
+    found = key(tmp_path).read(path)
+    assert found.tolist() == LABELS
+    assert found.is_contiguous()
+    values = {"0": "dog", "1": "background", "2": "cat"}
+    assert key(tmp_path, values=values).read(path).tolist() == [[2, 0, 1], [255, 1, 0]]
+    assert key(tmp_path, "a\nb\n", void=0).read(path).tolist() == [[255, 0, 1], [255, 1, 0]]
+
+
+def test_a_grey_bitmap_of_24_bits_has_the_labels_of_its_greys(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.bmp", grey(LABELS, "RGB"))
+    assert key(tmp_path).read(path).tolist() == LABELS
+
+
+def test_where_colours_are_stated_rgb_is_read_by_them_and_grey_with_alpha_by_value(
+    tmp_path: Path,
+) -> None:
+    text = "background 1 1 1\ncat 0 0 0\ndog 2 2 2\n"
+    path = save(tmp_path / "a.png", grey([[0, 1, 2]], "RGB"))
+    assert key(tmp_path, text).read(path).tolist() == [[1, 0, 2]]
+    path = save(tmp_path / "b.png", grey([[0, 1, 2]], "LA"))
+    assert key(tmp_path, text).read(path).tolist() == [[0, 1, 2]]
+    path = save(tmp_path / "c.png", grey([[0, 3]], "RGB"))
+    with pytest.raises(DataError, match="holds the colour 3 3 3"):
+        key(tmp_path, text).read(path)
+
+
+@pytest.mark.parametrize(
+    ("mode", "channel"), [("RGB", 0), ("RGB", 1), ("RGB", 2), ("RGBA", 0), ("RGBA", 3), ("LA", 1)]
+)
+def test_what_is_not_quite_grey_or_opaque_is_refused(
+    tmp_path: Path, mode: str, channel: int
+) -> None:
+    stored = np.array(grey(LABELS, mode))
+    stored[1, 0, channel] -= 1
+    path = save(tmp_path / "a.png", Image.fromarray(stored, mode))
+    with pytest.raises(DataError, match=r"is a colour picture \((RGB|RGBA|LA)\), not"):
+        key(tmp_path).read(path)
 
 
 def test_a_palette_in_the_stated_colours_is_read_by_index(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,12 +14,14 @@ from PIL import Image
 from support.runs import CLASSES, CPU, IDS, Noting, Stopping, make_set, mend, recipe_of, relabelled
 
 from semisup.data.sets.folder import Folder
-from semisup.errors import DataError, Interrupted, RecipeError, RunError
+from semisup.errors import CheckpointError, DataError, Interrupted, RecipeError, RunError
+from semisup.evaluation.evaluate import evaluate
 from semisup.metrics.confusion import class_iou, image_counts
 from semisup.recipe.load import build_recipe
+from semisup.recipe.recipe import Recipe
 from semisup.runs.paths import Paths
 from semisup.runs.reopen import evaluate_run, open_run
-from semisup.runs.result import FinishedRun, read_result
+from semisup.runs.result import ChosenCheckpoint, FinishedRun, read_result
 from semisup.runs.run import run_recipe
 
 
@@ -296,6 +300,78 @@ def test_a_stopped_run_is_scored_and_opened(data: Path, tmp_path: Path) -> None:
     assert scored.result.data == ended.result.data
     assert scored.result.recipe_hash == ended.result.recipe_hash
     assert evaluate_run(folder, None, CPU, step=1).result.confusion == scored.result.confusion
+
+
+def held_out(**train: Any) -> Recipe:
+    """Three steps, each scored on a held-out image; the networks of the last one are kept."""
+    tables = recipe_of(steps=3, keep=1, **train).resolved()
+    return build_recipe("tiny", tables | {"eval": tables["eval"] | {"every": 1, "hold_out": 1}})
+
+
+def falling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The held-out scores of three steps, of which the first is the best."""
+    mious = iter((0.9, 0.8, 0.7))
+
+    def worse(*arguments: Any, **keywords: Any) -> Any:
+        found = evaluate(*arguments, **keywords)
+        return replace(found, scores=replace(found.scores, miou=next(mious)))
+
+    monkeypatch.setattr("semisup.training.selection.evaluate", worse)
+
+
+def test_the_best_step_is_opened_and_scored_although_its_networks_are_gone(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    falling(monkeypatch)
+    done = run_recipe(held_out(), Paths(data, tmp_path), CPU)
+    files = {path.name for path in (done.folder / "checkpoints").iterdir()}
+    assert files == {"best-00000001.pt", "step-00000003.pt"}
+    best = evaluate_run(done.folder, None, CPU, step=1)
+    assert best.file.name.startswith("result-val-step-1-")
+    assert best.result.scores.selected == done.result.scores.selected
+    assert best.result.checkpoint == ChosenCheckpoint("step 1, as named", step=1, steps=3)
+    network, own = (open_run(done.folder, CPU, step=n).network.state_dict() for n in (1, None))
+    assert all(torch.equal(network[name], own[name]) for name in own)
+    with pytest.raises(RunError, match=r"no checkpoint of step 2\. Kept: 1 \(the best\), 3;"):
+        open_run(done.folder, CPU, step=2)
+
+
+def test_the_best_step_of_a_stopped_run_is_scored(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    falling(monkeypatch)
+
+    class StoppingLater(Stopping):
+        def logged(self, record: Any) -> None:
+            super().logged(replace(record, step=record.step - 1))
+
+    recipe, paths = held_out(), Paths(data, tmp_path)
+    with pytest.raises(Interrupted):
+        run_recipe(recipe, paths, CPU, view=StoppingLater())
+    folder = paths.run_folder(recipe)
+    scored = evaluate_run(folder, None, CPU, step=1).result
+    assert scored.checkpoint == ChosenCheckpoint("step 1, as named", step=1, steps=3)
+    assert (scored.recipe_hash, scored.processes) == (recipe.digest(), [1])
+    assert scored.time.train_seconds >= 0
+    with pytest.raises(RunError, match=r"such as --step 2\."):
+        open_run(folder, CPU)
+    later = evaluate_run(folder, None, CPU, step=2).result
+    assert later.confusion != scored.confusion
+    (folder / "checkpoints" / "step-00000002.pt").unlink()  # as if killed before any was written
+    assert evaluate_run(folder, None, CPU, step=1).result.confusion == scored.confusion
+    with pytest.raises(RunError, match=r"such as --step 1\."):
+        open_run(folder, CPU)
+
+
+def test_a_best_step_that_is_damaged_is_named(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    falling(monkeypatch)
+    done = run_recipe(held_out(), Paths(data, tmp_path), CPU)
+    path = done.folder / "checkpoints" / "best-00000001.pt"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(CheckpointError, match=r"best-00000001\.pt: is damaged"):
+        open_run(done.folder, CPU, step=1)
 
 
 def test_of_a_run_with_an_average_a_step_is_the_average(data: Path, tmp_path: Path) -> None:

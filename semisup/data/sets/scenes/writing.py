@@ -123,7 +123,8 @@ def _disk_errors(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise DataError(
             f"cannot write the scenes to {folder}: {error.strerror or error}; "
-            "free space there, or set --data-root or SEMISUP_DATA to a folder you may write to"
+            "free space there, or set the data root (--data-root or SEMISUP_DATA) to a folder "
+            "you may write to"
         ) from error
 
 
