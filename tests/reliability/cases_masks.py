@@ -425,3 +425,60 @@ def masks_of_other_names(place: Place) -> Call:
 def two_masks_of_one_image(place: Place) -> list[object]:
     Image.fromarray(stripes(0)).save(place.data / "masks" / "t0.png.png")
     return place.verify()
+
+
+# Numbers that mean something else
+
+
+def of_classes(place: Place, *names: str) -> None:
+    (place.data / "classes.txt").write_text("".join(f"{name}\n" for name in names))
+
+
+@read(
+    "objects numbered anew in each mask, by the order of their names there",
+    "verified; told only by the class that has no pixel in val",
+)
+def numbered_anew(place: Place) -> Call:
+    of_classes(place, "ground", "cat", "dog")
+    place.map_masks(lambda labels: labels * 2, "t0.png")  # a second one; in all others one alone
+
+    def then(result: Result) -> None:
+        assert "warning: 'dog' has no labelled pixel in the 2 masks of val" in result.stdout
+
+    return Call(place.verify(), then)
+
+
+@refused(
+    "0 for other things, and names from 1 on", "holds label 3, but", "or is 0 void in the masks?"
+)
+def other_things(place: Place) -> list[object]:
+    of_classes(place, "wall", "building", "sky")
+    place.map_masks(lambda labels: labels * 3)
+    return place.verify()
+
+
+@read(
+    "0 for other things, names from 1 on, and the last number in no mask",
+    "verified; told only by the classes that have no pixel",
+)
+def other_things_without_the_last(place: Place) -> Call:
+    of_classes(place, "wall", "building", "sky", "floor")
+
+    def then(result: Result) -> None:
+        assert "warning: 'sky' and 'floor' have no labelled pixel in the 4 masks" in result.stdout
+
+    return Call(place.verify(), then)
+
+
+@read(
+    "list one off, with background not first", "verified, with a warning that names may be one off"
+)
+def one_off(place: Place) -> Call:
+    of_classes(place, "junk", "background", "sky")
+
+    def then(result: Result) -> None:
+        assert "'background' is class 1, and the last class is nowhere: the names may " in (
+            result.stdout
+        )
+
+    return Call(place.verify(), then)

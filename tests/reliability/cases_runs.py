@@ -458,3 +458,95 @@ def more_steps(place: Place) -> Call:
         assert len(list((place.runs / "tiny").iterdir())) == 2
 
     return Call(place.train("train.steps=3"), then)
+
+
+def own_run(place: Place) -> Path:
+    """A finished run of the data in the place itself."""
+    assert run_command(place.train()).exit_code == 0
+    (run,) = (place.runs / "tiny").iterdir()
+    return run
+
+
+@refused(
+    "names swapped in the list of classes of a run, then evaluate",
+    "its data in",
+    "have changed since: its classes were ground, sky, now they are sky, ground",
+    "Put them back",
+)
+def evaluate_own_swapped(place: Place) -> list[object]:
+    run = own_run(place)
+    other_classes(place, "sky", "ground")
+    return ["evaluate", run]
+
+
+@refused(
+    "a name added to the list of classes of a run, then evaluate",
+    "now they are ground, sky, tree",
+    "--data folder to score them as another set",
+)
+def evaluate_own_with_one_more(place: Place) -> list[object]:
+    run = own_run(place)
+    other_classes(place, "ground", "sky", "tree")
+    return ["evaluate", run]
+
+
+@refused("a list of a run shortened, then evaluate", "val had 2 images", "now it has 1 image")
+def evaluate_own_with_fewer_images(place: Place) -> list[object]:
+    run = own_run(place)
+    (place.data / "val.txt").write_text("v0\n")
+    return ["evaluate", run]
+
+
+@read("evaluate on a set of fewer classes", "scored by name, over 1 of 2 classes")
+def evaluate_fewer_classes(place: Place) -> Call:
+    run = place.finished_run()
+    other_classes(place, "ground")
+    place.map_masks(lambda labels: labels * 0)
+
+    def then(result: Result) -> None:
+        assert "the set does not have sky, which is left out of the means" in result.stderr
+        assert "over 1 of 2 classes" in result.stdout
+
+    return Call(evaluate(place, run), then)
+
+
+@read("evaluate on a set of more classes", "scored by name; pixels of the others are void")
+def evaluate_more_classes(place: Place) -> Call:
+    run = place.finished_run()
+    other_classes(place, "tree", "ground", "sky")
+    place.map_masks(lambda labels: labels + 1)
+
+    def then(result: Result) -> None:
+        assert "classes matched by name (there: tree, ground, sky)" in result.stderr
+        (path,) = run.glob("result-val-*.json")
+        scored, own = (json.loads(file.read_text()) for file in (path, run / "result.json"))
+        assert scored["confusion"] == own["confusion"]
+
+    return Call(evaluate(place, run), then)
+
+
+@read("evaluate on two other sets of equal ids", "a result of each, which names its data")
+def evaluate_two_sets(place: Place) -> Call:
+    run = place.finished_run()
+    place.map_masks(lambda labels: 1 - labels)
+    assert run_command([*evaluate(place, run), "--data", "folder"]).exit_code == 0
+    other = place.root / "other"
+    shutil.copytree(place.finished.data, other)
+
+    def then(_: Result) -> None:
+        results = [json.loads(path.read_text()) for path in run.glob("result-val-*.json")]
+        roots = {result["data"]["reported"]["root"] for result in results}
+        assert roots == {str(place.data.resolve()), str(other.resolve())}
+
+    (other / "val.txt").write_text("v1\nv0\n")
+    (other / "masks" / "v0.png").write_bytes((other / "masks" / "v1.png").read_bytes())
+    return Call(["evaluate", run, "--data", "folder", "--data-root", other], then)
+
+
+@read("event file of a run", "1 MB at most")
+def event_file(place: Place) -> Call:
+    def then(_: Result) -> None:
+        sizes = [path.stat().st_size for path in place.finished.run.glob("events.*")]
+        assert 0 < sum(sizes) < 2**20
+
+    return Call(place.train("train.steps=3"), then)
