@@ -448,6 +448,12 @@ def numbered_anew(place: Place) -> Call:
     return Call(place.verify(), then)
 
 
+@refused("masks of 0 and 127", "holds label 127", 'such as values = {0 = "ground", 127 = "sky"}')
+def half_grey(place: Place) -> list[object]:
+    place.map_masks(lambda labels: labels * 127)
+    return place.verify()
+
+
 @refused(
     "0 for other things, and names from 1 on", "holds label 3, but", "or is 0 void in the masks?"
 )

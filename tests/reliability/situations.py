@@ -225,6 +225,7 @@ KINDS = (
         (
             "masks of 0 and 255 with three classes",
             "list one off, with background not first",
+            "masks of 0 and 127",
             "indexed grey mask with a grey that is no class",
             "the only good masks held out",
             "one of two held-out images void",
