@@ -104,6 +104,15 @@ def images_without_a_mask(place: Place) -> Call:
     return Call(place.verify(), then)
 
 
+@refused(
+    "no image with a mask, and no file that may be one", "no image of folder train has a mask: "
+)
+def nothing_like_a_mask(place: Place) -> list[object]:
+    for path in (place.data / "masks").glob("t*"):
+        path.unlink()
+    return place.train()
+
+
 @refused("no image with a mask", "masks/t0.png is missing, but ", "t0_mask.png is there", "_mask")
 def masks_of_another_suffix(place: Place) -> list[object]:
     for path in list((place.data / "masks").iterdir()):

@@ -391,6 +391,17 @@ def evaluate_swapped_classes(place: Place) -> Call:
     return Call(evaluate(place, run), then)
 
 
+@refused(
+    "evaluate without a data root, where the data of the run are gone",
+    "the data folder is not there: no images and masks and classes.txt in ",
+    "/data; set --data-root",
+)
+def evaluate_without_data(place: Place) -> list[object]:
+    run = own_run(place)
+    place.data.rename(place.root / "elsewhere")
+    return ["evaluate", run]
+
+
 @read("evaluate without a data root", "the data where they lay when the run was made")
 def evaluate_remembers(place: Place) -> Call:
     run = place.finished_run()

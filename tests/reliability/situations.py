@@ -130,6 +130,7 @@ KINDS = (
         (
             "a list of a run shortened, then evaluate",
             "data of a finished run gone",
+            "evaluate without a data root, where the data of the run are gone",
             "evaluate where one class has another name",
             "evaluate on a kind of data set that is none",
         ),
@@ -441,7 +442,7 @@ KINDS = (
         ),
         (
             "reported mask that is not there",
-            "no image with a mask",
+            "no image with a mask, and no file that may be one",
             "split list with an image without a mask",
         ),
     ),
@@ -672,7 +673,7 @@ KINDS = (
         ),
         (
             "weights of a network with a few layers in common",
-            "checkpoint of ours as weights",
+            "run folder as weights",
             "weights of other shapes",
         ),
     ),

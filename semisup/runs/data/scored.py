@@ -21,7 +21,7 @@ from semisup.settings import DataSettings
 
 
 def find_data(recipe: Recipe, recorded: DataRecord | None, paths: Paths | None) -> Paths:
-    """Where the data of a run lie.
+    """Where the data of a run lie, or lay, if they are nowhere.
 
     Args:
         recipe: of the run.
@@ -31,9 +31,10 @@ def find_data(recipe: Recipe, recorded: DataRecord | None, paths: Paths | None) 
     if paths is not None and (paths.overrides or not recipe.data.root):
         return paths
     root = None if recorded is None else (recorded.trained or recorded.reported).root
-    if root is not None and Path(root).is_dir():
+    given = paths or Paths()
+    if root is not None and (Path(root).is_dir() or not given.data_root.is_dir()):
         return Paths(Path(root), overrides=True)
-    return paths or Paths()
+    return given
 
 
 @dataclass(frozen=True)
