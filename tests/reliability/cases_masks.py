@@ -126,9 +126,7 @@ def truncated_mask(place: Place) -> list[object]:
     return place.verify()
 
 
-@refused(
-    "nothing but void in the reported set", "folder val: every pixel is void", "Correct the masks"
-)
+@refused("nothing but void in the reported set", "in the 2 masks of val is void", "correct the")
 def only_void(place: Place) -> list[object]:
     for name in ("v0", "v1"):
         Image.new("L", (50, 40), 255).save(place.mask(name))

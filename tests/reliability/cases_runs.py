@@ -536,6 +536,46 @@ def evaluate_more_classes(place: Place) -> Call:
     return Call(evaluate(place, run), then)
 
 
+@refused("evaluate on a set with masks of 0 and 255", "the 2 masks of val hold only 0 and 255")
+def evaluate_binary_masks(place: Place) -> list[object]:
+    place.map_masks(lambda labels: labels * 255)
+    return evaluate(place, place.finished_run())
+
+
+@refused(
+    "evaluate on another subset of the run, with masks of 0 and 255",
+    "the 2 masks of test hold only 0 and 255",
+)
+def evaluate_binary_subset(place: Place) -> list[object]:
+    place.map_masks(lambda labels: labels * 255, "t[23].png")
+    (place.data / "test.txt").write_text("t2\nt3\n")
+    return [*evaluate(place, place.finished_run()), "--subset", "test"]
+
+
+@read("evaluate on a set of which one class has no pixel", "scored, with a note that names it")
+def evaluate_without_a_class(place: Place) -> Call:
+    place.map_masks(lambda labels: labels * 0)
+
+    def then(result: Result) -> None:
+        assert "'sky' has no labelled pixel in the 2 masks of val" in result.stderr
+
+    return Call(evaluate(place, place.finished_run()), then)
+
+
+@read("evaluate on a set whose palettes disagree", "scored, with a note that names both files")
+def evaluate_other_palettes(place: Place) -> Call:
+    place.colour_masks({0: (0, 0, 255), 1: (200, 0, 0)})
+    mask = Image.fromarray(1 - np.array(Image.open(place.mask("v1"))))
+    mask.putpalette([200, 0, 0, 0, 0, 255])
+    mask.save(place.mask("v1"))
+
+    def then(result: Result) -> None:
+        assert "masks/v0.png and " in result.stderr
+        assert "give label 0 two colours" in result.stderr
+
+    return Call(evaluate(place, place.finished_run()), then)
+
+
 @read("evaluate on two other sets of equal ids", "a result of each, which names its data")
 def evaluate_two_sets(place: Place) -> Call:
     run = place.finished_run()

@@ -167,6 +167,7 @@ KINDS = (
                 "masks of 0 and 255",
                 "masks of 0 and 255, trained on",
                 "masks of 0 and 255 in the reported set alone",
+                "evaluate on a set with masks of 0 and 255",
                 "masks of 0 and 255 with their values",
             ),
             met(
@@ -231,6 +232,8 @@ KINDS = (
             "the only good masks held out",
             "one of two held-out images void",
             "palettes that disagree, trained on",
+            "nothing but void in the reported set",
+            "evaluate on a set whose palettes disagree",
         ),
     ),
     Kind(
