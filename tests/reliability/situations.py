@@ -477,6 +477,7 @@ KINDS = (
                 "read",
                 "list of paths, image and mask",
                 "list with Windows' paths",
+                "list as CSV, an image and a mask in each line",
                 "list with comments",
                 "list with CRLF, a byte order mark and no last newline",
             ),
@@ -492,6 +493,7 @@ KINDS = (
         (
             "id that ends as a kind of label does",
             "list line with two ids",
+            "list as CSV with a head",
             "split list with an id twice",
             "list in another encoding",
         ),
