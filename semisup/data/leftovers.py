@@ -11,6 +11,7 @@ from typing import NamedTuple
 from semisup.data.base import SegmentationData
 from semisup.data.formats.class_lists import NAMES
 from semisup.data.formats.lists import read_lines
+from semisup.data.formats.pictures import IMAGE_SUFFIXES
 from semisup.data.sets.photographs import Photographs
 from semisup.errors import DataError
 from semisup.system.files import exists
@@ -86,9 +87,14 @@ def _beside(datasets: Sequence[SegmentationData]) -> Iterator[str]:
         what = "mask has" if len(orphans) == 1 else "masks have"
         yield f"{len(orphans):,} {what} no image: {named(orphans)}"
     listed = _listed(root)
+    pictures = {k: path for k, path in images.items() if path.suffix.lower() in IMAGE_SUFFIXES}
+    others = [path.name for key, path in images.items() if key not in pictures]
+    if others and listed:
+        what = "file in images is" if len(others) == 1 else "files in images are"
+        yield f"{len(others):,} {what} of no format that is read: {named(others)}"
     unlisted = [
         path.name
-        for key, path in images.items()
+        for key, path in pictures.items()
         if path not in known and not {key, path.stem, path.name} & listed
     ]
     if unlisted and listed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -14,6 +15,9 @@ from semisup.ops.crf import dense_crf
 from semisup.ops.pixels import RGB, RGB_FORMAT, ImageFormat, normalise
 from semisup.settings import EvalSettings
 from semisup.system.device import Precision, autocast
+
+MANY_WINDOWS = 500
+"""Of one image, from which on their number is said."""
 
 
 class Inference:
@@ -48,6 +52,7 @@ class Inference:
         self.device = device
         self.precision = precision
         self.images = images
+        self._has_warned = False
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:
@@ -126,7 +131,21 @@ class Inference:
 
     def _slide(self, image: Tensor) -> Tensor:
         """Mean of the logits of all windows that see a pixel."""
+        self._warn_of_windows(image.shape[-2], image.shape[-1])
         return slide(image, self._forward, self.settings.window, self.settings.overlap)
+
+    def _warn_of_windows(self, height: int, width: int) -> None:
+        """Say once how many windows an image takes, where they are many."""
+        (high, wide), overlap = self.settings.window, self.settings.overlap
+        rows = len(window_starts(height, high, overlap))
+        count = rows * len(window_starts(width, wide, overlap))
+        if count > MANY_WINDOWS and not self._has_warned:
+            self._has_warned = True
+            warnings.warn(
+                f"an image of {height}x{width} takes {count:,} windows of {high}x{wide}, as "
+                f"eval.overlap = {overlap:g}; a smaller overlap or larger windows are quicker",
+                stacklevel=2,
+            )
 
 
 def slide(

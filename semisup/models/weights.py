@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from semisup.errors import CheckpointError
 from semisup.models.base import Segmenter
-from semisup.system.files import check_sums, is_file
+from semisup.system.files import check_sums, exists, is_file
 
 WRAPPERS = ("state_dict", "model", "predictor")
 """Keys under which a state dict lies in a .pth file of other projects, and in a checkpoint."""
@@ -87,6 +87,10 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
             holds no state dict.
     """
     path = Path(path)
+    if exists(path) and path.is_dir():
+        raise CheckpointError(
+            f"{path}: is a folder; give a file of weights, of a run its predictor.safetensors"
+        )
     if not is_file(path):
         raise CheckpointError(f"{path}: no such file of weights; give the path of a local file")
     reader = READERS.get(path.suffix)

@@ -16,6 +16,9 @@ from rich.table import Table
 from semisup.monitoring.view import Record, Silent, View
 from semisup.system.progress import has_terminal, is_first_process
 
+_LONGEST = 100
+"""Characters of the values in a plain line."""
+
 
 @contextlib.contextmanager
 def make_view(recipe: str, folder: Path) -> Iterator[View]:
@@ -39,6 +42,18 @@ def _time_left(seconds: float) -> str:
     return str(timedelta(seconds=round(seconds)))
 
 
+def _in_one_line(scalars: Mapping[str, float]) -> str:
+    """The losses, then as many others as fit; how many are left to scalars.jsonl."""
+    names = sorted(scalars, key=lambda name: not name.startswith("loss"))
+    shown = [f"{name} {scalars[name]:.4g}" for name in names]
+    kept = shown[:1]
+    for text in shown[1:]:
+        if len("  ".join([*kept, text])) > _LONGEST:
+            return "  ".join([*kept, f"and {len(shown) - len(kept)} more in scalars.jsonl"])
+        kept.append(text)
+    return "  ".join(kept)
+
+
 class PlainView:
     """One line for each event."""
 
@@ -54,7 +69,7 @@ class PlainView:
 
     def logged(self, record: Record) -> None:
         """A log point was reached."""
-        values = "  ".join(f"{k} {v:.4g}" for k, v in record.scalars.items())
+        values = _in_one_line(record.scalars)
         self._print(
             f"step {record.step}/{record.steps}  {record.images_per_second:.1f} images/s  "
             f"{_time_left(record.seconds_left)} left  {values}"

@@ -155,5 +155,5 @@ def _toml_lines(prefix: str, table: Mapping[str, Any], notes: Mapping[str, str])
         text = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # TOML forbids it
         line = f"{key} = {text}"
         note = notes.get(f"{prefix}.{key}")
-        lines.append(f"{line:<44}# {note}" if note else line)
+        lines.append(f"{line:<43} # {note}" if note else line)
     return lines

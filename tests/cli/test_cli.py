@@ -870,6 +870,21 @@ def test_the_miou_line_says_over_which_classes_it_is(
     assert f"mIoU {miou:.4f} {says}(95 % interval" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("f1", [None, 0.5])
+def test_boundary_scores_are_shown_where_they_were_counted(
+    place: Path, capsys: pytest.CaptureFixture[str], f1: float | None
+) -> None:
+    result = read_result(finished(place) / "result.json")
+    assert result is not None
+    row = {"iou": 0.5, "boundary_f1": f1, "boundary_iou": 0.25}
+    selected = replace(result.scores.selected, boundary_f1=f1, boundary_iou=0.25)
+    scores = replace(result.scores, selected=selected)
+    print_result(replace(result, per_class={"a": row}, scores=scores), Path("run"))
+    out = capsys.readouterr().out
+    assert "boundary F1" in out.splitlines()[2]
+    assert f"boundary F1 {'-' if f1 is None else '0.5000'}, boundary IoU 0.2500" in out
+
+
 def test_names_and_paths_are_no_markup(
     place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -931,6 +946,15 @@ def test_a_plain_view_writes_one_line_an_event() -> None:
         "[note]\n"
         "warning: the [discriminator] has won\n"
     )
+
+
+def test_a_plain_line_shows_the_losses_and_counts_what_does_not_fit() -> None:
+    console = Console(file=io.StringIO(), width=20)
+    scalars = {f"lr/player_{n}": 0.1 for n in range(9)} | {"loss_a": 1.0, "loss_b": 2.0}
+    PlainView(console).logged(Record(1, 2, scalars, 8.0, 1.0))
+    line = console.file.getvalue()  # type: ignore[attr-defined]
+    assert line.startswith("step 1/2  8.0 images/s  0:00:01 left  loss_a 1  loss_b 2  lr/player_0")
+    assert line.endswith("  and 5 more in scalars.jsonl\n")
 
 
 def test_one_of_several_processes_says_which_it_is_and_tells_torchrun(

@@ -116,6 +116,15 @@ def test_images_in_no_list_are_counted_and_three_are_named(root: Path) -> None:
     assert notes(root) == ()  # of lists that are not verified as well; `t4` stands in one
 
 
+@pytest.mark.parametrize("names", [["x.gif"], ["a.heic", "notes.md"], ["b.npz", "c.dcm", "d.pdf"]])
+def test_files_that_are_no_pictures_are_counted_and_named(root: Path, names: list[str]) -> None:
+    for name in names:
+        (root / "images" / name).write_bytes(b"")
+    what = "file in images is" if len(names) == 1 else "files in images are"
+    text = f"{len(names)} {what} of no format that is read: {', '.join(names)}"
+    assert notes(root) == (text,)
+
+
 def test_without_any_list_no_image_is_missed(root: Path) -> None:
     for name in ("train.txt", "val.txt"):
         (root / name).unlink()

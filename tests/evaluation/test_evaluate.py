@@ -289,6 +289,14 @@ def test_windows_are_averaged_where_they_overlap() -> None:
     assert predictor.shapes == [(2, 3, 10, 8)] * 4
 
 
+@pytest.mark.parametrize(("side", "overlap"), [(40, 0.99), (60, 0.8), (32, 0.999)])
+def test_many_windows_are_counted_once(side: int, overlap: float) -> None:
+    found = inference(Smooth(), mode="slide", window=[8, 8], overlap=overlap)
+    with pytest.warns(UserWarning, match=rf"{side}x{side} takes [\d,]+ windows of 8x8"):
+        found(image(side, side))
+    found(image(side, side))  # a warning is an error here
+
+
 def test_windows_of_a_local_predictor_give_the_whole_image(colours: Make) -> None:
     pictures = image(31, 45).float()
     for window, overlap in (((8, 8), 0.0), ((7, 20), 0.5), ((31, 9), 0.9)):

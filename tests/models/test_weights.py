@@ -52,7 +52,7 @@ def test_unwraps_a_state_dict(tmp_path: Path, wrapper: str) -> None:
 def test_missing_file_and_folder(tmp_path: Path) -> None:
     assert "no such file" in refusal(tmp_path / "w.pth")
     (tmp_path / "folder.pth").mkdir()
-    assert "no such file" in refusal(tmp_path / "folder.pth")
+    assert "is a folder; give a file of weights" in refusal(tmp_path / "folder.pth")
 
 
 def test_unknown_suffix(tmp_path: Path) -> None:

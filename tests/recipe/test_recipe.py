@@ -13,7 +13,7 @@ from semisup.errors import RecipeError
 from semisup.recipe.json_schema import recipe_schema
 from semisup.recipe.load import load_recipe, overlay, shipped_recipes
 from semisup.recipe.recipe import Recipe
-from semisup.recipe.toml import flatten, parse_change, unflatten
+from semisup.recipe.toml import dump_toml, flatten, parse_change, unflatten
 from semisup.runs.assemble import build_method
 from semisup.training.updates import Updates
 
@@ -609,3 +609,10 @@ def test_the_data_set_says_who_is_labelled_unless_the_recipe_does(tmp_path: Path
     other = load_recipe(str(path), ["data.name=voc"])
     assert other.data.split == "all"
     assert "values" not in other.data_options
+
+
+@pytest.mark.parametrize("length", [1, 33, 34, 35, 90])
+def test_a_comment_stands_apart_from_a_long_value(length: int) -> None:
+    text = dump_toml({"data": {"name": "x" * length}}, {"data.name": "default"})
+    assert text.splitlines()[1].endswith('x" # default') or length < 34
+    assert " # default" in text

@@ -397,6 +397,17 @@ def windows_paths(place: Place) -> Call:
     return reads(place, b"images\\t0.png\r\nC:\\x\\images\\t1.png\r\nt2.PNG\r\nt3\r\n")
 
 
+@read("list as CSV, an image and a mask in each line", "read: the ids of the files")
+def list_as_csv(place: Place) -> Call:
+    return reads(place, b't0.png,t0.png\n"t1.png","t1.png"\nt2.jpg;t2.png\nt3.png, t3.png\n')
+
+
+@refused("list as CSV with a head", "train.txt lists 'image,mask'", "add it or drop the line")
+def list_with_a_head(place: Place) -> list[object]:
+    (place.data / "train.txt").write_text("image,mask\nt0.png,t0.png\n")
+    return place.verify()
+
+
 @read("list with comments", "read: without them")
 def list_with_comments(place: Place) -> Call:
     return reads(place, b"# four\nt0\nt1\n#t9\nt2\nt3\n")

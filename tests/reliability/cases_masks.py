@@ -147,6 +147,15 @@ def images_without_a_mask(place: Place) -> Call:
     return Call(place.verify(), then)
 
 
+@refused(
+    "no image with a mask, and no file that may be one", "no image of folder train has a mask: "
+)
+def nothing_like_a_mask(place: Place) -> list[object]:
+    for path in (place.data / "masks").glob("t*"):
+        path.unlink()
+    return place.train()
+
+
 @refused("no image with a mask", "masks/t0.png is missing, but ", "t0_mask.png is there", "_mask")
 def masks_of_another_suffix(place: Place) -> list[object]:
     for path in list((place.data / "masks").iterdir()):
@@ -160,9 +169,7 @@ def truncated_mask(place: Place) -> list[object]:
     return place.verify()
 
 
-@refused(
-    "nothing but void in the reported set", "folder val: every pixel is void", "Correct the masks"
-)
+@refused("nothing but void in the reported set", "in the 2 masks of val is void", "correct the")
 def only_void(place: Place) -> list[object]:
     for name in ("v0", "v1"):
         Image.new("L", (50, 40), 255).save(place.mask(name))
@@ -468,3 +475,66 @@ def masks_of_other_names(place: Place) -> Call:
 def two_masks_of_one_image(place: Place) -> list[object]:
     Image.fromarray(stripes(0)).save(place.data / "masks" / "t0.png.png")
     return place.verify()
+
+
+# Numbers that mean something else
+
+
+def of_classes(place: Place, *names: str) -> None:
+    (place.data / "classes.txt").write_text("".join(f"{name}\n" for name in names))
+
+
+@read(
+    "objects numbered anew in each mask, by the order of their names there",
+    "verified; told only by the class that has no pixel in val",
+)
+def numbered_anew(place: Place) -> Call:
+    of_classes(place, "ground", "cat", "dog")
+    place.map_masks(lambda labels: labels * 2, "t0.png")  # a second one; in all others one alone
+
+    def then(result: Result) -> None:
+        assert "warning: 'dog' has no labelled pixel in the 2 masks of val" in result.stdout
+
+    return Call(place.verify(), then)
+
+
+@refused("masks of 0 and 127", "holds label 127", 'such as values = {0 = "ground", 127 = "sky"}')
+def half_grey(place: Place) -> list[object]:
+    place.map_masks(lambda labels: labels * 127)
+    return place.verify()
+
+
+@refused(
+    "0 for other things, and names from 1 on", "holds label 3, but", "or is 0 void in the masks?"
+)
+def other_things(place: Place) -> list[object]:
+    of_classes(place, "wall", "building", "sky")
+    place.map_masks(lambda labels: labels * 3)
+    return place.verify()
+
+
+@read(
+    "0 for other things, names from 1 on, and the last number in no mask",
+    "verified; told only by the classes that have no pixel",
+)
+def other_things_without_the_last(place: Place) -> Call:
+    of_classes(place, "wall", "building", "sky", "floor")
+
+    def then(result: Result) -> None:
+        assert "warning: 'sky' and 'floor' have no labelled pixel in the 4 masks" in result.stdout
+
+    return Call(place.verify(), then)
+
+
+@read(
+    "list one off, with background not first", "verified, with a warning that names may be one off"
+)
+def one_off(place: Place) -> Call:
+    of_classes(place, "junk", "background", "sky")
+
+    def then(result: Result) -> None:
+        assert "'background' is class 1, and the last class is nowhere: the names may " in (
+            result.stdout
+        )
+
+    return Call(place.verify(), then)

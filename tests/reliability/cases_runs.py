@@ -391,6 +391,17 @@ def evaluate_swapped_classes(place: Place) -> Call:
     return Call(evaluate(place, run), then)
 
 
+@refused(
+    "evaluate without a data root, where the data of the run are gone",
+    "the data folder is not there: no images and masks and classes.txt in ",
+    "/data; set --data-root",
+)
+def evaluate_without_data(place: Place) -> list[object]:
+    run = own_run(place)
+    place.data.rename(place.root / "elsewhere")
+    return ["evaluate", run]
+
+
 @read("evaluate without a data root", "the data where they lay when the run was made")
 def evaluate_remembers(place: Place) -> Call:
     run = place.finished_run()
@@ -456,5 +467,137 @@ def more_steps(place: Place) -> Call:
     def then(result: Result) -> None:
         assert "is a run of train.steps = 2; with 3 this is another run" in result.stderr
         assert len(list((place.runs / "tiny").iterdir())) == 2
+
+    return Call(place.train("train.steps=3"), then)
+
+
+def own_run(place: Place) -> Path:
+    """A finished run of the data in the place itself."""
+    assert run_command(place.train()).exit_code == 0
+    (run,) = (place.runs / "tiny").iterdir()
+    return run
+
+
+@refused(
+    "names swapped in the list of classes of a run, then evaluate",
+    "its data in",
+    "have changed since: its classes were ground, sky, now they are sky, ground",
+    "Put them back",
+)
+def evaluate_own_swapped(place: Place) -> list[object]:
+    run = own_run(place)
+    other_classes(place, "sky", "ground")
+    return ["evaluate", run]
+
+
+@refused(
+    "a name added to the list of classes of a run, then evaluate",
+    "now they are ground, sky, tree",
+    "--data folder to score them as another set",
+)
+def evaluate_own_with_one_more(place: Place) -> list[object]:
+    run = own_run(place)
+    other_classes(place, "ground", "sky", "tree")
+    return ["evaluate", run]
+
+
+@refused("a list of a run shortened, then evaluate", "val had 2 images", "now it has 1 image")
+def evaluate_own_with_fewer_images(place: Place) -> list[object]:
+    run = own_run(place)
+    (place.data / "val.txt").write_text("v0\n")
+    return ["evaluate", run]
+
+
+@read("evaluate on a set of fewer classes", "scored by name, over 1 of 2 classes")
+def evaluate_fewer_classes(place: Place) -> Call:
+    run = place.finished_run()
+    other_classes(place, "ground")
+    place.map_masks(lambda labels: labels * 0)
+
+    def then(result: Result) -> None:
+        assert "the set does not have sky, which is left out of the means" in result.stderr
+        assert "over 1 of 2 classes" in result.stdout
+
+    return Call(evaluate(place, run), then)
+
+
+@read("evaluate on a set of more classes", "scored by name; pixels of the others are void")
+def evaluate_more_classes(place: Place) -> Call:
+    run = place.finished_run()
+    other_classes(place, "tree", "ground", "sky")
+    place.map_masks(lambda labels: labels + 1)
+
+    def then(result: Result) -> None:
+        assert "classes matched by name (there: tree, ground, sky)" in result.stderr
+        (path,) = run.glob("result-val-*.json")
+        scored, own = (json.loads(file.read_text()) for file in (path, run / "result.json"))
+        assert scored["confusion"] == own["confusion"]
+
+    return Call(evaluate(place, run), then)
+
+
+@refused("evaluate on a set with masks of 0 and 255", "the 2 masks of val hold only 0 and 255")
+def evaluate_binary_masks(place: Place) -> list[object]:
+    place.map_masks(lambda labels: labels * 255)
+    return evaluate(place, place.finished_run())
+
+
+@refused(
+    "evaluate on another subset of the run, with masks of 0 and 255",
+    "the 2 masks of test hold only 0 and 255",
+)
+def evaluate_binary_subset(place: Place) -> list[object]:
+    place.map_masks(lambda labels: labels * 255, "t[23].png")
+    (place.data / "test.txt").write_text("t2\nt3\n")
+    return [*evaluate(place, place.finished_run()), "--subset", "test"]
+
+
+@read("evaluate on a set of which one class has no pixel", "scored, with a note that names it")
+def evaluate_without_a_class(place: Place) -> Call:
+    place.map_masks(lambda labels: labels * 0)
+
+    def then(result: Result) -> None:
+        assert "'sky' has no labelled pixel in the 2 masks of val" in result.stderr
+
+    return Call(evaluate(place, place.finished_run()), then)
+
+
+@read("evaluate on a set whose palettes disagree", "scored, with a note that names both files")
+def evaluate_other_palettes(place: Place) -> Call:
+    place.colour_masks({0: (0, 0, 255), 1: (200, 0, 0)})
+    mask = Image.fromarray(1 - np.array(Image.open(place.mask("v1"))))
+    mask.putpalette([200, 0, 0, 0, 0, 255])
+    mask.save(place.mask("v1"))
+
+    def then(result: Result) -> None:
+        assert "masks/v0.png and " in result.stderr
+        assert "give label 0 two colours" in result.stderr
+
+    return Call(evaluate(place, place.finished_run()), then)
+
+
+@read("evaluate on two other sets of equal ids", "a result of each, which names its data")
+def evaluate_two_sets(place: Place) -> Call:
+    run = place.finished_run()
+    place.map_masks(lambda labels: 1 - labels)
+    assert run_command([*evaluate(place, run), "--data", "folder"]).exit_code == 0
+    other = place.root / "other"
+    shutil.copytree(place.finished.data, other)
+
+    def then(_: Result) -> None:
+        results = [json.loads(path.read_text()) for path in run.glob("result-val-*.json")]
+        roots = {result["data"]["reported"]["root"] for result in results}
+        assert roots == {str(place.data.resolve()), str(other.resolve())}
+
+    (other / "val.txt").write_text("v1\nv0\n")
+    (other / "masks" / "v0.png").write_bytes((other / "masks" / "v1.png").read_bytes())
+    return Call(["evaluate", run, "--data", "folder", "--data-root", other], then)
+
+
+@read("event file of a run", "1 MB at most")
+def event_file(place: Place) -> Call:
+    def then(_: Result) -> None:
+        sizes = [path.stat().st_size for path in place.finished.run.glob("events.*")]
+        assert 0 < sum(sizes) < 2**20
 
     return Call(place.train("train.steps=3"), then)

@@ -76,6 +76,50 @@ def loss_is_infinite(place: Place) -> Call:
     return spoiled_after_step_5(place, math.inf)
 
 
+@refused("weights that are NaN between two log points", "not finite after step 1", "Lower optim")
+def loss_is_nan_between_log_points(place: Place) -> list[object]:
+    return place.train("optim.segmenter.lr=1e20", "train.steps=6", "train.log_every=100")
+
+
+@read("crops of odd sizes, larger than the images", "trained on, padded with void")
+def odd_crops(place: Place) -> Call:
+    return Call(place.train("data.crop=[61, 83]"))
+
+
+@read("images that are long and thin", "trained on and scored")
+def thin_images(place: Place) -> Call:
+    for name, size in (("t0", (300, 3)), ("t1", (1, 200)), ("v0", (300, 3))):
+        for path in (place.image(name), place.mask(name)):
+            Image.open(path).resize(size, Image.Resampling.NEAREST).save(path)
+    return Call(place.train("data.split=all"))
+
+
+@read("one labelled and one other image in batches of 8", "trained on: they come again in a batch")
+def two_images_in_batches(place: Place) -> Call:
+    (place.data / "train.txt").write_text("t0\nt1\n")
+    sizes = ("data.labelled_batch=8", "data.unlabelled_batch=8")
+    game = ("method.name=adversarial", "optim.discriminator.lr=0.001")
+    return Call(place.train(*sizes, *game))
+
+
+@read("batch norm with one image a batch", "trained on")
+def one_image_a_batch(place: Place) -> Call:
+    return Call(place.train("model.batch_norm=true", "data.labelled_batch=1"))
+
+
+@read("shipped recipe on a folder in which half of the images have a mask", "trained on")
+def quickstart_on_a_folder(place: Place) -> Call:
+    for name in ("t0", "t1"):
+        place.mask(name).unlink()
+
+    def then(result: Result) -> None:
+        assert "1 labelled" in result.stdout
+
+    changes = ("data.name=folder", "data.split=1/2", "data.crop=[32, 32]", "train.steps=2")
+    settings = [word for change in changes for word in ("--set", change)]
+    return Call(["run", "quickstart", *settings, *place.where()], then)
+
+
 @refused("batch norm with one value a channel", "data.labelled_batch", "data.crop")
 def one_sample(place: Place) -> list[object]:
     return place.train("model.batch_norm=true", "data.crop=[16, 16]", "data.labelled_batch=1")

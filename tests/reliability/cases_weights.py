@@ -139,7 +139,12 @@ def weights_that_are_not_finite(place: Place) -> list[object]:
     return start(place, place.root / "nan.safetensors")
 
 
-@refused("folder as weights", "none: no such file of weights", "a local file")
+@refused("run folder as weights", "-s0: is a folder", "of a run its predictor.safetensors")
+def run_as_weights(place: Place) -> list[object]:
+    return start(place, place.finished_run())
+
+
+@refused("folder as weights", "none: is a folder", "predictor.safetensors")
 def folder_as_weights(place: Place) -> list[object]:
     (place.root / "none").mkdir()
     return start(place, place.root / "none")

@@ -16,7 +16,9 @@ import cases_pools
 import cases_predict
 import cases_recipes
 import cases_runs
+import cases_scores
 import cases_tags
+import cases_tools
 import cases_training
 import cases_weights
 import numpy as np
@@ -35,12 +37,14 @@ MODULES = {
     "masks": cases_masks,
     "lists and folders": cases_lists,
     "tags": cases_tags,
+    "files of other programs": cases_tools,
     "other folders": cases_pools,
     "recipes": cases_recipes,
     "weights": cases_weights,
     "training": cases_training,
     "run folders": cases_runs,
     "disk": cases_disk,
+    "scores": cases_scores,
     "predict": cases_predict,
     "command line": cases_commands,
 }

@@ -52,9 +52,15 @@ def _counted(result: Result) -> str:
 
 
 def _boundary(scores: Scores) -> str:
-    if scores.boundary_f1 is None:
+    if scores.boundary_f1 is None and scores.boundary_iou is None:
         return ""
-    return f", boundary F1 {scores.boundary_f1:.4f}, boundary IoU {scores.boundary_iou:.4f}"
+    return f", boundary F1 {_cell(scores.boundary_f1, 4)}, boundary IoU " + _cell(
+        scores.boundary_iou, 4
+    )
+
+
+def _cell(score: float | None, digits: int) -> str:
+    return "-" if score is None else f"{score:.{digits}f}"
 
 
 def _training_line(result: Result) -> str:
@@ -80,11 +86,7 @@ def _per_class(result: Result) -> Table:
     from semisup.runs.result import COLUMNS
 
     rows = result.per_class
-    columns = [
-        column
-        for column in next(iter(rows.values()))
-        if any(row[column] is not None for row in rows.values())
-    ]
+    columns = list(next(iter(rows.values())))
     table = Table(title=escape(f"{result.recipe}: per class"), title_justify="left")
     table.add_column("class")
     for column in columns:
@@ -93,6 +95,6 @@ def _per_class(result: Result) -> Table:
     iou = result.iou()
     for name, row in rows.items():
         bar = "#" * round(20 * (iou[name] or 0))
-        cells = ["-" if row[c] is None else f"{row[c]:.3f}" for c in columns]
+        cells = [_cell(row[column], 3) for column in columns]
         table.add_row(escape(name), *cells, f"[green]{bar}[/green]")
     return table

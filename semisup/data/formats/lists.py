@@ -25,21 +25,31 @@ def find_folder(
     for folder in folders:
         if all(exists(folder / name) for name in holds):
             return folder
-    looked = ", ".join(str(folder) for folder in folders)
     raise DataError(
-        f"{what} is not there: {_missing(folders, holds)} any of {looked}; "
+        f"{what} is not there: {_missing(folders, holds)}; "
         f"set the data root (--data-root or SEMISUP_DATA), {remedy}"
     )
 
 
 def _missing(folders: Sequence[Path], holds: Sequence[str]) -> str:
-    """What to say of the folder that has most of `holds`: of all that are missing."""
+    """What the folder that has most of `holds` lacks, and where else it was looked for."""
+    looked = ", ".join(str(folder) for folder in folders)
+    if len(folders) > 1:
+        looked = f"any of {looked}"
     best = max(folders, key=lambda folder: sum(exists(folder / name) for name in holds))
     lacks = [name for name in holds if not exists(best / name)]
     if len(lacks) == len(holds):
-        return f"no {' and '.join(holds)} in"
+        return f"no {' and '.join(holds)} in {looked}"
     verb = "is" if len(lacks) == 1 else "are"
-    return f"{' and '.join(lacks)} {verb} missing in {best}, and not all is in"
+    elsewhere = f", and not all is in {looked}" if len(folders) > 1 else ""
+    return f"{' and '.join(lacks)} {verb} missing in {best}{_near(best, lacks)}{elsewhere}"
+
+
+def _near(folder: Path, lacks: Sequence[str]) -> str:
+    """What is there under the name of a thing that is missing, in other letters."""
+    wanted = {name.casefold() for name in lacks}
+    names = [path.name for path in folder.iterdir() if path.name.casefold() in wanted]
+    return f" (but '{names[0]}' is: rename it)" if names else ""
 
 
 def read_lines(path: Path) -> list[str]:

@@ -96,7 +96,10 @@ class LabelKey:
 
     def _of_values(self, stored: Values, path: Path) -> Tensor:
         if self._is_usual:
-            return check_labels(torch.from_numpy(stored), len(self._classes.names), path)
+            try:
+                return check_labels(torch.from_numpy(stored), len(self._classes.names), path)
+            except DataError as error:
+                raise DataError(f"{error}{self._hint(stored)}") from None
         labels = self._table[stored]
         if labels.min() == _UNKNOWN:
             row, column = np.argwhere(labels == _UNKNOWN)[0]
@@ -106,6 +109,17 @@ class LabelKey:
                 f"no class has; mapped are {known}: correct the mask, or name it in values"
             )
         return torch.from_numpy(labels.astype(np.uint8))
+
+    def _hint(self, stored: Values) -> str:
+        """How to map the values of a mask, where they are as many as the classes, far apart."""
+        names = self._classes.names
+        used = [value for value in np.unique(stored).tolist() if value != IGNORE]
+        if not len(names) >= len(used) > 1 or used[-1] <= len(names):
+            return ""
+        if len(used) < len(names):
+            return "; if they are values of classes, map them in values"
+        pairs = ", ".join(f'{value} = "{name}"' for value, name in zip(used, names, strict=True))
+        return f"; if they are values of classes, map them, such as values = {{{pairs}}}"
 
     def _of_few_bits(self, mask: MaskPicture, path: Path) -> Tensor:
         """A picture of 1, 2 or 4 bits: its grey values in 0..255, or the numbers as stored."""

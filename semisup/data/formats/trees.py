@@ -91,7 +91,19 @@ def list_files(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
+def other_files(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
+    """The paths of the files that `list_files` leaves out, but for hidden ones."""
+    start = len(str(folder)) + 1
+    found = (path for path in _visible(folder) if path.suffix.lower() not in suffixes)
+    return sorted(str(path)[start:] for path in found)
+
+
 def _walk(folder: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
+    return (_checked(path) for path in _visible(folder) if path.suffix.lower() in suffixes)
+
+
+def _visible(folder: Path) -> Iterator[Path]:
+    """The files of a folder and its sub-folders, but for hidden ones."""
     seen: set[str] = set()
     for place, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
         real = os.path.realpath(place)
@@ -101,9 +113,8 @@ def _walk(folder: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
         seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
-            path = Path(place, name)
-            if path.suffix.lower() in suffixes and not name.startswith("."):
-                yield _checked(path)
+            if not name.startswith("."):
+                yield Path(place, name)
 
 
 def _checked(path: Path) -> Path:

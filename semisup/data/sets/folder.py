@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from semisup.data.formats.lists import choose_subset, find_folder, unique
 from semisup.data.formats.mask_keys import LabelKey
 from semisup.data.formats.orientation import Choice, Orientation
 from semisup.data.formats.pictures import IMAGE_SUFFIXES
-from semisup.data.formats.trees import list_files
+from semisup.data.formats.trees import list_files, other_files
 from semisup.data.sets.folder_masks import MaskFiles
 from semisup.errors import DataError, RecipeError
 from semisup.ops.pixels import ImageKind
@@ -91,6 +92,7 @@ class Folder(SegmentationData):
             )
         choose_subset(self.subset, {*lists, "all"}, self.root)
         if self.subset not in lists:
+            _warn_of_others(self.root / "images")
             return unique(sorted(self._files), self.root / "images")
         path = lists[self.subset]
         known = KnownIds(self._files, self._files.__getitem__)
@@ -181,6 +183,15 @@ def _find(root: Path | str, folder: str) -> tuple[Path, Path]:
         remedy="and lay out images/<id>.jpg, masks/<id>.png and classes.txt there",
     )
     return found, found / name
+
+
+def _warn_of_others(folder: Path) -> None:
+    """Say which files of a folder that is taken as a whole are no images that can be read."""
+    others = other_files(folder, IMAGE_SUFFIXES)
+    if others:
+        names = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
+        count = "1 file is" if len(others) == 1 else f"{len(others):,} files are"
+        warnings.warn(f"{folder}: {count} of no format that is read: {names}", stacklevel=2)
 
 
 def _images(folder: Path) -> Mapping[str, Path]:

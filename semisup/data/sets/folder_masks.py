@@ -71,6 +71,9 @@ class MaskFiles:
             if stem.startswith(last) and not stem[len(last) : len(last) + 1].isalnum():
                 ending = stem.removeprefix(last)
                 return self._by_stem[key][0], f'set mask_suffix = "{ending}"'
+        behind = [stem for stem in stems if _ends_in(stem, wanted)]
+        if len(behind) == 1:
+            return self._by_stem[stems[behind[0]]][0], "rename it"
         folded = {stem.casefold(): stem for stem in stems}
         if wanted.casefold() in folded:
             return self._by_stem[stems[folded[wanted.casefold()]]][0], "rename it"
@@ -87,6 +90,12 @@ def _other_format(folder: Path, stem: str) -> Path | None:
             if (folder / name).is_file():
                 return folder / name
     return None
+
+
+def _ends_in(stem: str, wanted: str) -> bool:
+    """Such as "task-3-annotation-photo", of "photo"."""
+    front = stem.removesuffix(wanted)
+    return front not in (stem, "") and not front[-1].isalnum()
 
 
 def _bare(suffix: str) -> str:

@@ -12,7 +12,7 @@ from semisup.data.formats.id_lists import KnownIds, read_ids
 from semisup.data.formats.lists import check_labels, choose_subset
 from semisup.data.formats.pictures import IMAGE_SUFFIXES, read_labels, read_rgb
 from semisup.data.formats.trees import list_files
-from semisup.data.formats.voc_annotations import Box, read_boxes
+from semisup.data.formats.voc_annotations import Box, read_boxes, read_names
 from semisup.data.without_classes import check_names, classes_made_void, relabelling
 from semisup.errors import DataError, RecipeError, suggest
 
@@ -120,7 +120,7 @@ class VocTree(SegmentationData):
 
     def object_names(self, index: int) -> list[str]:
         """As `SegmentationData`, from Annotations/<id>.xml."""
-        names = [box.name for box in read_boxes(self._annotation(index))]
+        names = read_names(self._annotation(index))
         for name in names:
             if name not in self._names:
                 raise DataError(

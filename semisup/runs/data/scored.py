@@ -8,6 +8,7 @@ from pathlib import Path
 
 from semisup.catalog import DATASETS, find
 from semisup.data.base import SegmentationData
+from semisup.data.before_training import check_palettes, check_reported
 from semisup.data.by_name import ClassesByName, listed
 from semisup.data.image_formats import fitted
 from semisup.data.without_classes import OPTION, without_classes
@@ -24,7 +25,7 @@ from semisup.settings import DataSettings
 
 
 def find_data(recipe: Recipe, recorded: DataRecord | None, paths: Paths | None) -> Paths:
-    """Where the data of a run lie.
+    """Where the data of a run lie, or lay, if they are nowhere.
 
     Args:
         recipe: of the run.
@@ -34,9 +35,10 @@ def find_data(recipe: Recipe, recorded: DataRecord | None, paths: Paths | None) 
     if paths is not None and (paths.overrides or not recipe.data.root):
         return paths
     root = None if recorded is None else (recorded.trained or recorded.reported).root
-    if root is not None and Path(root).is_dir():
+    given = paths or Paths()
+    if root is not None and (Path(root).is_dir() or not given.data_root.is_dir()):
         return Paths(Path(root), overrides=True)
-    return paths or Paths()
+    return given
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,8 @@ class ScoredSet:
         data: the set, under the class list of the run.
         identity: what it is known again by.
         left_out: classes of the run that it does not have.
-        notes: that it is not the run's own, and how classes were matched, each in one line.
+        notes: that it is not the run's own, how classes were matched, and what is in doubt about
+            its masks, each in one line.
     """
 
     data: SegmentationData
@@ -67,7 +70,8 @@ def open_scored(
     """Open what a run is scored on, its own data or another set.
 
     Of the data in the run's own place nothing may have changed. Those elsewhere, and a set that
-    `changes` name, may be others: then classes are matched by their names.
+    `changes` name, may be others: then classes are matched by their names, and the masks are asked
+    what they give away, as those of a run's own set are when it starts.
 
     Args:
         folder: of the run.
@@ -79,6 +83,7 @@ def open_scored(
 
     Raises:
         RunError: the run's own data have changed, or the classes of another set are others.
+        DataError: no score can come of the masks of another set, as in `check_reported`.
         RecipeError: a change that is no name, root or option of a data set.
     """
     stated = {parse_change(change)[0] for change in changes}
@@ -98,16 +103,23 @@ def open_scored(
     where = f"{record.name} {record.subset} in {record.root}"
     if own is not None and not changes and record.root == own.root:
         _refuse_changed(folder, own, identity)
-        return ScoredSet(data, identity)
+        return ScoredSet(data, identity, notes=_doubts(data) if subset else ())
     same = own is not None and record == replace(own, root=record.root, folder=record.folder)
-    notes = () if same else (f"{where} is not the set that the run reports on",)
+    doubts = _doubts(data)
+    notes = (*(() if same else (f"{where} is not the set that the run reports on",)), *doubts)
     if record.classes == run.classes:
         return ScoredSet(data, identity, notes=notes)
     try:
         mapped = ClassesByName(data, run.classes, run.palette)
     except DataError as error:
         raise RunError(f"{folder.path}: cannot be scored on {where}: {error}") from None
-    return ScoredSet(mapped, identity, mapped.absent, (f"{where}: {mapped.describe()}",))
+    matched = f"{where}: {mapped.describe()}"
+    return ScoredSet(mapped, identity, mapped.absent, (matched, *doubts))
+
+
+def _doubts(data: SegmentationData) -> tuple[str, ...]:
+    """What is in doubt about the masks of a set that the start of the run did not ask."""
+    return (*check_reported(data), *check_palettes(data, (), data))
 
 
 def _open_elsewhere(recipe: Recipe, paths: Paths, subset: str) -> SegmentationData:

@@ -253,3 +253,21 @@ def test_grey_of_few_bits_is_read_where_the_key_decides(tmp_path: Path) -> None:
         key(tmp_path).read(path)
     assert key(tmp_path, "0,background\n17,cat\n34,dog\n").read(path).tolist() == [[0, 1, 2]]
     assert key(tmp_path, "0,background\n1,cat\n2,dog\n").read(path).tolist() == [[0, 1, 2]]
+
+
+@pytest.mark.parametrize(
+    ("values", "names", "hint"),
+    [
+        ([0, 127], "a\nb\n", r'values = \{0 = "a", 127 = "b"\}$'),
+        ([10, 20, 30, 255], "a\nb\nc\n", r'values = \{10 = "a", 20 = "b", 30 = "c"\}$'),
+        ([0, 80], "a\nb\nc\n", "; if they are values of classes, map them in values$"),
+        ([0, 3], "a\nb\nc\n", r"is 0 void in the masks\?\)$"),
+        ([0, 7, 8, 9], "a\nb\nc\n", "or the list of classes$"),
+    ],
+)
+def test_values_far_apart_come_with_their_mapping(
+    tmp_path: Path, values: list[int], names: str, hint: str
+) -> None:
+    path = save(tmp_path / "a.png", Image.fromarray(np.array([values], np.uint8)))
+    with pytest.raises(DataError, match=hint):
+        key(tmp_path, names).read(path)

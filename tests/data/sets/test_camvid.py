@@ -89,6 +89,28 @@ def test_missing_data_set(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("missing", ["valannot", "test.txt", "train.txt"])
+def test_what_is_missing_of_the_nearer_layout_is_said(segnet_root: Path, missing: str) -> None:
+    (segnet_root / "CamVid" / missing).rename(segnet_root / "elsewhere")
+    with pytest.raises(DataError, match=f"CamVid is not there: {missing} is missing in "):
+        CamVid(segnet_root)
+
+
+@pytest.mark.parametrize(
+    "text", ["0 0 0 background\n64 128 64 cat\n", "road\ncar\n", "# names\nsky\nbuilding\nroad\n"]
+)
+def test_a_tree_with_classes_of_its_own_is_refused(segnet_root: Path, text: str) -> None:
+    (segnet_root / "CamVid" / "label_colors.txt").write_text(text)
+    with pytest.raises(DataError, match=r"label_colors\.txt names other classes than CamVid's"):
+        CamVid(segnet_root)
+
+
+def test_a_list_of_camvids_classes_does_no_harm(segnet_root: Path) -> None:
+    names = "".join(f"{name}\n" for name in CLASSES)
+    (segnet_root / "CamVid" / "label_colors.txt").write_text(names)
+    assert len(CamVid(segnet_root)) == 2
+
+
 def test_original_layout(original_root: Path) -> None:
     data = CamVid(original_root, "val")
     assert data.facts() == {"layout": "original", "grouping": "mathworks"}

@@ -30,6 +30,31 @@ def test_all_is_every_image_sorted(folder_root: Path) -> None:
     assert Folder(folder_root, "all").ids == ("three",)
 
 
+def test_a_folder_taken_as_a_whole_says_what_it_leaves_out(folder_root: Path) -> None:
+    for name in ("x.gif", "y.heic", ".hidden.gif"):
+        (folder_root / "images" / name).write_bytes(b"")
+    assert Folder(folder_root).ids  # a list takes what it names
+    with pytest.warns(UserWarning, match=r"2 files are of no format that is read: x\.gif, y\.heic"):
+        Folder(folder_root, "all")
+
+
+@pytest.mark.parametrize("front", ["task-3-annotation-", "mask_", "gt."])
+def test_a_mask_with_words_in_front_of_its_name_is_named(folder_root: Path, front: str) -> None:
+    path = folder_root / "masks" / "one.png"
+    path.rename(path.with_name(f"{front}one.png"))
+    data = Folder(folder_root)
+    with pytest.raises(DataError, match=f"but .*{re.escape(front)}one.png is there: rename it"):
+        data.mask(data.ids.index("one"))
+
+
+@pytest.mark.parametrize("name", ["Images", "IMAGES"])
+def test_a_folder_in_other_letters_is_named(folder_root: Path, name: str) -> None:
+    (folder_root / "images").rename(folder_root / "elsewhere")
+    (folder_root / name).mkdir()
+    with pytest.raises(DataError, match=rf"images is missing in .* \(but '{name}' is: rename it\)"):
+        Folder(folder_root)
+
+
 def test_folder_below_the_data_root(folder_root: Path) -> None:
     assert Folder(folder_root.parent, folder=folder_root.name).root == folder_root
 

@@ -371,3 +371,9 @@ def test_a_list_knows_ids_with_spaces_comments_and_endings(
     text = "# two\nIMG 1\nJPEGImages/2007_000001.jpg\n2007_000002.jpg\n"
     (lists(voc_root) / "train.txt").write_text(text)
     assert Voc(voc_root).ids == ("IMG 1", "2007_000001", "2007_000002")
+
+
+def test_names_of_objects_need_no_boxes(voc_root: Path) -> None:
+    path = voc(voc_root) / "Annotations" / "2007_000001.xml"
+    path.write_text("<annotation><object><name>dog</name><polygon/></object></annotation>")
+    assert Voc(voc_root).object_names(0) == ["dog"]
