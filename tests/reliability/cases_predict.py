@@ -48,7 +48,7 @@ def predict_nothing(place: Place) -> list[object]:
 
 @refused(
     "empty folder to predict",
-    "empty: holds no image (.jpg, .jpeg, .jfif, .png, .tif, .tiff, .bmp, .webp)",
+    "empty: holds no image (.jpg, .jpeg, .jfif, .png, .tif, .tiff, .bmp, .webp, .npy)",
 )
 def predict_an_empty_folder(place: Place) -> list[object]:
     (place.root / "empty").mkdir()

@@ -394,7 +394,7 @@ def evaluate_swapped_classes(place: Place) -> Call:
 @refused(
     "evaluate without a data root, where the data of the run are gone",
     "the data folder is not there: no images and masks and classes.txt in ",
-    "/data; set --data-root",
+    "/data; set the data root",
 )
 def evaluate_without_data(place: Place) -> list[object]:
     run = own_run(place)

@@ -22,6 +22,7 @@ from semisup.data.labels.splits import hold_out, make_split
 from semisup.data.sets.folder import Folder
 from semisup.losses.segmentation import cross_entropy
 from semisup.methods.supervised import Supervised
+from semisup.ops.pixels import ImageKind
 from semisup.training.checkpoint import Checkpoints
 
 
@@ -149,14 +150,14 @@ def whole_images_in_batches(place: Place) -> list[object]:
 def worker_killed(place: Place) -> list[object]:
     if multiprocessing.get_start_method() != "fork":
         pytest.skip("a worker that is not forked does not see the patch")
-    wanted = semisup.data.sets.folder.read_rgb
+    wanted = semisup.data.sets.folder.read_image
 
-    def die(path: Path) -> torch.Tensor:
+    def die(path: Path, kind: ImageKind) -> torch.Tensor:
         if multiprocessing.parent_process() is not None:
             os.kill(os.getpid(), signal.SIGKILL)
-        return wanted(path)
+        return wanted(path, kind)
 
-    place.patch.setattr(semisup.data.sets.folder, "read_rgb", die)
+    place.patch.setattr(semisup.data.sets.folder, "read_image", die)
     return place.train("data.workers=1")
 
 

@@ -64,6 +64,7 @@ MASKS = "tests/reliability/test_what_masks_say.py::test_what_is_said"
 IN_MEMORY = "tests/evaluation/test_in_memory.py::"
 API = "tests/test_api.py::"
 RUNS = "tests/runs/test_run.py::"
+CHANNELS = "tests/runs/test_images.py::"
 SUMMARY = "tests/test_summarise.py::"
 
 KINDS = (
@@ -552,10 +553,21 @@ KINDS = (
             met(
                 "run 4, fault C",
                 "grey or multispectral images, and model.in_channels",
-                f"{NOT_YET}images have three channels; others end in an error of PyTorch",
+                "trained on, resumed and predicted with the channels and bits of the files; "
+                "another stated number is refused",
+                "TIFF images of four channels and 16 bits",
+                "grey images alone",
+                "in_channels = 4 for RGB images",
+                f"{CHANNELS}test_a_run_from_files_to_predictions",
+                f"{CHANNELS}test_channels_that_do_not_fit_are_one_line",
             ),
         ),
-        (),
+        (
+            "one image of other channels",
+            "one 8-bit image among those of 16 bits",
+            "array of floats as an image",
+            "run on RGB, scored on four channels",
+        ),
     ),
     Kind(
         "threads and processes",
@@ -641,7 +653,8 @@ KINDS = (
             met(
                 "run 17, message 5",
                 "the background left out of the score; 0 for what is unlabelled",
-                "void = 0 leaves 0 out of loss and score, and out of the classes",
+                "ignore_classes leaves classes out of loss and score by name, void = 0 the value 0",
+                "ignored class",
                 "masks in which 0 is void",
             ),
             met(

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import cases_channels
 import cases_commands
 import cases_disk
 import cases_images
@@ -34,6 +35,7 @@ from semisup.training.checkpoint import load_state
 
 MODULES = {
     "images": cases_images,
+    "channels": cases_channels,
     "masks": cases_masks,
     "lists and folders": cases_lists,
     "tags": cases_tags,
