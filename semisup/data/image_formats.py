@@ -127,6 +127,6 @@ def fitted(data: SegmentationData, kind: ImageKind) -> SegmentationData:
     if (data.image_kind, kind) == (GREY, RGB):
         return GreyAsRGB(data)
     raise DataError(
-        f"{data.name} {data.subset} in {data.root} has images of another kind: {data.image_kind}, "
-        f"and {kind} is read here"
+        f"{data.name} {data.subset} in {data.root} has images of another kind: {data.image_kind} "
+        f"(expected: {kind})"
     )

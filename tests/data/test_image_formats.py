@@ -106,7 +106,7 @@ def test_grey_as_rgb(grey: SegmentationData) -> None:
 
 @pytest.mark.parametrize("kind", [GREY, RGB, ImageKind(4, 8), ImageKind(3, 16)])
 def test_images_of_another_kind_are_refused(four: SegmentationData, kind: ImageKind) -> None:
-    line = rf"^folder train in .* images of another kind: {FOUR}, and {kind} is read here$"
+    line = rf"^folder train in .* images of another kind: {FOUR} \(expected: {kind}\)$"
     with pytest.raises(DataError, match=line):
         fitted(four, kind)
     assert fitted(four, FOUR) is four

@@ -218,7 +218,7 @@ def test_a_run_on_rgb_reads_grey_as_three_equal_channels(
 def test_a_run_on_rgb_is_not_scored_on_other_images(
     sets: Path, of_rgb: semisup.FinishedRun
 ) -> None:
-    line = "cannot be scored: folder val in .* 4 channels of 16 bits, and 8-bit RGB is read here"
+    line = r"cannot be scored: folder val in .* 4 channels of 16 bits \(expected: 8-bit RGB\)"
     with pytest.raises(RunError, match=line):
         evaluate_run(of_rgb.folder, Paths(sets / "four", overrides=True), CPU)
 

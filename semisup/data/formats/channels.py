@@ -149,7 +149,7 @@ def _checked(path: Path, values: _Values, kind: ImageKind) -> Tensor:
 
 
 def _other_kind(path: Path, found: ImageKind, kind: ImageKind) -> DataError:
-    return DataError(f"{path} is {found}, and {kind} is read here; convert it")
+    return DataError(f"{path} is {found} (expected: {kind}); convert it")
 
 
 def _kind_of_shape(shape: tuple[int, ...], dtype: np.dtype[Any]) -> ImageKind | None:

@@ -71,9 +71,7 @@ def read_grey(path: Path) -> Tensor:
     """
     picture = _load(path, _IMAGES)
     if picture.mode not in ("1", "L", "LA"):
-        raise DataError(
-            f"{path} has colours ({picture.mode}), and 8-bit grey is read here; convert it"
-        )
+        raise DataError(f"{path} has colours ({picture.mode}; expected: 8-bit grey); convert it")
     if as_rgb(picture) is None:
         raise DataError(f"{path} has transparent pixels; flatten it onto a background")
     return torch.from_numpy(np.array(picture.convert("L")))[None]
@@ -87,9 +85,7 @@ def read_rgba(path: Path) -> Tensor:
     """
     picture = _load(path, _IMAGES)
     if picture.mode != "RGBA":
-        raise DataError(
-            f"{path} is {picture.mode}, and 4 channels of 8 bits are read here; convert it"
-        )
+        raise DataError(f"{path} is {picture.mode} (expected: 4 channels of 8 bits); convert it")
     return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
 
 

@@ -122,7 +122,7 @@ def test_grey_and_the_fourth_channel_of_8_bits(tmp_path: Path) -> None:
     assert np.array_equal(grey.numpy(), FLAT[None, ..., 0])
     four = read_image(tmp_path / "four.png", ImageKind(4, 8))
     assert np.array_equal(four.numpy(), np.moveaxis(FLAT, 2, 0))
-    with pytest.raises(DataError, match=r"four\.png has colours \(RGBA\), and 8-bit grey is read"):
+    with pytest.raises(DataError, match=r"four\.png has colours \(RGBA; expected: 8-bit grey"):
         read_image(tmp_path / "four.png", GREY)
     with pytest.raises(DataError, match=r"four\.png has transparent pixels"):
         read_image(tmp_path / "four.png", RGB)
@@ -202,8 +202,12 @@ BAD: dict[str, tuple[str, Any, str]] = {
     "four axes": ("a.npy", npy(DEEP[None]), "has the shape 1x9x12x4; save one image"),
     "one axis": ("a.npy", npy(DEEP[0, 0]), "has the shape 4; save one image"),
     "no pixel": ("a.npy", npy(DEEP[:0]), "has the shape 0x12x4, which holds no pixel"),
-    "other channels": ("a.npy", npy(DEEP[..., :2]), "is 2 channels of 16 bits, and 4 channels of"),
-    "8 bits": ("a.npy", npy(FLAT), "is 4 channels of 8 bits, and 4 channels of 16 bits is read"),
+    "other channels": (
+        "a.npy",
+        npy(DEEP[..., :2]),
+        "is 2 channels of 16 bits (expected: 4 channels of",
+    ),
+    "8 bits": ("a.npy", npy(FLAT), "is 4 channels of 8 bits (expected: 4 channels of 16 bits"),
     "no array": ("a.npy", lambda path: path.write_bytes(b"x"), "is no array of NumPy or damaged"),
     "objects": ("a.npy", npy(np.array([{}, 1], dtype=object)), "holds values of the type object"),
     "TIFF of floats": (
@@ -216,7 +220,7 @@ BAD: dict[str, tuple[str, Any, str]] = {
         lambda path: tiff(
             path, np.dstack([DEEP, DEEP])[..., :5], photometric="minisblack", planarconfig="contig"
         ),
-        "is 5 channels of 16 bits, and 4 channels of 16 bits is read here; convert it",
+        "is 5 channels of 16 bits (expected: 4 channels of 16 bits); convert it",
     ),
     "TIFF of a film": (
         "a.tif",
@@ -232,12 +236,12 @@ BAD: dict[str, tuple[str, Any, str]] = {
     "RGB picture": (
         "a.png",
         lambda path: Image.fromarray(FLAT[..., :3]).save(path),
-        "is 8-bit RGB, and 4 channels of 16 bits is read here; convert it",
+        "is 8-bit RGB (expected: 4 channels of 16 bits); convert it",
     ),
     "grey of 16 bits": (
         "a.png",
         lambda path: Image.fromarray(DEEP[..., 0]).save(path),
-        "is 1 channel of 16 bits, and 4 channels of 16 bits is read here",
+        "is 1 channel of 16 bits (expected: 4 channels of 16 bits",
     ),
     "no picture": ("a.png", lambda path: path.write_bytes(b"x"), "is no PNG file of 16 bits or"),
     "folder": ("a.npy", lambda path: path.mkdir(), "is a folder; put the picture in its place"),
