@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from PIL import Image
 from torch import Tensor
 
 from semisup.data.base import Colour
@@ -18,6 +20,7 @@ from semisup.errors import DataError, RecipeError, suggest
 from semisup.types import IGNORE
 
 _UNKNOWN = -1
+_VOID_COLOUR = voc_palette()[IGNORE]
 _BACKGROUNDS = frozenset(
     [
         "background",
@@ -78,7 +81,7 @@ class LabelKey:
         mask = read_mask_picture(path)
         mode = mask.picture.mode
         if mode == "RGB" or (mode == "RGBA" and _is_opaque(mask)):
-            return self._of_colours(np.array(mask.picture.convert("RGB")), path)
+            return self._of_colours(mask.picture.convert("RGB"), path)
         if mode not in ("1", "L", "P"):
             raise DataError(
                 f"{path} is a colour picture ({mode}), not a label map; save label ids as 8-bit "
@@ -145,22 +148,24 @@ class LabelKey:
             f"the order of {self._classes.path.name}, or leave the colours out there"
         )
 
-    def _of_colours(self, colours: Values, path: Path) -> Tensor:
+    def _of_colours(self, picture: Image.Image, path: Path) -> Tensor:
         key = self._colour_key(path)
-        codes = np.array(sorted(key), np.int32)
+        codes = np.array(sorted(key), np.uint32)
         labels = np.array([key[code] for code in codes.tolist()], np.uint8)
-        wide = colours.astype(np.int32)
-        found = (wide[..., 0] << 16) | (wide[..., 1] << 8) | wide[..., 2]
-        places = np.searchsorted(codes, found).clip(max=len(codes) - 1)
-        wrong = codes[places] != found
+        found = _codes(picture)
+        starts = _starts_of_runs(found)  # one search for each run of equal pixels
+        places = np.searchsorted(codes, found[starts]).clip(max=len(codes) - 1)
+        wrong = codes[places] != found[starts]
         if wrong.any():
-            row, column = np.argwhere(wrong)[0]
+            row, column = divmod(int(starts[wrong.argmax()]), picture.width)
+            colour = cast(Colour, picture.getpixel((column, row)))
             raise DataError(
-                f"{path} holds the colour {_text(tuple(colours[row, column].tolist()))} (row {row},"
-                f" column {column}), which no class of {self._classes.path.name} has; add it there,"
-                " as '__ignore__ R G B' on the first line if it is void, or correct the mask"
+                f"{path} holds the colour {_text(colour)} (row {row}, column {column}), which no "
+                f"class of {self._classes.path.name} has; add it there, as '__ignore__ R G B' on "
+                "the first line if it is void, or correct the mask"
             )
-        return torch.from_numpy(labels[places])
+        read = np.repeat(labels[places], np.diff(starts, append=found.size))
+        return torch.from_numpy(read.reshape(picture.height, picture.width))
 
     def _colour_key(self, path: Path) -> dict[int, int]:
         """Code of a colour -> label."""
@@ -170,7 +175,7 @@ class LabelKey:
                 f"{path} is a colour picture (RGB), not a label map; save label ids as 8-bit grey "
                 f"PNG, or give each class in {name} its colour"
             )
-        key = {_code(voc_palette()[IGNORE]): IGNORE}
+        key = {_code(_VOID_COLOUR): IGNORE}
         key |= {_code(colour): IGNORE for colour in self._classes.void_colours}
         taken: dict[Colour, int] = {}
         for label, colour in stated.items():
@@ -241,7 +246,18 @@ def _is_opaque(mask: MaskPicture) -> bool:
 
 
 def _code(colour: Colour) -> int:
-    return (colour[0] << 16) | (colour[1] << 8) | colour[2]
+    return colour[0] | (colour[1] << 8) | (colour[2] << 16)
+
+
+def _codes(picture: Image.Image) -> npt.NDArray[np.uint32]:
+    """The code of each pixel of an RGB picture, row by row: 1D."""
+    packed = np.frombuffer(picture.tobytes("raw", "RGBX"), "<u4")  # the fourth byte is padding
+    return (packed & 0xFFFFFF).astype(np.uint32, copy=False)
+
+
+def _starts_of_runs(values: npt.NDArray[np.uint32]) -> npt.NDArray[np.intp]:
+    """Where a value (1D) differs from the one before it, the first among them."""
+    return np.concatenate(([0], np.flatnonzero(values[1:] != values[:-1]) + 1))
 
 
 def _text(colour: Colour | tuple[int, ...]) -> str:
