@@ -15,7 +15,7 @@ from torch import Tensor
 
 from semisup.data.base import SegmentationData
 from semisup.data.evidence import MaskSet, Sign, signs, signs_of_classes, signs_of_some
-from semisup.data.labels.classes_in_masks import content_of, count_labels
+from semisup.data.labels.classes_in_masks import MaskContent, content_of, count_labels
 from semisup.data.leftovers import leftovers, named, twins
 from semisup.data.palettes import (
     Contradiction,
@@ -133,6 +133,7 @@ class _Finding(NamedTuple):
 
     size: tuple[int, int] | None = None
     counts: Tensor | None = None  # 256, int64; None without a mask
+    content: MaskContent | None = None
     palette: Palette | None = None
     problems: tuple[Problem, ...] = ()
 
@@ -157,8 +158,7 @@ class _Checked:
 
     def signs(self) -> list[Sign]:
         """What the masks give away; those that cannot be read may hold what is missed."""
-        counts = [finding.counts for finding in self.findings if finding.counts is not None]
-        held = [content_of(one) for one in counts]
+        held = [finding.content for finding in self.findings if finding.content is not None]
         masks = MaskSet(f"of {self.data.subset}", self.data.classes, held)
         return signs(masks) if self.sound else signs_of_some(masks)
 
@@ -289,8 +289,8 @@ def _check(place: tuple[SegmentationData, int]) -> _Finding:
     except DataError as error:
         return _Finding(problems=_problems(data, index, error))
     height, width = image.shape[-2:]
-    palette = coloured_palette(data.mask_path(index))
-    return _Finding((height, width), count_labels(mask), palette)
+    counts, palette = count_labels(mask), coloured_palette(data.mask_path(index))
+    return _Finding((height, width), counts, content_of(mask, counts), palette)
 
 
 def _problems(data: SegmentationData, index: int, error: DataError) -> tuple[Problem, ...]:
