@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor
 
 from semisup.types import IGNORE
@@ -48,26 +47,38 @@ class Seams(NamedTuple):
 
 def seams_of(mask: Tensor) -> Seams:
     """How the classes of a mask (uint8 HW) meet, in some of its rows; void is no class."""
-    labels, lengths = _runs(mask[:: max(1, mask.shape[0] // _ROWS)].numpy())
-    is_region = (lengths >= _THIN) & (labels != IGNORE) & (labels != _ROW_END)
+    labels, starts = _runs(mask[:: max(1, mask.shape[0] // _ROWS)].numpy())
+    ends = np.append(starts[1:], starts[-1] + 1)
+    is_region = (ends - starts >= _THIN) & (labels != IGNORE) & (labels != _ROW_END)
     sharp, smooth, between = 0, 0, frozenset[int]()
-    for size in range(2, min(_THIN + 2, len(labels)) + 1):
-        windows = sliding_window_view(labels, size)
-        steps = np.diff(windows, axis=1)
-        found = (steps > 0).all(1) | (steps < 0).all(1)
-        found &= abs(windows[:, -1] - windows[:, 0]) >= 2
-        found &= is_region[: len(found)] & is_region[size - 1 :]
-        if size == 2:
+    for apart in range(1, min(_THIN + 2, len(labels))):
+        found = is_region[:-apart] & is_region[apart:]
+        found &= abs(labels[apart:] - labels[:-apart]) >= 2
+        found &= starts[apart:] - ends[:-apart] <= _THIN
+        if apart == 1:
             sharp = int(found.sum())
-            continue
-        found &= sliding_window_view(lengths, size)[:, 1:-1].sum(1) <= _THIN
-        smooth += int(found.sum())
-        between |= frozenset(np.unique(windows[found, 1:-1]).tolist())
+        elif found.any():
+            passed = _passed_through(labels, np.flatnonzero(found), apart)
+            smooth += len(passed)
+            between |= frozenset(passed.ravel().tolist())
     return Seams(smooth, sharp, between)
 
 
+def _passed_through(
+    labels: npt.NDArray[np.int16], places: npt.NDArray[np.intp], apart: int
+) -> npt.NDArray[np.int16]:
+    """What is between the runs at `places` and those `apart`, where labels only rise or fall."""
+    ways = labels[places[:, None] + np.arange(apart + 1)]
+    steps = np.diff(ways, axis=1)
+    is_monotone = (steps > 0).all(1) | (steps < 0).all(1)
+    passed: npt.NDArray[np.int16] = ways[is_monotone, 1:-1]
+    return passed
+
+
 def _runs(rows: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.intp]]:
-    """The label and the length of each run of equal pixels, row after row."""
-    pixels = np.pad(rows.astype(np.int16), ((0, 0), (0, 1)), constant_values=_ROW_END).ravel()
+    """The label and the first pixel of each run of equal pixels, row after row."""
+    pixels = np.full((rows.shape[0], rows.shape[1] + 1), _ROW_END, np.int16)
+    pixels[:, :-1] = rows
+    pixels = pixels.ravel()
     starts = np.concatenate(([0], np.flatnonzero(pixels[1:] != pixels[:-1]) + 1))
-    return pixels[starts], np.diff(starts, append=pixels.size)
+    return pixels[starts], starts
