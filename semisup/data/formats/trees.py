@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,14 +91,31 @@ def list_files(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
-def _walk(folder: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
+def walk_once(
+    folder: Path, refuse: Callable[[OSError], None]
+) -> Iterator[tuple[str, list[str], list[str]]]:
+    """A folder and its sub-folders, each once also where links lead to it again.
+
+    Args:
+        folder: where to start.
+        refuse: called with the error of a folder that cannot be listed.
+
+    Yields:
+        Path, names of the sub-folders, and names of the files. What is taken out of the names of
+        the sub-folders is not entered.
+    """
     seen: set[str] = set()
-    for place, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
+    for place, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
         real = os.path.realpath(place)
         if real in seen:
             folders.clear()
             continue
         seen.add(real)
+        yield place, folders, names
+
+
+def _walk(folder: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
+    for place, folders, names in walk_once(folder, _refuse):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(place, name)
