@@ -833,8 +833,8 @@ MUTANTS = [
     Mutant(
         "palette-against-the-colours",
         "data/formats/mask_keys.py",
-        "if tuple(palette[index].tolist()) != colour:",
-        "if False:",
+        "return drawn != colours[label]",
+        "return False",
         "background and object swap from mask to mask, and nothing says so",
         ("tests/data/formats/test_mask_keys.py",),
     ),

@@ -128,24 +128,36 @@ class LabelKey:
             return False
         palette, agree = mask.palette(), False
         for index in mask.used().tolist():
-            colour = self._classes.colours.get(int(self._table[index]))
-            if colour is None or index >= len(palette):
+            label = int(self._table[index])
+            if label in (_UNKNOWN, IGNORE) or index >= len(palette):
                 continue
-            if tuple(palette[index].tolist()) != colour:
+            if self._is_of_another(label, tuple(palette[index].tolist())):
                 self._refuse_palette(palette, index, path)
                 return False
-            agree = True
+            agree |= label in self._classes.colours
         return agree
+
+    def _is_of_another(self, label: int, drawn: tuple[int, ...]) -> bool:
+        """Whether a class is drawn in another colour than its own, or in that of another class."""
+        colours = self._classes.colours
+        if label in colours:
+            return drawn != colours[label]
+        return drawn in colours.values() and drawn != self._classes.palette[label]
 
     def _refuse_palette(self, palette: Values, index: int, path: Path) -> None:
         if not (palette != palette[:, :1]).any():
             return  # a grey picture says nothing of colours
-        label = int(self._table[index])
+        label, drawn = int(self._table[index]), tuple(palette[index].tolist())
+        names, colours = self._classes.names, self._classes.colours
+        if label in colours:
+            gives = f"gives '{names[label]}' the colour {_text(colours[label])}"
+        else:
+            owner = next(other for other, colour in colours.items() if colour == drawn)
+            gives = f"gives that colour to '{names[owner]}', and none to '{names[label]}'"
         raise DataError(
-            f"{path} draws label {index} in {_text(tuple(palette[index].tolist()))}, but "
-            f"{self._classes.path.name} gives '{self._classes.names[label]}' the colour "
-            f"{_text(self._classes.colours[label])}; save the mask as RGB, or with label ids in "
-            f"the order of {self._classes.path.name}, or leave the colours out there"
+            f"{path} draws label {index} in {_text(drawn)}, but {self._classes.path.name} {gives}; "
+            "save the mask as RGB, or with label ids in the order of "
+            f"{self._classes.path.name}, or leave the colours out there"
         )
 
     def _of_colours(self, picture: Image.Image, path: Path) -> Tensor:
