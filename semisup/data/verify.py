@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from semisup.data.palettes import (
 )
 from semisup.data.sets.photographs import Photographs
 from semisup.errors import DataError
+from semisup.system.device import usable_cores
 from semisup.system.progress import track
 from semisup.types import IGNORE
 
@@ -273,7 +273,7 @@ def _needs_mask(data: SegmentationData, index: int) -> bool:
 
 def _check_all(places: Sequence[tuple[SegmentationData, int]]) -> Iterator[_Finding]:
     # Threads: Pillow decodes outside Python's lock, and nothing has to be sent to them.
-    pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
+    pool = ThreadPoolExecutor(min(8, usable_cores()))
     try:
         yield from track(pool.map(_check, places), "checking files", len(places))
     finally:

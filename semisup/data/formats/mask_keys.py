@@ -80,7 +80,9 @@ class LabelKey:
         """
         mask = read_mask_picture(path)
         mode = mask.picture.mode
-        if mode == "RGB" or (mode == "RGBA" and _is_opaque(mask)):
+        if mode == "RGB":
+            return self._of_colours(mask.picture, path)
+        if mode == "RGBA" and _is_opaque(mask):
             return self._of_colours(mask.picture.convert("RGB"), path)
         if mode not in ("1", "L", "P"):
             raise DataError(
@@ -164,10 +166,11 @@ class LabelKey:
         key = self._colour_key(path)
         codes = np.array(sorted(key), np.uint32)
         labels = np.array([key[code] for code in codes.tolist()], np.uint8)
-        found = _codes(picture)
-        starts = _starts_of_runs(found)  # one search for each run of equal pixels
-        places = np.searchsorted(codes, found[starts]).clip(max=len(codes) - 1)
-        wrong = codes[places] != found[starts]
+        pixels = np.frombuffer(picture.tobytes("raw", "RGBX"), "<u4")
+        starts = _starts_of_runs(pixels)  # one search for each run of equal pixels
+        found = (pixels[starts] & 0xFFFFFF).astype(np.uint32)  # the fourth byte is padding
+        places = np.searchsorted(codes, found).clip(max=len(codes) - 1)
+        wrong = codes[places] != found
         if wrong.any():
             row, column = divmod(int(starts[wrong.argmax()]), picture.width)
             colour = cast(Colour, picture.getpixel((column, row)))
@@ -176,7 +179,7 @@ class LabelKey:
                 f"class of {self._classes.path.name} has; add it there, as '__ignore__ R G B' on "
                 "the first line if it is void, or correct the mask"
             )
-        read = np.repeat(labels[places], np.diff(starts, append=found.size))
+        read = np.repeat(labels[places], np.diff(starts, append=pixels.size))
         return torch.from_numpy(read.reshape(picture.height, picture.width))
 
     def _colour_key(self, path: Path) -> dict[int, int]:
@@ -259,12 +262,6 @@ def _is_opaque(mask: MaskPicture) -> bool:
 
 def _code(colour: Colour) -> int:
     return colour[0] | (colour[1] << 8) | (colour[2] << 16)
-
-
-def _codes(picture: Image.Image) -> npt.NDArray[np.uint32]:
-    """The code of each pixel of an RGB picture, row by row: 1D."""
-    packed = np.frombuffer(picture.tobytes("raw", "RGBX"), "<u4")  # the fourth byte is padding
-    return (packed & 0xFFFFFF).astype(np.uint32, copy=False)
 
 
 def _starts_of_runs(values: npt.NDArray[np.uint32]) -> npt.NDArray[np.intp]:
