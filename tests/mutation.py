@@ -862,6 +862,14 @@ MUTANTS = [
         ("tests/data/test_palettes.py",),
     ),
     Mutant(
+        "seams-are-taken-for-objects",
+        "data/labels/seams.py",
+        "return borders >= _ENOUGH and 2 * self.smooth > borders",
+        "return False",
+        "masks that were resized smoothly teach thin lines of classes that are not there",
+        ("tests/data/labels/test_seams.py", "tests/data/test_before_training.py"),
+    ),
+    Mutant(
         "absent-classes-are-not-told",
         "runs/result.py",
         "if value is None]\n        if not absent:",
@@ -889,8 +897,8 @@ MUTANTS = [
     Mutant(
         "palette-against-the-colours",
         "data/formats/mask_keys.py",
-        "if tuple(palette[index].tolist()) != colour:",
-        "if False:",
+        "return drawn != colours[label]",
+        "return False",
         "background and object swap from mask to mask, and nothing says so",
         ("tests/data/formats/test_mask_keys.py",),
     ),

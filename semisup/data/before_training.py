@@ -6,12 +6,7 @@ from collections.abc import Sequence
 
 from semisup.data.base import SegmentationData
 from semisup.data.evidence import Sign, masks_of, names, signs, signs_of_classes, signs_of_some
-from semisup.data.labels.classes_in_masks import (
-    MaskContent,
-    content_of,
-    count_labels,
-    read_contents,
-)
+from semisup.data.labels.classes_in_masks import content_of, read_contents
 from semisup.data.labels.splits import Split
 from semisup.data.palettes import PlacedMask, contradictions, palettes_of
 from semisup.errors import DataError
@@ -30,9 +25,7 @@ def check_labelled(data: SegmentationData, training: Split) -> list[str]:
     Raises:
         DataError: nothing can be learnt from them: one class, nothing but void, or 0 and 255 alone.
     """
-    contents = [
-        MaskContent(labels, key in training.void) for key, labels in training.presence.items()
-    ]
+    contents = list(training.contents.values())
     labelled = masks_of(data, "that are trained on", contents)
     found = [*signs_of_classes(data.classes), *signs(labelled)]
     return _doubts(data, found)
@@ -75,11 +68,9 @@ def check_reported(reported: SegmentationData) -> list[str]:
     for index in range(len(reported)):
         if not reported.has_mask(index):
             continue
-        contents.append(content_of(count_labels(reported.mask(index))))
+        contents.append(content_of(reported.mask(index)))
         seen |= contents[-1].labels
-        if len(seen) == reported.num_classes:
-            return []
-        if seen and len(contents) == MOST_OPENED:
+        if len(seen) == reported.num_classes or (seen and len(contents) == MOST_OPENED):
             break
     masks = masks_of(reported, f"of {reported.subset}", contents)
     if len(contents) < len(reported.masked_ids):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from semisup.data.base import Colour, SegmentationData, WrappedData
+from semisup.data.formats.lists import relabel
 from semisup.data.without_classes import classes_made_void, relabelling
 from semisup.errors import DataError
 
@@ -50,7 +51,7 @@ class ClassesByName(WrappedData):
 
     def mask(self, index: int) -> Tensor:
         """Mask `index`: uint8 HW, 0..K-1 of `classes`, else 255."""
-        return self._label[self._data.mask(index).int()]
+        return relabel(self._data.mask(index), self._label)
 
     def facts(self) -> dict[str, object]:
         """As the data set has it, and how its classes were matched."""

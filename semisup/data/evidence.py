@@ -15,6 +15,7 @@ from semisup.data.labels.classes_in_masks import MaskContent
 from semisup.types import IGNORE
 
 _VOIDS = frozenset({"void", "unlabelled", "unlabeled", "ignore", "ignored", "__ignore__"})
+_OUTLINES = ("border", "boundary", "contour", "edge", "outline")
 _NAMED = 5
 """Names in one sentence; the rest is counted."""
 _FEW = 3
@@ -87,7 +88,7 @@ def signs(masks: MaskSet) -> list[Sign]:
 def signs_of_some(masks: MaskSet) -> list[Sign]:
     """As `signs`, of a sample of a set: what it does not hold, others may."""
     return [sign for sign in signs(masks) if sign.fault] + [
-        Sign(text, False) for text in _two_habits(masks)
+        Sign(text, False) for habit in _HABITS for text in habit(masks)
     ]
 
 
@@ -208,4 +209,24 @@ def _two_habits(masks: MaskSet) -> Iterator[str]:
         )
 
 
-_DOUBTS: tuple[Callable[[MaskSet], Iterator[str]], ...] = (_absent, _two_habits)
+def _smooth_seams(masks: MaskSet) -> Iterator[str]:
+    """Masks whose classes meet over the labels between theirs, as if they were amounts."""
+    seams = [content.seams for content in masks.contents if content.seams.prevail]
+    between = sorted(frozenset[int]().union(*(one.between for one in seams)))
+    if len(seams) < _FEW or all(_is_outline(masks.classes[label]) for label in between):
+        return
+    part = "all" if len(seams) == len(masks.contents) else len(seams)
+    yield (
+        f"{part} of {masks.named} pass from one class to another over a thin seam of the "
+        f"classes numbered between ({names([masks.classes[label] for label in between])}), as "
+        "smooth resizing or JPEG leave it: resize masks with nearest neighbour, and save them "
+        "without loss. If such a class is drawn as an outline, all is well"
+    )
+
+
+def _is_outline(name: str) -> bool:
+    return any(word in name.lower() for word in _OUTLINES)
+
+
+_HABITS: tuple[Callable[[MaskSet], Iterator[str]], ...] = (_two_habits, _smooth_seams)
+_DOUBTS = (_absent, *_HABITS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -10,8 +11,9 @@ from typing import NamedTuple
 
 from semisup.data.base import SegmentationData
 from semisup.data.formats.class_lists import NAMES
-from semisup.data.formats.lists import read_lines
-from semisup.data.formats.pictures import IMAGE_SUFFIXES
+from semisup.data.formats.id_lists import KnownIds, read_id_list
+from semisup.data.formats.pictures import IMAGE_SUFFIXES, MASK_SUFFIXES
+from semisup.data.formats.trees import list_files, other_files
 from semisup.data.sets.photographs import Photographs
 from semisup.errors import DataError
 from semisup.system.files import exists
@@ -78,7 +80,7 @@ def _no_mask(bare: Sequence[str]) -> str:
 
 def _beside(datasets: Sequence[SegmentationData]) -> Iterator[str]:
     root = datasets[0].root
-    images, masks = _files(root / "images"), _files(root / "masks")
+    images, masks = _files(root / "images", IMAGE_SUFFIXES), _files(root / "masks", MASK_SUFFIXES)
     known = {path for data in datasets for path in _paths(data)}
     orphans = [
         path.name for key, path in masks.items() if path not in known and _orphan(key, images)
@@ -86,16 +88,13 @@ def _beside(datasets: Sequence[SegmentationData]) -> Iterator[str]:
     if orphans:
         what = "mask has" if len(orphans) == 1 else "masks have"
         yield f"{len(orphans):,} {what} no image: {named(orphans)}"
-    listed = _listed(root)
-    pictures = {k: path for k, path in images.items() if path.suffix.lower() in IMAGE_SUFFIXES}
-    others = [path.name for key, path in images.items() if key not in pictures]
+    listed = _listed(root, images)
+    others = other_files(root / "images", IMAGE_SUFFIXES)
     if others and listed:
         what = "file in images is" if len(others) == 1 else "files in images are"
         yield f"{len(others):,} {what} of no format that is read: {named(others)}"
     unlisted = [
-        path.name
-        for key, path in pictures.items()
-        if path not in known and not {key, path.stem, path.name} & listed
+        path.name for key, path in images.items() if path not in known and key not in listed
     ]
     if unlisted and listed:
         what = "image is" if len(unlisted) == 1 else "images are"
@@ -109,14 +108,10 @@ def _paths(data: SegmentationData) -> Iterator[Path]:
             yield data.mask_path(index)
 
 
-def _files(folder: Path) -> dict[str, Path]:
-    """Path below the folder, without suffix -> file; hidden files left out."""
-    files = {}
-    for path in sorted(folder.rglob("*")):
-        inside = path.relative_to(folder)
-        if path.suffix and not any(part.startswith(".") for part in inside.parts):
-            files[str(inside.with_suffix(""))] = path
-    return files
+def _files(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
+    """Path below the folder, without suffix -> file."""
+    files = list_files(folder, suffixes)
+    return {name.rpartition(".")[0]: path for name, path in files.items()}
 
 
 def _orphan(key: str, images: dict[str, Path]) -> bool:
@@ -125,19 +120,15 @@ def _orphan(key: str, images: dict[str, Path]) -> bool:
     return key not in images and not any(key[:cut] in images for cut in cuts)
 
 
-def _listed(root: Path) -> set[str]:
-    words: set[str] = set()
+def _listed(root: Path, images: dict[str, Path]) -> set[str]:
+    """The ids that some list names; a file that is no list names none."""
+    known = KnownIds(images, images.__getitem__)
+    found = set[str]()
     for path in root.glob("*.txt"):
-        if path.name in NAMES:
-            continue
-        try:
-            lines = read_lines(path)
-        except DataError:
-            continue
-        for line in lines:
-            for word in (line, *line.split()):
-                words |= {word, Path(word).stem}
-    return words
+        if path.name not in NAMES:
+            with contextlib.suppress(DataError):
+                found |= {line.id for line in read_id_list(path, known) if line.id is not None}
+    return found
 
 
 def _size(path: Path) -> int:

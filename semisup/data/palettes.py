@@ -1,4 +1,4 @@
-"""Masks whose palettes contradict one another, or the colours of the list of classes.
+"""Masks whose palettes contradict one another.
 
 A palette PNG carries a colour for each of its numbers. Two masks of one set that give one used
 number two colours cannot both be right: one of them was saved with numbers of its own, as paint
@@ -16,7 +16,6 @@ import numpy as np
 
 from semisup.data.base import Colour, SegmentationData
 from semisup.data.formats.palettes import read_indices, read_palette
-from semisup.data.formats.pictures import voc_palette
 from semisup.data.sets.masks_in_folder import MasksInFolder
 from semisup.errors import DataError
 from semisup.types import IGNORE
@@ -65,7 +64,7 @@ def palettes_of(masks: Iterable[PlacedMask]) -> dict[PlacedMask, Palette]:
 
 
 def contradictions(masks: Mapping[PlacedMask, Palette]) -> list[Contradiction]:
-    """Where palettes contradict one another, or colours that the list of classes states.
+    """Where palettes contradict one another; who reads a mask compares it with the list of classes.
 
     At most one is told of the masks of a data set, and one of those that lie elsewhere. Pixels are
     decoded only where two palettes differ: one palette for all costs nothing.
@@ -77,7 +76,7 @@ def contradictions(masks: Mapping[PlacedMask, Palette]) -> list[Contradiction]:
     for mask, palette in masks.items():
         groups = sources.setdefault(isinstance(mask.data, MasksInFolder), defaultdict(list))
         groups[palette].append(mask._replace(data=mask.data.as_stored))
-    found = [_among_palettes(groups) or _with_the_list(groups) for groups in sources.values()]
+    found = [_among_palettes(groups) for groups in sources.values()]
     return [one for one in found if one is not None]
 
 
@@ -141,41 +140,6 @@ def _claims(mask: PlacedMask, among: frozenset[int]) -> Iterator[_Claim]:
         claim = _Claim(int(pair) >> 8, int(pair) & 255)
         if claim.stored in among and claim.label != IGNORE:
             yield claim
-
-
-def _with_the_list(groups: Mapping[Palette, Sequence[PlacedMask]]) -> Contradiction | None:
-    """The first mask that gives a label the colour that another class is stated to have."""
-    for palette, masks in groups.items():
-        data = masks[0].data
-        stated = _stated_colours(data)
-        wrong = frozenset(
-            label
-            for label, colour in enumerate(palette[: data.num_classes])
-            if colour != data.palette[label] and stated.get(colour, label) != label
-        )
-        for mask in masks if wrong else ():
-            for claim in _claims(mask, wrong):
-                if claim.stored == claim.label:
-                    colour = palette[claim.label]
-                    return Contradiction(
-                        mask.path,
-                        f"{mask.path} gives label {claim.label}, '{data.classes[claim.label]}', "
-                        f"the colour {_rgb(colour)}, which the list of classes gives to "
-                        f"'{data.classes[stated[colour]]}'; number the mask as the list does",
-                    )
-    return None
-
-
-def _stated_colours(data: SegmentationData) -> dict[Colour, int]:
-    """Colour -> label, of a folder whose list of classes states colours; else nothing.
-
-    A colour that is VOC's own may be the default, but beside stated ones it is a class's all the
-    same.
-    """
-    usual = voc_palette(data.num_classes)
-    if data.name != "folder" or isinstance(data, MasksInFolder) or data.palette == usual:
-        return {}
-    return {colour: label for label, colour in enumerate(data.palette)}
 
 
 def _rgb(colour: Colour) -> str:

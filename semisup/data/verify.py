@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from semisup.data.base import SegmentationData
 from semisup.data.evidence import Sign, masks_of, names, signs, signs_of_classes, signs_of_some
-from semisup.data.labels.classes_in_masks import content_of, count_labels
+from semisup.data.labels.classes_in_masks import MaskContent, content_of, count_labels
 from semisup.data.leftovers import leftovers, named, twins
 from semisup.data.palettes import (
     Contradiction,
@@ -26,6 +25,7 @@ from semisup.data.palettes import (
 )
 from semisup.data.sets.photographs import Photographs
 from semisup.errors import DataError
+from semisup.system.device import usable_cores
 from semisup.system.progress import track
 from semisup.types import IGNORE
 
@@ -133,6 +133,7 @@ class _Finding(NamedTuple):
 
     size: tuple[int, int] | None = None
     counts: Tensor | None = None  # 256, int64; None without a mask
+    content: MaskContent | None = None
     palette: Palette | None = None
     problems: tuple[Problem, ...] = ()
 
@@ -157,8 +158,7 @@ class _Checked:
 
     def signs(self) -> list[Sign]:
         """What the masks give away; those that cannot be read may hold what is missed."""
-        counts = [finding.counts for finding in self.findings if finding.counts is not None]
-        held = [content_of(one) for one in counts]
+        held = [finding.content for finding in self.findings if finding.content is not None]
         masks = masks_of(self.data, f"of {self.data.subset}", held)
         return signs(masks) if self.sound else signs_of_some(masks)
 
@@ -275,7 +275,7 @@ def _needs_mask(data: SegmentationData, index: int) -> bool:
 
 def _check_all(places: Sequence[tuple[SegmentationData, int]]) -> Iterator[_Finding]:
     # Threads: Pillow decodes outside Python's lock, and nothing has to be sent to them.
-    pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
+    pool = ThreadPoolExecutor(min(8, usable_cores()))
     try:
         yield from track(pool.map(_check, places), "checking files", len(places))
     finally:
@@ -291,8 +291,8 @@ def _check(place: tuple[SegmentationData, int]) -> _Finding:
     except DataError as error:
         return _Finding(problems=_problems(data, index, error))
     height, width = image.shape[-2:]
-    palette = coloured_palette(data.mask_path(index))
-    return _Finding((height, width), count_labels(mask), palette)
+    counts, palette = count_labels(mask), coloured_palette(data.mask_path(index))
+    return _Finding((height, width), counts, content_of(mask, counts), palette)
 
 
 def _problems(data: SegmentationData, index: int, error: DataError) -> tuple[Problem, ...]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from semisup.data.base import SegmentationData, WrappedData
+from semisup.data.formats.lists import relabel
 from semisup.errors import RecipeError, suggest
 from semisup.types import IGNORE
 
@@ -42,7 +43,7 @@ class WithoutClasses(WrappedData):
 
     def mask(self, index: int) -> Tensor:
         """Mask `index`: uint8 HW, 0..K-1 of the classes that are left, else 255."""
-        return self._label[self._data.mask(index).int()]
+        return relabel(self._data.mask(index), self._label)
 
     def facts(self) -> dict[str, object]:
         """As the data set has it, and the classes that are void."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from semisup.data.formats.pictures import IMAGE_SUFFIXES
+from semisup.data.formats.trees import walk_once
 from semisup.errors import DataError
 from semisup.system.files import exists
 
@@ -131,13 +132,7 @@ class _Search:
         return inside
 
     def _walk(self, folder: Path) -> Iterator[Path]:
-        seen: set[str] = set()
-        for place, folders, names in os.walk(folder, onerror=self._refused, followlinks=True):
-            real = os.path.realpath(place)
-            if real in seen:  # reached again, over a link
-                folders.clear()
-                continue
-            seen.add(real)
+        for place, folders, names in walk_once(folder, self._refused):
             self._choose(place, folders)
             for name in names:
                 if self._is_image(name):

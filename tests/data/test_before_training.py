@@ -24,6 +24,9 @@ from semisup.data.labels.splits import make_split
 from semisup.data.sets.folder import Folder
 from semisup.errors import DataError
 
+SMOOTH = [0, 0, 0, 1, 2, 2, 2] * 12
+"""A row that passes from 0 to 2 over a thin seam of 1, each time."""
+
 
 class Memory(SegmentationData):
     """Masks that hold the given labels, one a pixel; counts which are opened."""
@@ -155,3 +158,13 @@ def test_palettes_of_trained_and_reported_masks_are_compared(tmp_path: Path) -> 
     assert f"t0.png and {tmp_path}/masks/t1.png give label 1 two colours" in text
     (text,) = check_palettes(data, ["t0"], test)
     assert f"t0.png and {tmp_path}/masks/v1.png give label 0 two colours" in text
+
+
+def test_smooth_seams_are_told_from_what_is_opened_anyway() -> None:
+    data = Memory(*[SMOOTH] * 4, classes=("ground", "tree", "sky"))
+    assert "all of the 4 masks" in check_labelled(data, make_split(data, "all", 0))[0]
+    (told,) = doubts_of_some(data, data.ids[:3])
+    assert "all of the 3 masks that are shown" in told
+    assert not check_reported(data)  # one mask holds all classes: no further one is opened
+    others = Memory(*[SMOOTH] * 4, classes=("ground", "tree", "sky", "sea"))
+    assert any("all of the 4 masks of train" in text for text in check_reported(others))

@@ -14,6 +14,7 @@ from semisup.data.evidence import (
     signs_of_some,
 )
 from semisup.data.labels.classes_in_masks import MaskContent
+from semisup.data.labels.seams import Seams
 from semisup.data.sets.camvid import CamVid
 from semisup.data.sets.scenes.dataset import Scenes
 from semisup.data.sets.voc import Voc
@@ -182,6 +183,38 @@ def test_names_are_listed() -> None:
     assert names(["a"]) == "'a'"
     assert names(["a", "b", "c"]) == "'a', 'b' and 'c'"
     assert names(list("abcdefg")) == "'a', 'b', 'c', 'd', 'e' and 2 more"
+
+
+SMOOTH = Seams(smooth=30, sharp=2, between=frozenset({1, 2}))
+
+
+def joined(*seams: Seams, classes: tuple[str, ...] = CITYSCAPES) -> MaskSet:
+    """Masks of train that hold all classes and have such borders."""
+    labels = frozenset(range(len(classes)))
+    return MaskSet("of train", classes, [MaskContent(labels, False, one) for one in seams])
+
+
+def test_seams_in_some_masks_are_told_with_the_classes_in_them() -> None:
+    found = joined(SMOOTH, Seams(0, 90), SMOOTH, Seams(1, 40), SMOOTH)
+    (text,) = doubts(found)
+    assert text.startswith("3 of the 5 masks of train pass from one class to another over a thin")
+    assert "between ('sidewalk' and 'building')" in text
+    assert "resize masks with nearest neighbour" in text
+    assert [sign.text for sign in signs_of_some(found)] == [text]
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        joined(SMOOTH, SMOOTH),  # too few to be a habit
+        joined(*[Seams(12, 60, frozenset({5}))] * 9),  # poles, on some borders
+        joined(*[Seams(4, 0, frozenset({5}))] * 9),  # too few borders
+        joined(*[Seams(40, 0, frozenset({1}))] * 9, classes=("ground", "cell border", "cell")),
+    ],
+    ids=range(4),
+)
+def test_thin_objects_and_outlines_are_no_seams(found: MaskSet) -> None:
+    assert signs(found) == []
 
 
 def test_made_scenes_give_nothing_away(tmp_path: Path) -> None:

@@ -113,7 +113,17 @@ def test_images_in_no_list_are_counted_and_three_are_named(root: Path) -> None:
         shutil.copy(root / "images" / "t0.png", root / "images" / f"t{number}.png")
     assert notes(root) == ("5 images are in no list: t1.png, t2.png, t3.png, ...",)
     (root / "test.txt").write_text("t1\nt2.png\nimages/t3.png masks/t3.png\n# t4\nt5\n")
-    assert notes(root) == ()  # of lists that are not verified as well; `t4` stands in one
+    # Lists that are not verified count as well, comments do not.
+    assert notes(root) == ("1 image is in no list: t4.png",)
+
+
+def test_the_name_of_an_image_in_another_folder_does_not_list_it(root: Path) -> None:
+    (root / "images/night").mkdir()
+    shutil.copy(root / "images/t0.png", root / "images/night/v0.png")
+    shutil.copy(root / "images/t1.png", root / "images/two words.png")
+    assert "2 images are in no list: v0.png, two words.png" in notes(root)
+    (root / "test.txt").write_text("night/v0\ntwo words\n")
+    assert not any("in no list" in note for note in notes(root))
 
 
 @pytest.mark.parametrize("names", [["x.gif"], ["a.heic", "notes.md"], ["b.npz", "c.dcm", "d.pdf"]])

@@ -117,11 +117,19 @@ def test_colours_of_another_class_of_the_list_are_told(tmp_path: Path) -> None:
         data.mask(0)
 
 
+@pytest.mark.parametrize("colours", [(RED, BLACK, BLACK), (GREEN, RED, RED)])
+def test_a_class_without_a_colour_has_not_that_of_another(
+    tmp_path: Path, colours: tuple[tuple[int, int, int], ...]
+) -> None:
+    data = folder(tmp_path, {"a": (THREE * 0, *colours)}, lines=STATED)
+    with pytest.raises(DataError, match=r"but classes.txt gives that colour to '(cat|dog)', and"):
+        data.mask(0)
+
+
 @pytest.mark.parametrize(
     ("labels", "colours", "lines"),
     [
         (THREE, (BLACK, RED, GREEN), STATED),
-        (THREE, (BLACK, BLUE, (9, 9, 9)), STATED),  # drawn in others: a matter of taste
         (THREE, (BLACK, GREEN, RED), "background\ncat\ndog\n"),  # no colours are stated
         (HALF, (BLACK, RED, RED), STATED),  # the wrong one is not used
     ],
@@ -129,7 +137,9 @@ def test_colours_of_another_class_of_the_list_are_told(tmp_path: Path) -> None:
 def test_a_list_that_states_no_other_colour_is_not_contradicted(
     tmp_path: Path, labels: np.ndarray, colours: tuple[tuple[int, int, int], ...], lines: str
 ) -> None:
-    assert found(folder(tmp_path, {"a": (labels, *colours)}, lines=lines)) == []
+    data = folder(tmp_path, {"a": (labels, *colours)}, lines=lines)
+    assert found(data) == []
+    assert data.mask(0).tolist() == labels.tolist()
 
 
 def test_masks_of_another_folder_have_colours_of_their_own(tmp_path: Path) -> None:

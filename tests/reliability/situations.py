@@ -189,7 +189,8 @@ KINDS = (
             met(
                 "data 31",
                 "masks resized smoothly: a seam of a class between around each object",
-                "**not told**: nothing but the eye sees it (`data show`)",
+                "warned of from three masks and three classes on, by the seams; of two classes "
+                "**not told**",
                 MASKS,
             ),
             met(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from PIL import Image
 from torch import Tensor
 
 from semisup.data.base import Colour
@@ -18,6 +20,7 @@ from semisup.errors import DataError, RecipeError, suggest
 from semisup.types import IGNORE
 
 _UNKNOWN = -1
+_VOID_COLOUR = voc_palette()[IGNORE]
 _BACKGROUNDS = frozenset(
     [
         "background",
@@ -82,8 +85,10 @@ class LabelKey:
             greys = mask.greys()
             if greys is not None:
                 return self._of_values(greys, path)
-        if mode == "RGB" or (mode == "RGBA" and _is_opaque(mask)):
-            return self._of_colours(np.array(mask.picture.convert("RGB")), path)
+        if mode == "RGB":
+            return self._of_colours(mask.picture, path)
+        if mode == "RGBA" and _is_opaque(mask):
+            return self._of_colours(mask.picture.convert("RGB"), path)
         if mode not in ("1", "L", "P"):
             raise DataError(
                 f"{path} is a colour picture ({mode}), not a label map; save label ids as 8-bit "
@@ -144,42 +149,57 @@ class LabelKey:
             return False
         palette, agree = mask.palette(), False
         for index in mask.used().tolist():
-            colour = self._classes.colours.get(int(self._table[index]))
-            if colour is None or index >= len(palette):
+            label = int(self._table[index])
+            if label in (_UNKNOWN, IGNORE) or index >= len(palette):
                 continue
-            if tuple(palette[index].tolist()) != colour:
+            if self._is_of_another(label, tuple(palette[index].tolist())):
                 self._refuse_palette(palette, index, path)
                 return False
-            agree = True
+            agree |= label in self._classes.colours
         return agree
+
+    def _is_of_another(self, label: int, drawn: tuple[int, ...]) -> bool:
+        """Whether a class is drawn in another colour than its own, or in that of another class."""
+        colours = self._classes.colours
+        if label in colours:
+            return drawn != colours[label]
+        return drawn in colours.values() and drawn != self._classes.palette[label]
 
     def _refuse_palette(self, palette: Values, index: int, path: Path) -> None:
         if not (palette != palette[:, :1]).any():
             return  # a grey picture says nothing of colours
-        label = int(self._table[index])
+        label, drawn = int(self._table[index]), tuple(palette[index].tolist())
+        names, colours = self._classes.names, self._classes.colours
+        if label in colours:
+            gives = f"gives '{names[label]}' the colour {_text(colours[label])}"
+        else:
+            owner = next(other for other, colour in colours.items() if colour == drawn)
+            gives = f"gives that colour to '{names[owner]}', and none to '{names[label]}'"
         raise DataError(
-            f"{path} draws label {index} in {_text(tuple(palette[index].tolist()))}, but "
-            f"{self._classes.path.name} gives '{self._classes.names[label]}' the colour "
-            f"{_text(self._classes.colours[label])}; save the mask as RGB, or with label ids in "
-            f"the order of {self._classes.path.name}, or leave the colours out there"
+            f"{path} draws label {index} in {_text(drawn)}, but {self._classes.path.name} {gives}; "
+            "save the mask as RGB, or with label ids in the order of "
+            f"{self._classes.path.name}, or leave the colours out there"
         )
 
-    def _of_colours(self, colours: Values, path: Path) -> Tensor:
+    def _of_colours(self, picture: Image.Image, path: Path) -> Tensor:
         key = self._colour_key(path)
-        codes = np.array(sorted(key), np.int32)
+        codes = np.array(sorted(key), np.uint32)
         labels = np.array([key[code] for code in codes.tolist()], np.uint8)
-        wide = colours.astype(np.int32)
-        found = (wide[..., 0] << 16) | (wide[..., 1] << 8) | wide[..., 2]
+        pixels = np.frombuffer(picture.tobytes("raw", "RGBX"), "<u4")
+        starts = _starts_of_runs(pixels)  # one search for each run of equal pixels
+        found = (pixels[starts] & 0xFFFFFF).astype(np.uint32)  # the fourth byte is padding
         places = np.searchsorted(codes, found).clip(max=len(codes) - 1)
         wrong = codes[places] != found
         if wrong.any():
-            row, column = np.argwhere(wrong)[0]
+            row, column = divmod(int(starts[wrong.argmax()]), picture.width)
+            colour = cast(Colour, picture.getpixel((column, row)))
             raise DataError(
-                f"{path} holds the colour {_text(tuple(colours[row, column].tolist()))} (row {row},"
-                f" column {column}), which no class of {self._classes.path.name} has; add it there,"
-                " as '__ignore__ R G B' on the first line if it is void, or correct the mask"
+                f"{path} holds the colour {_text(colour)} (row {row}, column {column}), which no "
+                f"class of {self._classes.path.name} has; add it there, as '__ignore__ R G B' on "
+                "the first line if it is void, or correct the mask"
             )
-        return torch.from_numpy(labels[places])
+        read = np.repeat(labels[places], np.diff(starts, append=pixels.size))
+        return torch.from_numpy(read.reshape(picture.height, picture.width))
 
     def _colour_key(self, path: Path) -> dict[int, int]:
         """Code of a colour -> label."""
@@ -189,7 +209,7 @@ class LabelKey:
                 f"{path} is a colour picture (RGB), not a label map; save label ids as 8-bit grey "
                 f"PNG, or give each class in {name} its colour"
             )
-        key = {_code(voc_palette()[IGNORE]): IGNORE}
+        key = {_code(_VOID_COLOUR): IGNORE}
         key |= {_code(colour): IGNORE for colour in self._classes.void_colours}
         taken: dict[Colour, int] = {}
         for label, colour in stated.items():
@@ -260,7 +280,12 @@ def _is_opaque(mask: MaskPicture) -> bool:
 
 
 def _code(colour: Colour) -> int:
-    return (colour[0] << 16) | (colour[1] << 8) | colour[2]
+    return colour[0] | (colour[1] << 8) | (colour[2] << 16)
+
+
+def _starts_of_runs(values: npt.NDArray[np.uint32]) -> npt.NDArray[np.intp]:
+    """Where a value (1D) differs from the one before it, the first among them."""
+    return np.concatenate(([0], np.flatnonzero(values[1:] != values[:-1]) + 1))
 
 
 def _text(colour: Colour | tuple[int, ...]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import struct
 from pathlib import Path
 
@@ -42,5 +43,7 @@ def read_indices(path: Path) -> np.ndarray | None:
         return None
 
 
+@functools.lru_cache(maxsize=64)
 def _colours(content: bytes) -> tuple[Colour, ...]:
+    # The masks of a set share a palette as a rule: kept once, not once for each of them.
     return tuple(zip(content[::3], content[1::3], content[2::3], strict=False))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,19 +98,36 @@ def other_files(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
     return sorted(str(path)[start:] for path in found)
 
 
+def walk_once(
+    folder: Path, refuse: Callable[[OSError], None]
+) -> Iterator[tuple[str, list[str], list[str]]]:
+    """A folder and its sub-folders, each once also where links lead to it again.
+
+    Args:
+        folder: where to start.
+        refuse: called with the error of a folder that cannot be listed.
+
+    Yields:
+        Path, names of the sub-folders, and names of the files. What is taken out of the names of
+        the sub-folders is not entered.
+    """
+    seen: set[str] = set()
+    for place, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        yield place, folders, names
+
+
 def _walk(folder: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
     return (_checked(path) for path in _visible(folder) if path.suffix.lower() in suffixes)
 
 
 def _visible(folder: Path) -> Iterator[Path]:
     """The files of a folder and its sub-folders, but for hidden ones."""
-    seen: set[str] = set()
-    for place, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
-        real = os.path.realpath(place)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
+    for place, folders, names in walk_once(folder, _refuse):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             if not name.startswith("."):

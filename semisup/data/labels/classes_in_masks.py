@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from semisup.data.base import SegmentationData
+from semisup.data.labels.seams import Seams, seams_of
 from semisup.system.progress import track
 from semisup.types import IGNORE
 
@@ -22,16 +23,19 @@ class MaskContent(NamedTuple):
     Attributes:
         labels: the label ids in it, void apart.
         void: whether some of its pixels are void.
+        seams: how its classes meet; empty where they are fewer than three.
     """
 
     labels: frozenset[int]
     void: bool
+    seams: Seams = Seams()
 
 
-def content_of(counts: Tensor) -> MaskContent:
-    """What a mask holds whose pixels of each label are `counts` (256, int64)."""
-    held = counts.nonzero().flatten().tolist()
-    return MaskContent(frozenset(held) - {IGNORE}, IGNORE in held)
+def content_of(mask: Tensor, counts: Tensor | None = None) -> MaskContent:
+    """What a mask (uint8 HW) holds, whose pixels of each label are `counts` (256, int64)."""
+    held = frozenset((count_labels(mask) if counts is None else counts).nonzero()[:, 0].tolist())
+    labels = held - {IGNORE}
+    return MaskContent(labels, IGNORE in held, seams_of(mask) if len(labels) > 2 else Seams())
 
 
 def count_labels(mask: Tensor) -> Tensor:
@@ -46,7 +50,7 @@ def read_contents(data: SegmentationData, ids: Sequence[str]) -> dict[str, MaskC
         DataError: a mask cannot be used.
     """
     return {
-        key: content_of(count_labels(data.mask(data.index(key))))
+        key: content_of(data.mask(data.index(key)))
         for key in track(ids, "reading masks", total=len(ids))
     }
 

@@ -10,12 +10,12 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from semisup.data.base import SegmentationData
 from semisup.data.formats.id_lists import line_of
-from semisup.data.labels.classes_in_masks import Presence, read_contents
+from semisup.data.labels.classes_in_masks import MaskContent, Presence, read_contents
 from semisup.data.labels.selection import REMEDY, Choice, choose, shuffled
 from semisup.data.labels.tags import Tags
 from semisup.errors import DataError, RecipeError
@@ -35,7 +35,7 @@ class Split:
         classes: the K class names.
         presence: labelled id -> the label ids in its mask.
         tags: where the tags are, if some images have any.
-        void: labelled ids whose masks have void pixels.
+        contents: labelled id -> what its mask holds beside the labels.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Split:
     classes: tuple[str, ...]
     presence: Presence
     tags: Tags | None = None
-    void: frozenset[str] = frozenset()
+    contents: Mapping[str, MaskContent] = field(default_factory=dict)
 
     @property
     def labelled(self) -> tuple[str, ...]:
@@ -179,7 +179,7 @@ def hold_out(split: Split, count: int, seed: int) -> tuple[Split, tuple[str, ...
         name=f"{split.name}-without-{count}-s{seed}",
         labels={key: kind for key, kind in split.labels.items() if key not in held},
         presence={key: labels for key, labels in split.presence.items() if key not in held},
-        void=split.void - held,
+        contents={key: content for key, content in split.contents.items() if key not in held},
     )
     return rest, tuple(sorted(held))
 
@@ -238,5 +238,4 @@ def _split(
     labels = dict(sorted(kinds.items()))
     contents = read_contents(data, [key for key, kind in labels.items() if kind == "mask"])
     presence = {key: content.labels for key, content in contents.items()}
-    void = frozenset(key for key, content in contents.items() if content.void)
-    return Split(name, labels, data.classes, presence, tags, void)
+    return Split(name, labels, data.classes, presence, tags, contents)

@@ -92,6 +92,7 @@ class Voc(VocTree):
         sbd = {i for part in ("train", "val") for i in self._read_list(self._sbd / f"{part}.txt")}
         return unique(sorted((train | sbd) - val), self._sbd)
 
+    @functools.cached_property
     def _mask_folders(self) -> list[tuple[str, Path, str]]:
         """Name, folder and file suffix of the sources of masks; the first has precedence."""
         folders = [
@@ -114,7 +115,7 @@ class Voc(VocTree):
     def mask_path(self, index: int) -> Path:
         """The first of the three places that has the mask; the first of all where none has."""
         name = self.ids[index]
-        paths = [folder / f"{name}{suffix}" for _, folder, suffix in self._mask_folders()]
+        paths = [folder / f"{name}{suffix}" for _, folder, suffix in self._mask_folders]
         return next((path for path in paths if path.exists()), paths[0])
 
     def _read_mask(self, path: Path) -> Tensor:
@@ -131,7 +132,7 @@ class Voc(VocTree):
 
     def _count_sources(self) -> dict[str, int]:
         left, counts = set(self.ids), {}
-        for name, folder, suffix in self._mask_folders():
+        for name, folder, suffix in self._mask_folders:
             if folder.is_dir():
                 here = left & {path.stem for path in folder.iterdir() if path.suffix == suffix}
                 left -= here

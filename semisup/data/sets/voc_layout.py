@@ -9,7 +9,7 @@ from torch import Tensor
 
 from semisup.data.base import Colour, SegmentationData
 from semisup.data.formats.id_lists import KnownIds, read_ids
-from semisup.data.formats.lists import check_labels, choose_subset
+from semisup.data.formats.lists import check_labels, choose_subset, relabel
 from semisup.data.formats.pictures import IMAGE_SUFFIXES, read_labels, read_rgb
 from semisup.data.formats.trees import list_files
 from semisup.data.formats.voc_annotations import Box, read_boxes, read_names
@@ -95,7 +95,7 @@ class VocTree(SegmentationData):
         labels = check_labels(self._read_mask(path), len(self._names), path)
         if self.classes == self._names:
             return labels
-        return self._label[labels.int()]
+        return relabel(labels, self._label)
 
     def _read_mask(self, path: Path) -> Tensor:
         return read_labels(path)

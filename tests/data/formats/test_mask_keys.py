@@ -109,6 +109,26 @@ def test_an_unknown_colour_is_named_with_its_place(tmp_path: Path) -> None:
         key(tmp_path, COLOURED).read(path)
 
 
+@pytest.mark.parametrize("run", [1, 3, 50])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_colours_in_runs_are_read_as_pixel_by_pixel(tmp_path: Path, run: int, mode: str) -> None:
+    colours = np.array([(0, 0, 0), (48, 112, 32), (200, 10, 10), (224, 224, 192)], np.uint8)
+    stored = np.random.default_rng(run).integers(0, 4, 35).repeat(run)[: 7 * 5].reshape(7, 5)
+    path = save(tmp_path / "a.png", Image.fromarray(colours[stored]).convert(mode))
+    read = key(tmp_path, COLOURED).read(path)
+    assert read.tolist() == np.where(stored == 3, 255, stored).tolist()
+
+
+@pytest.mark.parametrize("place", [(0, 0), (3, 2), (3, 4), (6, 0)])
+def test_the_first_of_unknown_colours_is_named(tmp_path: Path, place: tuple[int, int]) -> None:
+    picture = np.zeros((7, 5, 3), np.uint8)
+    picture[place], picture[6, 4] = (112, 48, 32), (9, 9, 9)  # red and green of a cat exchanged
+    path = save(tmp_path / "a.png", Image.fromarray(picture))
+    where = r"48 32 \(row {}, column {}\)".format(*place)
+    with pytest.raises(DataError, match=f"holds the colour 112 {where}"):
+        key(tmp_path, COLOURED).read(path)
+
+
 def test_colours_need_a_key_and_each_class_its_own(tmp_path: Path) -> None:
     path = save(tmp_path / "a.png", Image.new("RGB", (4, 3), (1, 0, 0)))
     with pytest.raises(DataError, match=r"is a colour picture \(RGB\).* or give each class in"):
