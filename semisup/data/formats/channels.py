@@ -71,9 +71,7 @@ def find_kind(files: Sequence[Path], channels: int | None = None) -> ImageKind:
     step = max(1, len(files) // SAMPLED)
     known = Counter(kind for kind in map(kind_of, files[::step]) if kind is not None)
     found = max(known, key=lambda kind: known[kind], default=RGB)
-    if RGB in known and found == GREY:
-        found = RGB
-    if found == GREY and any(kind_of(path) == RGB for path in files):
+    if found == GREY and (RGB in known or any(kind_of(path) == RGB for path in files)):
         found = RGB
     if channels in (None, found.channels):
         return found
