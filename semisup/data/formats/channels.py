@@ -248,7 +248,10 @@ def _read_png(path: Path) -> _Values:
                 return np.array(picture, dtype=np.uint16)[..., None]
             if picture.info.get("interlace"):
                 raise DataError(f"{path} is interlaced; save it without")
-        values: _Values = _imagecodecs(path).png_decode(path.read_bytes())
+        content = path.read_bytes()
+        if content[26:28] != b"\0\0":  # which Pillow reads over, and libpng prints a line about
+            raise ValueError("its compression is none of PNG")
+        values: _Values = _imagecodecs(path).png_decode(content)
         return values  # Pillow would leave 8 bits of each colour
 
 
