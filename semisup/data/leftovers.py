@@ -12,6 +12,7 @@ from semisup.data.base import SegmentationData
 from semisup.data.formats.class_lists import NAMES
 from semisup.data.formats.lists import read_lines
 from semisup.data.formats.pictures import IMAGE_SUFFIXES
+from semisup.data.formats.trees import other_files
 from semisup.data.sets.photographs import Photographs
 from semisup.errors import DataError
 from semisup.system.files import exists
@@ -59,7 +60,8 @@ def leftovers(datasets: Sequence[SegmentationData]) -> list[str]:
     found = []
     for data in datasets:
         bare = [name for index, name in enumerate(data.ids) if not data.has_mask(index)]
-        if bare and not isinstance(data, Photographs):
+        needed = data.subset == data.eval_subset or isinstance(data, Photographs)
+        if bare and not needed:  # each image that is reported on needs a mask: see verify
             found.append(f"{len(bare):,} of {len(data):,} images of {data.subset} {_no_mask(bare)}")
     if datasets and datasets[0].name == "folder":
         found += _beside(datasets)
@@ -73,7 +75,8 @@ def named(paths: Sequence[object]) -> str:
 
 
 def _no_mask(bare: Sequence[str]) -> str:
-    return f"{'has' if len(bare) == 1 else 'have'} no mask, so they are unlabelled: {named(bare)}"
+    what = "has no mask, so it is" if len(bare) == 1 else "have no mask, so they are"
+    return f"{what} unlabelled: {named(bare)}"
 
 
 def _beside(datasets: Sequence[SegmentationData]) -> Iterator[str]:
@@ -88,7 +91,7 @@ def _beside(datasets: Sequence[SegmentationData]) -> Iterator[str]:
         yield f"{len(orphans):,} {what} no image: {named(orphans)}"
     listed = _listed(root)
     pictures = {k: path for k, path in images.items() if path.suffix.lower() in IMAGE_SUFFIXES}
-    others = [path.name for key, path in images.items() if key not in pictures]
+    others = other_files(root / "images", IMAGE_SUFFIXES)
     if others and listed:
         what = "file in images is" if len(others) == 1 else "files in images are"
         yield f"{len(others):,} {what} of no format that is read: {named(others)}"

@@ -116,7 +116,15 @@ def test_images_in_no_list_are_counted_and_three_are_named(root: Path) -> None:
     assert notes(root) == ()  # of lists that are not verified as well; `t4` stands in one
 
 
-@pytest.mark.parametrize("names", [["x.gif"], ["a.heic", "notes.md"], ["b.npz", "c.dcm", "d.pdf"]])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["x.gif"],
+        ["a.heic", "notes.md"],
+        ["b.npz", "c.dcm", "d.pdf"],
+        ["t0.json", "t0.txt", "t0.xml"],
+    ],
+)
 def test_files_that_are_no_pictures_are_counted_and_named(root: Path, names: list[str]) -> None:
     for name in names:
         (root / "images" / name).write_bytes(b"")
