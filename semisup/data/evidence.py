@@ -63,7 +63,9 @@ class MaskSet(NamedTuple):
     def named(self) -> str:
         """Such as "the 30 masks of train"."""
         count = len(self.contents)
-        return f"the {count:,} masks {self.which}" if count != 1 else f"the mask {self.which}"
+        if count == 1:
+            return f"the mask {self.which.replace('that are', 'that is')}"
+        return f"the {count:,} masks {self.which}"
 
 
 def masks_of(data: SegmentationData, which: str, contents: Sequence[MaskContent]) -> MaskSet:
@@ -190,7 +192,7 @@ def _one_off(masks: MaskSet) -> str:
     last = len(classes) - 1
     if held == {0}:
         return f": all is '{classes[0]}', and there is nothing to tell apart"
-    at = [label for label, name in enumerate(classes) if _is_background(name)]
+    at = [label for label, name in enumerate(classes) if is_background(name)]
     if 0 not in held and (at[:1] == [0] or _count_from_one(masks)):
         return (
             f". None holds label 0, '{classes[0]}': labels start at 0 here. If theirs start at 1, "
@@ -206,7 +208,7 @@ def _one_off(masks: MaskSet) -> str:
     return ""
 
 
-def _is_background(name: str) -> bool:
+def is_background(name: str) -> bool:
     """Such as "background", "_background_", "bg", and "0, background" of a table."""
     return "background" in name.lower() or name.strip().lower() == "bg"
 

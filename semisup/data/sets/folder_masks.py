@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from semisup.data.formats.pictures import IMAGE_SUFFIXES, MASK_SUFFIXES
@@ -61,14 +61,13 @@ class MaskFiles:
 
         Empty where no image has a mask: whoever needs one says so.
         """
-        bare = {_last(name): name for name, path in self._of.items() if path is None}
+        bare = [name for name, path in self._of.items() if path is None]
         if not bare or len(bare) == len(self._of):
             return []
         used = frozenset(self._of.values())
         files = [path for paths in self._by_stem.values() for path in paths if path not in used]
         files += list_files(self._folder, _NO_MASKS).values()
-        found = {part for path in files for part in _parts(path.stem) if part in bare}
-        return sorted(bare[part] for part in found)
+        return named_nearly(bare, files)
 
     def _choose(self, name: str, image: Path) -> Path | None:
         """The one file that is the mask of an image."""
@@ -102,6 +101,13 @@ class MaskFiles:
             return other, "save it as PNG, without loss"
         close = difflib.get_close_matches(wanted, list(stems)[:2000], n=1, cutoff=0.8)
         return (self._by_stem[stems[close[0]]][0], "rename it") if close else (None, "")
+
+
+def named_nearly(ids: Iterable[str], files: Iterable[Path]) -> list[str]:
+    """The ids that a file is named after, with words before or behind, or in another case."""
+    known = {_last(name): name for name in ids}
+    found = {part for path in files for part in _parts(path.stem) if part in known}
+    return sorted(known[part] for part in found)
 
 
 def _last(name: str) -> str:
