@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import warnings
 from collections.abc import Callable
@@ -193,6 +194,13 @@ def other_masks(place: Place, name: str, *parts: str) -> Call:
         path = place.write(f"other/{other}.png", b"")
         Image.new("L", (50, 40), 1).save(path)
     return warns([*place.split("masked"), "--masks", f"folder:{place.root / 'other'}"], *parts)
+
+
+@refused("folder of masks that is a link to that of the images", "masks and images are one folder")
+def masks_that_are_the_images(place: Place) -> list[object]:
+    shutil.rmtree(place.data / "masks")
+    (place.data / "masks").symlink_to(place.data / "images")
+    return place.verify()
 
 
 # Photographs

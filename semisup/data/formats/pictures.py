@@ -252,12 +252,13 @@ def _decode(path: Path, formats: tuple[str, ...]) -> tuple[Image.Image, str]:
     try:
         if path.is_fifo():  # to open one is to wait for whoever writes into it
             raise DataError(f"{path} is a pipe; put the picture in its place")
-        # Of a file that it opens itself Pillow maps bare pixels, and turns them wrongly in a TIFF.
-        with path.open("rb") as file, Image.open(file, formats=formats) as picture:
+        with Image.open(path, formats=formats) as picture:
             # Such as "RGB", "RGB;16B", "L;4" or ("RGB", ""). Without pixels, load raises.
             stored = str(picture.tile[0][3]) if picture.tile else ""
             frames = 1 if picture.format == "PNG" else getattr(picture, "n_frames", 1)
             orientation = picture.getexif().get(_ORIENTATION) if picture.format == "TIFF" else None
+            if orientation:  # of a file with a name Pillow maps bare pixels, and turns them wrongly
+                picture.filename = ""
             picture.load()
     except IsADirectoryError as error:
         raise DataError(f"{path} is a folder; put the picture in its place") from error

@@ -201,6 +201,8 @@ def _find(root: Path | str, folder: str) -> tuple[Path, Path]:
         what="the data folder",
         remedy="and lay out images/<id>.jpg, masks/<id>.png and classes.txt there",
     )
+    if (found / "masks").resolve() == (found / "images").resolve():
+        raise DataError(f"{found / 'masks'} and images are one folder; give the masks their own")
     return found, found / name
 
 
