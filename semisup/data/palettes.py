@@ -93,7 +93,7 @@ def doubts(masks: Mapping[PlacedMask, Palette]) -> list[str]:
     """
     groups: dict[Palette, list[PlacedMask]] = defaultdict(list)
     for mask, palette in masks.items():
-        groups[palette].append(mask._replace(data=mask.data.as_stored))
+        groups[palette].append(PlacedMask(mask.data.as_stored, mask.position))
     for palette, group in groups.items():
         names = group[0].data.classes
         grounds = [label for label, name in enumerate(names) if is_background(name)]
