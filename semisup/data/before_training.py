@@ -8,7 +8,7 @@ from semisup.data.base import SegmentationData
 from semisup.data.evidence import Sign, masks_of, names, signs, signs_of_classes, signs_of_some
 from semisup.data.labels.classes_in_masks import content_of, read_contents
 from semisup.data.labels.splits import Split
-from semisup.data.palettes import PlacedMask, contradictions, palettes_of
+from semisup.data.palettes import PlacedMask, contradictions, doubts, palettes_of
 from semisup.errors import DataError
 
 MOST_OPENED = 256
@@ -91,17 +91,19 @@ def check_palettes(
     masks = [PlacedMask(data, data.index(key)) for key in labelled]
     scored = [index for index in range(len(reported)) if reported.has_mask(index)]
     masks += [PlacedMask(reported, index) for index in scored[:MOST_OPENED]]
-    return [conflict.reason for conflict in contradictions(palettes_of(masks))]
+    palettes = palettes_of(masks)
+    return [conflict.reason for conflict in contradictions(palettes)] + doubts(palettes)
 
 
 def doubts_of_some(data: SegmentationData, ids: Sequence[str]) -> list[str]:
     """What is wrong or in doubt about some masks of a set that stand for it; none is refused."""
     masks = masks_of(data, "that are shown", [*read_contents(data, ids).values()])
-    placed = [PlacedMask(data, data.index(key)) for key in ids]
+    palettes = palettes_of([PlacedMask(data, data.index(key)) for key in ids])
     found = [*signs_of_classes(data.classes), *signs_of_some(masks)] if ids else []
     return [
         *(sign.text for sign in found),
-        *(conflict.reason for conflict in contradictions(palettes_of(placed))),
+        *(conflict.reason for conflict in contradictions(palettes)),
+        *doubts(palettes),
     ]
 
 

@@ -64,7 +64,9 @@ class MaskSet(NamedTuple):
     def named(self) -> str:
         """Such as "the 30 masks of train"."""
         count = len(self.contents)
-        return f"the {count:,} masks {self.which}" if count != 1 else f"the mask {self.which}"
+        if count == 1:
+            return f"the mask {self.which.replace('that are', 'that is')}"
+        return f"the {count:,} masks {self.which}"
 
 
 def masks_of(data: SegmentationData, which: str, contents: Sequence[MaskContent]) -> MaskSet:
@@ -110,7 +112,27 @@ def signs_of_classes(classes: Sequence[str]) -> list[Sign]:
                 f'pixels are to be left out, set data.ignore_classes = ["{name}"]'
             )
             found.append(Sign(text, False))
-    return found
+    return found + [Sign(text, False) for text in _names_in_doubt(classes)]
+
+
+def _names_in_doubt(classes: Sequence[str]) -> Iterator[str]:
+    """Names that are numbers of other labels, or that differ in their case alone."""
+    numbers = {label: name for label, name in enumerate(classes) if name.isdecimal()}
+    wrong = [label for label, name in numbers.items() if int(name) != label]
+    if wrong and len(numbers) == len(classes):
+        yield (
+            f"the names of the classes are numbers, and '{numbers[wrong[0]]}' is that of label "
+            f"{wrong[0]}: position in the list is the label. If the numbers are the values in the "
+            "masks, write 'number,name'"
+        )
+    seen: dict[str, str] = {}
+    for name in classes:
+        other = seen.setdefault(name.casefold(), name)
+        if other != name:
+            yield (
+                f"'{other}' and '{name}' are two classes, and their names differ in their case "
+                "alone: if they are one, merge them in the masks and in the list of classes"
+            )
 
 
 def names(some: Sequence[str], most: int = _NAMED) -> str:
@@ -169,7 +191,9 @@ def _one_off(masks: MaskSet) -> str:
     if masks.left_out:
         return ""  # the numbers are not those of the files
     last = len(classes) - 1
-    at = [label for label, name in enumerate(classes) if _is_background(name)]
+    if held == {0}:
+        return f": all is '{classes[0]}', and there is nothing to tell apart"
+    at = [label for label, name in enumerate(classes) if is_background(name)]
     if 0 not in held and (at[:1] == [0] or _count_from_one(masks)):
         return (
             f". None holds label 0, '{classes[0]}': labels start at 0 here. If theirs start at 1, "
@@ -180,10 +204,12 @@ def _one_off(masks: MaskSet) -> str:
             f". '{classes[at[0]]}' is class {at[0]}, and the last class is nowhere: the names may "
             "be one off, because the position in the list of classes, from 0, is the label"
         )
+    if held == set(range(last)) and any(content.void for content in masks.contents):
+        return f". {IGNORE} is void: if it stands for '{classes[last]}' in the masks, map it"
     return ""
 
 
-def _is_background(name: str) -> bool:
+def is_background(name: str) -> bool:
     """Such as "background", "_background_", "bg", and "0, background" of a table."""
     return "background" in name.lower() or name.strip().lower() == "bg"
 

@@ -61,7 +61,8 @@ def leftovers(datasets: Sequence[SegmentationData]) -> list[str]:
     found = []
     for data in datasets:
         bare = [name for index, name in enumerate(data.ids) if not data.has_mask(index)]
-        if bare and not isinstance(data, Photographs):
+        needed = data.subset == data.eval_subset or isinstance(data, Photographs)
+        if bare and not needed:  # each image that is reported on needs a mask: see verify
             found.append(f"{len(bare):,} of {len(data):,} images of {data.subset} {_no_mask(bare)}")
     if datasets and datasets[0].name == "folder":
         found += _beside(datasets)
@@ -75,7 +76,8 @@ def named(paths: Sequence[object]) -> str:
 
 
 def _no_mask(bare: Sequence[str]) -> str:
-    return f"{'has' if len(bare) == 1 else 'have'} no mask, so they are unlabelled: {named(bare)}"
+    what = "has no mask, so it is" if len(bare) == 1 else "have no mask, so they are"
+    return f"{what} unlabelled: {named(bare)}"
 
 
 def _beside(datasets: Sequence[SegmentationData]) -> Iterator[str]:

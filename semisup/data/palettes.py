@@ -15,12 +15,16 @@ from typing import NamedTuple
 import numpy as np
 
 from semisup.data.base import Colour, SegmentationData
+from semisup.data.evidence import is_background
 from semisup.data.formats.palettes import read_indices, read_palette
 from semisup.data.sets.masks_in_folder import MasksInFolder
 from semisup.errors import DataError
 from semisup.types import IGNORE
 
 Palette = tuple[Colour, ...]
+_BLACK = (0, 0, 0)
+_LOOKED_AT = 8
+"""Masks of one palette that are decoded in search of a black class."""
 
 
 class PlacedMask(NamedTuple):
@@ -78,6 +82,45 @@ def contradictions(masks: Mapping[PlacedMask, Palette]) -> list[Contradiction]:
         groups[palette].append(mask._replace(data=mask.data.as_stored))
     found = [_among_palettes(groups) for groups in sources.values()]
     return [one for one in found if one is not None]
+
+
+def doubts(masks: Mapping[PlacedMask, Palette]) -> list[str]:
+    """Where a background has a colour, and another class is black: of the first such mask.
+
+    A program that makes coloured masks indexed may number the colours of all masks alike, but in an
+    order of its own. Pixels are decoded only where the palette leaves that open.
+    """
+    groups: dict[Palette, list[PlacedMask]] = defaultdict(list)
+    for mask, palette in masks.items():
+        groups[palette].append(PlacedMask(mask.data.as_stored, mask.position))
+    for palette, group in groups.items():
+        names = group[0].data.classes
+        grounds = [label for label, name in enumerate(names) if is_background(name)]
+        at = grounds[0] if len(grounds) == 1 else 0
+        if len(grounds) != 1 or _BLACK not in palette or palette[at : at + 1] == (_BLACK,):
+            continue
+        for mask in group[:_LOOKED_AT]:
+            text = _black_elsewhere(mask, palette, at)
+            if text:
+                return [text]
+    return []
+
+
+def _black_elsewhere(mask: PlacedMask, palette: Palette, ground: int) -> str:
+    """What is odd about the colours of a mask whose class `ground` is the background."""
+    names = mask.data.classes
+    drawn = {
+        claim.label: palette[claim.stored]
+        for claim in _claims(mask, frozenset(range(len(palette))))
+    }
+    black = [label for label, colour in drawn.items() if colour == _BLACK and label != ground]
+    if not black or drawn.get(ground, _BLACK) == _BLACK:
+        return ""
+    return (
+        f"{mask.path} draws '{names[ground]}' in {_rgb(drawn[ground])} and '{names[black[0]]}' in "
+        "black: if a program has numbered the colours of the masks anew, their labels are wrong; "
+        "look at 'semisup data show', and save them with label ids"
+    )
 
 
 def _among_palettes(groups: Mapping[Palette, Sequence[PlacedMask]]) -> Contradiction | None:

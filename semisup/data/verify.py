@@ -22,6 +22,7 @@ from semisup.data.palettes import (
     PlacedMask,
     coloured_palette,
     contradictions,
+    doubts,
 )
 from semisup.data.sets.photographs import Photographs
 from semisup.errors import DataError
@@ -196,7 +197,8 @@ def verify(datasets: Sequence[SegmentationData]) -> Verification:
     masked = [checked for checked in sets if checked.data.masked_ids]
     found = {checked.data: checked.signs() for checked in masked}
     of_classes = signs_of_classes(masked[0].data.classes) if masked else []
-    conflicts = contradictions({m: p for checked in masked for m, p in checked.palettes().items()})
+    palettes = {m: p for checked in masked for m, p in checked.palettes().items()}
+    conflicts = contradictions(palettes)
     reports = [_report(each, found.get(each.data, []), conflicts) for each in sets]
     of_sets = [(datasets[0], sign) for sign in of_classes]
     of_sets += [(data, sign) for data, some in found.items() for sign in some]
@@ -208,8 +210,8 @@ def verify(datasets: Sequence[SegmentationData]) -> Verification:
         *_shared_photographs(datasets),
         *_shared_pictures(datasets),
     ]
-    warnings = tuple(sign.text for _, sign in of_sets if not sign.fault)
-    return Verification(tuple(reports), problems, warnings, tuple(_notes(masked, datasets)))
+    warnings = [sign.text for _, sign in of_sets if not sign.fault] + doubts(palettes)
+    return Verification(tuple(reports), problems, tuple(warnings), tuple(_notes(masked, datasets)))
 
 
 def _notes(masked: Sequence[_Checked], datasets: Sequence[SegmentationData]) -> Iterator[str]:

@@ -79,7 +79,8 @@ def test_what_nothing_can_be_learnt_from_is_refused(data: Memory, says: str) -> 
 
 def test_a_class_without_a_pixel_is_a_doubt() -> None:
     assert labelled(Memory([0], [0])) == [
-        "'sky' has no labelled pixel in the 2 masks that are trained on"
+        "'sky' has no labelled pixel in the 2 masks that are trained on: all is 'ground', and "
+        "there is nothing to tell apart"
     ]
 
 
@@ -123,7 +124,8 @@ def test_no_class_of_a_large_reported_set_is_called_absent_that_was_not_looked_f
     assert len(data.opened) == MOST_OPENED
     data = Memory(*[[0]] * MOST_OPENED)
     assert check_reported(data) == [
-        f"'sky' has no labelled pixel in the {MOST_OPENED} masks of train"
+        f"'sky' has no labelled pixel in the {MOST_OPENED} masks of train: all is 'ground', and "
+        "there is nothing to tell apart"
     ]
 
 

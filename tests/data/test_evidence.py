@@ -102,8 +102,36 @@ def test_nothing_but_void_and_ignored_classes_is_a_fault() -> None:
 def test_only_zeros_are_no_masks_of_0_and_255() -> None:
     assert faults(masks(TWO, {0}, {0})) == []
     assert doubts(masks(TWO, {0}, {0})) == [
-        "'pet' has no labelled pixel in the 2 masks of train",
+        "'pet' has no labelled pixel in the 2 masks of train: all is 'background', and there is "
+        "nothing to tell apart",
     ]
+
+
+def test_void_where_the_last_class_is_absent_may_be_that_class() -> None:
+    (text,) = doubts(masks(("a", "b", "c"), {0, 1, 255}, {0}))
+    assert text.endswith(". 255 is void: if it stands for 'c' in the masks, map it")
+    assert "stands for" not in doubts(masks(("a", "b", "c"), {0, 1}, {0}))[0]
+    assert "stands for" not in doubts(masks(("a", "b", "c"), {0, 2, 255}, {0}))[0]
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (("0", "2", "1"), "'2' is that of label 1"),
+        (("1", "2"), "'1' is that of label 0"),
+        (("Cat", "cat"), "'Cat' and 'cat' are two classes"),
+        (("STRASSE", "straße"), "'STRASSE' and 'straße' are two classes"),
+    ],
+)
+def test_names_in_doubt(names: tuple[str, ...], said: str) -> None:
+    (sign,) = signs_of_classes(names)
+    assert said in sign.text
+    assert not sign.fault
+
+
+@pytest.mark.parametrize("names", [("0", "1"), ("zone", "10"), ("cat", "dog")])
+def test_names_without_doubt(names: tuple[str, ...]) -> None:
+    assert signs_of_classes(names) == []
 
 
 @pytest.mark.parametrize("classes", [("a",), TWO, CITYSCAPES])

@@ -126,7 +126,15 @@ def test_the_name_of_an_image_in_another_folder_does_not_list_it(root: Path) -> 
     assert not any("in no list" in note for note in notes(root))
 
 
-@pytest.mark.parametrize("names", [["x.gif"], ["a.heic", "notes.md"], ["b.npz", "c.dcm", "d.pdf"]])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["x.gif"],
+        ["a.heic", "notes.md"],
+        ["b.npz", "c.dcm", "d.pdf"],
+        ["t0.json", "t0.txt", "t0.xml"],
+    ],
+)
 def test_files_that_are_no_pictures_are_counted_and_named(root: Path, names: list[str]) -> None:
     for name in names:
         (root / "images" / name).write_bytes(b"")

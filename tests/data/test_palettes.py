@@ -12,7 +12,13 @@ from PIL import Image
 from semisup.data.formats.palettes import read_indices, read_palette
 from semisup.data.formats.pictures import full_palette, voc_palette
 from semisup.data.formats.trees import read_tree
-from semisup.data.palettes import Contradiction, PlacedMask, contradictions, palettes_of
+from semisup.data.palettes import (
+    Contradiction,
+    PlacedMask,
+    contradictions,
+    doubts,
+    palettes_of,
+)
 from semisup.data.sets.folder import Folder
 from semisup.data.sets.masks_in_folder import MasksInFolder
 from semisup.errors import DataError
@@ -149,3 +155,30 @@ def test_masks_of_another_folder_have_colours_of_their_own(tmp_path: Path) -> No
     assert found(made) == []
     masks = [PlacedMask(data, 0), PlacedMask(made, 0)]
     assert contradictions(palettes_of(masks)) == []
+
+
+@pytest.mark.parametrize("name", ["background", "_background_", "BG"])
+def test_a_black_class_beside_a_coloured_background_is_in_doubt(tmp_path: Path, name: str) -> None:
+    masks = {"a": (HALF, RED, BLACK, GREEN), "b": (THREE, RED, BLACK, GREEN)}
+    data = folder(tmp_path, masks, lines=f"{name}\ncat\ndog\n")
+    placed = palettes_of([PlacedMask(data, position) for position in range(len(data))])
+    assert contradictions(placed) == []
+    (text,) = doubts(placed)
+    assert text.startswith(f"{data.mask_path(0)} draws '{name}' in 200 0 0 and 'cat' in black")
+
+
+@pytest.mark.parametrize(
+    ("colours", "lines"),
+    [
+        ((BLACK, RED, GREEN), "background\ncat\ndog\n"),
+        ((RED, GREEN, BLACK), "background\ncat\ndog\n"),  # no pixel is black
+        ((RED, BLACK, GREEN), "road\nsky\ndog\n"),
+        ((BLACK, BLACK, GREEN), "background\ncat\ndog\n"),
+        ((BLACK, RED, GREEN), "cat\nbackground\nbackground of dog\n"),  # which one is it?
+    ],
+)
+def test_other_colours_are_in_no_doubt(
+    tmp_path: Path, colours: tuple[tuple[int, int, int], ...], lines: str
+) -> None:
+    data = folder(tmp_path, {"a": (HALF, *colours)}, lines=lines)
+    assert doubts(palettes_of([PlacedMask(data, 0)])) == []

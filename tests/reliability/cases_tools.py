@@ -163,7 +163,7 @@ def train_part_alone(place: Place) -> list[object]:
 
 @refused(
     "CamVid's layout with classes of one's own",
-    "label_colors.txt names other classes than CamVid's (background, cat)",
+    "label_colors.txt names other classes than CamVid's, or in another order (background, cat)",
     "use the data set 'folder'",
 )
 def camvid_of_other_classes(place: Place) -> list[object]:

@@ -13,6 +13,7 @@ import cases_disk
 import cases_images
 import cases_lists
 import cases_masks
+import cases_own_sets
 import cases_pools
 import cases_predict
 import cases_recipes
@@ -40,6 +41,7 @@ MODULES = {
     "lists and folders": cases_lists,
     "tags": cases_tags,
     "files of other programs": cases_tools,
+    "sets of one's own": cases_own_sets,
     "other folders": cases_pools,
     "recipes": cases_recipes,
     "weights": cases_weights,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import re
+import unicodedata
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +16,7 @@ from semisup.data.base import Colour
 from semisup.data.formats.lists import numbered_lines
 from semisup.data.formats.pictures import voc_palette
 from semisup.errors import DataError
+from semisup.system.files import is_file
 from semisup.types import IGNORE
 
 NAMES = ("classes.txt", "labelmap.txt", "class_names.txt")
@@ -26,7 +30,24 @@ _SHAPES = frozenset({(0, 0), (1, 0), (1, 1), (3, 0), (3, 3), (4, 1), (4, 3), (4,
 """Numbers of a row with separators, and how many of them stand before the name."""
 
 _VOID = "__ignore__"
-_VOID_NAMES = frozenset({"void", "ignore", "ignored", "unlabeled", "unlabelled", "border"})
+_VOID_NAMES = frozenset(
+    [
+        "border",
+        "borders",
+        "boundaries",
+        "boundary",
+        "dontcare",
+        "ignore",
+        "ignored",
+        "ignorelabel",
+        "nodata",
+        "unlabeled",
+        "unlabelled",
+        "void",
+    ]
+)
+"""Names of the value 255, by their letters alone, that say that it is void."""
+
 _HEADER = frozenset(
     [
         "b",
@@ -61,8 +82,12 @@ _HEADER = frozenset(
     ]
 )
 _LABELMAP = re.compile(r"(?P<name>[^:]+):(?P<colour>[\d, ]*):[^:]*:[^:]*")
-_NUMBERED = re.compile(r"(?P<number>\d{1,3})\s*[:=]\s*(?P<name>.+)")
-_FOREIGN = re.compile(r"""[,;:|\t"\[\]{}=]|#[0-9a-fA-F]{3,8}\b|\s#|^-\s|^'.*'$|^//""")
+_NUMBERED = re.compile(r"(?P<number>\d{1,3})(?:\s*[:=]\s*|[.)]\s+)(?P<name>.+)")
+_FOREIGN = re.compile(
+    r"""[,;:|\t"\[\]{}=]|(#|\b0x)[0-9a-fA-F]{3,8}\b|\s#|^-\s|^'.*'$|^//|(\s\d*\.\d+){3}$"""
+)
+_UNSEEN = re.compile("[\u200b\u2060\ufeff]")
+"""Letters of no width, which come along where a name is copied from a page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +142,31 @@ def read_class_list(path: Path) -> ClassList:
     rows = [_row(path, number, text) for number, text in lines]
     rows = _without_header(path, rows)
     rows = _with_one_form(path, rows)
+    rows = [row._replace(name=_cleaned(row.name)) for row in rows]
     void = [row for row in rows if _is_void(row)]
     classes = [row for row in rows if not _is_void(row)]
     if any(row.value is None for row in void) and void != rows[: len(void)]:
-        _refuse(path, void[-1], f"{_VOID} has no number unless it is the first line")
+        _refuse(path, void[-1], "has no number, and is not the first line;")
     for row in classes:
         _check_name(path, row)
+    _check_four_channels(path, classes)
+    _check_numbers_behind(path, classes)
     return _class_list(path, classes, void)
+
+
+def warn_of_other_lists(path: Path) -> None:
+    """Say which lists lie beside the one that is read and name other classes, or another order."""
+    names = read_class_list(path).names
+    for other in (path.with_name(name) for name in NAMES):
+        if other == path or not is_file(other):
+            continue
+        with contextlib.suppress(DataError):
+            if read_class_list(other).names != names:
+                warnings.warn(
+                    f"{path} is read, and {other.name} beside it names other classes, or in "
+                    "another order: remove the one that is not that of the masks",
+                    stacklevel=3,
+                )
 
 
 def _class_list(path: Path, classes: list[_Row], void: list[_Row]) -> ClassList:
@@ -155,7 +198,8 @@ def _class_list(path: Path, classes: list[_Row], void: list[_Row]) -> ClassList:
 
 def _is_void(row: _Row) -> bool:
     name = row.name.casefold()
-    return name == _VOID or (row.value == IGNORE and name in _VOID_NAMES)
+    letters = "".join(filter(str.isalpha, name))
+    return name == _VOID or (row.value == IGNORE and letters in _VOID_NAMES)
 
 
 def _row(path: Path, number: int, text: str) -> _Row:
@@ -251,12 +295,13 @@ def _without_header(path: Path, rows: list[_Row]) -> list[_Row]:
     stated = [row for row in rest if row.value is not None or row.colour is not None]
     words = re.findall(r"\w+", head.text.casefold())
     plain = head.value is None and head.colour is None
-    if plain and head.fields > 1 and stated and len(stated) == len(rest):
+    numbers = any(word.removeprefix("-").isdecimal() for word in re.split(r"[\s,;:|]+", head.text))
+    if plain and not numbers and head.fields > 1 and stated and len(stated) == len(rest):
         return rest
     if plain and words and _HEADER.issuperset(words):
         if stated and len(stated) == len(rest):
             return rest
-        _refuse(path, head, "looks like the head of a table: begin it with # or drop it, or")
+        _refuse(path, head, "looks like the head of a table: begin it with # or drop it;")
     return rows
 
 
@@ -275,7 +320,42 @@ def _whole(row: _Row) -> str:
     return f"{row.value} {row.name}"
 
 
+def _check_four_channels(path: Path, rows: Sequence[_Row]) -> None:
+    """Refuse colours with a fourth channel, as in "cat 64 0 0 255" and "64 0 0 255 cat"."""
+    numbers = [_last_number(row) if row.value is None else row.value for row in rows]
+    counted = sorted(number for number in numbers if number is not None)
+    blue = {row.colour[2] if row.colour is not None else None for row in rows}
+    if len(rows) < 2 or len(counted) < len(rows) or blue != {IGNORE}:
+        return
+    if counted != list(range(counted[0], counted[0] + len(rows))):
+        _refuse(path, rows[0], "may hold a colour of four channels: take the last one off;")
+
+
+def _check_numbers_behind(path: Path, rows: Sequence[_Row]) -> None:
+    """Refuse "cat 1", "dog 0", where the numbers may be labels; "zone 1", "zone 2" are names."""
+    numbers = [_last_number(row) for row in rows]
+    names = {row.name.rpartition(" ")[0] for row in rows}
+    if len(rows) < 2 or rows[0].value is not None or None in numbers:
+        return
+    if len(names) == len(set(numbers)) == len(rows):
+        _refuse(path, rows[0], "ends in a number: if it is the label, write it in front;")
+
+
+def _last_number(row: _Row) -> int | None:
+    """The number at the end of a name of several words."""
+    rest, _, last = row.name.rpartition(" ")
+    return int(last) if rest and _is_number(last) else None
+
+
+def _cleaned(name: str) -> str:
+    """A name in one form, however it was typed: single blanks, composed letters."""
+    return unicodedata.normalize("NFC", " ".join(_UNSEEN.sub("", name).split()))
+
+
 def _check_name(path: Path, row: _Row) -> None:
+    if any(unicodedata.category(letter) == "Cc" for letter in row.name):
+        row = row._replace(text=repr(row.text)[1:-1])
+        _refuse(path, row, "holds a control character: save it as UTF-8 text;")
     if not row.name or _FOREIGN.search(row.name):
         _refuse(path, row, "is no name of a class;")
 

@@ -65,7 +65,7 @@ def read_lines(path: Path) -> list[str]:
 
 def numbered_lines(path: Path) -> list[tuple[int, str]]:
     """`read_lines` with the number of each, from 1."""
-    lines = enumerate((line.strip() for line in read_text(path).splitlines()), start=1)
+    lines = enumerate((line.strip() for line in read_text(path).split("\n")), start=1)
     return [(number, line) for number, line in lines if line]
 
 

@@ -90,10 +90,10 @@ class LabelKey:
         if mode == "RGBA" and _is_opaque(mask):
             return self._of_colours(mask.picture.convert("RGB"), path)
         if mode not in ("1", "L", "P"):
-            raise DataError(
-                f"{path} is a colour picture ({mode}), not a label map; save label ids as 8-bit "
-                "grey PNG"
-            )
+            why = f"is a colour picture ({mode}), not a label map"
+            if mode == "RGBA" and self._classes.colours:
+                why = "has transparent pixels, whose colours say nothing"
+            raise DataError(f"{path} {why}; save label ids as 8-bit grey PNG")
         if mask.bits < 8:
             return self._of_few_bits(mask, path)
         stored = np.array(mask.picture) if self._draws_indices(mask, path) else mask.values()

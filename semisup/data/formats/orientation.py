@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
@@ -35,7 +36,7 @@ _MASKS = ("PNG", "TIFF", "BMP", "WEBP")
 
 
 def stored_orientation(path: Path) -> int:
-    """The EXIF orientation of a JPEG, PNG (eXIf) or WebP file: 1..8, and 1 where it states none.
+    """The orientation of a JPEG, PNG (eXIf), WebP or TIFF file: 1..8, and 1 where it states none.
 
     Nothing is decoded. A file that is not there or is damaged has the orientation 1: who reads
     its pixels says what is wrong with it.
@@ -65,6 +66,20 @@ def orientation_note(path: Path) -> str:
     """What an error about sizes adds where a photograph states an orientation; else nothing."""
     orientation = stored_orientation(path)
     return f"; the image has the EXIF orientation {orientation}" if orientation > 1 else ""
+
+
+def check_mask_orientation(mask: Path, image: Path) -> None:
+    """Refuse a mask that states an orientation of its own: its pixels are read as they are stored.
+
+    Raises:
+        DataError: it states one, and that of its image is another.
+    """
+    stated = stored_orientation(mask)
+    if stated not in (1, stored_orientation(image)):
+        raise DataError(
+            f"{mask} has the EXIF orientation {stated}, which its image does not have; save the "
+            "mask as a viewer shows it, without EXIF"
+        )
 
 
 class Orientation:
@@ -127,7 +142,7 @@ class Orientation:
         for path, place in self._masks.items():
             orientation = stored_orientation(path)
             mask = _mask_size(place) if swaps_sides(orientation) else None
-            image = _size(path, ("JPEG", "PNG", "WEBP")) if mask is not None else None
+            image = _size(path, (*_MASKS, "JPEG")) if mask is not None else None
             if mask is not None and image is not None and mask in (image, image[::-1]):
                 proven = _proof(image, mask, orientation)
                 yield from () if proven is None else (proven,)
@@ -155,6 +170,8 @@ def _size(path: Path, formats: tuple[str, ...]) -> tuple[int, int] | None:
     """Height and width by the head of a file; None where it cannot be read."""
     try:
         with Image.open(path, formats=formats) as picture:
+            if isinstance(picture, TiffImageFile):  # Pillow's own are those of the turned picture
+                return picture.tag_v2[257], picture.tag_v2[256]
             return picture.height, picture.width
     except Exception:  # damage makes Pillow fail in nearly every way there is
         return None
@@ -170,7 +187,18 @@ def _exif_blocks(file: BinaryIO) -> Iterator[bytes]:
         return _in_chunks(file, ">I4s", swapped=False, name=b"eXIf", after=4)
     if head.startswith(b"RIFF") and head.endswith(b"WEBP"):
         return _in_chunks(file, "<4sI", swapped=True, name=b"EXIF", after=0)
+    if head.startswith((b"II*\0", b"MM\0*")):
+        return _in_tiff(file, head)
     return iter(())
+
+
+def _in_tiff(file: BinaryIO, head: bytes) -> Iterator[bytes]:
+    """The first directory of a TIFF, as a block of EXIF has it."""
+    order = "<" if head.startswith(b"II") else ">"
+    file.seek(struct.unpack_from(f"{order}I", head, 4)[0])
+    start = file.read(2)
+    (count,) = struct.unpack(f"{order}H", start)
+    yield head[:4] + struct.pack(f"{order}I", 8) + start + file.read(12 * count)
 
 
 def _in_jpeg(file: BinaryIO) -> Iterator[bytes]:

@@ -37,7 +37,21 @@ MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
 
 _IMAGES = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
 _MASKS = ("PNG", "TIFF", "BMP")
+_WITH_LOSS = ("jpeg", "tiff_jpeg", "webp")
+_WHITE_IS_0 = re.compile(r"\b[1L];[248]?I")
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
+_ORIENTATION = 0x0112
+_TURNED_BACK = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+"""Orientation -> what takes a picture that a viewer shows to the stored one."""
+
 _BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
@@ -169,9 +183,14 @@ def read_mask_picture(path: Path) -> MaskPicture:
     """The decoded mask in `path`, in colours or not.
 
     Raises:
-        DataError: no such file, no PNG, TIFF or BMP, damaged or cut short, or of 16 bits.
+        DataError: no such file, no PNG, TIFF or BMP, damaged or cut short, of 16 bits, or a TIFF
+            that was compressed with loss or stores white as 0.
     """
     picture, stored = _decode(path, _MASKS)
+    if picture.info.get("compression") in _WITH_LOSS:
+        raise DataError(f"{path} is compressed as a JPEG is, with loss; save labels without")
+    if _WHITE_IS_0.search(stored):
+        raise DataError(f"{path} stores white as 0 (MinIsWhite); save it with 0 for black")
     few = re.search(r"\bL;([24])", stored) if picture.mode == "L" else None
     bits = 1 if picture.mode == "1" else int(few[1]) if few else 8
     return MaskPicture(picture, bits)
@@ -237,6 +256,9 @@ def _decode(path: Path, formats: tuple[str, ...]) -> tuple[Image.Image, str]:
             # Such as "RGB", "RGB;16B", "L;4" or ("RGB", ""). Without pixels, load raises.
             stored = str(picture.tile[0][3]) if picture.tile else ""
             frames = 1 if picture.format == "PNG" else getattr(picture, "n_frames", 1)
+            orientation = picture.getexif().get(_ORIENTATION) if picture.format == "TIFF" else None
+            if orientation:  # of a file with a name Pillow maps bare pixels, and turns them wrongly
+                picture.filename = ""
             picture.load()
     except IsADirectoryError as error:
         raise DataError(f"{path} is a folder; put the picture in its place") from error
@@ -257,7 +279,15 @@ def _decode(path: Path, formats: tuple[str, ...]) -> tuple[Image.Image, str]:
             ) from error
         raise DataError(f"{path} cannot be decoded ({error}); mend or remove the file") from error
     _check_kind(path, picture, stored, frames)
-    return picture, stored
+    return _as_stored(picture, orientation), stored
+
+
+def _as_stored(picture: Image.Image, orientation: int | None) -> Image.Image:
+    """A decoded picture that is not turned: Pillow turns a TIFF as its orientation says."""
+    back = _TURNED_BACK.get(orientation or 1)
+    if back is None or _ORIENTATION in picture.getexif():
+        return picture
+    return picture.transpose(back)
 
 
 def _check_kind(path: Path, picture: Image.Image, stored: str, frames: int) -> None:

@@ -68,8 +68,8 @@ def folder_of(spec: str, key: str, others: str = "") -> Path:
 def read_tree(folder: Path, suffixes: tuple[str, ...], remedy: str) -> FileTree:
     """The files in `folder` and its sub-folders whose names end in one of `suffixes`.
 
-    Capital letters in a suffix do not matter. What begins with a dot is left out, and a folder
-    that is reached twice, over a link, is read once.
+    Capital letters in a suffix do not matter. What begins with a dot is left out, as are the
+    folders __MACOSX and @eaDir, and a folder that is reached twice, over a link, is read once.
 
     Raises:
         DataError: no such folder, none of these files in it, a folder that cannot be listed, a
@@ -128,10 +128,15 @@ def _walk(folder: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
 def _visible(folder: Path) -> Iterator[Path]:
     """The files of a folder and its sub-folders, but for hidden ones."""
     for place, folders, names in walk_once(folder, _refuse):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if not _is_of_a_system(name))
         for name in sorted(names):
             if not name.startswith("."):
                 yield Path(place, name)
+
+
+def _is_of_a_system(name: str) -> bool:
+    """Whether a folder is one that a Mac or a network drive keeps beside the files."""
+    return name.startswith(".") or name in ("@eaDir", "__MACOSX")
 
 
 def _checked(path: Path) -> Path:

@@ -53,6 +53,10 @@ def class_weights(
                 f"train.class_weights has {len(rule)} numbers, and {data.name} has "
                 f"{data.num_classes} classes: {', '.join(data.classes)}. Give each one."
             )
+        if not any(rule):
+            raise RecipeError(
+                "train.class_weights are all 0, so that nothing would be learnt. Give one a weight."
+            )
         return torch.tensor(rule)
     pixels, around = count_pixels(data, ids)
     by = median_frequency if rule == "median_frequency" else enet

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from semisup.data.base import SegmentationData
 from semisup.data.formats.channels import find_kind, read_image
-from semisup.data.formats.class_lists import NAMES, read_class_list
+from semisup.data.formats.class_lists import NAMES, read_class_list, warn_of_other_lists
 from semisup.data.formats.id_lists import KnownIds, ListedId, read_id_list, shown
 from semisup.data.formats.lists import choose_subset, find_folder, unique
 from semisup.data.formats.mask_keys import LabelKey
-from semisup.data.formats.orientation import Choice, Orientation
+from semisup.data.formats.orientation import Choice, Orientation, check_mask_orientation
 from semisup.data.formats.pictures import IMAGE_SUFFIXES
 from semisup.data.formats.trees import list_files, other_files
 from semisup.data.sets.folder_masks import MaskFiles
@@ -72,6 +72,7 @@ class Folder(SegmentationData):
         void: int | None = None,
     ) -> None:
         self.root, self._list = _find(root, folder)
+        warn_of_other_lists(self._list)
         self.subset = subset
         listed = read_class_list(self._list)
         self.classes, self.palette = listed.names, listed.palette
@@ -85,6 +86,8 @@ class Folder(SegmentationData):
 
     def _read_subset(self) -> tuple[str, ...]:
         lists = {p.stem: p for p in self.root.glob("*.txt") if p.name not in NAMES}
+        if self.subset not in lists:
+            _refuse_other_endings(self.root, self.subset)
         if self.subset == "val" and "val" not in lists:
             raise DataError(
                 f"no subset 'val' in {self.root}; write val.txt, one id a line, of the images to "
@@ -121,7 +124,17 @@ class Folder(SegmentationData):
 
     @functools.cached_property
     def _masks(self) -> MaskFiles:
-        return MaskFiles(self.root / "masks", self._mask_suffix, self._files)
+        masks = MaskFiles(self.root / "masks", self._mask_suffix, self._files)
+        overlooked = masks.overlooked()
+        if overlooked:
+            one = len(overlooked) == 1
+            what = "1 image is" if one else f"{len(overlooked):,} images are"
+            warnings.warn(
+                f"{what} unlabelled, though masks may hold what is meant for "
+                f"{'it' if one else 'them'}: {masks.missing(overlooked[0])}",
+                stacklevel=2,
+            )
+        return masks
 
     @functools.cached_property
     def _orientation(self) -> Orientation:
@@ -155,11 +168,17 @@ class Folder(SegmentationData):
         return self._orientation.turned(read_image(path, self.image_kind), path)
 
     def mask(self, index: int) -> Tensor:
-        """Ground truth of image `index`: uint8 HW, 0..K-1 and 255; errors as in `LabelKey`."""
+        """Ground truth of image `index`: uint8 HW, 0..K-1 and 255.
+
+        Raises:
+            DataError: as in `LabelKey` and `check_mask_orientation`.
+        """
         name = self.ids[index]
         if not self._masks.has(name):
             raise self._masks.missing(name)
-        return self._key.read(self._masks.path(name))
+        path = self._masks.path(name)
+        check_mask_orientation(path, self.image_path(index))
+        return self._key.read(path)
 
     def facts(self) -> dict[str, object]:
         """How the masks are read, where it is not by position."""
@@ -182,7 +201,19 @@ def _find(root: Path | str, folder: str) -> tuple[Path, Path]:
         what="the data folder",
         remedy="and lay out images/<id>.jpg, masks/<id>.png and classes.txt there",
     )
+    if (found / "masks").resolve() == (found / "images").resolve():
+        raise DataError(f"{found / 'masks'} and images are one folder; give the masks their own")
     return found, found / name
+
+
+def _refuse_other_endings(root: Path, subset: str) -> None:
+    """Say that a list is there as "train.csv", where "train.txt" is looked for."""
+    for ending in (".csv", ".tsv", ".lst", ".list", ".json", ""):
+        if is_file(root / f"{subset}{ending}"):
+            raise DataError(
+                f"no {subset}.txt in {root}, but {subset}{ending} is there: name it {subset}.txt, "
+                "with one id a line"
+            )
 
 
 def _warn_of_others(folder: Path) -> None:

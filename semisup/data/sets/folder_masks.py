@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import difflib
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from semisup.data.formats.pictures import IMAGE_SUFFIXES, MASK_SUFFIXES
 from semisup.data.formats.trees import list_files
 from semisup.errors import DataError
+
+_NO_MASKS = (*(ending for ending in IMAGE_SUFFIXES if ending not in MASK_SUFFIXES), ".gif", ".mat")
+"""Endings of files that may hold a mask, and are not read."""
 
 
 class MaskFiles:
@@ -47,8 +50,24 @@ class MaskFiles:
     def missing(self, name: str) -> DataError:
         """The error of an image without a mask, which names a file that could be it."""
         near, remedy = self._near(name)
-        hint = f", but {near} is there: {remedy}" if near else "; add it, or leave it unlabelled"
-        return DataError(f"{self.path(name)} is missing{hint}")
+        if near is None:
+            return DataError(
+                f"{self.path(name)} is missing; add it, or take the image off the list"
+            )
+        return DataError(f"{self.path(name)} is missing, but {near} is there: {remedy}")
+
+    def overlooked(self) -> list[str]:
+        """Images without a mask, of whom there is a file under another name or in another format.
+
+        Empty where no image has a mask: whoever needs one says so.
+        """
+        bare = [name for name, path in self._of.items() if path is None]
+        if not bare or len(bare) == len(self._of):
+            return []
+        used = frozenset(self._of.values())
+        files = [path for paths in self._by_stem.values() for path in paths if path not in used]
+        files += list_files(self._folder, _NO_MASKS).values()
+        return named_nearly(bare, files)
 
     def _choose(self, name: str, image: Path) -> Path | None:
         """The one file that is the mask of an image."""
@@ -84,8 +103,30 @@ class MaskFiles:
         return (self._by_stem[stems[close[0]]][0], "rename it") if close else (None, "")
 
 
+def named_nearly(ids: Iterable[str], files: Iterable[Path]) -> list[str]:
+    """The ids that a file is named after, with words before or behind, or in another case."""
+    known = {_last(name): name for name in ids}
+    found = {part for path in files for part in _parts(path.stem) if part in known}
+    return sorted(known[part] for part in found)
+
+
+def _last(name: str) -> str:
+    """The last part of an id, whatever its case and its form in Unicode."""
+    return _composed(PurePosixPath(name).name).casefold()
+
+
+def _parts(stem: str) -> Iterator[str]:
+    """A name, and what of it stands before or behind some character between words."""
+    name = _last(stem)
+    yield name
+    for place, character in enumerate(name):
+        if not character.isalnum():
+            yield name[:place]
+            yield name[place + 1 :]
+
+
 def _other_format(folder: Path, stem: str) -> Path | None:
-    for ending in (*IMAGE_SUFFIXES, ".gif", ".npy", ".json", ".mat"):
+    for ending in (*_NO_MASKS, ".json"):
         for name in (f"{stem}{ending}", f"{stem}{ending.upper()}"):
             if (folder / name).is_file():
                 return folder / name

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import unicodedata
+import warnings
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -12,6 +14,7 @@ from semisup.data.base import SegmentationData, WrappedData
 from semisup.data.formats.lists import check_labels
 from semisup.data.formats.pictures import read_labels
 from semisup.data.formats.trees import FileTree, folder_of, read_tree
+from semisup.data.sets.folder_masks import named_nearly
 from semisup.errors import DataError
 
 _REMEDY = 'give data.masks = "folder:PATH" of a folder with <id>.png'
@@ -36,20 +39,35 @@ class MasksInFolder(WrappedData):
         super().__init__(data)
         self._tree = tree
         self._masks = _by_id(tree)
-        if not any(name in self._masks for name in self.ids):
+        if not any(_composed(name) in self._masks for name in self.ids):
             raise DataError(
                 f"{tree.folder} holds no mask of an image of subset '{data.subset}' of "
                 f"{data.name}, such as {data.ids[0]}.png, but {next(iter(tree.files))}; {_REMEDY}"
             )
+        self._warn_of_others()
+
+    def _warn_of_others(self) -> None:
+        """Say that images are unlabelled although a file seems to be named after them."""
+        known = {_composed(name) for name in self.ids}
+        others = [path for name, path in self._masks.items() if name not in known]
+        bare = [name for name in self.ids if _composed(name) not in self._masks]
+        near = named_nearly(bare, others) if others else []
+        if near:
+            what = "1 image is" if len(near) == 1 else f"{len(near):,} images are"
+            warnings.warn(
+                f"{what} unlabelled, though a file in {self._tree.folder} seems to be named after "
+                f"{'it' if len(near) == 1 else 'them'}, but is not {near[0]}.png: rename it",
+                stacklevel=3,
+            )
 
     def has_mask(self, index: int) -> bool:
         """Whether the folder holds a mask of image `index`."""
-        return self.ids[index] in self._masks
+        return _composed(self.ids[index]) in self._masks
 
     def mask_path(self, index: int) -> Path:
         """Where the mask of image `index` lies or should lie."""
         name = self.ids[index]
-        return self._masks.get(name, self._tree.folder / f"{name}.png")
+        return self._masks.get(_composed(name), self._tree.folder / f"{name}.png")
 
     def mask(self, index: int) -> Tensor:
         """Mask `index`: uint8 HW, 0..K-1 and 255; errors as in `read_labels`, `check_labels`."""
@@ -85,8 +103,12 @@ def describe_masks(tree: FileTree) -> dict[str, Any]:
 def _by_id(tree: FileTree) -> dict[str, Path]:
     masks: dict[str, Path] = {}
     for name, path in tree.files.items():
-        key = str(PurePosixPath(name).with_suffix(""))
+        key = _composed(str(PurePosixPath(name).with_suffix("")))
         if key in masks:
             raise DataError(f"{masks[key]} and {path} are of the same image; remove one of the two")
         masks[key] = path
     return masks
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from semisup.data.formats.class_lists import NAMES, ClassList, read_class_list
+from semisup.data.formats.class_lists import NAMES, ClassList, read_class_list, warn_of_other_lists
 from semisup.data.formats.lists import find_folder, unique
 from semisup.data.formats.mask_keys import LabelKey
 from semisup.data.formats.pictures import voc_palette
@@ -27,6 +27,8 @@ CLASSES = (
 _PLACES = ("VOCdevkit/VOC2012", "VOC2012", ".")
 _SBD_PLACES = ("benchmark_RELEASE/dataset", "VOCdevkit/benchmark_RELEASE/dataset", "sbd")
 _AUGMENTED = ("train_aug", "trainaug")
+_MORE_LISTS = ("labels.txt", "label_colors.txt", "class_dict.csv", "classes.csv")
+"""What a list of classes is called by further tools; no list of images has one of these names."""
 
 
 class Voc(VocTree):
@@ -142,5 +144,8 @@ class Voc(VocTree):
 
 def _own_classes(folder: Path) -> ClassList | None:
     """The list of classes that a tree brings along; None where it has VOC's."""
-    paths = [folder / name for name in NAMES if (folder / name).is_file()]
-    return read_class_list(paths[0]) if paths else None
+    paths = [folder / name for name in (*NAMES, *_MORE_LISTS) if (folder / name).is_file()]
+    if not paths:
+        return None
+    warn_of_other_lists(paths[0])
+    return read_class_list(paths[0])

@@ -109,11 +109,24 @@ def test_names_that_look_a_little_like_something_else(tmp_path: Path, name: str)
         ("1 2 cat\n3 4 dog\n", "line 1: '1 2 cat' begins with numbers"),
         ("0,background\n999,cat\n", "line 2: '999,cat' has a number above 255"),
         ("0,background\n0,cat\n", "gives the number 0 twice"),
-        ("background\n__ignore__\ncat\n", "line 2: '__ignore__' __ignore__ has no number"),
+        ("background\n__ignore__\ncat\n", "'__ignore__' has no number, and is not the first line"),
         ("background,1,2\n", "line 1: "),
         ("background\ncat:1,2::\n", "has the colour 1 2"),
         ("300 1 2 cat\n", "has the colour 300 1 2; a channel is"),
         ("__ignore__\n", "names 0 classes"),
+        ("cat 0 0 0 255\ndog 64 0 0 255\n", "'cat 0 0 0 255' may hold a colour of four channels"),
+        ("0 0 0 255 cat\n64 0 0 255 dog\n", "may hold a colour of four channels"),
+        ("0,0,0,255,cat\n64,0,0,255,dog\n", "may hold a colour of four channels"),
+        ("cat 2\ndog 0\n", "line 1: 'cat 2' ends in a number"),
+        ("background\ncat 0xff0000\n", "line 2: 'cat 0xff0000' is no name"),
+        ("background\ncat 1.0 0.5 0.0\n", "line 2: 'cat 1.0 0.5 0.0' is no name"),
+        ("c\0a\0t\0\n\0", "holds a control character: save it as UTF-8 text"),
+        ("cat\x07\ndog\n", "'cat\\x07' holds a control character"),
+        ("0,wall, partition\n1,door\n2,roof\n", "line 1: '0,wall, partition' has no number"),
+        ("-1,void\n0,wall\n1,door\n", "line 1: '-1,void' has no number"),
+        ("caf\u00e9\ncafe\u0301\n", "names the class 'caf\u00e9' twice"),
+        ("cat\u200b\ncat\n", "names the class 'cat' twice"),
+        ("hot  dog\nhot dog\n", "names the class 'hot dog' twice"),
     ],
 )
 def test_other_forms_are_refused_with_the_line(tmp_path: Path, text: str, reason: str) -> None:
@@ -123,3 +136,28 @@ def test_other_forms_are_refused_with_the_line(tmp_path: Path, text: str, reason
     assert reason in message
     assert message.startswith(str(tmp_path / "classes.txt"))
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "values"),
+    [
+        ("0. background\n1. cat\n", ("background", "cat"), {0: 0, 1: 1}),
+        ("2) cat\n0) background\n", ("background", "cat"), {0: 0, 1: 2}),
+        ("zone 1\nzone 2\n", ("zone 1", "zone 2"), None),
+        ("zone 1 0 0 255\nzone 2 9 9 255\n", ("zone 1", "zone 2"), None),
+        ("0 0 0 255 sea\n1 90 90 255 sky\n", ("sea", "sky"), {0: 0, 1: 1}),
+        ("b\u00e4r\nsa\u0308ge\n", ("b\u00e4r", "s\u00e4ge"), None),
+    ],
+)
+def test_what_is_like_a_form_that_is_refused(
+    tmp_path: Path, text: str, names: tuple[str, ...], values: dict[int, int] | None
+) -> None:
+    found = listed(tmp_path, text)
+    assert (found.names, found.values) == (names, values)
+
+
+@pytest.mark.parametrize("name", ["boundary", "Border", "don't care", "no_data", "ignore label"])
+def test_a_name_of_255_that_says_void_is_void(tmp_path: Path, name: str) -> None:
+    found = listed(tmp_path, f"0,background\n1,cat\n255,{name}\n")
+    assert (found.names, found.void_values) == (("background", "cat"), {255})
+    assert listed(tmp_path, f"background\n{name}\n").names == ("background", name)

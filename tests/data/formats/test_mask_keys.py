@@ -136,7 +136,7 @@ def test_colours_need_a_key_and_each_class_its_own(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="gives the colour 1 2 3 twice"):
         key(tmp_path, "a 1 2 3\nb 1 2 3\n").read(path)
     image = Image.new("RGBA", (4, 3), (0, 0, 0, 9))
-    with pytest.raises(DataError, match=r"colour picture \(RGBA\)"):
+    with pytest.raises(DataError, match="has transparent pixels"):
         key(tmp_path, COLOURED).read(save(tmp_path / "b.png", image))
 
 
@@ -291,3 +291,24 @@ def test_values_far_apart_come_with_their_mapping(
     path = save(tmp_path / "a.png", Image.fromarray(np.array([values], np.uint8)))
     with pytest.raises(DataError, match=hint):
         key(tmp_path, names).read(path)
+
+
+@pytest.mark.parametrize("compression", ["jpeg", "tiff_jpeg"])
+def test_a_tiff_that_is_compressed_with_loss_is_no_mask(tmp_path: Path, compression: str) -> None:
+    image = Image.fromarray(np.zeros((16, 16), np.uint8))
+    image.save(tmp_path / "a.tif", compression=compression)
+    with pytest.raises(DataError, match=r"a\.tif is compressed .* with loss"):
+        key(tmp_path).read(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("compression", [None, "deflate"])
+@pytest.mark.parametrize("dtype", [bool, np.uint8])
+def test_a_tiff_whose_0_is_white_is_no_mask(
+    tmp_path: Path, compression: str | None, dtype: type
+) -> None:
+    import tifffile
+
+    options = {"photometric": "miniswhite", "compression": compression}
+    tifffile.imwrite(tmp_path / "a.tif", np.eye(16, dtype=dtype), **options)
+    with pytest.raises(DataError, match="stores white as 0"):
+        key(tmp_path).read(tmp_path / "a.tif")

@@ -205,3 +205,46 @@ def test_a_mask_is_decoded_once_and_not_at_all_for_the_image(
     assert "L" not in decoded
     data.pair(0)
     assert len(read) == 1
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+@pytest.mark.parametrize("compression", [None, "tiff_lzw"])
+@pytest.mark.parametrize("orientation", ALL)
+def test_a_tiff_is_read_as_it_is_stored_and_states_its_orientation(
+    orientation: int, compression: str | None, mode: str, tmp_path: Path
+) -> None:
+    with Image.open(save(tmp_path / "plain.png", orientation=1)) as picture:
+        plain = picture.convert(mode)
+    path = tmp_path / "a.tif"
+    plain.save(path, exif=note(orientation), compression=compression)
+    assert stored_orientation(path) == orientation
+    stored = read_rgb(path)
+    assert stored.permute(1, 2, 0).numpy().tolist() == np.array(plain.convert("RGB")).tolist()
+    with path.open("rb") as file:  # opened by its path, Pillow turns bare pixels wrongly
+        expected = np.array(ImageOps.exif_transpose(Image.open(file)).convert("RGB"))
+    assert upright(stored, orientation).permute(1, 2, 0).numpy().tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("choice", ["apply", "ignore"])
+def test_a_square_tiff_is_turned_where_that_is_asked_for(choice: Any, tmp_path: Path) -> None:
+    save(tmp_path / "images" / "a.tif", (6, 6), 6)
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(np.zeros((6, 6), np.uint8)).save(tmp_path / "masks" / "a.png")
+    (tmp_path / "classes.txt").write_text("a\nb\n")
+    stored = read_rgb(tmp_path / "images" / "a.tif")
+    found = Folder(tmp_path, "all", exif=choice).image(0)
+    assert torch.equal(found, upright(stored, 6) if choice == "apply" else stored)
+    with pytest.raises(DataError, match="cannot tell whether it was drawn"):
+        Folder(tmp_path, "all").image(0)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_mask_as_tiff_proves_by_its_stored_size(turned: bool, tmp_path: Path) -> None:
+    save(tmp_path / "images" / "a.png", (6, 9), 6)
+    (tmp_path / "masks").mkdir()
+    size = (9, 6) if turned else (6, 9)
+    mask = Image.fromarray(np.zeros(size, np.uint8))
+    mask.save(tmp_path / "masks" / "a.tif", exif=note(1 if turned else 6))
+    (tmp_path / "classes.txt").write_text("a\nb\n")
+    image, labels = Folder(tmp_path, "all").pair(0)
+    assert image.shape[1:] == labels.shape == size

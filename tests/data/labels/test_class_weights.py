@@ -98,3 +98,8 @@ def test_a_list_of_another_length_names_the_classes(count: int) -> None:
     with pytest.raises(RecipeError, match=r"\d numbers.*4 classes: sky, tree, car, dog") as error:
         class_weights((1.0,) * count, Counted(), TRAINED)
     assert "\n" not in str(error.value)
+
+
+def test_weights_of_which_none_is_above_0_are_refused() -> None:
+    with pytest.raises(RecipeError, match="all 0, so that nothing would be learnt"):
+        class_weights((0.0, 0.0, 0.0, 0.0), Counted(), TRAINED)

@@ -105,6 +105,13 @@ def test_a_tree_with_classes_of_its_own_is_refused(segnet_root: Path, text: str)
         CamVid(segnet_root)
 
 
+def test_a_list_of_camvids_classes_in_another_order_is_refused(segnet_root: Path) -> None:
+    names = [CLASSES[1], CLASSES[0], *CLASSES[2:], "void"]
+    (segnet_root / "CamVid" / "classes.txt").write_text("".join(f"{name}\n" for name in names))
+    with pytest.raises(DataError, match=r"or in another order \(building, sky, pole, \.\.\.\)"):
+        CamVid(segnet_root)
+
+
 def test_a_list_of_camvids_classes_does_no_harm(segnet_root: Path) -> None:
     names = "".join(f"{name}\n" for name in CLASSES)
     (segnet_root / "CamVid" / "label_colors.txt").write_text(names)
