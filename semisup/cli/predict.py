@@ -126,7 +126,7 @@ def predict(
         return
     if explain:
         check_by_class(opened.network, "--explain")
-    found = find_images(images, endings=["_overlay"] * overlay + ["_explain"] * explain)
+    found = find_images(images, endings=["_overlay"] * overlay + ["_explain"] * explain, to=to)
     target = PredictionFolder(to, opened.identity(), found.names, overwrite=overwrite)
     done = predict_files(
         inference,

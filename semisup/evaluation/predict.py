@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,13 +23,12 @@ from semisup.evaluation.in_memory import as_batch, as_given
 from semisup.evaluation.inference import Inference
 from semisup.evaluation.prediction_folder import (
     EXPLANATION,
-    LABELS,
     OVERLAY,
     PROBABILITIES,
     PredictionFolder,
     make_folder,
 )
-from semisup.evaluation.sources import ImageFile
+from semisup.evaluation.sources import LABELS, ImageFile
 from semisup.evaluation.tiles import is_tiled, label_images
 from semisup.metrics.confusion import label_map
 from semisup.ops.pixels import RGB, ImageKind, as_shown
@@ -182,7 +182,8 @@ def predict_files(
     """Write `<name>.png` (label map) for each image; goes on past those that cannot be labelled.
 
     An image whose files are all there already is left alone, so that an interrupted call goes on
-    where it was stopped; the folder sees to it that they are of the same run and protocol.
+    where it was stopped; the folder sees to it that they are of the same run and protocol, and each
+    label map states the hash of its image. One of another image counts as bad and is left alone.
 
     Args:
         inference: the predictor with its protocol.
@@ -198,7 +199,14 @@ def predict_files(
     endings = [*[PROBABILITIES] * soft, *[OVERLAY] * with_overlay, *[EXPLANATION] * explain, LABELS]
     written, kept, tiled, bad = 0, 0, 0, []
     for source in track(images, "predicting"):
-        if folder.is_done(source.name, endings):
+        image = _file_sha256(source.path)
+        if image and folder.is_of_another(source.name, image):
+            bad.append(
+                f"{folder.file(source.name)}: is the label map of another image than {source.path} "
+                "is now; replace it with --overwrite, or choose another --to"
+            )
+            continue
+        if image and folder.is_done(source.name, endings):
             kept += 1
             continue
         try:
@@ -216,10 +224,20 @@ def predict_files(
             draw_explanation(
                 files[EXPLANATION], inference, made.image, made.labels, classes, palette
             )
-        write_palette_png(files[LABELS], made.labels, palette)  # last: the image is done
+        # last: the image is done
+        write_palette_png(files[LABELS], made.labels, palette, image=image)
         written += 1
         tiled += made.tiled
     return Labelled(written, kept, tiled, tuple(bad))
+
+
+def _file_sha256(path: Path) -> str:
+    """The hash of an image file; empty where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
 
 
 def _predict(inference: Inference, path: Path, soft: bool, apply_exif: bool) -> _Prediction:

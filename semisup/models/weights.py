@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -192,6 +193,20 @@ def _check_share(
             f"{path}: {fits} of the network's {wanted} tensors and of the file's {offered} fit, "
             "which is next to nothing: half of either must; give weights of the same architecture"
         )
+
+
+def weights_sha256(state: Mapping[str, Tensor]) -> str:
+    """The hash of tensors by name, type, shape and bits, in whatever order and file they are kept.
+
+    Args:
+        state: tensors by key, on any device.
+    """
+    digest = hashlib.sha256()
+    for key in sorted(state):
+        tensor = state[key].detach().cpu().contiguous()
+        digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def rename_prefix(state: Mapping[str, Tensor], old: str, new: str) -> dict[str, Tensor]:

@@ -240,6 +240,7 @@ class Result:
         precision: of the forward passes.
         plugins: what came from outside the package, by kind, name, file and hash; None: nothing.
         data: what was trained on and what was scored; None for a run that did not record it.
+        weights_sha256: of the reported predictor; empty for a run that did not record it.
     """
 
     recipe: str
@@ -261,6 +262,7 @@ class Result:
     init: FirstStage | None = None
     plugins: list[dict[str, str]] | None = None
     data: DataRecord | None = None
+    weights_sha256: str = ""
 
     @property
     def run(self) -> RunRecord:

@@ -27,6 +27,7 @@ from semisup.runs.data.identity import (
     refuse_other_data,
     write_files,
 )
+from semisup.runs.data.parts import check_facts, check_result, run_digest
 from semisup.runs.experiment import Experiment
 from semisup.runs.folder import RunFolder
 from semisup.runs.paths import Paths
@@ -126,6 +127,7 @@ def _read_known(folder: RunFolder, recipe: Recipe, paths: Paths) -> tuple[Result
     """The result of a run that is finished, if its data have not changed since; else a note."""
     result = read_result(folder.result)
     if result is not None:
+        check_result(folder.result, result, recipe)
         return result, check_finished(folder, recipe, result, paths)
     return None, []
 
@@ -133,7 +135,9 @@ def _read_known(folder: RunFolder, recipe: Recipe, paths: Paths) -> tuple[Result
 def _open(experiment: Experiment) -> None:
     """Open all that training reads; classes and ids are compared before a mask is opened."""
     folder = experiment.folder
-    recorded = recorded_data(read_facts(folder.facts))
+    facts = read_facts(folder.facts)
+    check_facts(folder.facts, facts, experiment.recipe)
+    recorded = recorded_data(facts)
     if recorded is not None:
         refuse_other_data(folder, recorded, experiment.outline())
     experiment.open_for_training()
@@ -183,6 +187,7 @@ def _prepare(experiment: Experiment, view: View) -> tuple[TrainingState, Selecti
             Tracker(folder.path, step, checked) if ranks.is_first() else Untracked()
         ),
         fingerprint=recipe.digest(),
+        of_run=run_digest(recipe.train.seed, experiment.identity.record),
         images=experiment.images,
         checkup=selection,
         checkup_every=recipe.eval.every,
@@ -264,7 +269,7 @@ def _record_end(
 ) -> Result:
     """Write the predictor, the result, the last scalars and the picture sheets."""
     folder, recipe = experiment.folder, experiment.recipe
-    _export(folder, scored, experiment)
+    _export(folder, scored, experiment, state.fingerprint)
     _track(recipe, state, scored.selected)
     result = result_of_run(experiment, state, scored, origin)
     draw_sheet(
@@ -295,14 +300,16 @@ def _track(recipe: Recipe, state: TrainingState, scored: Evaluation) -> None:
         tracker.hyperparameters(flatten(recipe.resolved()), metrics, step)
 
 
-def _export(folder: RunFolder, scored: ScoredPredictor, experiment: Experiment) -> None:
+def _export(
+    folder: RunFolder, scored: ScoredPredictor, experiment: Experiment, recipe_hash: str
+) -> None:
     """The chosen predictor with its normalisation, for `predict`, `evaluate`, other programs."""
     state = scored.predictor.state_dict()
     state = {k: v.detach().cpu().contiguous() for k, v in state.items()}
     # One entry: safetensors writes several in an order that changes from process to process.
     facts = json.dumps(
         {
-            "recipe": experiment.recipe.digest(),
+            "recipe": recipe_hash,
             "step": scored.step,
             "images": plain(experiment.images),
         }

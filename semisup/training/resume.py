@@ -27,6 +27,11 @@ def resume(run: TrainingState, meter: Meter, health: Health) -> tuple[int, int]:
             f"{run.checkpoints.folder}: holds checkpoints of another recipe "
             f"({state.get('recipe')}, not {run.fingerprint}). Delete them, or choose another --out."
         )
+    if run.of_run and state.get("run", run.of_run) != run.of_run:
+        raise CheckpointError(
+            f"{run.checkpoints.folder}: holds checkpoints of another run of this recipe, by "
+            "another seed or on other data. Delete them, or choose another --out."
+        )
     try:
         run.method.load_state_dict(state["method"])
         run.updates.load_state_dict(state["updates"])

@@ -171,6 +171,7 @@ def test_the_result_states_all_that_it_depends_on(
         "precision",
         "time",
         "data",
+        "weights_sha256",
     }
     assert (result["recipe"], result["seed"], result["precision"]) == ("tiny", 3, "float32")
     assert result["recipe_hash"] == recipe_of(root).digest()
