@@ -84,6 +84,8 @@ def find_images(
         DataError: a path is not there, a folder holds no image, or predictions, or is `to`, or one
             prediction would be written over another.
     """
+    if not paths:
+        raise DataError("no image to label was named. Name files, or folders of images.")
     for path in paths:
         if not exists(path):
             raise DataError(f"{path}: there is no such file or folder. Check the path.")

@@ -142,7 +142,13 @@ def load_weights(module: nn.Module, path: str | Path) -> WeightsReport:
             f" {_shape(next(iter(own.values())).shape)}); give weights of the same architecture"
         )
     for key in loaded:
-        if not torch.isfinite(state[key]).all():
+        theirs, ours = state[key], own[key]
+        if ours.is_floating_point() and not theirs.is_floating_point():
+            raise CheckpointError(
+                f"{path}: '{key}' holds values of the type {str(theirs.dtype).partition('.')[2]}, "
+                "and those of the network are fractions; give weights of float32"
+            )
+        if not torch.isfinite(theirs.to(ours.dtype)).all():
             raise CheckpointError(
                 f"{path}: '{key}' holds values that are not finite; get the file again"
             )

@@ -25,7 +25,7 @@ from semisup.models.weights import weights_sha256
 from semisup.ops.pixels import RGB_FORMAT, ImageFormat
 from semisup.recipe.load import load_recipe
 from semisup.recipe.recipe import Recipe
-from semisup.runs.data.parts import check_step, run_digest
+from semisup.runs.data.parts import check_predictor, check_step, run_digest
 from semisup.runs.data.scored import ScoredSet, find_data, open_scored, open_submission
 from semisup.runs.experiment import Experiment
 from semisup.runs.folder import RunFolder
@@ -53,6 +53,9 @@ from semisup.system import distributed as ranks
 from semisup.system.device import settle_on
 from semisup.system.torch_errors import translated_errors
 from semisup.training.checkpoint import Checkpoints, load_state, saved_path, saved_steps
+
+_OF_TRAINING = ("eval.hold_out", "eval.every")
+"""Keys of [eval] by which a training chose its predictor."""
 
 
 @dataclass(frozen=True)
@@ -185,6 +188,11 @@ def open_run(
                 f"--set {change}: a finished run can be scored in another way but not changed; "
                 "only eval.* can be set."
             )
+        if change.startswith(_OF_TRAINING):
+            raise RecipeError(
+                f"--set {change}: a run chose its predictor by this while it was trained. Leave it "
+                "out, or take another predictor with --step."
+            )
     files = RunFolder(folder)
     result = read_result(files.result)
     if result is None and (step is None or not files.recipe.is_file()):
@@ -205,12 +213,8 @@ def open_run(
     network = experiment.method.predictor()
     _load_predictor(network, files, recipe.model.name, state)
     weights = weights_sha256(network.state_dict())
-    if state is None and result is not None and result.weights_sha256 not in ("", weights):
-        raise CheckpointError(
-            f"{files.predictor}: is not the predictor that {files.result.name} has the scores of. "
-            f"Put its own back, or delete {files.result.name} beside it and run again: it is made "
-            "from the last checkpoint."
-        )
+    if state is None and result is not None:
+        check_predictor(files, result, weights)
     network.to(device).eval()
     return OpenRun(experiment, network, run, result, weights, tuple(changes), step)
 

@@ -392,12 +392,20 @@ def read_result(path: Path) -> Result | None:
         raise RunError(f"{path}: cannot be read ({error}). Delete it and run again.") from None
     try:
         result = _RESULT.validate_python(content)
-        complete = bool(result.classes and result.pretraining) and bool(result.iou())
+        complete = bool(result.pretraining and result.iou()) and _has_classes(result)
     except (ValidationError, KeyError, TypeError):
         complete = False
     if not complete:
         raise RunError(f"{path}: is no result file of semisup. Delete it and run again.")
     return result
+
+
+def _has_classes(result: Result) -> bool:
+    """Whether names, colours and scores are those of one list of classes."""
+    names, colours = result.classes, result.palette
+    in_range = all(0 <= channel <= 255 for colour in colours for channel in colour)
+    listed = 0 < len(names) == len(set(names)) == len(colours) == len(result.confusion)
+    return listed and in_range and result.iou().keys() == set(names)
 
 
 def plain(value: Any) -> Any:

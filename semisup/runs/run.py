@@ -52,6 +52,7 @@ from semisup.system.torch_errors import translated_errors
 from semisup.system.words import counted
 from semisup.training.checkpoint import Checkpoints
 from semisup.training.loop import train
+from semisup.training.resume import check_of_run
 from semisup.training.selection import Selection
 from semisup.training.state import TrainingState
 from semisup.training.updates import Updates
@@ -111,7 +112,7 @@ def run_recipe(
     ):
         state, selection = _prepare(experiment, view)
         origin = started_from(experiment)  # now: the file may change while the run goes on
-        ranks.from_first(lambda: _start(stack, experiment, command))
+        ranks.from_first(lambda: _start(stack, experiment, state, command))
         for note in experiment.weight_notes:
             view.note(note)
         for doubt in experiment.doubts:
@@ -230,11 +231,19 @@ def _pseudo_label_quality(experiment: Experiment) -> PseudoLabelQuality | None:
     )
 
 
-def _start(stack: contextlib.ExitStack, experiment: Experiment, command: Sequence[str]) -> None:
+def _start(
+    stack: contextlib.ExitStack,
+    experiment: Experiment,
+    state: TrainingState,
+    command: Sequence[str],
+) -> None:
     """Take the folder, until `stack` is closed, and record how the run was started."""
     folder = experiment.folder
     stack.enter_context(folder)
     facts = read_facts(folder.facts)
+    if facts is None and (saved := state.checkpoints.latest()) is not None:
+        # Before the record is made anew: it would be of other data than the checkpoints.
+        check_of_run(folder.checkpoints, saved, state.fingerprint, state.of_run)
     refuse_other_data(folder, recorded_data(facts), experiment.identity)
     refuse_changed_data(
         folder.path, recorded_split(facts), plain(describe_split(experiment.labels))
@@ -259,7 +268,7 @@ def _score(
         if selection.best_step < step:
             step = selection.best_step
             predictor = copy.deepcopy(predictor)
-            predictor.load_state_dict(ranks.from_first(selection.best))
+            predictor.load_state_dict(ranks.from_first(lambda: selection.best(state.facts())))
             selected = evaluate(experiment.inference(predictor), reported)
     return ScoredPredictor(predictor, step, rule, selected, last, time.perf_counter() - began)
 

@@ -13,6 +13,7 @@ import cases_disk
 import cases_images
 import cases_lists
 import cases_masks
+import cases_other_runs
 import cases_pools
 import cases_predict
 import cases_recipes
@@ -45,6 +46,7 @@ MODULES = {
     "weights": cases_weights,
     "training": cases_training,
     "run folders": cases_runs,
+    "files of other runs": cases_other_runs,
     "disk": cases_disk,
     "scores": cases_scores,
     "predict": cases_predict,
@@ -59,7 +61,9 @@ CASES = [
     if isinstance(case, Case)
 ]
 
-NOTES = re.compile(r"[a-z]+ \.\.\.|step \d+/\d+ .*|.* tensors loaded.*|bad: .*")
+NOTES = re.compile(
+    r"[a-z]+ \.\.\.|[a-z]+ starts from .*|step \d+/\d+ .*|.* tensors loaded.*|bad: .*"
+)
 """What may stand on standard error before the error: phases, log points, notes, bad images."""
 
 

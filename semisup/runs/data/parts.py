@@ -10,6 +10,7 @@ from typing import Any
 
 from semisup.errors import CheckpointError, RunError
 from semisup.recipe.recipe import Recipe
+from semisup.runs.folder import RunFolder
 from semisup.runs.result import DataRecord, Result, SetRecord
 
 
@@ -52,6 +53,25 @@ def _check_named(path: Path, stated: tuple[Any, Any], recipe: Recipe, name: str)
             f"{path}: is of the run {name}/{stated[0]}-s{stated[1]}, and lies in the folder of "
             f"{recipe.name}/{own[0]}-s{own[1]}. Put its own back, delete it, or choose another "
             "--out."
+        )
+
+
+def check_predictor(files: RunFolder, result: Result, weights: str) -> None:
+    """Refuse a predictor that is not the one of a run's result.
+
+    Args:
+        files: of the run.
+        result: its result; one that states no hash is not compared.
+        weights: hash of the predictor that lies there.
+
+    Raises:
+        CheckpointError: it is another.
+    """
+    if result.weights_sha256 not in ("", weights):
+        raise CheckpointError(
+            f"{files.predictor}: is not the predictor that {files.result.name} has the scores of. "
+            f"Put its own back, or delete {files.result.name} beside it and run again: it is made "
+            "from the last checkpoint."
         )
 
 
