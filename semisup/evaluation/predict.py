@@ -33,7 +33,7 @@ from semisup.evaluation.tiles import is_tiled, label_images
 from semisup.metrics.confusion import label_map
 from semisup.ops.pixels import RGB, ImageKind, as_shown
 from semisup.pictures.drawing import overlay
-from semisup.system.files import write_atomically
+from semisup.system.files import is_file, write_atomically
 from semisup.system.progress import track
 from semisup.system.torch_errors import translated_errors
 
@@ -293,7 +293,8 @@ def write_submission(
         The folder of the label maps.
 
     Raises:
-        DataError: the data set's label ids are not VOC's 21.
+        DataError: the data set's label ids are not VOC's 21, an image is not there, or the folder
+            holds label maps of other images, which the server would be given too.
     """
     if data.name != "voc" or data.num_classes != 21:
         raise DataError(
@@ -301,6 +302,17 @@ def write_submission(
             f"{data.name}. Train without data.classes and data.ignore_classes."
         )
     folder = out / "results" / "VOC2012" / "Segmentation" / f"{competition}_{data.subset}_cls"
+    for index in range(len(data)):
+        if not is_file(data.image_path(index)):
+            raise DataError(
+                f"{data.image_path(index)} is missing; put it there, or take it off the list"
+            )
+    others = sorted({path.stem for path in folder.glob("*.png")} - {*data.ids})
+    if others:
+        raise DataError(
+            f"{folder / others[0]}.png: is a label map of none of the images of {data.subset}, one "
+            f"of {len(others)}. Remove them or choose another --to."
+        )
     make_folder(folder)
     for index in track(range(len(data)), "predicting"):
         labels = label_map(inference(data.image(index)[None]))[0].cpu()

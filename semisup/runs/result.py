@@ -383,7 +383,7 @@ def read_result(path: Path) -> Result | None:
         RunError: it is damaged.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
@@ -398,6 +398,10 @@ def read_result(path: Path) -> Result | None:
     if not complete:
         raise RunError(f"{path}: is no result file of semisup. Delete it and run again.")
     return result
+
+
+def _no_number(word: str) -> float:
+    raise ValueError(f"{word} is no score")
 
 
 def _has_classes(result: Result) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from cases import read, refused
-from cases_runs import checkpoint, edit_result, evaluate, own_run
+from cases_runs import checkpoint, edit_result, evaluate, goes_on, own_run
 from click.testing import Result
 from places import Call, Place, run_command
 
@@ -294,3 +294,55 @@ def first_stage_on_other_masks(place: Place) -> list[object]:
 def first_stage_of_itself(place: Place) -> list[object]:
     second = place.write("round.toml", f'[init]\nfrom = "round.toml"\n{place.recipe.read_text()}')
     return ["run", second, *place.where()]
+
+
+@refused("result.json whose mIoU is NaN", "result.json: cannot be read", "Delete it and run again")
+def a_score_that_is_no_number(place: Place) -> list[object]:
+    path = place.finished_run() / "result.json"
+    content = json.loads(path.read_text())
+    content["scores"]["selected"]["miou"] = float("nan")
+    path.write_text(json.dumps(content))
+    return evaluate(place, path.parent)
+
+
+@read("train.txt put into another order while a run is stopped", "goes on: the same bits")
+def train_list_in_another_order(place: Place) -> Call:
+    checkpoint(place.stopped_run(), 2).unlink()
+    (place.data / "train.txt").write_text("t3\nt1\nt0\nt2\n")
+    return goes_on(place)
+
+
+@read("mask of an unlabelled image changed after a run has finished", "its result")
+def unlabelled_mask_changed(place: Place) -> Call:
+    run = own_run(place)
+    lines = [line.split() for line in (run / "split.txt").read_text().splitlines()]
+    (name, *_) = [words[0] for words in lines if words[-1] == "none"]
+    place.map_masks(lambda labels: 1 - labels, f"{name}.png")
+
+    def then(result: Result) -> None:
+        assert "This run was finished before" in result.stdout
+
+    return Call(place.train(), then)
+
+
+@refused("endings of images renamed after a run has finished", "'images/v0.PNG'", "Put them back")
+def image_renamed(place: Place) -> list[object]:
+    own_run(place)
+    place.image("v0").rename(place.image("v0").with_suffix(".PNG"))
+    return place.train()
+
+
+@read("data behind a link that leads elsewhere, with equal files", "the finished run answers")
+def link_that_leads_elsewhere(place: Place) -> Call:
+    for name in ("one", "two"):
+        shutil.copytree(place.data, place.root / name)
+    shutil.rmtree(place.data)
+    place.data.symlink_to(place.root / "one")
+    own_run(place)
+    place.data.unlink()
+    place.data.symlink_to(place.root / "two")
+
+    def then(result: Result) -> None:
+        assert "This run was finished before" in result.stdout
+
+    return Call(place.train(), then)

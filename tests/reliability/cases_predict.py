@@ -343,3 +343,45 @@ def predict_below_the_images(place: Place) -> Call:
         assert "1 folder left out" in result.stdout
 
     return Call(command, then)
+
+
+def voc_run(place: Place) -> list[object]:
+    """`predict --submission test` of a finished run on the pictures as a tree of Pascal VOC."""
+    (place.voc() / "test.txt").write_text("v0\nv1\n")
+    recipe = place.write("voc.toml", place.recipe.read_text().replace('"folder"', '"voc"'))
+    assert run_command(["run", recipe, *place.where()]).exit_code == 0
+    return [
+        "predict",
+        "voc",
+        "--submission",
+        "test",
+        "--to",
+        place.root / "sent",
+        "--out",
+        place.runs,
+    ]
+
+
+@refused("submission beside a label map of another list", "v7.png: is a label map of none", "--to")
+def submission_beside_others(place: Place) -> list[object]:
+    command = voc_run(place)
+    name = "sent/results/VOC2012/Segmentation/comp6_test_cls/v7.png"
+    place.write(name, place.mask().read_bytes())
+    return command
+
+
+@refused("submission of a list with an image that is not there", "gone.jpg is missing")
+def submission_with_a_missing_image(place: Place) -> Call:
+    command = voc_run(place)
+    lists = place.data / "VOCdevkit" / "VOC2012" / "ImageSets" / "Segmentation"
+    (lists / "test.txt").write_text("v0\ngone\n")
+
+    def then(_: Result) -> None:
+        assert not (place.root / "sent").exists()
+
+    return Call(command, then)
+
+
+@refused("submission with --overlay", "--overlay is for IMAGES, and not for --submission", code=2)
+def submission_with_an_overlay(place: Place) -> list[object]:
+    return ["predict", place.finished_run(), "--submission", "test", "--overlay"]
