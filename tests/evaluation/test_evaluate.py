@@ -529,3 +529,16 @@ def test_a_kept_predictor_that_is_gone_is_an_error(selection: Selection, tmp_pat
     (tmp_path / "best-00000003.pt").unlink()
     with pytest.raises(CheckpointError, match="the best predictor is gone"):
         selection.best({})
+
+
+@pytest.mark.parametrize("facts", [{"recipe": "r2", "run": "a"}, {"recipe": "r1", "run": "b"}])
+def test_a_kept_predictor_of_another_run_is_an_error(
+    facts: dict[str, str], selection: Selection
+) -> None:
+    own = {"recipe": "r1", "run": "a"}
+    selection(Biased(0, 7.0), step=3, facts=own)
+    assert selection.best(own)["mark"] == 7.0
+    with pytest.raises(
+        CheckpointError, match=r"best-00000003\.pt: is the best predictor of another"
+    ):
+        selection.best(facts)

@@ -129,23 +129,6 @@ def record_deleted_and_masks_mended(place: Place) -> list[object]:
     return place.train()
 
 
-@refused(
-    "best predictor of another seed",
-    "best-00000003.pt: is the best predictor of another run",
-    "run again",
-)
-def best_of_another_seed(place: Place) -> list[object]:
-    changes = ("eval.hold_out=1", "eval.every=1", "train.steps=4", "optim.segmenter.lr=0.3")
-    other = other_run(place, *changes, "train.seed=1")
-    assert run_command(place.train(*changes)).exit_code == 0
-    (run,) = (place.runs / "tiny").iterdir()
-    (best,) = (other / "checkpoints").glob("best-*.pt")
-    chosen = json.loads((run / "result.json").read_text())["checkpoint"]["step"]
-    shutil.copy(best, run / "checkpoints" / f"best-{chosen:08d}.pt")
-    (run / "result.json").unlink()
-    return place.train(*changes)
-
-
 @refused("result.json with a colour of no byte", "is no result file of semisup", "run again")
 def colours_out_of_range(place: Place) -> list[object]:
     return edit_result(place, palette=[[-1, 0, 0], [300, 0, 0]])
