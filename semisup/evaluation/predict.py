@@ -33,7 +33,7 @@ from semisup.evaluation.tiles import is_tiled, label_images
 from semisup.metrics.confusion import label_map
 from semisup.ops.pixels import RGB, ImageKind, as_shown
 from semisup.pictures.drawing import overlay
-from semisup.system.files import is_file, write_atomically
+from semisup.system.files import exists, is_file, write_atomically
 from semisup.system.progress import track
 from semisup.system.torch_errors import translated_errors
 
@@ -302,11 +302,9 @@ def write_submission(
             f"{data.name}. Train without data.classes and data.ignore_classes."
         )
     folder = out / "results" / "VOC2012" / "Segmentation" / f"{competition}_{data.subset}_cls"
-    for index in range(len(data)):
-        if not is_file(data.image_path(index)):
-            raise DataError(
-                f"{data.image_path(index)} is missing; put it there, or take it off the list"
-            )
+    for path in map(data.image_path, range(len(data))):
+        if exists(path.parent) and not is_file(path):  # a set in memory has no folder
+            raise DataError(f"{path} is missing; put it there, or take it off the list")
     others = sorted({path.stem for path in folder.glob("*.png")} - {*data.ids})
     if others:
         raise DataError(
