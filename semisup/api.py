@@ -150,7 +150,8 @@ def evaluate(
     The result is kept in a file of its own in the run's folder.
 
     Args:
-        run: what `run` returned, or its folder.
+        run: what `run` or `open_run` returned, or the folder of a run; of one that was opened at a
+            step or with changes, these are scored.
         subset: which ids to score; empty: what the recipe reports on.
         changes: `eval.key=value`, as after `--set`, and `data.key=value` of another data set.
         data_root: folder of the data sets; None: the variable SEMISUP_DATA, else where the run's
@@ -171,9 +172,9 @@ def evaluate(
             _paths_of_run(data_root),
             where,
             subset,
-            _listed(changes),
+            _changes_of(run, changes),
             data=data,
-            step=step,
+            step=_step_of(run, step),
         )
 
 
@@ -184,7 +185,8 @@ def open_run(
     """Open a run; its `predictor()` labels images in memory.
 
     Args:
-        run: what `run` returned, or its folder.
+        run: what `run` returned, or its folder; of one that is open already, its step and changes
+            stay, where no others are given.
         changes: `eval.key=value`, as after `--set`.
         step: of a kept checkpoint, of a run that may not be finished; None: the chosen predictor.
         device: auto, cpu, cuda or cuda:N.
@@ -195,7 +197,19 @@ def open_run(
     if isinstance(run, OpenRun) and not changes and step is None:
         return run
     _warn_of_changed_plugins(_folder(run))
-    return reopen.open_run(_folder(run), resolve_device(device), _listed(changes), step=step)
+    where, all_changes = resolve_device(device), _changes_of(run, changes)
+    opened = reopen.open_run(_folder(run), where, all_changes, step=_step_of(run, step))
+    return opened.forcing(run.forced) if isinstance(run, OpenRun) and run.forced else opened
+
+
+def _changes_of(run: Run, changes: str | Sequence[str]) -> list[str]:
+    """The changes of the protocol with which a run was opened, and further ones, which win."""
+    return [*(run.changes if isinstance(run, OpenRun) else ()), *_listed(changes)]
+
+
+def _step_of(run: Run, step: int | None) -> int | None:
+    """The step with which a run was opened, where no other is named."""
+    return run.step if step is None and isinstance(run, OpenRun) else step
 
 
 def _warn_of_changed_plugins(folder: Path) -> None:
@@ -287,7 +301,7 @@ def predict_files(
     """
     opened = open_run(run, changes=changes, device=device)
     given = [images] if isinstance(images, str | Path) else images
-    found = find_images([Path(path) for path in given], endings=["_overlay"] * overlay)
+    found = find_images([Path(path) for path in given], endings=["_overlay"] * overlay, to=Path(to))
     folder = PredictionFolder(Path(to), opened.identity(), found.names, overwrite=overwrite)
     with _shown(progress):
         done = prediction.predict_files(

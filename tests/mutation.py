@@ -470,10 +470,26 @@ MUTANTS = [
     Mutant(
         "checkpoint-of-another-recipe",
         "training/resume.py",
-        'if state.get("recipe") != run.fingerprint:',
+        'if state.get("recipe") != fingerprint:',
         "if False:",
         "a run goes on from weights of another experiment",
         ("tests/training/test_loop.py::test_a_checkpoint_of_another_recipe_is_refused",),
+    ),
+    Mutant(
+        "checkpoint-of-another-run",
+        "training/resume.py",
+        'if of_run and state.get("run", of_run) != of_run:',
+        "if False:",
+        "a run goes on from weights of another seed, or of other data",
+        ("tests/training/test_checkpoint.py::test_a_checkpoint_says_which_run_it_is_of",),
+    ),
+    Mutant(
+        "label-map-of-another-image",
+        "evaluation/prediction_folder.py",
+        'return labelled_image(self.file(name)) not in (None, "", image)',
+        "return False",
+        "the label map of another image of the same name stays, and is taken for that of this one",
+        ("tests/evaluation/test_prediction_folder.py",),
     ),
     Mutant(
         "checkpoint-runs-code",
@@ -824,7 +840,7 @@ MUTANTS = [
     Mutant(
         "results-of-two-sets-in-one-file",
         "runs/reopen.py",
-        "facts = [result.protocol, scored.files_sha256, list(scored.classes)]",
+        "facts = [result.protocol, scored.files_sha256, list(scored.classes), *place]",
         "facts = [result.protocol]",
         "the result of one set replaces that of another with the same ids",
         ("tests/runs/data/test_scored.py",),

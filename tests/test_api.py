@@ -262,9 +262,10 @@ def test_files_beside_a_bad_one_are_labelled_and_can_be_replaced(
         *("to/a.png", "to/sub/a.png")
     ]
     expected = written[0].read_bytes()
-    written[0].write_bytes(b"old")
+    Image.new("L", (9, 7)).save(written[0])
+    old = written[0].read_bytes()
     semisup.predict_files(done, tmp_path / "in", tmp_path / "to", **options)
-    assert written[0].read_bytes() == b"old"
+    assert written[0].read_bytes() == old
     semisup.predict_files(done, tmp_path / "in", tmp_path / "to", overwrite=True, **options)
     assert written[0].read_bytes() == expected
 
@@ -308,6 +309,30 @@ def test_errors_are_one_line(call: Callable[[], Any], kind: type[Exception], lin
     with pytest.raises(kind, match=line) as caught:
         call()
     assert "\n" not in str(caught.value)
+
+
+def test_no_file_to_label_is_said_in_a_line(done: FinishedRun, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no image to label was named"):
+        semisup.predict_files(done, [], tmp_path, progress=False)
+
+
+def test_what_was_opened_at_a_step_stays_at_it(
+    train: Callable[..., FinishedRun], tmp_path: Path
+) -> None:
+    folder = train(tmp_path, changes=[*CHANGES, "train.checkpoint_every=1"]).folder
+    opened = semisup.open_run(folder, step=1, changes="eval.mode='slide'", device="cpu")
+    flipped = semisup.open_run(opened, changes="eval.flip=true", device="cpu")
+    assert (flipped.step, flipped.weights) == (1, opened.weights)
+    assert (flipped.recipe.eval.mode, flipped.recipe.eval.flip) == ("slide", True)
+    chosen = semisup.open_run(folder, device="cpu")
+    assert chosen.weights != opened.weights
+    scored = semisup.evaluate(opened, device="cpu", progress=False)
+    assert scored.result.weights_sha256 == opened.weights
+    assert (scored.result.checkpoint.step, scored.result.protocol["mode"]) == (1, "slide")
+    photo = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    expected = flipped.predictor().probabilities(photo)
+    again = semisup.open_run(flipped, step=1, device="cpu").predictor().probabilities(photo)
+    assert np.array_equal(again, expected)
 
 
 # Errors name parameters, not flags

@@ -6,10 +6,12 @@ import contextlib
 import errno
 import json
 import os
+import signal
 import sys
 import time
 import warnings
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import click
@@ -71,6 +73,21 @@ class Commands(click.Group):
             with contextlib.suppress(OSError):
                 sys.stdout.close()  # or Python would try again, and fail aloud
             sys.exit(1)
+        except Exception:  # a library that Ctrl-C met while it was imported
+            if not _interrupts:
+                raise
+            click.echo("semisup: interrupted.", err=True)
+            sys.exit(130)
+
+
+_interrupts: list[int] = []
+"""Signals of Ctrl-C so far: libraries hide the exception under errors of their own."""
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """As Python's own handler, and remembered."""
+    _interrupts.append(number)
+    signal.default_int_handler(number, frame)
 
 
 def _which_process() -> str:
@@ -123,4 +140,6 @@ for command in COMMANDS:
 
 def main() -> None:
     """Entry point of the `semisup` script."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
     cli(prog_name="semisup")

@@ -97,6 +97,9 @@ def predict(
     """
     if bool(images) == (submission is not None):
         raise click.UsageError("give either IMAGES or --submission SUBSET")
+    of_images = {"overlay": overlay, "soft": soft, "explain": explain, "overwrite": overwrite}
+    for option in [name for name, given in of_images.items() if given and submission is not None]:
+        raise click.UsageError(f"--{option} is for IMAGES, and not for --submission")
     from semisup.evaluation.class_by_class import check_by_class
     from semisup.evaluation.predict import predict_files, write_submission
     from semisup.evaluation.prediction_folder import PredictionFolder
@@ -126,7 +129,7 @@ def predict(
         return
     if explain:
         check_by_class(opened.network, "--explain")
-    found = find_images(images, endings=["_overlay"] * overlay + ["_explain"] * explain)
+    found = find_images(images, endings=["_overlay"] * overlay + ["_explain"] * explain, to=to)
     target = PredictionFolder(to, opened.identity(), found.names, overwrite=overwrite)
     done = predict_files(
         inference,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,18 +23,17 @@ from semisup.evaluation.in_memory import as_batch, as_given
 from semisup.evaluation.inference import Inference
 from semisup.evaluation.prediction_folder import (
     EXPLANATION,
-    LABELS,
     OVERLAY,
     PROBABILITIES,
     PredictionFolder,
     make_folder,
 )
-from semisup.evaluation.sources import ImageFile
+from semisup.evaluation.sources import LABELS, ImageFile
 from semisup.evaluation.tiles import is_tiled, label_images
 from semisup.metrics.confusion import label_map
 from semisup.ops.pixels import RGB, ImageKind, as_shown
 from semisup.pictures.drawing import overlay
-from semisup.system.files import write_atomically
+from semisup.system.files import exists, is_file, write_atomically
 from semisup.system.progress import track
 from semisup.system.torch_errors import translated_errors
 
@@ -182,7 +182,8 @@ def predict_files(
     """Write `<name>.png` (label map) for each image; goes on past those that cannot be labelled.
 
     An image whose files are all there already is left alone, so that an interrupted call goes on
-    where it was stopped; the folder sees to it that they are of the same run and protocol.
+    where it was stopped; the folder sees to it that they are of the same run and protocol, and each
+    label map states the hash of its image. One of another image counts as bad and is left alone.
 
     Args:
         inference: the predictor with its protocol.
@@ -198,7 +199,14 @@ def predict_files(
     endings = [*[PROBABILITIES] * soft, *[OVERLAY] * with_overlay, *[EXPLANATION] * explain, LABELS]
     written, kept, tiled, bad = 0, 0, 0, []
     for source in track(images, "predicting"):
-        if folder.is_done(source.name, endings):
+        image = _file_sha256(source.path)
+        if image and folder.is_of_another(source.name, image):
+            bad.append(
+                f"{folder.file(source.name)}: is the label map of another image than {source.path} "
+                "is now; replace it with --overwrite, or choose another --to"
+            )
+            continue
+        if image and folder.is_done(source.name, endings):
             kept += 1
             continue
         try:
@@ -216,10 +224,20 @@ def predict_files(
             draw_explanation(
                 files[EXPLANATION], inference, made.image, made.labels, classes, palette
             )
-        write_palette_png(files[LABELS], made.labels, palette)  # last: the image is done
+        # last: the image is done
+        write_palette_png(files[LABELS], made.labels, palette, image=image)
         written += 1
         tiled += made.tiled
     return Labelled(written, kept, tiled, tuple(bad))
+
+
+def _file_sha256(path: Path) -> str:
+    """The hash of an image file; empty where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
 
 
 def _predict(inference: Inference, path: Path, soft: bool, apply_exif: bool) -> _Prediction:
@@ -275,7 +293,8 @@ def write_submission(
         The folder of the label maps.
 
     Raises:
-        DataError: the data set's label ids are not VOC's 21.
+        DataError: the data set's label ids are not VOC's 21, an image is not there, or the folder
+            holds label maps of other images, which the server would be given too.
     """
     if data.name != "voc" or data.num_classes != 21:
         raise DataError(
@@ -283,6 +302,15 @@ def write_submission(
             f"{data.name}. Train without data.classes and data.ignore_classes."
         )
     folder = out / "results" / "VOC2012" / "Segmentation" / f"{competition}_{data.subset}_cls"
+    for path in map(data.image_path, range(len(data))):
+        if exists(path.parent) and not is_file(path):  # a set in memory has no folder
+            raise DataError(f"{path} is missing; put it there, or take it off the list")
+    others = sorted({path.stem for path in folder.glob("*.png")} - {*data.ids})
+    if others:
+        raise DataError(
+            f"{folder / others[0]}.png: is a label map of none of the images of {data.subset}, one "
+            f"of {len(others)}. Remove them or choose another --to."
+        )
     make_folder(folder)
     for index in track(range(len(data)), "predicting"):
         labels = label_map(inference(data.image(index)[None]))[0].cpu()

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from semisup.data.formats.pictures import labelled_image
 from semisup.errors import RunError
-from semisup.evaluation.sources import MARKER
-from semisup.system.files import write_text
+from semisup.evaluation.sources import LABELS, MARKER
+from semisup.system.files import exists, write_text
 
-LABELS = ".png"
 OVERLAY = "_overlay.png"
 PROBABILITIES = ".npz"
 EXPLANATION = "_explain.png"
@@ -61,7 +61,20 @@ class PredictionFolder:
         """Whether all files of an image are there and are to stay."""
         if self._overwrite and not self._begun:
             return False
-        return all(self.file(name, ending).is_file() for ending in endings)
+        if not all(self.file(name, ending).is_file() for ending in endings):
+            return False
+        return labelled_image(self.file(name)) is not None
+
+    def is_of_another(self, name: str, image: str) -> bool:
+        """Whether the label map that is there, and is to stay, is of another image.
+
+        Args:
+            name: of the label map.
+            image: hash of the image that it should be of.
+        """
+        if (self._overwrite and not self._begun) or not self.file(name).is_file():
+            return False
+        return labelled_image(self.file(name)) not in (None, "", image)
 
     def begin(self, name: str) -> None:
         """Make the folder for a prediction that is about to be written.
@@ -100,11 +113,12 @@ class PredictionFolder:
                     ) from None
 
     def _check_no_foreign_files(self) -> None:
-        for name in self._names:
-            if self.file(name).exists():
-                raise RunError(
-                    f"{self.file(name)}: is there already and no prediction. Choose another --to."
-                )
+        for ending in _ENDINGS:
+            for file in (self.file(name, ending) for name in self._names):
+                if exists(file):
+                    raise RunError(
+                        f"{file}: is there already and no prediction. Choose another --to."
+                    )
 
     def _check_replaceable(self) -> None:
         """Other facts: refused, but where all that is there will be replaced."""

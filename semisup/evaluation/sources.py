@@ -6,12 +6,15 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from semisup.data.formats.pictures import IMAGE_SUFFIXES
 from semisup.data.formats.trees import walk_once
 from semisup.errors import DataError
 from semisup.system.files import exists
+
+LABELS = ".png"
+"""Ending of a label map."""
 
 MARKER = "predictions.json"
 """The file by which a folder of predictions is known."""
@@ -64,7 +67,9 @@ class Sources:
         return "; ".join([*files, *[folders] * bool(self.folders)])
 
 
-def find_images(paths: Sequence[Path], *, endings: Sequence[str] = ()) -> Sources:
+def find_images(
+    paths: Sequence[Path], *, endings: Sequence[str] = (), to: Path | None = None
+) -> Sources:
     """The files named, and the images in the folders named and their sub-folders.
 
     The label map of an image in the only folder named is called as the image is within that
@@ -74,14 +79,18 @@ def find_images(paths: Sequence[Path], *, endings: Sequence[str] = ()) -> Source
     Args:
         paths: files and folders.
         endings: of other files that will be written, such as "_overlay" of `<name>_overlay.png`.
+        to: folder that label maps will be written to.
 
     Raises:
-        DataError: a path is not there, a folder holds no image, or one prediction would be written
-            over another.
+        DataError: a path is not there, a folder holds no image, or predictions, or is `to`, or one
+            prediction would be written over another.
     """
+    if not paths:
+        raise DataError("no image to label was named. Name files, or folders of images.")
     for path in paths:
         if not exists(path):
             raise DataError(f"{path}: there is no such file or folder. Check the path.")
+        _check_no_predictions(path, to)
     search = _Search()
     shared = _shared_folder(paths)
     found: dict[Path, ImageFile] = {}
@@ -93,6 +102,22 @@ def find_images(paths: Sequence[Path], *, endings: Sequence[str] = ()) -> Source
     images = tuple(found.values())
     _check_free(images, endings)
     return Sources(images, search.left_out, search.folders, tuple(search.unreadable))
+
+
+def _check_no_predictions(path: Path, to: Path | None) -> None:
+    """Raise if label maps lie, or would come to lie, among the images of a folder."""
+    if not path.is_dir():
+        return
+    if to is not None and os.path.realpath(path) == os.path.realpath(to):
+        raise DataError(
+            f"{path}: is the folder of the images, and the next call would take their label maps "
+            f"for images. Choose another --to, such as {path / 'predictions'}."
+        )
+    if exists(path / MARKER):
+        raise DataError(
+            f"{path}: holds predictions (see {MARKER}), which are no images to label. Name the "
+            "images one by one, or move the predictions into another folder."
+        )
 
 
 def _shared_folder(paths: Sequence[Path]) -> Path:
@@ -171,6 +196,9 @@ def _check_free(images: Sequence[ImageFile], endings: Sequence[str]) -> None:
     for image in images:
         for ending in endings:
             _check_same(image.path, named.get(image.name.removesuffix(ending), image.path))
+        for folder in PurePosixPath(image.name).parents:  # which is to be a folder, and no file
+            if folder.suffix == LABELS:
+                _check_same(image.path, named.get(str(folder.with_suffix("")), image.path))
 
 
 def _check_same(path: Path, other: Path) -> None:

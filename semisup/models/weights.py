@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -141,7 +142,13 @@ def load_weights(module: nn.Module, path: str | Path) -> WeightsReport:
             f" {_shape(next(iter(own.values())).shape)}); give weights of the same architecture"
         )
     for key in loaded:
-        if not torch.isfinite(state[key]).all():
+        theirs, ours = state[key], own[key]
+        if ours.is_floating_point() and not theirs.is_floating_point():
+            raise CheckpointError(
+                f"{path}: '{key}' holds values of the type {str(theirs.dtype).partition('.')[2]}, "
+                "and those of the network are fractions; give weights of float32"
+            )
+        if not torch.isfinite(theirs.to(ours.dtype)).all():
             raise CheckpointError(
                 f"{path}: '{key}' holds values that are not finite; get the file again"
             )
@@ -192,6 +199,20 @@ def _check_share(
             f"{path}: {fits} of the network's {wanted} tensors and of the file's {offered} fit, "
             "which is next to nothing: half of either must; give weights of the same architecture"
         )
+
+
+def weights_sha256(state: Mapping[str, Tensor]) -> str:
+    """The hash of tensors by name, type, shape and bits, in whatever order and file they are kept.
+
+    Args:
+        state: tensors by key, on any device.
+    """
+    digest = hashlib.sha256()
+    for key in sorted(state):
+        tensor = state[key].detach().cpu().contiguous()
+        digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def rename_prefix(state: Mapping[str, Tensor], old: str, new: str) -> dict[str, Tensor]:

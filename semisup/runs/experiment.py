@@ -23,6 +23,7 @@ from semisup.data.verify import check_apart, check_pool_apart
 from semisup.errors import RecipeError
 from semisup.evaluation.inference import Inference
 from semisup.methods.base import Method
+from semisup.models.weights import read_weights, weights_sha256
 from semisup.ops.pixels import ImageFormat, ImageKind
 from semisup.recipe.recipe import Recipe
 from semisup.runs.assemble import (
@@ -34,6 +35,7 @@ from semisup.runs.assemble import (
     split_labels,
 )
 from semisup.runs.data.identity import DataIdentity, identify, identify_reported
+from semisup.runs.data.parts import check_predictor
 from semisup.runs.folder import RunFolder
 from semisup.runs.paths import Paths
 from semisup.runs.result import FinishedRun
@@ -197,7 +199,7 @@ class Experiment:
         if not self.read_weights:
             recipe = replace(recipe, model=recipe.model.model_copy(update={"weights": ""}))
             return build_method(recipe, self.num_classes, kind=self.image_kind)
-        start = RunFolder(self.first.folder).predictor if self.first is not None else None
+        start = None if self.first is None else _predictor_of(self.first)
         method, notes = build_method(recipe, self.num_classes, start, self.image_kind)
         if method.reads.trained_weights and not (start or recipe.model.weights):
             raise RecipeError(
@@ -209,3 +211,11 @@ class Experiment:
     def inference(self, predictor: nn.Module) -> Inference:
         """`predictor` under the recipe's protocol."""
         return Inference(predictor, self.recipe.eval, self.device, self.precision, self.images)
+
+
+def _predictor_of(first: FinishedRun) -> Path:
+    """The file of a first stage's predictor, which must be the one of its result."""
+    files = RunFolder(first.folder)
+    if first.result.weights_sha256:
+        check_predictor(files, first.result, weights_sha256(read_weights(files.predictor)))
+    return files.predictor

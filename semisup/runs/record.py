@@ -18,6 +18,7 @@ from semisup.data.base import Colour, SegmentationData
 from semisup.errors import RunError
 from semisup.evaluation.evaluate import Evaluation
 from semisup.evaluation.protocol import protocol
+from semisup.models.weights import weights_sha256
 from semisup.recipe.recipe import Recipe
 from semisup.runs.assemble import Labels
 from semisup.runs.data.identity import SetIdentity
@@ -93,6 +94,8 @@ def write_facts(
     """
     facts: dict[str, Any] = {
         _RECIPE: experiment.recipe.name,
+        "recipe_hash": experiment.recipe.digest(),
+        "seed": experiment.recipe.train.seed,
         "command": list(command) or sys.argv,
         "git": git_state(),
         "versions": versions(),
@@ -239,7 +242,7 @@ def result_of_run(
         seed=recipe.train.seed,
         init=None if first is None else describe_first(first),
         checkpoint=ChosenCheckpoint(scored.rule, scored.step, recipe.train.steps),
-        recipe_hash=recipe.digest(),
+        recipe_hash=state.fingerprint,  # a list that it names may have changed since
         plugins=describe_plugins(recipe) or None,
         git=git_state(),
         versions=versions(),
@@ -248,6 +251,7 @@ def result_of_run(
         precision=experiment.precision,
         time=Seconds(round(state.seconds, 1), round(scored.seconds, 1)),
         data=experiment.identity.record,
+        weights_sha256=weights_sha256(scored.predictor.state_dict()),
     )
 
 
@@ -258,6 +262,7 @@ def result_of_evaluation(
     identity: SetIdentity,
     scored: Evaluation,
     seconds: float,
+    weights: str,
 ) -> Result:
     """The result of scoring a run again.
 
@@ -268,6 +273,7 @@ def result_of_evaluation(
         identity: of that set.
         scored: its evaluation.
         seconds: that scoring took.
+        weights: hash of the predictor that was scored.
     """
     return Result(
         recipe=run.recipe,
@@ -301,6 +307,7 @@ def result_of_evaluation(
             None if run.data is None else run.data.trained,
             experiment.images,
         ),
+        weights_sha256=weights,
     )
 
 

@@ -21,9 +21,11 @@ from semisup.evaluation.evaluate import evaluate
 from semisup.evaluation.inference import Inference
 from semisup.evaluation.predict import Predictor
 from semisup.methods.base import Method
+from semisup.models.weights import weights_sha256
 from semisup.ops.pixels import RGB_FORMAT, ImageFormat
 from semisup.recipe.load import load_recipe
 from semisup.recipe.recipe import Recipe
+from semisup.runs.data.parts import check_predictor, check_step, run_digest
 from semisup.runs.data.scored import ScoredSet, find_data, open_scored, open_submission
 from semisup.runs.experiment import Experiment
 from semisup.runs.folder import RunFolder
@@ -43,6 +45,7 @@ from semisup.runs.result import (
     FinishedRun,
     Result,
     RunRecord,
+    SetRecord,
     read_result,
     write_result,
 )
@@ -50,6 +53,9 @@ from semisup.system import distributed as ranks
 from semisup.system.device import settle_on
 from semisup.system.torch_errors import translated_errors
 from semisup.training.checkpoint import Checkpoints, load_state, saved_path, saved_steps
+
+_OF_TRAINING = ("eval.hold_out", "eval.every")
+"""Keys of [eval] by which a training chose its predictor."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,9 @@ class OpenRun:
         network: the chosen predictor, on the device, in eval mode.
         run: what is known of it, with the step that the network is of.
         result: all that its result file states; None for a run that is not finished.
+        weights: hash of the network's weights.
+        changes: of the protocol, with which it was opened.
+        step: of the checkpoint that was named; None: the chosen predictor.
         forced: classes to segment regardless of what the classifier finds; empty: those it finds.
     """
 
@@ -68,6 +77,9 @@ class OpenRun:
     network: nn.Module
     run: RunRecord
     result: Result | None = None
+    weights: str = ""
+    changes: tuple[str, ...] = ()
+    step: int | None = None
     forced: tuple[str, ...] = ()
 
     @property
@@ -97,6 +109,7 @@ class OpenRun:
             "recipe_hash": self.run.recipe_hash,
             "seed": self.run.seed,
             "step": self.run.checkpoint.step,
+            "weights": self.weights,
             "eval": self.recipe.eval.model_dump(mode="json"),
             **({"forced": list(self.forced)} if self.forced else {}),
         }
@@ -175,6 +188,11 @@ def open_run(
                 f"--set {change}: a finished run can be scored in another way but not changed; "
                 "only eval.* can be set."
             )
+        if change.startswith(_OF_TRAINING):
+            raise RecipeError(
+                f"--set {change}: a run chose its predictor by this while it was trained. Leave it "
+                "out, or take another predictor with --step."
+            )
     files = RunFolder(folder)
     result = read_result(files.result)
     if result is None and (step is None or not files.recipe.is_file()):
@@ -189,10 +207,21 @@ def open_run(
     experiment = _reopened(folder, recipe, device, paths, data, result)
     state = None if step is None else _read_step(files, step)
     run = _record(folder, experiment, facts, result, state)
+    if state is not None and step is not None:
+        of_run = "" if run.data is None else run_digest(run.seed, run.data)
+        check_step(_path_of_step(files, step), state, step, _hash_of(facts, result), of_run)
     network = experiment.method.predictor()
     _load_predictor(network, files, recipe.model.name, state)
+    weights = weights_sha256(network.state_dict())
+    if state is None and result is not None:
+        check_predictor(files, result, weights)
     network.to(device).eval()
-    return OpenRun(experiment, network, run, result)
+    return OpenRun(experiment, network, run, result, weights, tuple(changes), step)
+
+
+def _hash_of(facts: dict[str, Any] | None, result: Result | None) -> str:
+    """The digest of a run's recipe, as it is recorded; empty where it is not."""
+    return str((facts or {}).get("recipe_hash", "")) if result is None else result.recipe_hash
 
 
 def _reopened(
@@ -256,14 +285,18 @@ def _read_step(files: RunFolder, step: int) -> dict[str, Any]:
             f"{files.path}: has no checkpoint of step {step}. Kept: {listed}; train.keep says how "
             "many are, 0 all."
         )
-    path = saved_path(files.checkpoints, kept[step], step)
+    path = _path_of_step(files, step)
     state = load_state(path)
     if not isinstance(state.get("predictor"), dict):
         raise CheckpointError(
             f"checkpoint {path}: states no predictor. Go on with 'semisup run RECIPE', and take "
             "one that is written then."
         )
-    return {**state, "step": step}
+    return {"step": step, **state}
+
+
+def _path_of_step(files: RunFolder, step: int) -> Path:
+    return saved_path(files.checkpoints, _kept_steps(files)[step], step)
 
 
 def _record(
@@ -407,18 +440,25 @@ def evaluate_run(
     seconds = time.perf_counter() - began
     identity = scored_set.identity
     result = result_of_evaluation(
-        opened.run, opened.experiment, scored_set.data, identity, scored, seconds
+        opened.run, opened.experiment, scored_set.data, identity, scored, seconds, opened.weights
     )
-    path = folder / _result_name(result, step)
+    own = None if opened.run.data is None else opened.run.data.reported
+    path = folder / _result_name(result, own, step)
     ranks.from_first(lambda: write_result(path, result))
     return FinishedRun(folder, path, result, fresh=True, notes=scored_set.notes)
 
 
-def _result_name(result: Result, step: int | None) -> str:
-    """A name of its own for each protocol, set of files and step."""
+def _result_name(result: Result, own: SetRecord | None, step: int | None) -> str:
+    """A name of its own for each protocol, set of files and step.
+
+    Of a set that is not the run's own the place counts too: of pictures the files are known by
+    their sizes alone, which are equal where they are not packed.
+    """
     assert result.data is not None
     scored = result.data.reported
-    facts = [result.protocol, scored.files_sha256, list(scored.classes)]
+    moved = own is not None and scored == replace(own, root=scored.root, folder=scored.folder)
+    place = [] if moved else [scored.root, scored.folder]
+    facts = [result.protocol, scored.files_sha256, list(scored.classes), *place]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
     at = "" if step is None else f"-step-{step}"
     return f"result-{scored.subset}{at}-{digest}.json"

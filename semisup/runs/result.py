@@ -240,6 +240,7 @@ class Result:
         precision: of the forward passes.
         plugins: what came from outside the package, by kind, name, file and hash; None: nothing.
         data: what was trained on and what was scored; None for a run that did not record it.
+        weights_sha256: of the reported predictor; empty for a run that did not record it.
     """
 
     recipe: str
@@ -261,6 +262,7 @@ class Result:
     init: FirstStage | None = None
     plugins: list[dict[str, str]] | None = None
     data: DataRecord | None = None
+    weights_sha256: str = ""
 
     @property
     def run(self) -> RunRecord:
@@ -381,7 +383,7 @@ def read_result(path: Path) -> Result | None:
         RunError: it is damaged.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
@@ -390,12 +392,24 @@ def read_result(path: Path) -> Result | None:
         raise RunError(f"{path}: cannot be read ({error}). Delete it and run again.") from None
     try:
         result = _RESULT.validate_python(content)
-        complete = bool(result.classes and result.pretraining) and bool(result.iou())
+        complete = bool(result.pretraining and result.iou()) and _has_classes(result)
     except (ValidationError, KeyError, TypeError):
         complete = False
     if not complete:
         raise RunError(f"{path}: is no result file of semisup. Delete it and run again.")
     return result
+
+
+def _no_number(word: str) -> float:
+    raise ValueError(f"{word} is no score")
+
+
+def _has_classes(result: Result) -> bool:
+    """Whether names, colours and scores are those of one list of classes."""
+    names, colours = result.classes, result.palette
+    in_range = all(0 <= channel <= 255 for colour in colours for channel in colour)
+    listed = 0 < len(names) == len(set(names)) == len(colours) == len(result.confusion)
+    return listed and in_range and result.iou().keys() == set(names)
 
 
 def plain(value: Any) -> Any:

@@ -27,6 +27,7 @@ from semisup.runs.data.identity import (
     refuse_other_data,
     write_files,
 )
+from semisup.runs.data.parts import check_facts, check_result, run_digest
 from semisup.runs.experiment import Experiment
 from semisup.runs.folder import RunFolder
 from semisup.runs.paths import Paths
@@ -51,6 +52,7 @@ from semisup.system.torch_errors import translated_errors
 from semisup.system.words import counted
 from semisup.training.checkpoint import Checkpoints
 from semisup.training.loop import train
+from semisup.training.resume import check_of_run
 from semisup.training.selection import Selection
 from semisup.training.state import TrainingState
 from semisup.training.updates import Updates
@@ -110,7 +112,7 @@ def run_recipe(
     ):
         state, selection = _prepare(experiment, view)
         origin = started_from(experiment)  # now: the file may change while the run goes on
-        ranks.from_first(lambda: _start(stack, experiment, command))
+        ranks.from_first(lambda: _start(stack, experiment, state, command))
         for note in experiment.weight_notes:
             view.note(note)
         for doubt in experiment.doubts:
@@ -126,6 +128,7 @@ def _read_known(folder: RunFolder, recipe: Recipe, paths: Paths) -> tuple[Result
     """The result of a run that is finished, if its data have not changed since; else a note."""
     result = read_result(folder.result)
     if result is not None:
+        check_result(folder.result, result, recipe)
         return result, check_finished(folder, recipe, result, paths)
     return None, []
 
@@ -133,7 +136,9 @@ def _read_known(folder: RunFolder, recipe: Recipe, paths: Paths) -> tuple[Result
 def _open(experiment: Experiment) -> None:
     """Open all that training reads; classes and ids are compared before a mask is opened."""
     folder = experiment.folder
-    recorded = recorded_data(read_facts(folder.facts))
+    facts = read_facts(folder.facts)
+    check_facts(folder.facts, facts, experiment.recipe)
+    recorded = recorded_data(facts)
     if recorded is not None:
         refuse_other_data(folder, recorded, experiment.outline())
     experiment.open_for_training()
@@ -183,6 +188,7 @@ def _prepare(experiment: Experiment, view: View) -> tuple[TrainingState, Selecti
             Tracker(folder.path, step, checked) if ranks.is_first() else Untracked()
         ),
         fingerprint=recipe.digest(),
+        of_run=run_digest(recipe.train.seed, experiment.identity.record),
         images=experiment.images,
         checkup=selection,
         checkup_every=recipe.eval.every,
@@ -225,11 +231,19 @@ def _pseudo_label_quality(experiment: Experiment) -> PseudoLabelQuality | None:
     )
 
 
-def _start(stack: contextlib.ExitStack, experiment: Experiment, command: Sequence[str]) -> None:
+def _start(
+    stack: contextlib.ExitStack,
+    experiment: Experiment,
+    state: TrainingState,
+    command: Sequence[str],
+) -> None:
     """Take the folder, until `stack` is closed, and record how the run was started."""
     folder = experiment.folder
     stack.enter_context(folder)
     facts = read_facts(folder.facts)
+    if facts is None and (saved := state.checkpoints.latest()) is not None:
+        # Before the record is made anew: it would be of other data than the checkpoints.
+        check_of_run(folder.checkpoints, saved, state.fingerprint, state.of_run)
     refuse_other_data(folder, recorded_data(facts), experiment.identity)
     refuse_changed_data(
         folder.path, recorded_split(facts), plain(describe_split(experiment.labels))
@@ -254,7 +268,7 @@ def _score(
         if selection.best_step < step:
             step = selection.best_step
             predictor = copy.deepcopy(predictor)
-            predictor.load_state_dict(ranks.from_first(selection.best))
+            predictor.load_state_dict(ranks.from_first(lambda: selection.best(state.facts())))
             selected = evaluate(experiment.inference(predictor), reported)
     return ScoredPredictor(predictor, step, rule, selected, last, time.perf_counter() - began)
 
@@ -264,7 +278,7 @@ def _record_end(
 ) -> Result:
     """Write the predictor, the result, the last scalars and the picture sheets."""
     folder, recipe = experiment.folder, experiment.recipe
-    _export(folder, scored, experiment)
+    _export(folder, scored, experiment, state.fingerprint)
     _track(recipe, state, scored.selected)
     result = result_of_run(experiment, state, scored, origin)
     draw_sheet(
@@ -295,14 +309,16 @@ def _track(recipe: Recipe, state: TrainingState, scored: Evaluation) -> None:
         tracker.hyperparameters(flatten(recipe.resolved()), metrics, step)
 
 
-def _export(folder: RunFolder, scored: ScoredPredictor, experiment: Experiment) -> None:
+def _export(
+    folder: RunFolder, scored: ScoredPredictor, experiment: Experiment, recipe_hash: str
+) -> None:
     """The chosen predictor with its normalisation, for `predict`, `evaluate`, other programs."""
     state = scored.predictor.state_dict()
     state = {k: v.detach().cpu().contiguous() for k, v in state.items()}
     # One entry: safetensors writes several in an order that changes from process to process.
     facts = json.dumps(
         {
-            "recipe": experiment.recipe.digest(),
+            "recipe": recipe_hash,
             "step": scored.step,
             "images": plain(experiment.images),
         }

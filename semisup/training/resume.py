@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from semisup.errors import CheckpointError
@@ -22,11 +23,7 @@ def resume(run: TrainingState, meter: Meter, health: Health) -> tuple[int, int]:
     state = from_first(run.checkpoints.latest)
     if state is None:
         return 0, 0
-    if state.get("recipe") != run.fingerprint:
-        raise CheckpointError(
-            f"{run.checkpoints.folder}: holds checkpoints of another recipe "
-            f"({state.get('recipe')}, not {run.fingerprint}). Delete them, or choose another --out."
-        )
+    check_of_run(run.checkpoints.folder, state, run.fingerprint, run.of_run)
     try:
         run.method.load_state_dict(state["method"])
         run.updates.load_state_dict(state["updates"])
@@ -48,6 +45,32 @@ def resume(run: TrainingState, meter: Meter, health: Health) -> tuple[int, int]:
             f"{run.checkpoints.folder}: the checkpoint is of another version of the networks or "
             f"optimisers ({reason}). Choose another --out, or delete the run's folder."
         ) from None
+
+
+def check_of_run(
+    folder: Path, state: Mapping[str, Any], fingerprint: str, of_run: str = ""
+) -> None:
+    """Refuse the checkpoint of another recipe, or of another run of the recipe.
+
+    Args:
+        folder: of the checkpoints.
+        state: of one of them.
+        fingerprint: digest of the recipe.
+        of_run: as in `TrainingState`; empty: not compared.
+
+    Raises:
+        CheckpointError: says of what it is.
+    """
+    if state.get("recipe") != fingerprint:
+        raise CheckpointError(
+            f"{folder}: holds checkpoints of another recipe ({state.get('recipe')}, not "
+            f"{fingerprint}). Delete them, or choose another --out."
+        )
+    if of_run and state.get("run", of_run) != of_run:
+        raise CheckpointError(
+            f"{folder}: holds checkpoints of another run of this recipe, by another seed or on "
+            "other data. Delete them, or choose another --out."
+        )
 
 
 def _resume_rank(

@@ -83,11 +83,14 @@ class Selection:
         for old in set(found) - named - {step}:
             saved_path(folder, "best", old).unlink()
 
-    def best(self) -> dict[str, Tensor]:
+    def best(self, facts: Mapping[str, Any]) -> dict[str, Tensor]:
         """State of the best predictor so far.
 
+        Args:
+            facts: what is known of the run (`TrainingState.facts`); those of the file are compared.
+
         Raises:
-            CheckpointError: its file is gone or damaged.
+            CheckpointError: its file is gone, damaged or of another run.
         """
         assert self._keep is not None
         path = saved_path(self._keep, "best", self.best_step)
@@ -95,8 +98,15 @@ class Selection:
             raise CheckpointError(
                 f"{path}: the best predictor is gone. Delete the run's folder and run again."
             )
-        state: dict[str, Tensor] = load_state(path)["predictor"]
-        return state
+        state = load_state(path)
+        stated = [key for key in ("recipe", "run") if key in facts and key in state]
+        if any(state[key] != facts[key] for key in stated):
+            raise CheckpointError(
+                f"{path}: is the best predictor of another run. Put its own back, or delete the "
+                "run's folder and run again."
+            )
+        predictor: dict[str, Tensor] = state["predictor"]
+        return predictor
 
     def state_dict(self) -> dict[str, Any]:
         """Which step was best so far."""

@@ -59,6 +59,8 @@ class TrainingState:
         checkup: called every `checkup_every` steps; 0 for never.
         average: moving average of the predictor, or None.
         fingerprint: the recipe's digest; a checkpoint of another recipe is refused.
+        of_run: what tells this run from others of the recipe, its seed and data; a checkpoint of
+            another run is refused. Empty: nothing is compared.
         draw: makes the panel for TensorBoard at each checkpoint; None for no pictures.
         pseudo_labels: measures at each checkpoint how many pseudo-labels are right; None: never.
         seconds: training time so far, over all calls that worked on the run.
@@ -74,6 +76,7 @@ class TrainingState:
     checkpoints: Checkpoints
     tracker: Callable[[int, int], Tracker]
     fingerprint: str
+    of_run: str = ""
     images: ImageFormat = RGB_FORMAT
     checkup: Checkup | None = None
     checkup_every: int = 0
@@ -90,6 +93,7 @@ class TrainingState:
             "seconds": self.seconds,
             "processes": list(self.processes),
             "recipe": self.fingerprint,
+            "run": self.of_run,
         }
 
     def predictor(self) -> nn.Module:

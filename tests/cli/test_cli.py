@@ -789,6 +789,20 @@ def test_help_imports_nothing_heavy() -> None:
     assert names & heavy == set()
 
 
+def test_ctrl_c_that_a_library_hides_under_an_error_is_said_as_such() -> None:
+    hiding = (
+        "import click, os, signal; from semisup.cli.main import cli, main\n"
+        "def work():\n"
+        "    try: os.kill(os.getpid(), signal.SIGINT)\n"
+        "    except KeyboardInterrupt: raise ImportError('loaded twice')\n"
+        "cli.add_command(click.Command('work', callback=work))\n"
+        "main()"
+    )
+    with start("-c", hiding, "work", stderr=subprocess.PIPE) as process:
+        _, said = process.communicate(timeout=60)
+    assert (said, process.returncode) == ("semisup: interrupted.\n", 130)
+
+
 def test_a_reader_that_leaves_is_no_error() -> None:
     endless = (
         "import click; from semisup.cli.main import cli, main\n"

@@ -477,7 +477,7 @@ def test_the_best_predictor_is_kept_and_the_first_of_equals(selection: Selection
     mious = [values["held_out/miou"] for values in scored]
     assert mious == pytest.approx([0.125, 0.375, 0.375, 0.125, 0.0])
     assert (selection.best_step, selection.best_miou) == (1, pytest.approx(0.375))
-    assert selection.best()["mark"] == 1.0
+    assert selection.best({})["mark"] == 1.0
     assert scored[1].keys() == {"held_out/miou", "held_out_iou/a", "held_out_iou/b"}
     assert scored[1]["held_out_iou/a"] == pytest.approx(0.75)
 
@@ -489,7 +489,7 @@ def test_a_selection_goes_on_where_it_was(selection: Selection, tmp_path: Path) 
     selection.load_state_dict(state)
     selection(Biased(1, 9.0), step=6, facts={})
     assert selection.best_step == 3
-    assert selection.best()["mark"] == 7.0
+    assert selection.best({})["mark"] == 7.0
 
 
 def test_a_selection_that_only_watches_keeps_nothing(patches: Make, tmp_path: Path) -> None:
@@ -528,4 +528,17 @@ def test_a_kept_predictor_that_is_gone_is_an_error(selection: Selection, tmp_pat
     selection(Biased(0, 7.0), step=3, facts={})
     (tmp_path / "best-00000003.pt").unlink()
     with pytest.raises(CheckpointError, match="the best predictor is gone"):
-        selection.best()
+        selection.best({})
+
+
+@pytest.mark.parametrize("facts", [{"recipe": "r2", "run": "a"}, {"recipe": "r1", "run": "b"}])
+def test_a_kept_predictor_of_another_run_is_an_error(
+    facts: dict[str, str], selection: Selection
+) -> None:
+    own = {"recipe": "r1", "run": "a"}
+    selection(Biased(0, 7.0), step=3, facts=own)
+    assert selection.best(own)["mark"] == 7.0
+    with pytest.raises(
+        CheckpointError, match=r"best-00000003\.pt: is the best predictor of another"
+    ):
+        selection.best(facts)

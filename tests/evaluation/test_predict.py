@@ -77,9 +77,10 @@ def test_what_is_there_is_left_alone_unless_it_is_to_be_replaced(
 ) -> None:
     pictures = [save_picture(tmp_path / "in" / f"{n}.png", seed=n) for n in range(3)]
     assert predict(infer(), pictures[:1], tmp_path / "out").written == 1
-    (tmp_path / "out" / "1.png").write_bytes(b"here already")
+    Image.new("L", (2, 2)).save(tmp_path / "out" / "1.png")
+    here = (tmp_path / "out" / "1.png").read_bytes()
     assert predict(infer(), pictures, tmp_path / "out") == Labelled(1, 2, 0, ())
-    assert (tmp_path / "out" / "1.png").read_bytes() == b"here already"
+    assert (tmp_path / "out" / "1.png").read_bytes() == here
     assert predict(infer(), pictures, tmp_path / "out", overwrite=True) == Labelled(3, 0, 0, ())
     with Image.open(tmp_path / "out" / "1.png") as written:
         assert np.array(written).tolist() == expected_labels(infer(), pictures[1]).tolist()

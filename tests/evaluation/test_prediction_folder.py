@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
+from semisup.data.formats.pictures import write_palette_png
 from semisup.errors import RunError
 from semisup.evaluation.prediction_folder import PredictionFolder
 
@@ -46,8 +48,13 @@ def test_predictions_of_another_run_are_replaced_only_as_a_whole(tmp_path: Path)
 def test_the_same_run_goes_on_and_overwrites_on_request(tmp_path: Path) -> None:
     fill(tmp_path, OLD, "a", "b")
     folder = PredictionFolder(tmp_path, OLD, ["a", "c"])
+    assert not folder.is_done("a", [".png"])  # no label map: it is made again
+    write_palette_png(folder.file("a"), torch.zeros(2, 2, dtype=torch.uint8), [], image="0" * 64)
     assert folder.is_done("a", [".png"])
     assert not folder.is_done("a", [".png", ".npz"])
+    assert folder.is_of_another("a", "1" * 64)
+    assert not folder.is_of_another("a", "0" * 64)
+    folder.file("a").write_bytes(b"old")
     folder.begin("c")
     assert folder.file("a").read_bytes() == b"old"
     PredictionFolder(tmp_path, OLD, ["a"], overwrite=True).begin("a")

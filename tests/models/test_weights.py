@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 from torchvision.models import mobilenet_v2
 
@@ -13,7 +13,7 @@ from semisup.errors import CheckpointError
 from semisup.models.backbones.vgg import VGG16Features
 from semisup.models.deeplab_v3plus import DeepLabV3Plus
 from semisup.models.fcn import FCN8s
-from semisup.models.weights import load_weights, read_weights, rename_prefix
+from semisup.models.weights import load_weights, read_weights, rename_prefix, weights_sha256
 
 STATE = {"0.weight": torch.tensor([[1.5, -2.0]]), "0.bias": torch.tensor([0.25])}
 
@@ -345,3 +345,20 @@ def test_the_network_in_a_predictor_that_holds_more_is_taken(tmp_path: Path) -> 
 
 def _linear() -> dict[str, torch.Tensor]:
     return {"weight": torch.full((3, 3), 2.0), "bias": torch.full((3,), 2.0)}
+
+
+def test_the_hash_is_of_the_tensors_and_not_of_how_they_are_kept(tmp_path: Path) -> None:
+    state = {"a": torch.arange(24.0).reshape(1, 2, 3, 4), "b": torch.tensor(3), "c": torch.zeros(0)}
+    own = weights_sha256(state)
+    turned = state["a"].to(memory_format=torch.channels_last)
+    assert weights_sha256({"c": state["c"], "b": state["b"], "a": turned}) == own
+    save_file(state, tmp_path / "state.safetensors")
+    assert weights_sha256(load_file(tmp_path / "state.safetensors")) == own
+    others = [
+        state | {"a": state["a"] + 1e-6},
+        state | {"a": state["a"].reshape(1, 2, 4, 3)},
+        state | {"a": state["a"].double()},
+        {key: state[key] for key in "ab"},
+        {"d" if key == "a" else key: tensor for key, tensor in state.items()},
+    ]
+    assert len({own, *map(weights_sha256, others)}) == 1 + len(others)

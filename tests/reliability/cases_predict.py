@@ -9,7 +9,7 @@ import torch
 from cases import read, refused
 from click.testing import Result
 from PIL import Image
-from places import Call, Place, cut, noise
+from places import Call, Place, cut, noise, run_command
 
 from semisup.evaluation.inference import Inference
 
@@ -231,3 +231,157 @@ def predict_to_a_file(place: Place) -> list[object]:
 @refused("window of the protocol of no size", "'eval.window.", "= 0 (int)", "greater than 0")
 def predict_with_no_window(place: Place) -> list[object]:
     return [*place.predict(place.image()), "--set", "eval.window=[0, 0]"]
+
+
+def labelled_before(place: Place) -> Path:
+    """An image that has a label map, and has changed since."""
+    picture = photos(place, "a.png") / "a.png"
+    assert run_command(place.predict(picture)).exit_code == 0
+    Image.fromarray(noise(30, 30)).save(picture)
+    return picture
+
+
+@refused(
+    "image changed since it was labelled",
+    "labels/a.png: is the label map of another image than",
+    "replace it with --overwrite",
+)
+def predict_a_changed_image(place: Place) -> list[object]:
+    return place.predict(labelled_before(place))
+
+
+@refused(
+    "image of the same name in another folder, with --overlay",
+    "labels/a.png: is the label map of another image than",
+    "another --to",
+)
+def predict_an_image_of_another_folder(place: Place) -> list[object]:
+    picture = labelled_before(place).rename(place.root / "a.png")
+    return [*place.predict(picture), "--overlay"]
+
+
+@read("image changed since it was labelled, with --overwrite", "its label map is made again")
+def predict_a_changed_image_again(place: Place) -> Call:
+    def then(_: Result) -> None:
+        assert place.open(place.root / "labels" / "a.png").size == (30, 30)
+
+    return Call([*place.predict(labelled_before(place)), "--overwrite"], then)
+
+
+@read("label map cut short by its user", "it is made again")
+def predict_over_a_spoiled_label_map(place: Place) -> Call:
+    command = place.predict(place.image())
+    assert run_command(command).exit_code == 0
+    path = place.root / "labels" / "t0.png"
+    whole = path.read_bytes()
+    path.write_bytes(b"")
+
+    def then(_: Result) -> None:
+        assert path.read_bytes() == whole
+
+    return Call(command, then)
+
+
+@refused("label maps of the same recipe trained on other data", "holds predictions of another run")
+def predict_into_the_folder_of_other_data(place: Place) -> list[object]:
+    assert run_command(place.predict(place.image())).exit_code == 0
+    place.map_masks(lambda labels: 1 - labels)
+    others = place.root / "others"
+    assert run_command([*place.train()[:-1], others]).exit_code == 0
+    return ["predict", "tiny", place.image(), "--to", place.root / "labels", "--out", others]
+
+
+@refused("--to that is the folder of the images", "photos: is the folder of the images", "--to")
+def predict_among_the_images(place: Place) -> list[object]:
+    folder = photos(place, "a.jpg")
+    return ["predict", place.finished_run(), folder, "--to", folder]
+
+
+@refused("folder of label maps to predict", "labels: holds predictions", "Name the images")
+def predict_label_maps(place: Place) -> list[object]:
+    assert run_command(place.predict(place.image())).exit_code == 0
+    return ["predict", place.finished_run(), place.root / "labels", "--to", place.root / "more"]
+
+
+@refused("file in --to named like an overlay", "t0_overlay.png: is there already and no prediction")
+def predict_over_an_overlay(place: Place) -> list[object]:
+    place.write("labels/t0_overlay.png", b"mine")
+    return [*place.predict(place.image()), "--overlay"]
+
+
+@refused("file in --to named like probabilities, with --overwrite", "t0.npz: is there already")
+def predict_over_an_archive(place: Place) -> list[object]:
+    place.write("labels/t0.npz", b"mine")
+    return [*place.predict(place.image()), "--overwrite"]
+
+
+@refused("sub-folder named like the label map of an image", "x.png/y.png: would be written over")
+def predict_a_folder_named_like_a_label_map(place: Place) -> list[object]:
+    return place.predict(photos(place, "x.jpg", "x.png/y.png"))
+
+
+@read("names with blanks, dots, quotes, line breaks and accents to predict", "a label map of each")
+def predict_odd_names(place: Place) -> Call:
+    names = ["-v.png", "100%.png", "a b.png", "e\u0301.png", "n\nl.png", "x.y.z.png", "\u00e9.png"]
+    folder = photos(place, *names)
+
+    def then(_: Result) -> None:
+        assert maps(place) == sorted(names)
+
+    return Call(place.predict(folder), then)
+
+
+@read("predictions in a sub-folder of the images, twice", "they are left out the second time")
+def predict_below_the_images(place: Place) -> Call:
+    folder = photos(place, "a.png", "deep/b.png")
+    command = ["predict", place.finished_run(), folder, "--to", folder / "out"]
+    assert run_command(command).exit_code == 0
+
+    def then(result: Result) -> None:
+        assert "0 label maps in" in result.stdout
+        assert "2 were there already" in result.stdout
+        assert "1 folder left out" in result.stdout
+
+    return Call(command, then)
+
+
+def voc_run(place: Place) -> list[object]:
+    """`predict --submission test` of a finished run on the pictures as a tree of Pascal VOC."""
+    (place.voc() / "test.txt").write_text("v0\nv1\n")
+    recipe = place.write("voc.toml", place.recipe.read_text().replace('"folder"', '"voc"'))
+    assert run_command(["run", recipe, *place.where()]).exit_code == 0
+    return [
+        "predict",
+        "voc",
+        "--submission",
+        "test",
+        "--to",
+        place.root / "sent",
+        "--out",
+        place.runs,
+    ]
+
+
+@refused("submission beside a label map of another list", "v7.png: is a label map of none", "--to")
+def submission_beside_others(place: Place) -> list[object]:
+    command = voc_run(place)
+    name = "sent/results/VOC2012/Segmentation/comp6_test_cls/v7.png"
+    place.write(name, place.mask().read_bytes())
+    return command
+
+
+@refused("submission of a list with an image that is not there", "gone.jpg is missing")
+def submission_with_a_missing_image(place: Place) -> Call:
+    command = voc_run(place)
+    lists = place.data / "VOCdevkit" / "VOC2012" / "ImageSets" / "Segmentation"
+    (lists / "test.txt").write_text("v0\ngone\n")
+
+    def then(_: Result) -> None:
+        assert not (place.root / "sent").exists()
+
+    return Call(command, then)
+
+
+@refused("submission with --overlay", "--overlay is for IMAGES, and not for --submission", code=2)
+def submission_with_an_overlay(place: Place) -> list[object]:
+    return ["predict", place.finished_run(), "--submission", "test", "--overlay"]

@@ -92,6 +92,11 @@ class Place:
     def image(self, name: str = "t0") -> Path:
         return self.data / "images" / f"{name}.png"
 
+    def open(self, path: Path) -> Image.Image:
+        """The decoded picture in a file, which may then be removed."""
+        with Image.open(path) as picture:
+            return picture.copy()
+
     def mask(self, name: str = "t0") -> Path:
         return self.data / "masks" / f"{name}.png"
 

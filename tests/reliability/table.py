@@ -24,7 +24,7 @@ VARYING = (
     (r"another recipe \([^)]*\)", "another recipe (...)"),
     (r"process \d+", "process N"),
     (r"scenes-[0-9a-f]{12}", "scenes-DIGEST"),
-    (r"\.\d+\.tmp", ".N.tmp"),
+    (r"\.\d+-\d+\.tmp", ".N.tmp"),
 )
 """What is not the same on every machine -> what stands in the table."""
 

@@ -13,6 +13,7 @@ import cases_disk
 import cases_images
 import cases_lists
 import cases_masks
+import cases_other_runs
 import cases_own_sets
 import cases_pools
 import cases_predict
@@ -47,6 +48,7 @@ MODULES = {
     "weights": cases_weights,
     "training": cases_training,
     "run folders": cases_runs,
+    "files of other runs": cases_other_runs,
     "disk": cases_disk,
     "scores": cases_scores,
     "predict": cases_predict,
@@ -61,7 +63,9 @@ CASES = [
     if isinstance(case, Case)
 ]
 
-NOTES = re.compile(r"[a-z]+ \.\.\.|step \d+/\d+ .*|.* tensors loaded.*|bad: .*")
+NOTES = re.compile(
+    r"[a-z]+ \.\.\.|[a-z]+ starts from .*|step \d+/\d+ .*|.* tensors loaded.*|bad: .*"
+)
 """What may stand on standard error before the error: phases, log points, notes, bad images."""
 
 

@@ -181,7 +181,7 @@ def test_masks_of_a_folder_are_trained_on_and_named(root: Path, tmp_path: Path) 
     mask = root / "made" / "train1.png"
     content = mask.read_bytes()
     save(mask, np.zeros((40, 48)))
-    with pytest.raises(RunError, match=r"another masks \(data\.masks\): folder:made \(sha256"):
+    with pytest.raises(RunError, match=r"other masks \(data\.masks\): folder:made \(sha256"):
         run_recipe(recipe, place, CPU)
     mask.write_bytes(content)
     finished = run_recipe(recipe, place, CPU)

@@ -171,6 +171,7 @@ def test_the_result_states_all_that_it_depends_on(
         "precision",
         "time",
         "data",
+        "weights_sha256",
     }
     assert (result["recipe"], result["seed"], result["precision"]) == ("tiny", 3, "float32")
     assert result["recipe_hash"] == recipe_of(root).digest()
@@ -636,9 +637,9 @@ def test_an_opened_run_predicts_as_it_did_when_it_was_scored(
     kept: list[Any] = []
     export = runs._export
 
-    def keeping(directory: Any, outcome: runs.ScoredPredictor, recipe: Any) -> None:
+    def keeping(directory: Any, outcome: runs.ScoredPredictor, *others: Any) -> None:
         kept.append(copy.deepcopy(outcome.predictor))
-        export(directory, outcome, recipe)
+        export(directory, outcome, *others)
 
     monkeypatch.setattr(runs, "_export", keeping)
     recipe = recipe_of(root)

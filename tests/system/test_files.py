@@ -8,6 +8,7 @@ import json
 import os
 import resource
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -32,6 +33,14 @@ def small_disk(size: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_threads_that_write_one_file_leave_a_whole_one(tmp_path: Path) -> None:
+    path, contents = tmp_path / "file", [str(n) * 100_000 for n in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda content: write_text(path, content), contents * 5))
+    assert path.read_text() in contents
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_file_is_written_and_replaced(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 
 from semisup.errors import CheckpointError
 from semisup.training.checkpoint import Checkpoints, load_state, save_state
+from semisup.training.resume import check_of_run
 
 STATE: dict[str, Any] = {
     "tensor": torch.arange(40, dtype=torch.float32),
@@ -183,3 +185,22 @@ def test_a_call_that_takes_any_memory_is_not_made(zipped: bool, tmp_path: Path) 
     torch.save(content, path, _use_new_zipfile_serialization=zipped)
     with pytest.raises(CheckpointError, match="holds more than tensors and plain values"):
         load_state(path)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "run", "line"),
+    [
+        ("r1", "of seed 0", ""),
+        ("r1", "", ""),
+        ("r2", "of seed 0", "another recipe"),
+        ("r1", "of seed 1", "another run of this recipe, by another seed or on other data"),
+    ],
+)
+def test_a_checkpoint_says_which_run_it_is_of(
+    recipe: str, run: str, line: str, tmp_path: Path
+) -> None:
+    state = {"recipe": "r1", "run": "of seed 0"}
+    context = pytest.raises(CheckpointError, match=line) if line else contextlib.nullcontext()
+    with context:
+        check_of_run(tmp_path, state, recipe, run)
+    check_of_run(tmp_path, {"recipe": "r1"}, "r1", run)  # one that does not state it

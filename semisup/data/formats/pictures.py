@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from semisup.data.base import Colour
@@ -39,6 +40,12 @@ _IMAGES = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
 _MASKS = ("PNG", "TIFF", "BMP")
 _WITH_LOSS = ("jpeg", "tiff_jpeg", "webp")
 _WHITE_IS_0 = re.compile(r"\b[1L];[248]?I")
+_IMAGE_TEXT = "semisup image"
+_IMAGE_DIGITS = 64
+_PNG = b"\x89PNG\r\n\x1a\n"
+_HEAD = 4096
+"""Bytes of a label map in which its header, palette and text stand, before its pixels."""
+
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 _ORIENTATION = 0x0112
 _TURNED_BACK = {
@@ -196,17 +203,48 @@ def read_mask_picture(path: Path) -> MaskPicture:
     return MaskPicture(picture, bits)
 
 
-def write_palette_png(path: Path, labels: Tensor, palette: Sequence[Colour]) -> None:
+def write_palette_png(
+    path: Path, labels: Tensor, palette: Sequence[Colour], *, image: str = ""
+) -> None:
     """Write `labels` (uint8 HW) as an index PNG; whole or not at all.
 
     Label 255 is drawn in 224, 224, 192 as in Pascal VOC, labels beyond the palette in black.
+
+    Args:
+        path: of the file.
+        labels: uint8 HW.
+        palette: K colours.
+        image: SHA-256 of the file of the labelled image, kept as a text of the PNG
+            (`labelled_image`); empty: not stated.
 
     Raises:
         RunError: the file cannot be written.
     """
     picture = Image.fromarray(labels.cpu().numpy())
     picture.putpalette(full_palette(palette))
-    write_atomically(path, lambda file: picture.save(file, format="PNG"))
+    about = PngInfo()
+    if image:
+        about.add_text(_IMAGE_TEXT, image)
+    write_atomically(path, lambda file: picture.save(file, format="PNG", pnginfo=about))
+
+
+def labelled_image(path: Path) -> str | None:
+    """The hash of its image that `write_palette_png` was given; empty where the file has none.
+
+    Pillow is not asked: it refuses large maps, and decodes the pixels to find their texts.
+
+    Returns:
+        None where it is no PNG, or cut before its pixels.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+    except OSError:
+        return None
+    _, texts, rest = head.partition(b"tEXt" + _IMAGE_TEXT.encode("latin-1") + b"\0")
+    if not head.startswith(_PNG) or b"IDAT" not in head:
+        return None
+    return rest[:_IMAGE_DIGITS].decode("latin-1") if texts else ""
 
 
 def voc_palette(n: int = 256) -> tuple[Colour, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,10 +35,10 @@ from semisup.system.files import write_text
 from semisup.system.words import counted
 
 _IDENTITY = {
-    "sha256": "split of the images",
-    "tags": "image tags",
-    "masks": "masks (data.masks)",
-    "unlabelled_from": "unlabelled images (data.unlabelled)",
+    "sha256": "another split of the images",
+    "tags": "other image tags",
+    "masks": "other masks (data.masks)",
+    "unlabelled_from": "other unlabelled images (data.unlabelled)",
 }
 """What of a described split must stay the same while a run goes on, in words."""
 
@@ -139,6 +139,22 @@ def read_files(path: Path) -> dict[str, dict[str, str]]:
     }
 
 
+def recorded_files(path: Path, recorded: DataRecord) -> dict[str, dict[str, str]]:
+    """`read_files`, without the tables whose hash is not the recorded one: they are of other data.
+
+    Args:
+        path: of the file.
+        recorded: the data of the run.
+    """
+    found = read_files(path)
+    sets = {"trained": recorded.trained, "reported": recorded.reported}
+    return {
+        key: found[key]
+        for key, record in sets.items()
+        if key in found and record is not None and digest_of(found[key]) == record.files_sha256
+    }
+
+
 def refuse_other_data(folder: RunFolder, recorded: DataRecord | None, now: DataIdentity) -> None:
     """Refuse to go on with, or to answer for, other data than a run was begun with.
 
@@ -152,7 +168,7 @@ def refuse_other_data(folder: RunFolder, recorded: DataRecord | None, now: DataI
     """
     if recorded is None:
         return
-    files = read_files(folder.files)
+    files = recorded_files(folder.files, recorded)
     for key, then, found in (
         ("trained", recorded.trained, now.trained),
         ("reported", recorded.reported, now.reported),
@@ -226,7 +242,7 @@ def refuse_changed_data(folder: Path, recorded: Any, now: Mapping[str, Any]) -> 
     for key, what in _IDENTITY.items():
         if key in recorded and key in now and recorded[key] != now[key]:
             raise RunError(
-                f"{folder}: was begun with another {what}: {_brief(recorded[key])}, now "
+                f"{folder}: was begun with {what}: {_brief(recorded[key])}, now "
                 f"{_brief(now[key])}. Put the files back as they were, or choose another --out."
             )
 
@@ -242,17 +258,26 @@ def check_finished(folder: RunFolder, recipe: Recipe, result: Result, paths: Pat
     Raises:
         RunError: the classes, ids or files are others, or the content of a folder.
     """
+    masks, unlabelled = recipe.data.masks, recipe.data.unlabelled
     found: dict[str, Any] = {}
-    with contextlib.suppress(DataError):
-        if recipe.data.masks:
-            found["masks"] = describe_masks(read_masks(recipe.data.masks))
-    with contextlib.suppress(DataError):
-        if recipe.data.unlabelled.strip() not in ("rest", "all"):
-            found["unlabelled_from"] = describe_photographs(
-                read_photographs(recipe.data.unlabelled)
-            )
+    notes = list[str]()
+    with _noting(notes, "data.masks"):
+        if masks:
+            found["masks"] = describe_masks(read_masks(masks))
+    with _noting(notes, "data.unlabelled"):
+        if unlabelled.strip() not in ("rest", "all"):
+            found["unlabelled_from"] = describe_photographs(read_photographs(unlabelled))
     refuse_changed_data(folder.path, plain(result.split), found)
-    return _check_sets(folder, recipe, result, paths)
+    return [*notes, *_check_sets(folder, recipe, result, paths)]
+
+
+@contextlib.contextmanager
+def _noting(notes: list[str], key: str) -> Iterator[None]:
+    """Of a folder that cannot be read any more, say that it is not compared."""
+    try:
+        yield
+    except DataError as error:
+        notes.append(f"{key} is not compared with what the run was begun with: {error}.")
 
 
 def _check_sets(folder: RunFolder, recipe: Recipe, result: Result, paths: Paths) -> list[str]:
@@ -261,7 +286,7 @@ def _check_sets(folder: RunFolder, recipe: Recipe, result: Result, paths: Paths)
         return [f"{folder.path}: does not say which data it was trained on; not compared."]
     if not root.is_dir():
         return [f"{root}: the data are not there any more; this is the result as it was recorded."]
-    files = read_files(folder.files)
+    files = recorded_files(folder.files, recorded)
     try:
         trained = open_data(recipe, paths, train_subset(recipe))
         reported = open_reported(recipe, paths)
@@ -271,11 +296,15 @@ def _check_sets(folder: RunFolder, recipe: Recipe, result: Result, paths: Paths)
         return [f"the data are not there any more ({error}); this is the result as recorded."]
     now = DataIdentity(
         _identify_again(trained, root, files.get("trained")),
-        _identify_again(reported, root, files.get("reported")),
+        _identify_again(reported, root, files["reported"])
+        if "reported" in files
+        else identify_reported(reported, root),
     )
     refuse_other_data(folder, recorded, now)
     _refuse_other_masks(folder, recipe, recorded, now)
-    return []
+    if "trained" in files or recorded.trained is None:
+        return []
+    return [f"{folder.files}: is gone or of another run: the training masks are not compared."]
 
 
 def _refuse_other_masks(
@@ -330,12 +359,19 @@ def of_other_length(folder: Path, recipe: Recipe) -> str:
         recipe: that it is of.
 
     Returns:
-        A line; empty where there is none.
+        A line; empty where there is none. Of a run of as many steps too, whose files were others.
     """
     own = _but_for_steps(flatten(recipe.resolved()))
     for other in sorted(folder.parent.glob(f"*-s{recipe.train.seed}")):
         stated = _recipe_of(other)
         if other == folder or _but_for_steps(stated) != own:
+            continue
+        if stated.get(_STEPS) == recipe.train.steps:
+            if by_content := _named_files(recipe):
+                return (
+                    f"{other} is a run of the same recipe, by another content of "
+                    f"{' or '.join(by_content)}; this is another run, which begins at step 0."
+                )
             continue
         return (
             f"{other} is a run of train.steps = {stated.get(_STEPS)}; with {recipe.train.steps} "
@@ -344,6 +380,17 @@ def of_other_length(folder: Path, recipe: Recipe) -> str:
             f"model.weights (--weights) to {other / 'predictor.safetensors'}."
         )
     return ""
+
+
+def _named_files(recipe: Recipe) -> list[str]:
+    """The keys by which a recipe names a file whose content is part of what a run is."""
+    lists = {
+        "data.split": recipe.data.split,
+        "data.tagged": recipe.data.tagged,
+        "data.tags": recipe.data.tags,
+    }
+    named = [key for key, value in lists.items() if value.strip().startswith("file:")]
+    return [*["model.weights"] * bool(recipe.model.weights), *named]
 
 
 def _recipe_of(run: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from semisup.ops.pixels import RGB
 from semisup.recipe.recipe import Recipe
 from semisup.recipe.toml import parse_change
 from semisup.runs.assemble import open_data, open_reported
-from semisup.runs.data.identity import SetIdentity, difference, identify_reported, read_files
+from semisup.runs.data.identity import SetIdentity, difference, identify_reported, recorded_files
 from semisup.runs.folder import RunFolder
 from semisup.runs.paths import Paths
 from semisup.runs.result import DataRecord, RunRecord, SetRecord
@@ -133,8 +133,7 @@ def _open_elsewhere(recipe: Recipe, paths: Paths, subset: str) -> SegmentationDa
 def _refuse_changed(folder: RunFolder, own: SetRecord, now: SetIdentity) -> None:
     """Refuse the run's own data where they are not what they were; another subset has its ids."""
     if now.record.subset == own.subset:
-        files = read_files(folder.files).get("reported")
-        what = difference(own, now, files)
+        what = difference(own, now, recorded_files(folder.files, DataRecord(own)).get("reported"))
     else:
         then = replace(now.record, classes=own.classes, stored_classes=own.stored_classes)
         what = difference(then, now)

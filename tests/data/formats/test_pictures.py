@@ -15,7 +15,13 @@ import pytest
 import torch
 from PIL import Image
 
-from semisup.data.formats.pictures import read_labels, read_rgb, voc_palette, write_palette_png
+from semisup.data.formats.pictures import (
+    labelled_image,
+    read_labels,
+    read_rgb,
+    voc_palette,
+    write_palette_png,
+)
 from semisup.errors import DataError, RunError
 
 RED = (200, 30, 10)
@@ -226,6 +232,21 @@ def test_palette_png_round_trip_keeps_indices_and_colours(tmp_path: Path) -> Non
     colours = Image.open(path).convert("RGB")
     assert colours.getpixel((15, 0)) == (192, 128, 128)
     assert colours.getpixel((15, 15)) == (224, 224, 192)
+
+
+def test_a_label_map_says_of_which_image_it_is(tmp_path: Path) -> None:
+    path, digest = tmp_path / "a.png", "0123456789abcdef" * 4
+    write_palette_png(path, torch.zeros(3, 4, dtype=torch.uint8), voc_palette(), image=digest)
+    assert labelled_image(path) == digest
+    with Image.open(path) as picture:
+        assert picture.info["semisup image"] == digest
+    content = path.read_bytes()
+    for damaged in (b"", content[:60], b"GIF" + content[3:]):
+        path.write_bytes(damaged)
+        assert labelled_image(path) is None
+    write_palette_png(path, torch.zeros(3, 4, dtype=torch.uint8), voc_palette())
+    assert labelled_image(path) == ""
+    assert labelled_image(tmp_path / "none.png") is None
 
 
 def test_short_palette_has_void_at_255(tmp_path: Path) -> None:
