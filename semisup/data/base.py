@@ -97,7 +97,7 @@ class SegmentationData(ABC):
 
     @abstractmethod
     def image(self, index: int) -> Tensor:
-        """Image `index`: CHW of the type and channels of `image_kind`; uint8 3HW, RGB.
+        """Image `index`: CHW of the type and channels of `image_kind`, such as uint8 3HW, RGB.
 
         Raises:
             DataError: the file is missing, truncated, no picture or of another kind; names the

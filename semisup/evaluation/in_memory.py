@@ -30,14 +30,15 @@ def as_batch(image: Any, kind: ImageKind = RGB, *, apply_exif: bool = True) -> T
     if isinstance(image, Image.Image) and kind in (RGB, GREY):
         return _from_pillow(image, kind, apply_exif)[None]
     shape = tuple(getattr(image, "shape", ()))
-    channels, dtype = kind.channels, str(getattr(image, "dtype", ""))
+    channels, dtype = kind.channels, _dtype(kind)
     if isinstance(image, np.ndarray) and len(shape) == 2 and channels == 1:
         return as_batch(image[..., None], kind)
-    if dtype.removeprefix("torch.") == f"uint{kind.bits}" and 0 not in shape:
-        if isinstance(image, Tensor) and len(shape) in (3, 4) and shape[-3] == channels:
+    if isinstance(image, Tensor | np.ndarray) and len(shape) in (3, 4) and 0 not in shape:
+        if isinstance(image, Tensor) and image.dtype == kind.dtype and shape[-3] == channels:
             return image if len(shape) == 4 else image[None]
-        if isinstance(image, np.ndarray) and len(shape) in (3, 4) and shape[-1] == channels:
-            batch = torch.from_numpy(image.copy()).movedim(-1, -3)
+        # By name: big-endian values, as some TIFF files have them, are values like others.
+        if isinstance(image, np.ndarray) and image.dtype.name == dtype and shape[-1] == channels:
+            batch = torch.from_numpy(image.astype(dtype)).movedim(-1, -3)
             return batch if len(shape) == 4 else batch[None]
     raise _refused(image, shape, kind)
 
@@ -47,6 +48,11 @@ def as_given(values: Tensor, image: Any) -> Any:
     is_batch = not isinstance(image, Image.Image) and image.ndim == 4
     values = values if is_batch else values[0]
     return values if isinstance(image, Tensor) else values.numpy()
+
+
+def _dtype(kind: ImageKind) -> str:
+    """Name of the type of the values."""
+    return f"uint{kind.bits}"
 
 
 def _taken(kind: ImageKind) -> str:
@@ -62,10 +68,15 @@ def _taken(kind: ImageKind) -> str:
 def _refused(image: Any, shape: tuple[int, ...], kind: ImageKind) -> DataError:
     dtype, channels = str(getattr(image, "dtype", "")), kind.channels
     given = f"{type(image).__name__} {dtype}".strip()
+    if isinstance(image, Image.Image):
+        given, shape = f"picture of mode {image.mode}", image.size
+    to = f'.astype("{_dtype(kind)}")' if isinstance(image, np.ndarray) else f".to({kind.dtype})"
     hint = ""
     if "float" in dtype:
         largest = 2**kind.bits - 1
-        hint = f" Shares of [0, 1] are turned into it by (image * {largest}).round()."
+        hint = f" Shares of [0, 1] are turned into it by (image * {largest}).round(){to}."
+    elif "int" in dtype and _dtype(kind) not in dtype:
+        hint = f" Other whole numbers, if none is beyond these, are turned into it by image{to}."
     elif isinstance(image, np.ndarray) and len(shape) in (3, 4) and shape[-3] == channels:
         hint = " The channels of an array come last: np.moveaxis(image, -3, -1)."
     elif isinstance(image, Tensor) and len(shape) in (3, 4) and shape[-1] == channels:

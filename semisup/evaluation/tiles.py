@@ -101,7 +101,7 @@ def label_images(
 
     Args:
         inference: the network with its protocol.
-        images: uint8 BCHW.
+        images: BCHW, whole numbers as the inference takes them.
         soft: type of the probabilities; None: none are kept.
 
     Returns:

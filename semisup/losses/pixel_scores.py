@@ -71,7 +71,7 @@ class PixelScores:
         """What is said of predictions that have lost their softness, errors and all.
 
         Args:
-            segmenter: image B3HW -> logits BKHW.
+            segmenter: image BCHW -> logits BKHW.
             labelled: images and masks; void pixels count nowhere.
 
         Returns:

@@ -181,7 +181,7 @@ class Method(nn.Module, ABC):
         wrong. Called in eval mode and without gradient.
 
         Args:
-            image: B3HW, normalised: the weak view.
+            image: BCHW, normalised: the weak view.
             valid: BHW bool, False where the crop was padded; None: nowhere.
 
         Returns:

@@ -19,6 +19,7 @@ from semisup.evaluation.in_memory import as_batch
 from semisup.evaluation.inference import Inference
 from semisup.evaluation.predict import Predictor
 from semisup.metrics.confusion import label_map
+from semisup.ops.pixels import ImageKind
 from semisup.settings import EvalSettings
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (9, 12, 3), dtype=np.uint8)
@@ -130,3 +131,26 @@ def test_a_picture_is_turned_as_a_viewer_shows_it(orientation: int, tmp_path: Pa
         viewed = torch.from_numpy(np.array(ImageOps.exif_transpose(picture))).permute(2, 0, 1)
         assert torch.equal(as_batch(picture)[0], viewed)
         assert torch.equal(as_batch(picture, apply_exif=False)[0], CHW)
+
+
+DEEP = ImageKind(4, 16)
+
+
+def test_big_endian_values_are_those_of_the_machine() -> None:
+    values = np.random.default_rng(0).integers(0, 2**16, (5, 6, 4)).astype(np.uint16)
+    assert torch.equal(as_batch(values.astype(">u2"), DEEP), as_batch(values, DEEP))
+
+
+@pytest.mark.parametrize(
+    ("image", "said"),
+    [
+        (np.zeros((5, 6, 4)), '(image * 65535).round().astype("uint16").'),
+        (torch.zeros(4, 5, 6), "(image * 65535).round().to(torch.uint16)."),
+        (np.zeros((5, 6, 4), np.int16), 'turned into it by image.astype("uint16").'),
+        (Image.new("RGBA", (6, 5)), "cannot label a picture of mode RGBA of shape (6, 5)."),
+    ],
+)
+def test_what_is_refused_says_how_it_is_converted(image: object, said: str) -> None:
+    with pytest.raises(DataError) as caught:
+        as_batch(image, DEEP)
+    assert said in str(caught.value)

@@ -111,6 +111,27 @@ def test_mean_teacher_takes_less_than_70_lines_of_code() -> None:
     assert code_lines(example("beside")) < 40
 
 
+def test_a_data_set_of_four_bands_from_outside(here: Path) -> None:
+    """Checked, measured, trained and predicted with the kind of images that it states."""
+    make_beside(here / "data")
+    for path in (here / "data").rglob("*.jpg"):
+        colours = np.array(Image.open(path)).astype(np.uint16)
+        np.save(path.with_suffix(".npy"), np.dstack([colours, 255 - colours[..., :1]]) * 40)
+        path.unlink()
+    plugin = ("--plugin", example("bands"))
+    succeeded("check", "bands", *plugin)
+    succeeded("data", "stats", "bands", *plugin, "--data-root", "data")
+    recipe = write_recipe(here, data="bands")
+    succeeded("run", recipe, *plugin, "--data-root", "data", "--out", "runs")
+    data = result_of(here)["data"]
+    assert isinstance(data, dict)
+    assert (len(data["images"]["mean"]), data["images"]["bits"]) == (4, 16)
+    (run,) = (here / "runs" / "mine").iterdir()
+    (first, second) = (here / "data" / "val").glob("*.npy")
+    succeeded("predict", run, first, second, *plugin, "--to", "labels")
+    assert len(list((here / "labels").glob("*.png"))) == 2
+
+
 def test_code_lines_counts_what_it_says(tmp_path: Path) -> None:
     path = tmp_path / "some.py"
     path.write_text(

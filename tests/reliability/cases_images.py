@@ -360,13 +360,13 @@ def webp(place: Place) -> Call:
     return lossless(place, ".webp", lossless=True)
 
 
-@refused("TIFF image of 16 bits", "images/t0.tif has 16 bits a channel", "save it with 8 bits")
+@refused("TIFF image of 16 bits", "images/t0.tif is 1 channel of 16 bits", "convert it")
 def tiff_of_16_bits(place: Place) -> list[object]:
     place.replace_image(Image.fromarray(noise(40, 50, 1).astype(np.uint16) * 256), ".tif")
     return place.verify()
 
 
-@refused("TIFF image of floats", "images/t0.tif is of the kind F", "8 bits a channel")
+@refused("TIFF image of floats", "images/t0.tif holds values of the type float32", "uint8")
 def tiff_of_floats(place: Place) -> list[object]:
     place.replace_image(Image.fromarray(noise(40, 50, 1).astype(np.float32)), ".tif")
     return place.verify()

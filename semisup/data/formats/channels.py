@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from torch import Tensor
 
 from semisup.data.formats.pictures import ARRAYS, read_grey, read_rgb, read_rgba
@@ -52,8 +53,20 @@ _ARRAY_HEAD = re.compile(
 
 _LONGEST_HEAD = 1000
 
+_CHANNEL_AXES = {"YX": None, "YXS": 2, "SYX": 0, "CYX": 0, "IYX": 0, "YXC": 2}
+"""Axes of a TIFF, as tifffile names them (I: pages) -> which one has the channels."""
+
 _ARRAY_AXES = "QYX"
 """Axes of a TIFF that was written from a bare array: which one has the channels is not stated."""
+
+_COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3}
+"""Photometric interpretation of a TIFF that Pillow knows -> samples of a pixel."""
+
+_WHITE_IS_ZERO, _PALETTE = 0, 3
+"""Photometric interpretations."""
+
+_COMPRESSIONS = {1, 2, 3, 4, 5, 6, 7, 8, 32771, 32773, 32946, 34925, 50000}
+"""Of a TIFF, which Pillow is always built with."""
 
 
 def find_kind(files: Sequence[Path], channels: int | None = None) -> ImageKind:
@@ -69,7 +82,8 @@ def find_kind(files: Sequence[Path], channels: int | None = None) -> ImageKind:
         DataError: the files have other channels than `channels`.
     """
     step = max(1, len(files) // SAMPLED)
-    known = Counter(kind for kind in map(kind_of, files[::step]) if kind is not None)
+    kinds = (kind_of(path, channels) for path in files[::step])
+    known = Counter(kind for kind in kinds if kind is not None)
     found = max(known, key=lambda kind: known[kind], default=RGB)
     if found == GREY and (RGB in known or any(kind_of(path) == RGB for path in files)):
         found = RGB
@@ -85,10 +99,14 @@ def find_kind(files: Sequence[Path], channels: int | None = None) -> ImageKind:
     )
 
 
-def kind_of(path: Path) -> ImageKind | None:
+def kind_of(path: Path, channels: int | None = None) -> ImageKind | None:
     """The kind of the image in a file, by its head; None where that cannot be read.
 
     8-bit pictures in colours, with transparency or with a palette are RGB.
+
+    Args:
+        path: of the file.
+        channels: of bare arrays, where it is known: which axis has them.
     """
     suffix = path.suffix.lower()
     try:
@@ -96,12 +114,14 @@ def kind_of(path: Path) -> ImageKind | None:
             return None
         if suffix == ARRAYS:
             with path.open("rb") as file:
-                return _kind_of_shape(*_array_head(file)[:2])
+                shape, dtype, _ = _array_head(file)
+            return _kind(shape, _channel_axis(path, shape, channels), dtype)
         if suffix in TIFFS and _is_beyond_pillow(path):
             with _tiff(path) as tiff:
-                return _kind_of_shape(*_tiff_head(tiff))
-        if suffix == ".png":
-            return _kind_of_png(path)
+                return _kind(*_tiff_form(path, tiff, channels), tiff.series[0].dtype)
+        found = _kind_of_png(path) if suffix == ".png" else None
+        if found is not None:
+            return found
         with Image.open(path) as picture:
             return GREY if picture.mode in ("1", "L") else RGB
     except Exception:  # damage fails in nearly every way there is
@@ -112,24 +132,25 @@ def read_image(path: Path, kind: ImageKind) -> Tensor:
     """The image in a file: CHW of the type of `kind`.
 
     Args:
-        path: JPEG, PNG, TIFF, BMP, WebP or .npy (HWC or CHW: the shortest axis is that of the
-            channels).
+        path: JPEG, PNG, TIFF, BMP, WebP or .npy (HWC or CHW: the axis of the channels is as long
+            as `kind` has channels, or else the shortest).
         kind: of the data set. 8-bit grey becomes RGB where the set is RGB.
 
     Raises:
         DataError: the file is missing, damaged or too large, or its image is of another kind.
         DataError: it is a TIFF that tifffile reads, which is not installed.
     """
-    if path.suffix.lower() == ARRAYS:
-        return _checked(path, _read_array(path), kind)
+    suffix = path.suffix.lower()
+    if suffix == ARRAYS:
+        return _checked(path, _read_array(path, kind.channels), kind)
+    if suffix in TIFFS and (kind not in (RGB, GREY) or _is_beyond_pillow(path)):
+        return _checked(path, _read_tiff(path, kind.channels), kind)
     if kind == RGB:
         return read_rgb(path)
     if kind == GREY:
         return read_grey(path)
     if kind == ImageKind(4, 8) and kind_of(path) == RGB:
         return read_rgba(path)
-    if path.suffix.lower() in TIFFS:
-        return _checked(path, _read_tiff(path), kind)
     found = kind_of(path)
     if found is not None and found != kind:
         raise _other_kind(path, found, kind)
@@ -150,30 +171,49 @@ def _other_kind(path: Path, found: ImageKind, kind: ImageKind) -> DataError:
     return DataError(f"{path} is {found} (expected: {kind}); convert it")
 
 
-def _kind_of_shape(shape: tuple[int, ...], dtype: np.dtype[Any]) -> ImageKind | None:
+def _kind(shape: tuple[int, ...], axis: int | None, dtype: np.dtype[Any]) -> ImageKind | None:
+    """Of an image in memory whose channels are on `axis`; None: it has but one."""
     if len(shape) not in (2, 3) or dtype.name not in _SIZES:
         return None
-    channels = 1 if len(shape) == 2 else shape[_channel_axis(shape)]
-    return ImageKind(channels, _SIZES[dtype.name])
+    return ImageKind(1 if axis is None else shape[axis], _SIZES[dtype.name])
 
 
-def _channel_axis(shape: tuple[int, ...]) -> int:
-    """0 or 2, where the channels of a bare array are: the shortest axis; the last if in doubt."""
+def _channel_axis(path: Path, shape: tuple[int, ...], channels: int | None) -> int | None:
+    """Which axis of a bare array has the channels; None: HW, or no image.
+
+    It is the first or the last one: that which is as long as there are channels, or else the
+    shortest; the last if in doubt.
+
+    Raises:
+        DataError: both are longer than the axis between them.
+    """
+    if len(shape) != 3:
+        return None
+    known = [axis for axis in (0, 2) if shape[axis] == channels]
+    if len(known) == 1:
+        return known[0]
+    if shape[1] < min(shape[0], shape[2]):
+        raise DataError(
+            f"{path} has the shape {_form(shape)}, of which no axis is surely that of the "
+            "channels; set data.channels to their number"
+        )
     return 0 if shape[0] < min(shape[1:]) else 2
 
 
-def _channels_last(values: _Values) -> _Values:
+def _channels_last(values: _Values, axis: int | None) -> _Values:
     """HW, HWC or CHW as HWC, in the byte order of the machine and in memory of its own."""
-    if values.ndim == 2:
-        values = values[..., None]
-    elif _channel_axis(values.shape) == 0:
-        values = np.moveaxis(values, 0, 2)
+    values = values[..., None] if axis is None else np.moveaxis(values, axis, 2)
     return np.array(values, dtype=values.dtype.newbyteorder("="), order="C")
+
+
+def _form(shape: tuple[int, ...]) -> str:
+    """Such as "40x50x4"."""
+    return "x".join(map(str, shape)) or "none"
 
 
 def _check_head(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     """Refuse what is no image of whole numbers with 8 or 16 bits, before it is decoded."""
-    form = "x".join(map(str, shape)) or "none"
+    form = _form(shape)
     if dtype.name not in _SIZES:
         raise DataError(
             f"{path} holds values of the type {dtype.name}; save them as uint8 or uint16, whole "
@@ -207,14 +247,15 @@ def _array_head(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype[Any], bool]:
     return shape, np.dtype(found["type"]), found["order"] == "True"
 
 
-def _read_array(path: Path) -> _Values:
+def _read_array(path: Path, channels: int) -> _Values:
     with _decoding(path, "no array of NumPy"), path.open("rb") as file:
         shape, dtype, turned = _array_head(file)
         _check_head(path, shape, dtype)
         values = np.fromfile(file, dtype, count=math.prod(shape))
         if values.size < math.prod(shape):
             raise ValueError(f"it ends after {values.size} of {math.prod(shape)} values")
-        return _channels_last(values.reshape(shape[::-1]).T if turned else values.reshape(shape))
+        values = values.reshape(shape[::-1]).T if turned else values.reshape(shape)
+        return _channels_last(values, _channel_axis(path, shape, channels))
 
 
 def _kind_of_png(path: Path) -> ImageKind | None:
@@ -267,14 +308,32 @@ def _imagecodecs(path: Path) -> Any:
 
 
 def _is_beyond_pillow(path: Path) -> bool:
-    """Whether a TIFF has more than Pillow reads: other than 1 or 3 channels, or 16 bits."""
+    """Whether a TIFF holds more than Pillow reads of it, by the tags of its first page.
+
+    That are other values than whole numbers of 8 bits, other channels than those of its colours
+    and a transparency, further pages, and compressions that Pillow may lack. What is no TIFF, or
+    damaged, is left to Pillow.
+    """
     try:
-        with Image.open(path, formats=("TIFF",)) as picture:
-            deep = ";16" in str(picture.tile) or picture.mode.startswith("I;16")
-            bits = set(picture.tag_v2.get(258, (8,)))  # type: ignore[attr-defined]
-            return deep or max(bits) > 8 or picture.mode == "RGBX"
-    except Exception:  # of a kind that Pillow does not know
-        return True
+        if path.is_fifo():
+            return False
+        with path.open("rb") as file:
+            head = file.read(8)
+            tags = ImageFileDirectory_v2(head + (file.read(8) if head[2:3] == b"\x2b" else b""))
+            file.seek(tags.next)
+            tags.load(file)
+        samples, bits = tags.get(277, 1), tags.get(258, (1,))
+        colours = _COLOURS[tags.get(262, 0)]
+        transparent = tags.get(338, ()) in ((1,), (2,))
+        return (
+            tags.next != 0
+            or samples != colours + transparent
+            or set(tags.get(339, (1,))) != {1}
+            or (set(bits) != {8} if samples > 1 else max(bits) > 8)
+            or tags.get(259, 1) not in _COMPRESSIONS
+        )
+    except Exception:  # damage fails in nearly every way there is
+        return False
 
 
 @contextlib.contextmanager
@@ -296,32 +355,41 @@ def _tiff(path: Path) -> Iterator[TiffFile]:
         yield file
 
 
-def _tiff_head(file: TiffFile) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Shape and type of the only picture; channels last or first, as they are stored."""
+def _tiff_form(
+    path: Path, file: TiffFile, channels: int | None
+) -> tuple[tuple[int, ...], int | None]:
+    """Shape of the only picture, channels last or first, as they are stored, and their axis.
+
+    Raises:
+        DataError: it holds several pictures.
+    """
     if len(file.pages) > MOST_PAGES:
-        raise ValueError(f"it holds {len(file.pages)} pages")
+        raise DataError(f"{path} holds {len(file.pages)} pages; save each in a file of its own")
+    pictures = [one for one in file.series if not one.keyframe.is_reduced]
+    if len(pictures) > 1:
+        raise DataError(f"{path} holds {len(pictures)} pictures; save each in a file of its own")
     series = file.series[0]
-    return tuple(series.shape), np.dtype(series.dtype)
+    kept = [n for n, name in enumerate(series.axes) if name in "YXSC" or series.shape[n] > 1]
+    axes, shape = "".join(series.axes[n] for n in kept), tuple(series.shape[n] for n in kept)
+    if axes == _ARRAY_AXES:
+        return shape, _channel_axis(path, shape, channels)
+    if axes not in _CHANNEL_AXES:
+        raise DataError(f"{path} holds {shape[0]} pictures; save each in a file of its own")
+    return shape, _CHANNEL_AXES[axes]
 
 
-def _read_tiff(path: Path) -> _Values:
+def _read_tiff(path: Path, channels: int) -> _Values:
     with _decoding(path, "no TIFF file"), _tiff(path) as file:
-        shape, dtype = _tiff_head(file)
+        shape, axis = _tiff_form(path, file, channels)
         series = file.series[0]
-        _check_head(path, shape, dtype)
-        axes = series.axes
-        stated = "S" if "S" in axes else "C"
-        if len(file.series) > 1 and not series.is_pyramidal:
-            raise DataError(
-                f"{path} holds {len(file.series)} pictures; save each in a file of its own"
-            )
-        if axes not in ("YX", "YXS", "SYX", "CYX", "YXC", _ARRAY_AXES):
-            raise DataError(f"{path} holds {shape[0]} pictures; save each in a file of its own")
-        values = series.asarray(maxworkers=1)
-        if stated in axes:
-            values = np.moveaxis(values, axes.index(stated), 2)
-            return np.array(values, dtype=values.dtype.newbyteorder("="), order="C")
-        return _channels_last(values)
+        _check_head(path, shape, np.dtype(series.dtype))
+        photometric = series.keyframe.photometric
+        if photometric == _PALETTE:
+            raise DataError(f"{path} has a palette of 16 bits; save it as RGB, or grey")
+        values = series.asarray(maxworkers=1).reshape(shape)
+        if photometric == _WHITE_IS_ZERO:
+            values = ~values
+        return _channels_last(values, axis)
 
 
 @contextlib.contextmanager

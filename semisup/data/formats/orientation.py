@@ -96,7 +96,7 @@ class Orientation:
         self._masks = masks
 
     def turned(self, picture: Tensor, path: Path) -> Tensor:
-        """The picture (3HW, as stored) of an image file in the orientation of its mask.
+        """The picture (CHW, as stored) of an image file in the orientation of its mask.
 
         Of the mask the size is read, from the head of the file; no label is.
 

@@ -74,14 +74,18 @@ def read_rgb(path: Path) -> Tensor:
     Warns:
         UserWarning: Pillow's, about notes beside the pixels.
     """
+    picture = _load(path, _IMAGES)
     try:
-        picture = as_rgb(_load(path, _IMAGES))
+        colours = as_rgb(picture)
     except ValueError as error:  # a palette with more alphas than colours
         raise DataError(f"{path} cannot be decoded ({error}); mend or remove the file") from error
-    if picture is None:
-        raise DataError(f"{path} has transparent pixels; flatten it onto a background")
+    if colours is None:
+        # GDAL calls the fourth band of a TIFF transparency, whatever it is.
+        is_band = picture.format == "TIFF" and picture.mode == "RGBA"
+        remedy = ", or set data.channels = 4 if the fourth is a channel like the others" * is_band
+        raise DataError(f"{path} has transparent pixels; flatten it onto a background{remedy}")
     # Left as decoded, the channels of a pixel side by side: what follows is the faster for it.
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
+    return torch.from_numpy(np.array(colours)).permute(2, 0, 1)
 
 
 def read_grey(path: Path) -> Tensor:

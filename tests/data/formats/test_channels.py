@@ -36,6 +36,42 @@ TIFFS: dict[str, tuple[npt.NDArray[Any], dict[str, Any]]] = {
     "deflate": (DEEP, {"photometric": "rgb", "compression": "deflate", "predictor": True}),
     "LZW": (DEEP, {"photometric": "rgb", "compression": "lzw"}),
     "big endian": (DEEP, {"photometric": "rgb", "byteorder": ">"}),
+    "BigTIFF": (DEEP, {"photometric": "rgb", "bigtiff": True}),
+    "ImageJ, with an axis of one frame": (
+        np.moveaxis(DEEP, 2, 0)[None, None],
+        {"imagej": True, "metadata": {"axes": "TZCYX"}},
+    ),
+    "pages that no note explains": (
+        np.moveaxis(DEEP, 2, 0),
+        {"photometric": "minisblack", "metadata": None},
+    ),
+    "GeoTIFF": (
+        DEEP,
+        {
+            "photometric": "minisblack",
+            "planarconfig": "contig",
+            "metadata": None,
+            "extratags": [(33550, "d", 3, (1.0, 1.0, 0.0), True), (42113, "s", 0, "0", True)],
+        },
+    ),
+}
+
+FLAT_TIFFS: dict[str, tuple[int, dict[str, Any]]] = {
+    "two samples, of which Pillow reads one": (
+        2,
+        {"photometric": "minisblack", "planarconfig": "contig"},
+    ),
+    "RGB and a sample that Pillow drops": (
+        4,
+        {"photometric": "rgb", "extrasamples": ["unspecified"]},
+    ),
+    "RGB and a sample that GDAL calls transparency": (4, {"photometric": "rgb"}),
+    "transparency that is multiplied in": (4, {"photometric": "rgb", "extrasamples": [1]}),
+    "three samples of no colours": (3, {"photometric": "minisblack", "planarconfig": "contig"}),
+    "RGB, compressed as Pillow may not read it": (
+        3,
+        {"photometric": "rgb", "compression": "jpeg2000"},
+    ),
 }
 
 
@@ -52,6 +88,117 @@ def test_a_tiff_of_four_channels_in_every_form(tmp_path: Path, form: str) -> Non
     image = read_image(path, FOUR)
     assert image.dtype == torch.uint16
     assert np.array_equal(image.numpy(), np.moveaxis(DEEP, 2, 0))
+
+
+@pytest.mark.parametrize("form", FLAT_TIFFS)
+def test_no_sample_of_a_tiff_of_8_bits_is_lost(tmp_path: Path, form: str) -> None:
+    count, options = FLAT_TIFFS[form]
+    path = tiff(tmp_path / "a.tif", FLAT[..., :count], **options)
+    kind = find_kind([path], 4 if count == 4 else None)
+    assert kind == ImageKind(count, 8)
+    assert np.array_equal(read_image(path, kind).numpy(), np.moveaxis(FLAT[..., :count], 2, 0))
+
+
+def test_a_fourth_band_that_a_tiff_calls_transparency(tmp_path: Path) -> None:
+    path = tiff(tmp_path / "a.tif", FLAT, photometric="rgb")
+    with pytest.raises(DataError, match=r"or set data\.channels = 4 if the fourth is a channel"):
+        read_image(path, find_kind([path]))
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("count", [3, 5, 13])
+def test_a_page_for_each_channel(tmp_path: Path, bits: int, count: int) -> None:
+    values = np.random.default_rng(count).integers(0, 2**bits, (count, 20, 30))
+    path = tiff(tmp_path / "a.tif", values.astype(f"uint{bits}"), photometric="minisblack")
+    kind = kind_of(path)
+    assert kind == ImageKind(count, bits)
+    assert np.array_equal(read_image(path, kind).numpy(), values)
+
+
+@pytest.mark.parametrize("count", [1, 3, 4])
+def test_of_a_pyramid_the_full_picture_is_read(tmp_path: Path, count: int) -> None:
+    """As GDAL adds overviews: pages that are marked as reduced."""
+    path = tmp_path / "a.tif"
+    full = np.random.default_rng(0).integers(0, 256, (64, 96, count)).astype(np.uint8).squeeze()
+    options = {"photometric": "rgb" if count == 3 else "minisblack", "tile": (16, 16)}
+    if count == 4:
+        options["planarconfig"] = "contig"
+    with tifffile.TiffWriter(path) as file:
+        for step in (1, 2, 4):
+            values, reduced = full[::step, ::step], int(step > 1)
+            file.write(values, subfiletype=reduced, metadata=None, **options)
+    kind = kind_of(path)
+    assert kind == ImageKind(count, 8)
+    image = read_image(path, kind).permute(1, 2, 0).numpy()
+    assert np.array_equal(image.squeeze(), full)
+
+
+def test_a_small_picture_beside_the_image_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as file:
+        file.write(DEEP, photometric="rgb", metadata=None)
+        file.write(FLAT[::3, ::3, :3], photometric="rgb", subfiletype=1, metadata=None)
+    assert kind_of(path) == FOUR
+    assert np.array_equal(read_image(path, FOUR).numpy(), np.moveaxis(DEEP, 2, 0))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_where_white_is_0_the_values_are_turned(tmp_path: Path, dtype: str) -> None:
+    values = (FLAT if dtype == "uint8" else DEEP)[..., 0]
+    path = tiff(tmp_path / "a.tif", values, photometric="miniswhite")
+    kind = kind_of(path)
+    assert kind is not None
+    assert np.array_equal(read_image(path, kind).numpy()[0], ~values)
+
+
+WIDE = np.random.default_rng(1).integers(0, 2**16, (6, 8, 13)).astype(np.uint16)
+
+
+@pytest.mark.parametrize("layout", ["contig", "separate", "pages", "npy", "npy, channels first"])
+def test_more_channels_than_rows(tmp_path: Path, layout: str) -> None:
+    """Read by the axes that a TIFF states, or by data.channels."""
+    first, last = np.moveaxis(WIDE, 2, 0), WIDE
+    path = tmp_path / ("a.npy" if "npy" in layout else "a.tif")
+    if layout in ("contig", "separate"):
+        values = last if layout == "contig" else first
+        tiff(path, values, photometric="minisblack", planarconfig=layout)
+        assert find_kind([path]) == ImageKind(13, 16)
+    elif layout == "pages":
+        tiff(path, first, photometric="minisblack")
+    else:
+        np.save(path, first if "first" in layout else last)
+    kind = find_kind([path], 13)
+    assert kind == ImageKind(13, 16)
+    assert np.array_equal(read_image(path, kind).numpy(), first)
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".tif"])
+def test_an_array_that_does_not_tell_its_channels_is_refused(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    values = np.moveaxis(WIDE, 2, 0)
+    if suffix == ".npy":
+        np.save(path, values)
+    else:
+        tiff(path, values, photometric="minisblack")
+    line = "has the shape 13x6x8, of which no axis is surely that of the channels; set data.chan"
+    with pytest.raises(DataError, match=f"^{re.escape(f'{path} {line}')}"):
+        read_image(path, find_kind([path]))
+
+
+def test_a_picture_under_the_name_of_another_format(tmp_path: Path) -> None:
+    Image.fromarray(FLAT[..., 0]).save(tmp_path / "a.png", format="JPEG")
+    Image.fromarray(FLAT[..., :3]).save(tmp_path / "b.tif", format="PNG")
+    assert kind_of(tmp_path / "a.png") == GREY
+    assert kind_of(tmp_path / "b.tif") == RGB
+    assert np.array_equal(read_image(tmp_path / "b.tif", RGB), np.moveaxis(FLAT[..., :3], 2, 0))
+
+
+def test_the_kind_of_many_channels_is_found_in_silence(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tiff(tmp_path / "a.tif", WIDE, photometric="minisblack", planarconfig="contig")
+    read_image(path, find_kind([path, path]))
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize(
@@ -214,6 +361,18 @@ BAD: dict[str, tuple[str, Any, str]] = {
         "a.tif",
         lambda path: tiff(path, DEEP.astype(np.float32), photometric="rgb"),
         "holds values of the type float32",
+    ),
+    "TIFF of signed bytes": (
+        "a.tif",
+        lambda path: tiff(path, FLAT.astype(np.int8)[..., 0]),
+        "holds values of the type int8",
+    ),
+    "TIFF with a palette of 16 bits": (
+        "a.tif",
+        lambda path: tiff(
+            path, DEEP[..., 0], photometric="palette", colormap=np.zeros((3, 2**16), np.uint16)
+        ),
+        "has a palette of 16 bits; save it as RGB, or grey",
     ),
     "TIFF of five channels": (
         "a.tif",
