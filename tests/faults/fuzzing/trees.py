@@ -206,7 +206,7 @@ def result_seeds() -> list[bytes]:
         "recipe": "base",
         "recipe_hash": "0123456789",
         "scores": {"selected": scores, "last": scores},
-        "per_class": {"dog": {"iou": None}},
+        "per_class": {"a": {"iou": None}, "b": {"iou": 0.5}},
         "confusion": [[1, 2], [3, 4]],
         "protocol": {"classes": ["a", "b"], "subset": "val", "pretraining": "none"},
         "palette": [[0, 0, 0], [128, 0, 0]],
