@@ -20,6 +20,7 @@ from semisup.models.deconvnet import DeconvNet
 from semisup.models.decouplednet import DecoupledNet
 from semisup.models.deeplab_v3plus import DeepLabV3Plus
 from semisup.models.fcn import FCN8s, FCN8sAtOnce, FCN8sMobileNetV2, FCN16s, FCN32s
+from semisup.models.pspnet import PSPNet
 from semisup.models.unet import UNet, mirror_pad
 
 CLASSES = 5
@@ -46,6 +47,7 @@ MODELS: dict[str, Callable[..., Segmenter]] = {
     "deeplab_v3plus": partial(DeepLabV3Plus, CLASSES),
     "deeplab_v3plus_stride_8": partial(DeepLabV3Plus, CLASSES, output_stride=8),
     "deeplab_v3plus_resnet50": partial(DeepLabV3Plus, CLASSES, backbone="resnet50"),
+    "pspnet": partial(PSPNet, CLASSES),
 }
 
 WITHOUT_EMBEDDING = {
