@@ -35,6 +35,7 @@ from semisup.methods.supervised import Supervised
 from semisup.models.base import Segmenter
 from semisup.models.deconvnet import DeconvNet
 from semisup.models.decouplednet import DecoupledNet
+from semisup.models.deeplab_v2 import DeepLabV2
 from semisup.models.deeplab_v3plus import DeepLabV3Plus
 from semisup.models.fcn import FCN8s, FCN8sAtOnce, FCN8sMobileNetV2, FCN16s, FCN32s
 from semisup.models.pspnet import PSPNet
@@ -45,6 +46,7 @@ from semisup.plugins import Origin, import_plugin, installed, origin_of
 MODELS: dict[str, type[Segmenter]] = {
     "deconvnet": DeconvNet,
     "decouplednet": DecoupledNet,
+    "deeplab_v2": DeepLabV2,
     "deeplab_v3plus": DeepLabV3Plus,
     "fcn16s": FCN16s,
     "fcn32s": FCN32s,

@@ -18,6 +18,7 @@ from semisup.errors import RecipeError
 from semisup.models.base import Segmenter
 from semisup.models.deconvnet import DeconvNet
 from semisup.models.decouplednet import DecoupledNet
+from semisup.models.deeplab_v2 import DeepLabV2
 from semisup.models.deeplab_v3plus import DeepLabV3Plus
 from semisup.models.fcn import FCN8s, FCN8sAtOnce, FCN8sMobileNetV2, FCN16s, FCN32s
 from semisup.models.pspnet import PSPNet
@@ -48,6 +49,7 @@ MODELS: dict[str, Callable[..., Segmenter]] = {
     "deeplab_v3plus_stride_8": partial(DeepLabV3Plus, CLASSES, output_stride=8),
     "deeplab_v3plus_resnet50": partial(DeepLabV3Plus, CLASSES, backbone="resnet50"),
     "pspnet": partial(PSPNet, CLASSES),
+    "deeplab_v2_resnet50": partial(DeepLabV2, CLASSES, backbone="resnet50"),
 }
 
 WITHOUT_EMBEDDING = {
