@@ -7,9 +7,10 @@ that rounds up, dilation 2 and 4 in all blocks of the last two stages), scales a
 norms that are never trained, classifiers 3 x 3 of dilation 6, 12, 18 and 24 that are summed.
 
 In that code a `return` sits inside the loop over the classifiers, so that two of the four act:
-`branches = 2`. No fully connected CRF, no three scales at once. Differs from the code: classifiers'
-biases start at zero, as in the Caffe release, and the backbone from torchvision's initial weights
-where no file of weights is given (N(0, 0.01) there).
+`branches = 2`. The fully connected CRF is part of the evaluation, not of the network, and three
+scales at once are not here. Differs from the code: classifiers' biases start at zero, as in the
+Caffe release, and the backbone from torchvision's initial weights where no file of weights is given
+(N(0, 0.01) there).
 """
 
 from __future__ import annotations
