@@ -37,6 +37,7 @@ CONTRACT = ("tests/methods/test_contract.py",)
 ADVERSARIAL = ("tests/methods/test_adversarial.py",)
 CODE = ("tests/methods/test_adversarial_code.py",)
 DECOUPLED = ("tests/methods/test_decouplednet.py", "tests/models/test_decouplednet.py")
+RESNET = ("tests/models/backbones/test_resnet.py",)
 UPDATES = ("tests/training/test_updates.py",)
 RESUME = (
     "tests/training/test_loop.py"
@@ -541,6 +542,86 @@ MUTANTS = [
         "        if mask.dim() != 2:\n",
         "a mask of another size is cropped where its image is, and teaches other pixels",
         ("tests/data/sets/test_contract.py",),
+    ),
+    Mutant(
+        "first-block-dilated",
+        "models/backbones/resnet.py",
+        "            elif not dilate_first:\n",
+        "            elif False:\n",
+        "the first dilated block reads another grid than torchvision's dilated networks",
+        RESNET,
+    ),
+    Mutant(
+        "stride-of-the-shortcut-kept",
+        "models/backbones/resnet.py",
+        "stage[0].conv2.stride = stage[0].downsample[0].stride = (1, 1)",
+        "stage[0].conv2.stride = (1, 1)",
+        "the shortcut of a dilated stage halves the map that the block adds it to",
+        RESNET,
+    ),
+    Mutant(
+        "padding-forgotten-by-dilation",
+        "models/backbones/resnet.py",
+        "block.conv2.dilation = block.conv2.padding = (own, own)",
+        "block.conv2.dilation = (own, own)",
+        "maps shrink with every dilated block",
+        RESNET,
+    ),
+    Mutant(
+        "caffe-pooling-rounds-down",
+        "models/backbones/resnet.py",
+        "self.maxpool.ceil_mode = True",
+        "self.maxpool.ceil_mode = False",
+        "maps of AdvSemiSeg's DeepLab v2 are a row and a column short at even sides",
+        (*RESNET, "tests/models/test_deeplab_v2.py"),
+    ),
+    Mutant(
+        "caffe-stride-at-the-wide-convolution",
+        "models/backbones/resnet.py",
+        "stage[0].conv1.stride, stage[0].conv2.stride = stage[0].conv2.stride, (1, 1)",
+        "pass",
+        "weights of Caffe's ResNet see other pixels; counts and keys are the same",
+        (*RESNET, "tests/models/test_deeplab_v2.py"),
+    ),
+    Mutant(
+        "return-inside-the-loop",
+        "models/deeplab_v2.py",
+        "            logits = logits + classifier(embedding)\n",
+        "            return logits + classifier(embedding)\n",
+        "two of four classifiers are never used nor trained (AdvSemiSeg, and all that copied it)",
+        ("tests/models/test_deeplab_v2.py",),
+    ),
+    Mutant(
+        "norms-of-deeplab-v2-trained",
+        "models/deeplab_v2.py",
+        "layer.requires_grad_(False)",
+        "layer.requires_grad_(True)",
+        "scales and shifts that the code freezes drift with small batches",
+        ("tests/models/test_deeplab_v2.py",),
+    ),
+    Mutant(
+        "corners-of-unimatch-not-aligned",
+        "models/deeplab_v3plus.py",
+        "return resize(logits, size, align_corners=self.on_resnet)",
+        "return resize(logits, size)",
+        "logits are shifted by up to two pixels against those of the published weights",
+        ("tests/models/test_deeplab_v3plus.py",),
+    ),
+    Mutant(
+        "pyramid-before-the-map",
+        "models/pspnet.py",
+        "torch.cat([features, *pooled], dim=1)",
+        "torch.cat([*pooled, features], dim=1)",
+        "weights of PSPNet meet other channels; counts and shapes are the same",
+        ("tests/models/test_pspnet.py",),
+    ),
+    Mutant(
+        "auxiliary-head-on-the-last-map",
+        "models/pspnet.py",
+        "        return [third.pooled, last.pooled]\n",
+        "        return [last.pooled[:, : third.pooled.shape[1]], last.pooled]\n",
+        "the auxiliary loss no longer helps the third stage",
+        ("tests/models/test_pspnet.py",),
     ),
     Mutant(
         "embedding-of-other-channels",

@@ -18,8 +18,10 @@ from semisup.errors import RecipeError
 from semisup.models.base import Segmenter
 from semisup.models.deconvnet import DeconvNet
 from semisup.models.decouplednet import DecoupledNet
+from semisup.models.deeplab_v2 import DeepLabV2
 from semisup.models.deeplab_v3plus import DeepLabV3Plus
 from semisup.models.fcn import FCN8s, FCN8sAtOnce, FCN8sMobileNetV2, FCN16s, FCN32s
+from semisup.models.pspnet import PSPNet
 from semisup.models.unet import UNet, mirror_pad
 
 CLASSES = 5
@@ -45,6 +47,9 @@ MODELS: dict[str, Callable[..., Segmenter]] = {
     "unet_batch_norm": partial(UNet, CLASSES, width=4, batch_norm=True),
     "deeplab_v3plus": partial(DeepLabV3Plus, CLASSES),
     "deeplab_v3plus_stride_8": partial(DeepLabV3Plus, CLASSES, output_stride=8),
+    "deeplab_v3plus_resnet50": partial(DeepLabV3Plus, CLASSES, backbone="resnet50"),
+    "pspnet": partial(PSPNet, CLASSES),
+    "deeplab_v2_resnet50": partial(DeepLabV2, CLASSES, backbone="resnet50"),
 }
 
 WITHOUT_EMBEDDING = {
@@ -148,18 +153,24 @@ def test_decoding_classifies_the_embedding(name: str) -> None:
     assert not torch.equal(changed, logits)
 
 
+def reached(model: Segmenter) -> set[str]:
+    return {key for key, p in model.named_parameters() if p.grad is not None}
+
+
 @every_embedding_model
 def test_gradients_reach_the_encoder_through_the_embedding(name: str) -> None:
     with torch.device("meta"):  # to be reached by a gradient is no question of its value
         model = MODELS[name]()
-        embedding = model.embed(features_of(model, torch.empty(1, 3, 35, 45)))
+        embedding = model.embed(features_of(model, torch.empty(2, 3, 35, 45)))
+    model.classify(embedding).square().sum().backward(retain_graph=True)
+    used = reached(model)  # of no auxiliary head, and not frozen
+    model.zero_grad()
     embedding.square().sum().backward()
-    missing = {key for key, p in model.named_parameters() if p.grad is None}
+    missing = used - reached(model)
     again = embedding.detach().requires_grad_()
     model.zero_grad()
     model.classify(again).square().sum().backward()
-    reached = {key for key, p in model.named_parameters() if p.grad is not None}
-    assert missing == reached, "a parameter belongs to the embedding or to the classifier"
+    assert missing == reached(model), "a parameter belongs to the embedding or to the classifier"
     assert again.grad is not None
 
 

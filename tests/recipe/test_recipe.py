@@ -173,6 +173,8 @@ def test_options_that_only_the_old_class_has_are_not_inherited(write: Write) -> 
         assert recipe.model_options == {
             "backbone": "mobilenet_v2",
             "output_stride": 16,
+            "multi_grid": False,
+            "deep_stem": False,
         }
         assert "model.width" not in recipe.sources
         assert recipe.sources.keys() == flatten(recipe.resolved()).keys()
