@@ -36,6 +36,7 @@ from semisup.models.base import Segmenter
 from semisup.models.deconvnet import DeconvNet
 from semisup.models.decouplednet import DecoupledNet
 from semisup.models.deeplab_v3plus import DeepLabV3Plus
+from semisup.models.enet import ENet
 from semisup.models.fcn import FCN8s, FCN8sAtOnce, FCN8sMobileNetV2, FCN16s, FCN32s
 from semisup.models.unet import UNet
 from semisup.options import check_options, options_schema
@@ -45,6 +46,7 @@ MODELS: dict[str, type[Segmenter]] = {
     "deconvnet": DeconvNet,
     "decouplednet": DecoupledNet,
     "deeplab_v3plus": DeepLabV3Plus,
+    "enet": ENet,
     "fcn16s": FCN16s,
     "fcn32s": FCN32s,
     "fcn8s": FCN8s,

@@ -19,6 +19,7 @@ from semisup.models.base import Segmenter
 from semisup.models.deconvnet import DeconvNet
 from semisup.models.decouplednet import DecoupledNet
 from semisup.models.deeplab_v3plus import DeepLabV3Plus
+from semisup.models.enet import ENet
 from semisup.models.fcn import FCN8s, FCN8sAtOnce, FCN8sMobileNetV2, FCN16s, FCN32s
 from semisup.models.unet import UNet, mirror_pad
 
@@ -45,6 +46,8 @@ MODELS: dict[str, Callable[..., Segmenter]] = {
     "unet_batch_norm": partial(UNet, CLASSES, width=4, batch_norm=True),
     "deeplab_v3plus": partial(DeepLabV3Plus, CLASSES),
     "deeplab_v3plus_stride_8": partial(DeepLabV3Plus, CLASSES, output_stride=8),
+    "enet": partial(ENet, CLASSES),
+    "enet_encoder": partial(ENet, CLASSES, decoder=False),
 }
 
 WITHOUT_EMBEDDING = {
