@@ -21,6 +21,7 @@ from semisup.models.decouplednet import DecoupledNet
 from semisup.models.deeplab_v3plus import DeepLabV3Plus
 from semisup.models.enet import ENet
 from semisup.models.fcn import FCN8s, FCN8sAtOnce, FCN8sMobileNetV2, FCN16s, FCN32s
+from semisup.models.linknet import LinkNet
 from semisup.models.unet import UNet, mirror_pad
 
 CLASSES = 5
@@ -48,6 +49,7 @@ MODELS: dict[str, Callable[..., Segmenter]] = {
     "deeplab_v3plus_stride_8": partial(DeepLabV3Plus, CLASSES, output_stride=8),
     "enet": partial(ENet, CLASSES),
     "enet_encoder": partial(ENet, CLASSES, decoder=False),
+    "linknet": partial(LinkNet, CLASSES),
 }
 
 WITHOUT_EMBEDDING = {
