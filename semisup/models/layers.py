@@ -9,7 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
 from torchvision.ops import Conv2dNormActivation
+
+from semisup.errors import RecipeError
 
 
 def initialise(module: nn.Module) -> None:
@@ -133,3 +136,29 @@ def statistics_kept(network: nn.Module) -> Iterator[None]:
     finally:
         for norm in norms:
             norm.track_running_stats = True
+
+
+@contextlib.contextmanager
+def dropout_active(network: nn.Module) -> Iterator[None]:
+    """In the `with` block, dropout works in eval mode too: each forward pass is another sample.
+
+    Batch norms keep their mode. Call `eval()` before the block, not in it. See Gal and Ghahramani
+    2016, https://arxiv.org/abs/1506.02142.
+
+    Raises:
+        RecipeError: the network has no dropout.
+    """
+    dropouts = [layer for layer in network.modules() if isinstance(layer, _DropoutNd) and layer.p]
+    if not dropouts:
+        raise RecipeError(
+            f"model.name: {type(network).__name__} has no dropout, so that all samples would be "
+            "the same; choose a network that has it, such as 'bayesian_segnet'"
+        )
+    modes = [layer.training for layer in dropouts]
+    for layer in dropouts:
+        layer.train()
+    try:
+        yield
+    finally:
+        for layer, mode in zip(dropouts, modes, strict=True):
+            layer.train(mode)
