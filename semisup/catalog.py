@@ -39,11 +39,13 @@ from semisup.models.deeplab_v3plus import DeepLabV3Plus
 from semisup.models.enet import ENet
 from semisup.models.fcn import FCN8s, FCN8sAtOnce, FCN8sMobileNetV2, FCN16s, FCN32s
 from semisup.models.linknet import LinkNet
+from semisup.models.segnet import BayesianSegNet, SegNet, SegNetBasic
 from semisup.models.unet import UNet
 from semisup.options import check_options, options_schema
 from semisup.plugins import Origin, import_plugin, installed, origin_of
 
 MODELS: dict[str, type[Segmenter]] = {
+    "bayesian_segnet": BayesianSegNet,
     "deconvnet": DeconvNet,
     "decouplednet": DecoupledNet,
     "deeplab_v3plus": DeepLabV3Plus,
@@ -54,6 +56,8 @@ MODELS: dict[str, type[Segmenter]] = {
     "fcn8s_at_once": FCN8sAtOnce,
     "fcn8s_mobilenet_v2": FCN8sMobileNetV2,
     "linknet": LinkNet,
+    "segnet": SegNet,
+    "segnet_basic": SegNetBasic,
     "unet": UNet,
 }
 
