@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from semisup.models.base import Segmenter
-from semisup.models.layers import resize
+from semisup.models.layers import resize, unpool
 
 STRIDE = 8
 """Pixels of the image to one of the deepest map."""
@@ -229,7 +229,8 @@ class UpsamplingBottleneck(nn.Module):
 
     def forward(self, features: Tensor, switches: Tensor) -> Tensor:
         """BChw -> a map of twice the size."""
-        shortcut = F.max_unpool2d(self.shortcut(features), switches, (2, 2))
+        size = torch.Size([2 * side for side in features.shape[-2:]])
+        shortcut = unpool(self.shortcut(features), switches, size)
         summed: Tensor = self.activation(self.main(features) + shortcut)
         return summed
 

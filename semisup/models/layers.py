@@ -80,6 +80,25 @@ def resize(
     return F.interpolate(maps, size=list(size), mode=mode, align_corners=align_corners)
 
 
+def unpool(maps: Tensor, switches: Tensor, size: torch.Size) -> Tensor:
+    """`maps` at the places of a pooling's maxima, with zeros elsewhere: BCHW.
+
+    What `torch.nn.functional.max_unpool2d` gives. That has no deterministic form in torch, so with
+    `train.deterministic` the values are scattered: the same bits, as windows do not overlap.
+
+    Args:
+        maps: BChw.
+        switches: BChw int64, the indices of a 2 x 2 pooling.
+        size: H and W of what was pooled.
+    """
+    if not torch.are_deterministic_algorithms_enabled():
+        return F.max_unpool2d(maps, switches, (2, 2), output_size=size)
+    height, width = size
+    raised = maps.new_zeros(*maps.shape[:2], height * width)
+    raised = raised.scatter(2, switches.flatten(2), maps.flatten(2))
+    return torch.unflatten(raised, 2, (height, width))
+
+
 def of_rows(maps: Tensor, rows: Tensor | None) -> Tensor:
     """N of B maps: those of `rows`, or all B in order where that is None."""
     return maps if rows is None else maps[rows]

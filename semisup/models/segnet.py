@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from semisup.models.backbones.vgg import VGG16Features, adapt_vgg16, numbered_with_norms
 from semisup.models.base import ParameterGroup, Segmenter, biases_apart
-from semisup.models.layers import conv_norm_relu, initialise
+from semisup.models.layers import conv_norm_relu, initialise, unpool
 
 DECODER = ((512, 512, 512), (512, 512, 256), (256, 256, 128), (128, 64), (64,))
 """Channels of the convolutions of each stage of SegNet's decoder, deepest first."""
@@ -203,7 +203,7 @@ def _decoded(features: list[Tensor], decoder: nn.ModuleList, dropouts: nn.Module
     sizes += [maps.shape[-2:] for maps in pooled[:-1]]
     current = pooled[-1]
     for stage, block in zip(reversed(range(half)), decoder, strict=True):
-        current = F.max_unpool2d(current, switches[stage], (2, 2), output_size=sizes[stage])
+        current = unpool(current, switches[stage], sizes[stage])
         current = dropouts[stage](block(current))
     return current
 

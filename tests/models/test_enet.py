@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from semisup.models.enet import Bottleneck, ENet, UpsamplingBottleneck
 from semisup.models.weights import load_weights
+from semisup.system.device import deterministic
 
 
 def parameters(module: nn.Module) -> int:
@@ -252,6 +253,20 @@ def test_the_pooled_image_is_appended_whatever_its_channels(channels: int) -> No
         logits = model.eval()(torch.empty(1, channels, 16, 16))
     assert model.embedding_channels == 13 + channels
     assert logits.shape == (1, 5, 16, 16)
+
+
+def test_trains_with_deterministic_algorithms() -> None:
+    torch.manual_seed(0)
+    model = ENet(3)
+    image = torch.randn(1, 3, 32, 32)
+    torch.manual_seed(1)
+    expected = model(image)
+    with deterministic(True):
+        torch.manual_seed(1)
+        logits = model(image)
+        logits.square().mean().backward()
+    assert torch.equal(logits, expected)
+    assert all(p.grad is not None for p in model.parameters())
 
 
 @pytest.mark.slow

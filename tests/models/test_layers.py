@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from semisup.errors import RecipeError
-from semisup.models.layers import dropout_active, statistics_kept
+from semisup.models.layers import dropout_active, statistics_kept, unpool
+from semisup.system.device import deterministic
 
 
 def test_it_normalises_by_the_batch_and_remembers_nothing() -> None:
@@ -62,3 +64,26 @@ def test_dropout_keeps_the_mode_it_had_after_an_error_too() -> None:
 def test_samples_of_a_network_without_dropout_are_refused(layer: nn.Module) -> None:
     with pytest.raises(RecipeError, match="Sequential has no dropout"):
         dropout_active(nn.Sequential(layer)).__enter__()
+
+
+@pytest.mark.parametrize(("height", "width"), [(8, 6), (7, 9), (1, 5)])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_unpooling_gives_the_same_bits_with_deterministic_algorithms(
+    height: int, width: int, layout: torch.memory_format
+) -> None:
+    torch.manual_seed(0)
+    image = torch.randn(2, 3, height, width).contiguous(memory_format=layout)
+    _, switches = F.max_pool2d(image, 2, ceil_mode=True, return_indices=True)
+    maps = torch.randn(switches.shape).contiguous(memory_format=layout).requires_grad_()
+    weights = torch.randn_like(image)
+
+    def values_and_gradient() -> tuple[Tensor, Tensor]:
+        raised = unpool(maps, switches, image.shape[-2:])
+        (gradient,) = torch.autograd.grad((raised * weights).sum(), maps)
+        return raised, gradient
+
+    expected = values_and_gradient()
+    with deterministic(True):
+        found = values_and_gradient()
+    assert expected[0].shape == image.shape
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))

@@ -17,6 +17,7 @@ from semisup.models.base import Segmenter
 from semisup.models.layers import dropout_active
 from semisup.models.segnet import BayesianSegNet, SegNet, SegNetBasic
 from semisup.models.weights import load_weights, read_weights
+from semisup.system.device import deterministic
 
 
 def parameters(module: nn.Module) -> int:
@@ -337,6 +338,20 @@ def test_vgg16_fills_the_convolutions_of_the_encoder(shared_weights: Path) -> No
 def test_refuses_rates_that_are_none(rate: float) -> None:
     with pytest.raises(ValueError, match="dropout"):
         SegNetBasic(3, dropout=rate)
+
+
+def test_trains_with_deterministic_algorithms() -> None:
+    torch.manual_seed(0)
+    model = SegNetBasic(3)
+    image = torch.randn(1, 3, 32, 32)
+    torch.manual_seed(1)
+    expected = model(image)
+    with deterministic(True):
+        torch.manual_seed(1)
+        logits = model(image)
+        logits.square().mean().backward()
+    assert torch.equal(logits, expected)
+    assert all(p.grad is not None for p in model.parameters())
 
 
 @pytest.mark.slow
