@@ -1,9 +1,10 @@
 """LinkNet: exploiting encoder representations for efficient semantic segmentation.
 
 Chaurasia and Culurciello, VCIP 2017, https://arxiv.org/abs/1707.03718, after the authors' released
-code: the input of each encoder stage, not its output, is added to the output of its decoder block,
-with a ReLU behind the sum. As there, the convolutions of the decoder have biases, and the first
-norm of the head has an epsilon of 1e-5 where all others behind the encoder have 1e-3.
+code: the input of each encoder stage, not its output, is added to the output of its decoder block.
+As there, the convolutions of the decoder have biases, and the first norm of the head has an epsilon
+of 1e-5 where all others behind the encoder have 1e-3. The ReLU that the release has behind each sum
+is left out: both summands come out of ReLUs, so that it changes nothing.
 
 Differs from the release: images of any size (a map that comes out of a decoder block is cut to its
 skip, which changes nothing where 32 divides the sides).
@@ -15,7 +16,6 @@ import math
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from semisup.models.backbones.resnet import ResNet18Features
@@ -82,7 +82,7 @@ class LinkNet(Segmenter):
         *skips, current = features
         for skip, block in zip(reversed(skips), self.decoder, strict=True):
             height, width = skip.shape[-2:]
-            current = F.relu(block(current)[..., :height, :width] + skip)
+            current = block(current)[..., :height, :width] + skip
         embedding: Tensor = self.head(current)
         return embedding
 
