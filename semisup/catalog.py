@@ -37,23 +37,31 @@ from semisup.models.deconvnet import DeconvNet
 from semisup.models.decouplednet import DecoupledNet
 from semisup.models.deeplab_v2 import DeepLabV2
 from semisup.models.deeplab_v3plus import DeepLabV3Plus
+from semisup.models.enet import ENet
 from semisup.models.fcn import FCN8s, FCN8sAtOnce, FCN8sMobileNetV2, FCN16s, FCN32s
+from semisup.models.linknet import LinkNet
 from semisup.models.pspnet import PSPNet
+from semisup.models.segnet import BayesianSegNet, SegNet, SegNetBasic
 from semisup.models.unet import UNet
 from semisup.options import check_options, options_schema
 from semisup.plugins import Origin, import_plugin, installed, origin_of
 
 MODELS: dict[str, type[Segmenter]] = {
+    "bayesian_segnet": BayesianSegNet,
     "deconvnet": DeconvNet,
     "decouplednet": DecoupledNet,
     "deeplab_v2": DeepLabV2,
     "deeplab_v3plus": DeepLabV3Plus,
+    "enet": ENet,
     "fcn16s": FCN16s,
     "fcn32s": FCN32s,
     "fcn8s": FCN8s,
     "fcn8s_at_once": FCN8sAtOnce,
     "fcn8s_mobilenet_v2": FCN8sMobileNetV2,
     "pspnet": PSPNet,
+    "linknet": LinkNet,
+    "segnet": SegNet,
+    "segnet_basic": SegNetBasic,
     "unet": UNet,
 }
 

@@ -9,7 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
 from torchvision.ops import Conv2dNormActivation
+
+from semisup.errors import RecipeError
 
 
 def initialise(module: nn.Module) -> None:
@@ -77,6 +80,25 @@ def resize(
     return F.interpolate(maps, size=list(size), mode=mode, align_corners=align_corners)
 
 
+def unpool(maps: Tensor, switches: Tensor, size: torch.Size) -> Tensor:
+    """`maps` at the places of a pooling's maxima, with zeros elsewhere: BCHW.
+
+    What `torch.nn.functional.max_unpool2d` gives. That has no deterministic form in torch, so with
+    `train.deterministic` the values are scattered: the same bits, as windows do not overlap.
+
+    Args:
+        maps: BChw.
+        switches: BChw int64, the indices of a 2 x 2 pooling.
+        size: H and W of what was pooled.
+    """
+    if not torch.are_deterministic_algorithms_enabled():
+        return F.max_unpool2d(maps, switches, (2, 2), output_size=size)
+    height, width = size
+    raised = maps.new_zeros(*maps.shape[:2], height * width)
+    raised = raised.scatter(2, switches.flatten(2), maps.flatten(2))
+    return torch.unflatten(raised, 2, (height, width))
+
+
 def of_rows(maps: Tensor, rows: Tensor | None) -> Tensor:
     """N of B maps: those of `rows`, or all B in order where that is None."""
     return maps if rows is None else maps[rows]
@@ -133,3 +155,29 @@ def statistics_kept(network: nn.Module) -> Iterator[None]:
     finally:
         for norm in norms:
             norm.track_running_stats = True
+
+
+@contextlib.contextmanager
+def dropout_active(network: nn.Module) -> Iterator[None]:
+    """In the `with` block, dropout works in eval mode too: each forward pass is another sample.
+
+    Batch norms keep their mode. Call `eval()` before the block, not in it. See Gal and Ghahramani
+    2016, https://arxiv.org/abs/1506.02142.
+
+    Raises:
+        RecipeError: the network has no dropout.
+    """
+    dropouts = [layer for layer in network.modules() if isinstance(layer, _DropoutNd) and layer.p]
+    if not dropouts:
+        raise RecipeError(
+            f"model.name: {type(network).__name__} has no dropout, so that all samples would be "
+            "the same; choose a network that has it, such as 'bayesian_segnet'"
+        )
+    modes = [layer.training for layer in dropouts]
+    for layer in dropouts:
+        layer.train()
+    try:
+        yield
+    finally:
+        for layer, mode in zip(dropouts, modes, strict=True):
+            layer.train(mode)

@@ -20,8 +20,11 @@ from semisup.models.deconvnet import DeconvNet
 from semisup.models.decouplednet import DecoupledNet
 from semisup.models.deeplab_v2 import DeepLabV2
 from semisup.models.deeplab_v3plus import DeepLabV3Plus
+from semisup.models.enet import ENet
 from semisup.models.fcn import FCN8s, FCN8sAtOnce, FCN8sMobileNetV2, FCN16s, FCN32s
+from semisup.models.linknet import LinkNet
 from semisup.models.pspnet import PSPNet
+from semisup.models.segnet import BayesianSegNet, SegNet, SegNetBasic
 from semisup.models.unet import UNet, mirror_pad
 
 CLASSES = 5
@@ -50,6 +53,13 @@ MODELS: dict[str, Callable[..., Segmenter]] = {
     "deeplab_v3plus_resnet50": partial(DeepLabV3Plus, CLASSES, backbone="resnet50"),
     "pspnet": partial(PSPNet, CLASSES),
     "deeplab_v2_resnet50": partial(DeepLabV2, CLASSES, backbone="resnet50"),
+    "enet": partial(ENet, CLASSES),
+    "enet_encoder": partial(ENet, CLASSES, decoder=False),
+    "linknet": partial(LinkNet, CLASSES),
+    "segnet": partial(SegNet, CLASSES),
+    "bayesian_segnet": partial(BayesianSegNet, CLASSES),
+    "segnet_basic": partial(SegNetBasic, CLASSES),
+    "segnet_basic_bayesian": partial(SegNetBasic, CLASSES, dropout=0.5),
 }
 
 WITHOUT_EMBEDDING = {
@@ -69,6 +79,8 @@ SAME_KEYS = {
     "fcn8s_at_once": "fcn8s",
     "unet_valid": "unet",
     "deeplab_v3plus_stride_8": "deeplab_v3plus",
+    "bayesian_segnet": "segnet",
+    "segnet_basic_bayesian": "segnet_basic",
 }
 
 every_model = pytest.mark.parametrize("name", MODELS)

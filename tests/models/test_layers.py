@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
-from semisup.models.layers import statistics_kept
+from semisup.errors import RecipeError
+from semisup.models.layers import dropout_active, statistics_kept, unpool
+from semisup.system.device import deterministic
 
 
 def test_it_normalises_by_the_batch_and_remembers_nothing() -> None:
@@ -34,3 +38,52 @@ def test_it_goes_on_tracking_after_an_error() -> None:
     except KeyError:
         pass
     assert norm.track_running_stats
+
+
+def test_dropout_works_in_eval_mode_within_the_block_alone() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.BatchNorm2d(4), nn.Dropout(0.5), nn.Dropout2d(0.5)).eval()
+    image = torch.randn(2, 4, 8, 8)
+    still = network(image)
+    with dropout_active(network):
+        assert not torch.equal(network(image), network(image))
+        assert not network[0].training
+    assert torch.equal(network(image), still)
+    assert not any(layer.training for layer in network)
+
+
+def test_dropout_keeps_the_mode_it_had_after_an_error_too() -> None:
+    network = nn.Sequential(nn.Dropout(0.5), nn.Dropout(0.5))
+    network[1].eval()
+    with pytest.raises(KeyError), dropout_active(network):
+        raise KeyError
+    assert [layer.training for layer in network] == [True, False]
+
+
+@pytest.mark.parametrize("layer", [nn.Conv2d(1, 1, 1), nn.Dropout(0.0)])
+def test_samples_of_a_network_without_dropout_are_refused(layer: nn.Module) -> None:
+    with pytest.raises(RecipeError, match="Sequential has no dropout"):
+        dropout_active(nn.Sequential(layer)).__enter__()
+
+
+@pytest.mark.parametrize(("height", "width"), [(8, 6), (7, 9), (1, 5)])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_unpooling_gives_the_same_bits_with_deterministic_algorithms(
+    height: int, width: int, layout: torch.memory_format
+) -> None:
+    torch.manual_seed(0)
+    image = torch.randn(2, 3, height, width).contiguous(memory_format=layout)
+    _, switches = F.max_pool2d(image, 2, ceil_mode=True, return_indices=True)
+    maps = torch.randn(switches.shape).contiguous(memory_format=layout).requires_grad_()
+    weights = torch.randn_like(image)
+
+    def values_and_gradient() -> tuple[Tensor, Tensor]:
+        raised = unpool(maps, switches, image.shape[-2:])
+        (gradient,) = torch.autograd.grad((raised * weights).sum(), maps)
+        return raised, gradient
+
+    expected = values_and_gradient()
+    with deterministic(True):
+        found = values_and_gradient()
+    assert expected[0].shape == image.shape
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))

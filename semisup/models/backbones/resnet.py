@@ -1,4 +1,4 @@
-"""ResNet-50, -101 and -152 as backbones (He et al., CVPR 2016, https://arxiv.org/abs/1512.03385).
+"""ResNets as backbones (He et al., CVPR 2016, https://arxiv.org/abs/1512.03385).
 
 torchvision's blocks and keys (`conv1.weight`, `layer1.0.conv1.weight` ...) without its classifier,
 so its state dicts load by key. Strides turn into dilation as in DeepLab v3, whose public versions
@@ -13,14 +13,14 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from torch import Tensor, nn
-from torchvision.models import ResNet, resnet50, resnet101, resnet152
+from torchvision.models import ResNet, resnet18, resnet50, resnet101, resnet152
 
 from semisup.errors import RecipeError, suggest
 from semisup.models.backbones.base import Backbone, PooledStage
 from semisup.models.weights import rename_prefix
 
 DEPTHS: Mapping[int, Callable[[], ResNet]] = MappingProxyType(
-    {50: resnet50, 101: resnet101, 152: resnet152}
+    {18: resnet18, 50: resnet50, 101: resnet101, 152: resnet152}
 )
 """Layers -> torchvision's network of that many."""
 
@@ -49,7 +49,7 @@ class ResNetFeatures(Backbone):
     """The four stages of a ResNet at strides 4, 8, 16 and 32, or no coarser than `output_stride`.
 
     Args:
-        depth: 50, 101 or 152 layers.
+        depth: 18, 50, 101 or 152 layers; of 18 there is the undilated form alone.
         in_channels: C of the input image.
         output_stride: pixels of the image to one of the deepest map. 16 and 8 dilate the last
             stage, or the last two, in place of their stride of 2.
@@ -70,7 +70,7 @@ class ResNetFeatures(Backbone):
 
     def __init__(
         self,
-        depth: Literal[50, 101, 152] = 50,
+        depth: Literal[18, 50, 101, 152] = 50,
         *,
         in_channels: int = 3,
         output_stride: Literal[8, 16, 32] = 32,
@@ -80,6 +80,8 @@ class ResNetFeatures(Backbone):
         caffe: bool = False,
     ) -> None:
         super().__init__()
+        changed = output_stride != 32 or multi_grid or deep_stem or caffe
+        assert depth != 18 or not changed, "blocks of two convolutions are changed in another way"
         whole = DEPTHS[depth]()
         self.conv1: nn.Module = whole.conv1
         self.bn1 = whole.bn1
@@ -97,13 +99,18 @@ class ResNetFeatures(Backbone):
             for stage in (self.layer2, self.layer3, self.layer4):
                 stage[0].conv1.stride, stage[0].conv2.stride = stage[0].conv2.stride, (1, 1)
 
+    def stem(self, image: Tensor) -> Tensor:
+        """The map of stride 2 of `image` (BCHW), before the pooling."""
+        features: Tensor = self.relu(self.bn1(self.conv1(image)))
+        return features
+
     def stages(self, image: Tensor) -> list[PooledStage]:
         """The maps of `image` (BCHW), finest first.
 
         The first is reached by a pooling of stride 2, but one of overlapping windows, whose
         switches cannot be undone: no stage has any.
         """
-        features = self.relu(self.bn1(self.conv1(image)))
+        features = self.stem(image)
         size, features = features.shape[-2:], self.maxpool(features)
         found: list[PooledStage] = []
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
@@ -143,6 +150,19 @@ class ResNetFeatures(Backbone):
             for block, own in zip(stage, dilations, strict=True):
                 block.conv2.dilation = block.conv2.padding = (own, own)
             before = dilation
+
+
+class ResNet18Features(ResNetFeatures):
+    """The four stages of ResNet-18 at strides 4, 8, 16 and 32: 11,176,512 parameters.
+
+    Args:
+        in_channels: C of the input image.
+    """
+
+    channels = (64, 128, 256, 512)
+
+    def __init__(self, *, in_channels: int = 3) -> None:
+        super().__init__(18, in_channels=in_channels)
 
 
 class ResNet50Features(ResNetFeatures):

@@ -64,18 +64,53 @@ class VGG16Features(Backbone):
         """The five pooled maps BChw of `image` (BCHW), finest first."""
         return [stage.pooled for stage in self.stages(image)]
 
-    def stages(self, image: Tensor) -> list[PooledStage]:
-        """The five stages of `image` (BCHW), finest first, for networks that unpool."""
+    def stages(
+        self, image: Tensor, after_pooling: nn.ModuleList | None = None
+    ) -> list[PooledStage]:
+        """The five stages of `image` (BCHW), finest first, for networks that unpool.
+
+        Args:
+            image: BCHW.
+            after_pooling: a module for each stage, which its pooled map passes through.
+        """
         stages: list[PooledStage] = []
         features = image
         for layer in self.features:
             if isinstance(layer, nn.MaxPool2d):
                 size = features.shape[-2:]
                 features, indices = layer(features)
+                if after_pooling is not None:
+                    features = after_pooling[len(stages)](features)
                 stages.append(PooledStage(features, indices, size))
             else:
                 features = layer(features)
         return stages
+
+
+def numbered_with_norms(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """torchvision's `vgg16` with the numbers of its `vgg16_bn`, in which norms lie between.
+
+    For networks with batch normalisation that start from the classifier without. What is not the
+    convolutions of a `vgg16` comes out as it went in.
+    """
+    if "features.2.weight" not in state:  # where vgg16_bn has its first ReLU
+        return state
+    plain, with_norms = 0, 0
+    numbers: dict[str, int] = {}
+    for stage in STAGES:
+        for _ in stage:
+            numbers[f"{plain}"] = with_norms
+            plain, with_norms = plain + 2, with_norms + 3
+        plain, with_norms = plain + 1, with_norms + 1
+    return {_renumbered(key, numbers): value for key, value in state.items()}
+
+
+def _renumbered(key: str, numbers: dict[str, int]) -> str:
+    head, _, rest = key.partition(".")
+    number, _, kind = rest.partition(".")
+    if head != "features" or number not in numbers:
+        return key
+    return f"{head}.{numbers[number]}.{kind}"
 
 
 def adapt_vgg16(

@@ -1,0 +1,129 @@
+"""LinkNet: exploiting encoder representations for efficient semantic segmentation.
+
+Chaurasia and Culurciello, VCIP 2017, https://arxiv.org/abs/1707.03718, after the authors' released
+code: the input of each encoder stage, not its output, is added to the output of its decoder block.
+As there, the convolutions of the decoder have biases, and the first norm of the head has an epsilon
+of 1e-5 where all others behind the encoder have 1e-3. The ReLU that the release has behind each sum
+is left out: both summands come out of ReLUs, so that it changes nothing.
+
+Differs from the release: images of any size (a map that comes out of a decoder block is cut to its
+skip, which changes nothing where 32 divides the sides).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from semisup.models.backbones.resnet import ResNet18Features
+from semisup.models.base import Segmenter
+from semisup.models.weights import rename_prefix
+
+EPSILON = 1e-3
+"""Of the decoder's batch norms."""
+
+HEAD_WIDTH = 32
+
+
+class LinkNet(Segmenter):
+    """LinkNet (Chaurasia and Culurciello 2017) on ResNet-18: 11,536,949 parameters at 21 classes.
+
+    Weights of the decoder start from N(0, sqrt(2 / n)) at n outputs, as in the release.
+
+    Args:
+        num_classes: K.
+        in_channels: C of the input image.
+    """
+
+    stride: ClassVar[int] = 32
+
+    def __init__(self, num_classes: int, *, in_channels: int = 3) -> None:
+        super().__init__(num_classes, in_channels=in_channels)
+        self.backbone = ResNet18Features(in_channels=in_channels)
+        finest, *coarser = self.backbone.channels
+        self.decoder = nn.ModuleList(
+            decoder_block(channels, out, stride=2)
+            for channels, out in zip(reversed(coarser), (256, 128, 64), strict=True)
+        )
+        self.decoder.append(decoder_block(finest, finest, stride=1))
+        self.head = nn.Sequential(
+            nn.ConvTranspose2d(finest, HEAD_WIDTH, 3, stride=2, padding=1, output_padding=1),
+            nn.BatchNorm2d(HEAD_WIDTH),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(HEAD_WIDTH, HEAD_WIDTH, 3, padding=1),
+            nn.BatchNorm2d(HEAD_WIDTH, EPSILON),
+            nn.ReLU(inplace=True),
+        )
+        self.classifier = nn.ConvTranspose2d(HEAD_WIDTH, num_classes, 2, stride=2)
+        for part in (self.decoder, self.head, self.classifier):
+            _initialise(part)
+
+    def encode(self, image: Tensor) -> list[Tensor]:
+        """The pooled map of the stem and those of the four stages (BChw), finest first.
+
+        The first two have stride 4, the others 8, 16 and 32.
+        """
+        backbone = self.backbone
+        features = [backbone.maxpool(backbone.stem(image))]
+        for stage in (backbone.layer1, backbone.layer2, backbone.layer3, backbone.layer4):
+            features.append(stage(features[-1]))
+        return features
+
+    @property
+    def embedding_channels(self) -> int:
+        """C of the head's last map, 32."""
+        return HEAD_WIDTH
+
+    def embed(self, features: list[Tensor]) -> Tensor:
+        """The head's last map BChw, of stride 2 and at least half the image's size."""
+        *skips, current = features
+        for skip, block in zip(reversed(skips), self.decoder, strict=True):
+            height, width = skip.shape[-2:]
+            current = block(current)[..., :height, :width] + skip
+        embedding: Tensor = self.head(current)
+        return embedding
+
+    def classify(self, embedding: Tensor) -> Tensor:
+        """Logits BKhw of BChw, each place of it for 2 x 2 pixels."""
+        logits: Tensor = self.classifier(embedding)
+        return logits
+
+    def to_image_size(self, logits: Tensor, size: torch.Size) -> Tensor:
+        """The logits of the image, which lies at their top left."""
+        height, width = size
+        return logits[..., :height, :width]
+
+    def adapt_weights(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """torchvision's ResNet-18 has no prefix."""
+        for part in self.backbone.torchvision_parts:
+            state = rename_prefix(state, part, f"backbone.{part}")
+        return state
+
+
+def decoder_block(in_channels: int, out_channels: int, *, stride: int) -> nn.Sequential:
+    """Down to a quarter of the channels, a transposed convolution, and to the next skip's channels.
+
+    Args:
+        in_channels: C of the input.
+        out_channels: C of the output.
+        stride: how many times larger the output is, 1 or 2.
+    """
+    width = in_channels // 4
+    larger = nn.ConvTranspose2d(
+        width, width, 3, stride=stride, padding=1, output_padding=stride - 1
+    )
+    layers: list[nn.Module] = []
+    for layer in (nn.Conv2d(in_channels, width, 1), larger, nn.Conv2d(width, out_channels, 1)):
+        norm = nn.BatchNorm2d(layer.out_channels, EPSILON)
+        layers += [layer, norm, nn.ReLU(inplace=True)]
+    return nn.Sequential(*layers)
+
+
+def _initialise(module: nn.Module) -> None:
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            outputs = math.prod(layer.kernel_size) * layer.out_channels
+            nn.init.normal_(layer.weight, std=math.sqrt(2 / outputs))
