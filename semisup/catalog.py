@@ -37,6 +37,7 @@ from semisup.models.deconvnet import DeconvNet
 from semisup.models.decouplednet import DecoupledNet
 from semisup.models.deeplab_v3plus import DeepLabV3Plus
 from semisup.models.fcn import FCN8s, FCN8sAtOnce, FCN8sMobileNetV2, FCN16s, FCN32s
+from semisup.models.lraspp import LRASPP
 from semisup.models.unet import UNet
 from semisup.options import check_options, options_schema
 from semisup.plugins import Origin, import_plugin, installed, origin_of
@@ -50,6 +51,7 @@ MODELS: dict[str, type[Segmenter]] = {
     "fcn8s": FCN8s,
     "fcn8s_at_once": FCN8sAtOnce,
     "fcn8s_mobilenet_v2": FCN8sMobileNetV2,
+    "lraspp": LRASPP,
     "unet": UNet,
 }
 

@@ -156,7 +156,8 @@ def test_a_misspelt_command_is_suggested() -> None:
         (
             MODELS,
             {"fcn32s", "fcn16s", "fcn8s", "fcn8s_at_once", "unet", "deeplab_v3plus"}
-            | {"deconvnet", "decouplednet", "fcn8s_mobilenet_v2"},
+            | {"deconvnet", "decouplednet", "fcn8s_mobilenet_v2"}
+            | {"lraspp"},
         ),
         (
             METHODS,

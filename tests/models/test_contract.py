@@ -20,6 +20,7 @@ from semisup.models.deconvnet import DeconvNet
 from semisup.models.decouplednet import DecoupledNet
 from semisup.models.deeplab_v3plus import DeepLabV3Plus
 from semisup.models.fcn import FCN8s, FCN8sAtOnce, FCN8sMobileNetV2, FCN16s, FCN32s
+from semisup.models.lraspp import LRASPP
 from semisup.models.unet import UNet, mirror_pad
 
 CLASSES = 5
@@ -43,6 +44,7 @@ MODELS: dict[str, Callable[..., Segmenter]] = {
     "unet": partial(UNet, CLASSES, width=4),
     "unet_valid": partial(UNet, CLASSES, width=4, padding="valid"),
     "unet_batch_norm": partial(UNet, CLASSES, width=4, batch_norm=True),
+    "lraspp": partial(LRASPP, CLASSES),
     "deeplab_v3plus": partial(DeepLabV3Plus, CLASSES),
     "deeplab_v3plus_stride_8": partial(DeepLabV3Plus, CLASSES, output_stride=8),
 }
