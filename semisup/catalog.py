@@ -36,6 +36,7 @@ from semisup.models.base import Segmenter
 from semisup.models.deconvnet import DeconvNet
 from semisup.models.decouplednet import DecoupledNet
 from semisup.models.deeplab_v3plus import DeepLabV3Plus
+from semisup.models.fc_densenet import FCDenseNet56, FCDenseNet67, FCDenseNet103
 from semisup.models.fcn import FCN8s, FCN8sAtOnce, FCN8sMobileNetV2, FCN16s, FCN32s
 from semisup.models.lraspp import LRASPP
 from semisup.models.unet import UNet
@@ -46,6 +47,9 @@ MODELS: dict[str, type[Segmenter]] = {
     "deconvnet": DeconvNet,
     "decouplednet": DecoupledNet,
     "deeplab_v3plus": DeepLabV3Plus,
+    "fc_densenet103": FCDenseNet103,
+    "fc_densenet56": FCDenseNet56,
+    "fc_densenet67": FCDenseNet67,
     "fcn16s": FCN16s,
     "fcn32s": FCN32s,
     "fcn8s": FCN8s,

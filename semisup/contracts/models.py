@@ -40,9 +40,10 @@ class ModelSubject:
         return model
 
 
-def picture() -> Tensor:
-    """One image of odd sides, 1 x 3 x 35 x 45."""
-    return torch.randn(1, 3, 35, 45, generator=torch.Generator().manual_seed(1))
+def picture(least: int = 0) -> Tensor:
+    """One image of odd sides, 1 x 3 x 35 x 45, or larger where `least` pixels a side are needed."""
+    height = max(35, least + 1 - least % 2)
+    return torch.randn(1, 3, height, height + 10, generator=torch.Generator().manual_seed(1))
 
 
 def logits_have_the_size_of_the_image(subject: ModelSubject) -> None:
@@ -104,7 +105,8 @@ def gradient_reaches_every_parameter(subject: ModelSubject) -> None:
     model = subject.build()
     if model.trained_by:
         raise NotApplicable(f"its parts are trained by {', '.join(model.trained_by)} alone")
-    maps = model.training_logits(picture())
+    several_cells = picture(2 * type(model).stride)  # batch norm trains on no single value
+    maps = model.training_logits(several_cells)
     loss = torch.stack([(logits * torch.randn_like(logits)).sum() for logits in maps]).sum()
     named = {key: p for key, p in model.named_parameters() if p.requires_grad}
     found = torch.autograd.grad(loss, list(named.values()), allow_unused=True)

@@ -19,6 +19,7 @@ from semisup.models.base import Segmenter
 from semisup.models.deconvnet import DeconvNet
 from semisup.models.decouplednet import DecoupledNet
 from semisup.models.deeplab_v3plus import DeepLabV3Plus
+from semisup.models.fc_densenet import FCDenseNet56, FCDenseNet67, FCDenseNet103
 from semisup.models.fcn import FCN8s, FCN8sAtOnce, FCN8sMobileNetV2, FCN16s, FCN32s
 from semisup.models.lraspp import LRASPP
 from semisup.models.unet import UNet, mirror_pad
@@ -31,6 +32,10 @@ MODELS: dict[str, Callable[..., Segmenter]] = {
     "fcn8s": partial(FCN8s, CLASSES, width=8),
     "fcn8s_at_once": partial(FCN8sAtOnce, CLASSES, width=8),
     "fcn8s_mobilenet_v2": partial(FCN8sMobileNetV2, CLASSES),
+    "fc_densenet56": partial(FCDenseNet56, CLASSES),
+    "fc_densenet56_recompute": partial(FCDenseNet56, CLASSES, recompute=True),
+    "fc_densenet67": partial(FCDenseNet67, CLASSES),
+    "fc_densenet103": partial(FCDenseNet103, CLASSES),
     "deconvnet": partial(DeconvNet, CLASSES, width=8, kernel=1),
     "decouplednet": partial(
         DecoupledNet,
@@ -64,6 +69,7 @@ every_embedding_model = pytest.mark.parametrize("name", embedding)
 KEYS = Path(__file__).parent / "keys"
 SAME_KEYS = {
     "fcn8s_at_once": "fcn8s",
+    "fc_densenet56_recompute": "fc_densenet56",
     "unet_valid": "unet",
     "deeplab_v3plus_stride_8": "deeplab_v3plus",
 }
@@ -154,7 +160,7 @@ def test_decoding_classifies_the_embedding(name: str) -> None:
 def test_gradients_reach_the_encoder_through_the_embedding(name: str) -> None:
     with torch.device("meta"):  # to be reached by a gradient is no question of its value
         model = MODELS[name]()
-        embedding = model.embed(features_of(model, torch.empty(1, 3, 35, 45)))
+        embedding = model.embed(features_of(model, torch.empty(1, 3, 67, 77)))
     embedding.square().sum().backward()
     missing = {key for key, p in model.named_parameters() if p.grad is None}
     again = embedding.detach().requires_grad_()
