@@ -38,6 +38,7 @@ from semisup.models.decouplednet import DecoupledNet
 from semisup.models.deeplab_v3plus import DeepLabV3Plus
 from semisup.models.fc_densenet import FCDenseNet56, FCDenseNet67, FCDenseNet103
 from semisup.models.fcn import FCN8s, FCN8sAtOnce, FCN8sMobileNetV2, FCN16s, FCN32s
+from semisup.models.gfrnet import GFRNet
 from semisup.models.lraspp import LRASPP
 from semisup.models.unet import UNet
 from semisup.options import check_options, options_schema
@@ -55,6 +56,7 @@ MODELS: dict[str, type[Segmenter]] = {
     "fcn8s": FCN8s,
     "fcn8s_at_once": FCN8sAtOnce,
     "fcn8s_mobilenet_v2": FCN8sMobileNetV2,
+    "gfrnet": GFRNet,
     "lraspp": LRASPP,
     "unet": UNet,
 }

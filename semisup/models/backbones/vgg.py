@@ -78,6 +78,32 @@ class VGG16Features(Backbone):
         return stages
 
 
+def numbered_with_norms(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """torchvision's `vgg16` with the numbers of its `vgg16_bn`, in which norms lie between.
+
+    For networks with batch normalisation that start from the classifier without. What is not the
+    convolutions of a `vgg16` comes out as it went in.
+    """
+    if "features.2.weight" not in state:  # where vgg16_bn has its first ReLU
+        return state
+    plain, with_norms = 0, 0
+    numbers: dict[str, int] = {}
+    for stage in STAGES:
+        for _ in stage:
+            numbers[f"{plain}"] = with_norms
+            plain, with_norms = plain + 2, with_norms + 3
+        plain, with_norms = plain + 1, with_norms + 1
+    return {_renumbered(key, numbers): value for key, value in state.items()}
+
+
+def _renumbered(key: str, numbers: dict[str, int]) -> str:
+    head, _, rest = key.partition(".")
+    number, _, kind = rest.partition(".")
+    if head != "features" or number not in numbers:
+        return key
+    return f"{head}.{numbers[number]}.{kind}"
+
+
 def adapt_vgg16(
     state: dict[str, Tensor], *, backbone: str, fc6: str = "", fc7: str = ""
 ) -> dict[str, Tensor]:
