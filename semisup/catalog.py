@@ -40,6 +40,7 @@ from semisup.models.fc_densenet import FCDenseNet56, FCDenseNet67, FCDenseNet103
 from semisup.models.fcn import FCN8s, FCN8sAtOnce, FCN8sMobileNetV2, FCN16s, FCN32s
 from semisup.models.gfrnet import GFRNet
 from semisup.models.lraspp import LRASPP
+from semisup.models.refinenet import RefineNet
 from semisup.models.unet import UNet
 from semisup.options import check_options, options_schema
 from semisup.plugins import Origin, import_plugin, installed, origin_of
@@ -58,6 +59,7 @@ MODELS: dict[str, type[Segmenter]] = {
     "fcn8s_mobilenet_v2": FCN8sMobileNetV2,
     "gfrnet": GFRNet,
     "lraspp": LRASPP,
+    "refinenet": RefineNet,
     "unet": UNet,
 }
 

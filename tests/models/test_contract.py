@@ -23,6 +23,7 @@ from semisup.models.fc_densenet import FCDenseNet56, FCDenseNet67, FCDenseNet103
 from semisup.models.fcn import FCN8s, FCN8sAtOnce, FCN8sMobileNetV2, FCN16s, FCN32s
 from semisup.models.gfrnet import GFRNet
 from semisup.models.lraspp import LRASPP
+from semisup.models.refinenet import RefineNet
 from semisup.models.unet import UNet, mirror_pad
 
 CLASSES = 5
@@ -53,6 +54,7 @@ MODELS: dict[str, Callable[..., Segmenter]] = {
     "gfrnet": partial(GFRNet, CLASSES, width=8),
     "gfrnet_rectified": partial(GFRNet, CLASSES, width=8, gate="rectified"),
     "lraspp": partial(LRASPP, CLASSES),
+    "refinenet_resnet50": partial(RefineNet, CLASSES, backbone="resnet50", width=8),
     "deeplab_v3plus": partial(DeepLabV3Plus, CLASSES),
     "deeplab_v3plus_stride_8": partial(DeepLabV3Plus, CLASSES, output_stride=8),
 }
