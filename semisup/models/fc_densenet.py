@@ -45,10 +45,11 @@ class FCDenseNet(Segmenter):
     Args:
         num_classes: K.
         in_channels: C of the input image.
-        dropout: share of values that every convolution but the last drops in training.
+        dropout: share of values dropped in training behind every convolution but the first, the
+            last and the transposed ones.
         recompute: forget the joined and the normalised maps of every layer, and compute them once
-            more in the backward pass: the same gradients from a fraction of the memory. The passes
-            of a compiled network decide by themselves what they compute twice.
+            more in the backward pass: the same gradients from a fraction of the memory. It changes
+            nothing in a compiled network, where torch's compiler chooses what is computed twice.
         batch_statistics: normalise by the batch in testing too, as the authors do. What is
             predicted for an image then depends on the others in its batch.
     """
@@ -134,21 +135,27 @@ class FCDenseNet(Segmenter):
 
 
 class FCDenseNet56(FCDenseNet):
-    """FC-DenseNet56: 1,376,795 parameters at 11 classes, the paper says 1.5 million."""
+    """FC-DenseNet56 (Jegou et al. 2017): 1,376,795 parameters at 11 classes.
+
+    The paper says 1.5 million, which its own numbers of layers and growth do not give.
+    """
 
     growth = 12
     layers = (4, 4, 4, 4, 4, 4)
 
 
 class FCDenseNet67(FCDenseNet):
-    """FC-DenseNet67: 3,463,243 parameters at 11 classes."""
+    """FC-DenseNet67 (Jegou et al. 2017): 3,463,243 parameters at 11 classes."""
 
     growth = 16
     layers = (5, 5, 5, 5, 5, 5)
 
 
 class FCDenseNet103(FCDenseNet):
-    """FC-DenseNet103: 9,322,091 parameters at 11 classes, and fewer operations than 67."""
+    """FC-DenseNet103 (Jegou et al. 2017): 9,322,091 parameters at 11 classes.
+
+    It takes fewer operations than FC-DenseNet67, which has more layers at the image's size.
+    """
 
     growth = 16
     layers = (4, 5, 7, 10, 12, 15)
