@@ -38,9 +38,13 @@ from semisup.models.decouplednet import DecoupledNet
 from semisup.models.deeplab_v2 import DeepLabV2
 from semisup.models.deeplab_v3plus import DeepLabV3Plus
 from semisup.models.enet import ENet
+from semisup.models.fc_densenet import FCDenseNet56, FCDenseNet67, FCDenseNet103
 from semisup.models.fcn import FCN8s, FCN8sAtOnce, FCN8sMobileNetV2, FCN16s, FCN32s
+from semisup.models.gfrnet import GFRNet
 from semisup.models.linknet import LinkNet
+from semisup.models.lraspp import LRASPP
 from semisup.models.pspnet import PSPNet
+from semisup.models.refinenet import RefineNet
 from semisup.models.segnet import BayesianSegNet, SegNet, SegNetBasic
 from semisup.models.unet import UNet
 from semisup.options import check_options, options_schema
@@ -53,13 +57,19 @@ MODELS: dict[str, type[Segmenter]] = {
     "deeplab_v2": DeepLabV2,
     "deeplab_v3plus": DeepLabV3Plus,
     "enet": ENet,
+    "fc_densenet103": FCDenseNet103,
+    "fc_densenet56": FCDenseNet56,
+    "fc_densenet67": FCDenseNet67,
     "fcn16s": FCN16s,
     "fcn32s": FCN32s,
     "fcn8s": FCN8s,
     "fcn8s_at_once": FCN8sAtOnce,
     "fcn8s_mobilenet_v2": FCN8sMobileNetV2,
-    "pspnet": PSPNet,
+    "gfrnet": GFRNet,
     "linknet": LinkNet,
+    "lraspp": LRASPP,
+    "pspnet": PSPNet,
+    "refinenet": RefineNet,
     "segnet": SegNet,
     "segnet_basic": SegNetBasic,
     "unet": UNet,

@@ -21,9 +21,13 @@ from semisup.models.decouplednet import DecoupledNet
 from semisup.models.deeplab_v2 import DeepLabV2
 from semisup.models.deeplab_v3plus import DeepLabV3Plus
 from semisup.models.enet import ENet
+from semisup.models.fc_densenet import FCDenseNet56, FCDenseNet67, FCDenseNet103
 from semisup.models.fcn import FCN8s, FCN8sAtOnce, FCN8sMobileNetV2, FCN16s, FCN32s
+from semisup.models.gfrnet import GFRNet
 from semisup.models.linknet import LinkNet
+from semisup.models.lraspp import LRASPP
 from semisup.models.pspnet import PSPNet
+from semisup.models.refinenet import RefineNet
 from semisup.models.segnet import BayesianSegNet, SegNet, SegNetBasic
 from semisup.models.unet import UNet, mirror_pad
 
@@ -35,6 +39,10 @@ MODELS: dict[str, Callable[..., Segmenter]] = {
     "fcn8s": partial(FCN8s, CLASSES, width=8),
     "fcn8s_at_once": partial(FCN8sAtOnce, CLASSES, width=8),
     "fcn8s_mobilenet_v2": partial(FCN8sMobileNetV2, CLASSES),
+    "fc_densenet56": partial(FCDenseNet56, CLASSES),
+    "fc_densenet56_recompute": partial(FCDenseNet56, CLASSES, recompute=True),
+    "fc_densenet67": partial(FCDenseNet67, CLASSES),
+    "fc_densenet103": partial(FCDenseNet103, CLASSES),
     "deconvnet": partial(DeconvNet, CLASSES, width=8, kernel=1),
     "decouplednet": partial(
         DecoupledNet,
@@ -48,6 +56,10 @@ MODELS: dict[str, Callable[..., Segmenter]] = {
     "unet": partial(UNet, CLASSES, width=4),
     "unet_valid": partial(UNet, CLASSES, width=4, padding="valid"),
     "unet_batch_norm": partial(UNet, CLASSES, width=4, batch_norm=True),
+    "gfrnet": partial(GFRNet, CLASSES, width=8),
+    "gfrnet_rectified": partial(GFRNet, CLASSES, width=8, gate="rectified"),
+    "lraspp": partial(LRASPP, CLASSES),
+    "refinenet_resnet50": partial(RefineNet, CLASSES, backbone="resnet50", width=8),
     "deeplab_v3plus": partial(DeepLabV3Plus, CLASSES),
     "deeplab_v3plus_stride_8": partial(DeepLabV3Plus, CLASSES, output_stride=8),
     "deeplab_v3plus_resnet50": partial(DeepLabV3Plus, CLASSES, backbone="resnet50"),
@@ -77,6 +89,7 @@ every_embedding_model = pytest.mark.parametrize("name", embedding)
 KEYS = Path(__file__).parent / "keys"
 SAME_KEYS = {
     "fcn8s_at_once": "fcn8s",
+    "fc_densenet56_recompute": "fc_densenet56",
     "unet_valid": "unet",
     "deeplab_v3plus_stride_8": "deeplab_v3plus",
     "bayesian_segnet": "segnet",

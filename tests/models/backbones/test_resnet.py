@@ -51,7 +51,7 @@ def test_counts_blocks_and_keys(depth: int, count: int, blocks: list[int]) -> No
         theirs = {50: resnet50, 101: resnet101, 152: resnet152}[depth]().state_dict()
     whole = {key: value.shape for key, value in theirs.items() if not key.startswith("fc.")}
     assert {key: value.shape for key, value in model.state_dict().items()} == whole
-    assert set(DEPTHS) == {50, 101, 152}
+    assert set(DEPTHS) == {18, 50, 101, 152}
 
 
 @pytest.mark.parametrize("depth", [50, 101, 152])

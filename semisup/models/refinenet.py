@@ -1,0 +1,194 @@
+"""RefineNet: four blocks that refine a ResNet's maps from coarse to fine, without dilation.
+
+Lin, Milan, Shen and Reid, CVPR 2017, https://arxiv.org/abs/1611.06612, in the form of the released
+networks as ported to PyTorch (DrSleep/refinenet-pytorch): three residual units at the end of a
+block, where the paper's text has one, and four poolings in its chain, where it has two; dropout on
+the two coarsest maps and before the classifier.
+
+Differs from the release: the backbone's batch normalisation is trained, not frozen, and the
+gradient of the bilinear enlargement is its own, not a plain reduction. Weights of the head start as
+torch fills them, as in the port.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.models import ResNet, resnet50, resnet101, resnet152
+
+from semisup.errors import RecipeError, suggest
+from semisup.models.base import ParameterGroup, Segmenter
+from semisup.models.layers import resize
+from semisup.models.weights import rename_prefix
+
+BACKBONES: Mapping[str, Callable[[], ResNet]] = MappingProxyType(
+    {"resnet50": resnet50, "resnet101": resnet101, "resnet152": resnet152}
+)
+"""Name -> torchvision's network."""
+
+CHANNELS = (256, 512, 1024, 2048)
+"""C of the maps of strides 4, 8, 16 and 32."""
+
+PARTS = ("conv1.", "bn1.", "layer1.", "layer2.", "layer3.", "layer4.")
+"""What the keys of torchvision's backbones begin with."""
+
+
+class RefineNet(Segmenter):
+    """RefineNet (Lin et al. 2017) on ResNet-50, -101 or -152: logits at stride 4.
+
+    Args:
+        num_classes: K.
+        in_channels: C of the input image.
+        backbone: a name in `BACKBONES`.
+        width: channels of the blocks, twice as many in the deepest; less makes it fit for tests.
+
+    Raises:
+        RecipeError: `backbone` is not in the table.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        *,
+        in_channels: int = 3,
+        backbone: str = "resnet101",
+        width: int = 256,
+    ) -> None:
+        super().__init__(num_classes, in_channels=in_channels)
+        if backbone not in BACKBONES:
+            hint = suggest(backbone, BACKBONES)
+            raise RecipeError(f"RefineNet has no backbone '{backbone}'.{hint}")
+        if width < 1:
+            raise ValueError(f"width must be at least 1, not {width}")
+        self.backbone = _without_classifier(BACKBONES[backbone](), in_channels)
+        *finer, deepest = CHANNELS
+        below = 2 * width
+        self.blocks = nn.ModuleList([RefineBlock(deepest, below)])
+        for channels in reversed(finer):
+            self.blocks.append(RefineBlock(channels, width, below=below))
+            below = width
+        self.dropout = nn.Dropout(0.5)
+        self.classifier = nn.Conv2d(width, num_classes, 3, padding=1)
+
+    def encode(self, image: Tensor) -> list[Tensor]:
+        """The maps of strides 4, 8, 16 and 32 (BChw) of `image` (BCHW)."""
+        net = self.backbone
+        first = net.layer1(net.maxpool(net.relu(net.bn1(net.conv1(image)))))
+        second = net.layer2(first)
+        third = net.layer3(second)
+        return [first, second, self.dropout(third), self.dropout(net.layer4(third))]
+
+    @property
+    def embedding_channels(self) -> int:
+        """The network's `width`."""
+        return self.classifier.in_channels
+
+    def embed(self, features: list[Tensor]) -> Tensor:
+        """The last block's map BChw, at stride 4."""
+        deepest, *finer = self.blocks
+        current: Tensor = deepest(features[-1])
+        for block, maps in zip(finer, reversed(features[:-1]), strict=True):
+            current = block(maps, current)
+        return current
+
+    def classify(self, embedding: Tensor) -> Tensor:
+        """Logits BKhw of BChw, each from 3 x 3 places."""
+        logits: Tensor = self.classifier(self.dropout(embedding))
+        return logits
+
+    def parameter_groups(self) -> list[ParameterGroup]:
+        """The backbone, and the head at ten times its learning rate, as in the release."""
+        head = [*self.blocks.parameters(), *self.classifier.parameters()]
+        return [
+            ParameterGroup(list(self.backbone.parameters()), name="backbone"),
+            ParameterGroup(head, lr_scale=10.0, name="head"),
+        ]
+
+    def adapt_weights(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """torchvision's backbones have no prefix."""
+        for part in PARTS:
+            state = rename_prefix(state, part, f"backbone.{part}")
+        return state
+
+
+class RefineBlock(nn.Module):
+    """One map adapted, joined with the block below, pooled in a chain, and adapted once more.
+
+    Args:
+        channels: C of the map.
+        width: C of the result.
+        below: C of the result of the block below; None for the deepest, which has none.
+    """
+
+    def __init__(self, channels: int, width: int, *, below: int | None = None) -> None:
+        super().__init__()
+        self.reduce = _convolution(channels, width)
+        self.adapt = nn.Sequential(*(ResidualUnit(width) for _ in range(2)))
+        if below is not None:
+            self.join = _convolution(width, width)
+            self.join_below = _convolution(below, width)
+        self.pooling = ChainedPooling(width, 4)
+        self.output = nn.Sequential(*(ResidualUnit(width) for _ in range(3)))
+
+    def forward(self, maps: Tensor, below: Tensor | None = None) -> Tensor:
+        """BChw of `maps` (BChw) and of what the block `below` gave, at a coarser size."""
+        adapted: Tensor = self.adapt(self.reduce(maps))
+        if below is not None:
+            coarser = resize(self.join_below(below), maps.shape[-2:], align_corners=True)
+            adapted = self.join(adapted) + coarser
+        refined: Tensor = self.output(self.pooling(F.relu(adapted)))
+        return refined
+
+
+class ResidualUnit(nn.Module):
+    """Two convolutions, each behind a ReLU, and the input added: no normalisation.
+
+    Args:
+        channels: C of input and result.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv2 = _convolution(channels, channels)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """BChw of BChw, which is added as it is: the ReLU is not in place."""
+        residual: Tensor = self.conv2(F.relu(self.conv1(F.relu(maps)), inplace=True))
+        return maps + residual
+
+
+class ChainedPooling(nn.Module):
+    """Poolings of 5 x 5, each with a convolution and on top of the one before; all are added.
+
+    Args:
+        channels: C of input and result.
+        count: number of poolings.
+    """
+
+    def __init__(self, channels: int, count: int) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(_convolution(channels, channels) for _ in range(count))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """BChw of BChw."""
+        total = top = maps
+        for conv in self.convs:
+            top = conv(F.max_pool2d(top, 5, stride=1, padding=2))
+            total = total + top
+        return total
+
+
+def _convolution(in_channels: int, out_channels: int) -> nn.Conv2d:
+    return nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
+
+
+def _without_classifier(whole: ResNet, in_channels: int) -> ResNet:
+    del whole.fc, whole.avgpool
+    if in_channels != 3:
+        whole.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
+        nn.init.kaiming_normal_(whole.conv1.weight, mode="fan_out", nonlinearity="relu")
+    return whole
