@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from semisup.data.base import Colour
+from semisup.data.formats.id_lists import shown
 from semisup.data.formats.lists import numbered_lines
 from semisup.data.formats.pictures import voc_palette
 from semisup.errors import DataError
@@ -354,7 +355,6 @@ def _cleaned(name: str) -> str:
 
 def _check_name(path: Path, row: _Row) -> None:
     if any(unicodedata.category(letter) == "Cc" for letter in row.name):
-        row = row._replace(text=repr(row.text)[1:-1])
         _refuse(path, row, "holds a control character: save it as UTF-8 text;")
     if not row.name or _FOREIGN.search(row.name):
         _refuse(path, row, "is no name of a class;")
@@ -378,4 +378,4 @@ def _value(path: Path, row: _Row, word: str) -> int:
 
 def _refuse(path: Path, row: _Row, why: str) -> NoReturn:
     text = row.text if len(row.text) <= 60 else f"{row.text[:60]}..."
-    raise DataError(f"{path}, line {row.line}: '{text}' {why.rstrip(';')}; {_FORMS}")
+    raise DataError(f"{path}, line {row.line}: '{shown(text)}' {why.rstrip(';')}; {_FORMS}")

@@ -161,3 +161,13 @@ def test_a_name_of_255_that_says_void_is_void(tmp_path: Path, name: str) -> None
     found = listed(tmp_path, f"0,background\n1,cat\n255,{name}\n")
     assert (found.names, found.void_values) == (("background", "cat"), {255})
     assert listed(tmp_path, f"background\n{name}\n").names == ("background", name)
+
+
+@pytest.mark.parametrize("line", ["0 \u2028 0 background", "P\x85ixel, Class, x", "a\x0b, b"])
+def test_a_refused_line_makes_no_line_of_two(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "classes.txt"
+    path.write_text(f"sky\n{line}\nleaf\n", encoding="utf-8", newline="")
+    with pytest.raises(DataError) as caught:
+        read_class_list(path)
+    assert len(str(caught.value).splitlines()) == 1
+    assert "line 2" in str(caught.value)
