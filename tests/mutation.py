@@ -336,6 +336,22 @@ MUTANTS = [
         ("tests/losses/test_supervised.py",),
     ),
     Mutant(
+        "void-pixels-are-hard",
+        "losses/supervised.py",
+        "kept = valid & (true <= hardest.clamp(min=threshold))",
+        "kept = true <= hardest.clamp(min=threshold)",
+        "with few valid pixels OHEM divides by void ones too",
+        ("tests/losses/test_supervised.py",),
+    ),
+    Mutant(
+        "dice-of-one-process",
+        "losses/supervised.py",
+        "return own + (sum_over_ranks(values) - own).detach()",
+        "return values",
+        "the overlap of each process's images: another loss for another number of GPUs",
+        RANKS,
+    ),
+    Mutant(
         "class-weights-not-asked-for",
         "training/loop.py",
         'if run.settings.class_weights == "none" or run.method.read_class_weights:',
