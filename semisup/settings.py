@@ -102,6 +102,24 @@ class TrainSettings(Settings):
     """Largest gradient norm of a player; 0 clips nothing."""
     class_weights: Literal["none", "median_frequency", "enet"] | Weights = "none"
     """Factors on the supervised loss of each class's pixels: from the masks, or a number each."""
+    loss: Literal[
+        "cross_entropy",
+        "ohem",
+        "focal",
+        "dice",
+        "lovasz",
+        "cross_entropy+dice",
+        "cross_entropy+lovasz",
+    ] = "cross_entropy"
+    """Supervised loss of each map of logits; with + the sum of two."""
+    loss_divisor: Literal["pixels", "weights"] = "pixels"
+    """With class weights, divide by the valid pixels (Caffe) or by their weights (torch)."""
+    ohem_threshold: Annotated[float, Field(gt=0, le=1)] = 0.7
+    """ohem: probability of the true class up to which a pixel is hard."""
+    ohem_min_kept: Annotated[int, Field(gt=0)] = 100_000
+    """ohem: the hardest pixels of a batch that count even where fewer are hard."""
+    focal_gamma: Weight = 2.0
+    """focal: exponent of the factor (1 - p) on the loss of a pixel; 0: cross entropy."""
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Decay of a moving average of the predictor, which is then what is scored; 0: none."""
     channels_last: bool = True
@@ -120,6 +138,12 @@ class TrainSettings(Settings):
     """Steps between two checkpoints."""
     keep: Annotated[int, Field(ge=0)] = 2
     """Newest checkpoints that are kept; 0: all."""
+
+    def loss_key(self) -> str:
+        """The key that asks for another supervised loss than the plain one; empty: none does."""
+        if self.loss != "cross_entropy":
+            return "train.loss"
+        return "" if self.loss_divisor == "pixels" else "train.loss_divisor"
 
 
 class EvalSettings(Settings):

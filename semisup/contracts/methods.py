@@ -24,6 +24,8 @@ from semisup.contracts.toys import (
     toy_batch,
     toy_updates,
 )
+from semisup.losses.segmentation import Criterion
+from semisup.losses.supervised import SupervisedLoss
 from semisup.methods.base import Method, Task
 from semisup.methods.supervised import Supervised
 from semisup.options import check_options, options_schema
@@ -74,6 +76,7 @@ class MethodSubject:
         *,
         each_alone: bool = False,
         class_weights: Tensor | None = None,
+        criterion: Criterion | None = None,
         **options: Any,
     ) -> dict[str, Tensor]:
         """Gradient of each player's losses, late in a run, in double precision.
@@ -83,10 +86,12 @@ class MethodSubject:
             each_alone: with batch normalisations in eval mode: by their statistics, every image of
                 a batch counts in the gradient of every other.
             class_weights: K, of the supervised loss.
+            criterion: the supervised loss; None: cross entropy.
             options: of the method.
         """
         method = self.build(**options).double()
         method.class_weights = class_weights
+        method.criterion = criterion or SupervisedLoss()
         for layer in method.modules():
             if each_alone and isinstance(layer, BATCH_NORMS):
                 layer.eval()
@@ -287,6 +292,23 @@ def class_weights_count(subject: MethodSubject) -> None:
     )
 
 
+def the_loss_is_chosen(subject: MethodSubject) -> None:
+    """Another supervised loss changes the update of a player."""
+    if not subject.cls.takes_class_weights:
+        raise NotApplicable("it has no cross entropy over the classes")
+    batch = subject.batch(dtype=torch.float64)
+    after = subject.gradients(batch, criterion=SupervisedLoss("dice"))
+    require(
+        any(
+            relative_change(before, after[player]) > 1e-6
+            for player, before in subject.gradients(batch).items()
+        ),
+        "another supervised loss changes no update: train.loss would do nothing. Take "
+        "`self.supervised_loss`, or `self.criterion` for the loss of one map; without a cross "
+        "entropy over the classes, set `takes_class_weights = False` in the class.",
+    )
+
+
 def every_term_reaches_an_optimiser(subject: MethodSubject) -> None:
     """Each option that weighs a term changes a gradient."""
     weights = subject.weights()
@@ -295,7 +317,9 @@ def every_term_reaches_an_optimiser(subject: MethodSubject) -> None:
     batch = subject.batch(dtype=torch.float64)
     for key, value in weights.items():
         on, off = (
-            subject.gradients(batch, each_alone=False, class_weights=None, **{key: v})
+            subject.gradients(
+                batch, each_alone=False, class_weights=None, criterion=None, **{key: v}
+            )
             for v in (value, 0.0)
         )
         changed = [player for player in on if relative_change(on[player], off[player]) > 1e-7]
@@ -547,6 +571,7 @@ CHECKS: tuple[Check[MethodSubject], ...] = (
     Check("padding does not count", padding_does_not_count),
     Check("void pixels do not count", void_does_not_count),
     Check("class weights change the update", class_weights_count),
+    Check("the chosen loss changes the update", the_loss_is_chosen),
     Check("every weighted term reaches an optimiser", every_term_reaches_an_optimiser),
     Check("without its terms it is supervised training", without_terms_it_is_supervised),
     Check("negative weights are refused", options_have_ranges),

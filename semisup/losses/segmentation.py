@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -12,19 +12,33 @@ from torch import Tensor
 from semisup.system.distributed import sum_over_ranks, world
 from semisup.types import IGNORE
 
+Divisor = Literal["pixels", "weights"]
+"""What a loss with class weights is divided by: the number of valid pixels, or their weights."""
+
+
+class Criterion(Protocol):
+    """A loss of one map of logits against masks."""
+
+    def __call__(
+        self, logits: Tensor, mask: Tensor, *, class_weights: Tensor | None = None
+    ) -> Tensor:
+        """Args as of `cross_entropy`; 0-d."""
+
 
 def cross_entropy(
     logits: Tensor,
     mask: Tensor,
     *,
     class_weights: Tensor | None = None,
+    divisor: Divisor = "pixels",
     reduction: Literal["mean", "sum"] = "mean",
 ) -> Tensor:
     """Cross-entropy of each pixel's class, void pixels left out.
 
     The mean divides by the number of valid pixels, with class weights too: Caffe's rule, by which
     FCN and SegNet were trained. For losses a, b of two pixels with weights 1 and 3 that is
-    (a + 3b) / 2, where torch's own weighted mean, which divides by the weights, is (a + 3b) / 4.
+    (a + 3b) / 2, where torch's own weighted mean, which divides by the weights, is (a + 3b) / 4:
+    `divisor="weights"`.
     A batch without a valid pixel gives 0 and gradients of 0. Nothing waits for the device. Where
     several processes share a batch, the mean of their losses is the loss of the whole batch.
 
@@ -32,6 +46,7 @@ def cross_entropy(
         logits: BKHW.
         mask: BHW int64, 0..K-1 and `IGNORE`.
         class_weights: K factors on the loss of the pixels of each class; None is 1 for all.
+        divisor: of the mean with class weights.
         reduction: "mean" over the valid pixels of the batch, or "sum" over them: FCN's unnormalised
             loss (Shelhamer et al. 2017).
 
@@ -44,7 +59,23 @@ def cross_entropy(
     ).sum()
     if reduction == "sum":
         return total * world()
+    if divisor == "weights" and class_weights is not None:
+        return total / total_over_ranks(pixel_weights(mask, class_weights))
     return total / count(mask != IGNORE)
+
+
+def pixel_weights(mask: Tensor, class_weights: Tensor) -> Tensor:
+    """The weight of each pixel's true class; 0 at void pixels.
+
+    Args:
+        mask: BHW int64, 0..K-1 and `IGNORE`.
+        class_weights: K.
+
+    Returns:
+        BHW.
+    """
+    void = mask == IGNORE
+    return class_weights[mask.masked_fill(void, 0)].masked_fill(void, 0.0)
 
 
 def supervised_loss(
@@ -53,21 +84,23 @@ def supervised_loss(
     auxiliary_weights: Sequence[float] = (),
     *,
     class_weights: Tensor | None = None,
+    criterion: Criterion = cross_entropy,
 ) -> Tensor:
-    """Cross-entropy of a network's main map and, weighted, of its auxiliary ones.
+    """Loss of a network's main map and, weighted, of its auxiliary ones.
 
     Args:
         maps: BKHW logits, the main map first, as `Segmenter.training_logits` gives them.
         mask: BHW int64, 0..K-1 and `IGNORE`.
         auxiliary_weights: one factor for each map after the first.
         class_weights: as in `cross_entropy`.
+        criterion: the loss of one map.
 
     Returns:
         0-d.
     """
     weights = (1.0, *auxiliary_weights)
     assert len(maps) == len(weights), (len(maps), auxiliary_weights)
-    losses = (cross_entropy(logits, mask, class_weights=class_weights) for logits in maps)
+    losses = (criterion(logits, mask, class_weights=class_weights) for logits in maps)
     return torch.stack([w * loss for w, loss in zip(weights, losses, strict=True)]).sum()
 
 
@@ -114,5 +147,19 @@ def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
     Returns:
         0-d.
     """
+    return (values * weights).sum() / total_over_ranks(weights)
+
+
+def total_over_ranks(weights: Tensor) -> Tensor:
+    """What a weighted sum over the pixels of this process is divided by for a weighted mean.
+
+    All processes must call it, as `count`.
+
+    Args:
+        weights: >= 0, any shape.
+
+    Returns:
+        0-d, above 0.
+    """
     total = sum_over_ranks(weights.sum()) / world()
-    return (values * weights).sum() / total.clamp(min=1e-12)
+    return total.clamp(min=1e-12)

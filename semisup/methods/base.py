@@ -14,7 +14,8 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from semisup.losses.segmentation import supervised_loss
+from semisup.losses.segmentation import Criterion, supervised_loss
+from semisup.losses.supervised import SupervisedLoss
 from semisup.models.base import ParameterGroup, Segmenter
 from semisup.types import Batch, Progress, Reads, Scalars, Update
 
@@ -95,7 +96,7 @@ class Method(nn.Module, ABC):
 
     takes_class_weights: ClassVar[bool] = True
     """Whether its supervised loss is a cross entropy over the K classes, which
-    `train.class_weights` can weight; where it is not, the key is refused."""
+    `train.class_weights` can weight and `train.loss` replace; where it is not, both are refused."""
 
     segmenter: Segmenter
 
@@ -105,6 +106,8 @@ class Method(nn.Module, ABC):
         super().__init__()
         self.register_buffer("_class_weights", None, persistent=False)
         self.read_class_weights = False
+        self._criterion: Criterion = SupervisedLoss()
+        self.read_criterion = False
 
     @property
     def class_weights(self) -> Tensor | None:
@@ -119,12 +122,29 @@ class Method(nn.Module, ABC):
     def class_weights(self, weights: Tensor | None) -> None:
         self._class_weights = weights
 
+    @property
+    def criterion(self) -> Criterion:
+        """The supervised loss of one map, set by the run (`train.loss`): cross entropy by default.
+
+        No part of the state. `read_criterion` says whether the method has asked for it.
+        """
+        self.read_criterion = True
+        return self._criterion
+
+    @criterion.setter
+    def criterion(self, criterion: Criterion) -> None:
+        self._criterion = criterion
+
     def supervised_loss(self, maps: Sequence[Tensor], mask: Tensor) -> Tensor:
-        """Cross entropy of the segmenter's maps (BKHW, the main one first) with `mask` (BHW), by
+        """Supervised loss of the segmenter's maps (BKHW, the main one first) with `mask` (BHW), by
         the weights of its auxiliary maps and of the classes; 0-d.
         """
         return supervised_loss(
-            maps, mask, self.segmenter.auxiliary_weights, class_weights=self.class_weights
+            maps,
+            mask,
+            self.segmenter.auxiliary_weights,
+            class_weights=self.class_weights,
+            criterion=self.criterion,
         )
 
     def players(self) -> dict[str, list[ParameterGroup]]:

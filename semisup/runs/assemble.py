@@ -23,6 +23,7 @@ from semisup.data.sets.masks_in_folder import MasksInFolder, read_masks
 from semisup.data.views.class_crops import CombinationView
 from semisup.data.views.weak import WeakView
 from semisup.errors import RecipeError
+from semisup.losses.supervised import SupervisedLoss
 from semisup.methods.base import Method, Task
 from semisup.models.base import Segmenter
 from semisup.models.weights import load_weights
@@ -200,6 +201,28 @@ def weights_of_classes(
             'classes. Set it to "none".'
         )
     return class_weights(rule, data, labels.training.labelled)
+
+
+def criterion_of(recipe: Recipe, method: Method) -> SupervisedLoss:
+    """The supervised loss that `[train]` asks for.
+
+    Raises:
+        RecipeError: the method has no cross entropy over the classes that it could replace.
+    """
+    train = recipe.train
+    key = train.loss_key()
+    if key and not method.takes_class_weights:
+        raise RecipeError(
+            f"{key}: method '{recipe.method.name}' has no cross entropy over the classes. Leave "
+            "the key out."
+        )
+    return SupervisedLoss(
+        kind=train.loss,
+        divisor=train.loss_divisor,
+        ohem_threshold=train.ohem_threshold,
+        ohem_min_kept=train.ohem_min_kept,
+        focal_gamma=train.focal_gamma,
+    )
 
 
 def stream_builder(

@@ -19,7 +19,12 @@ from semisup.monitoring.view import Silent, View
 from semisup.ops.teacher import Teacher
 from semisup.recipe.recipe import Recipe
 from semisup.recipe.toml import flatten
-from semisup.runs.assemble import prepare_networks, stream_builder, weights_of_classes
+from semisup.runs.assemble import (
+    criterion_of,
+    prepare_networks,
+    stream_builder,
+    weights_of_classes,
+)
 from semisup.runs.data.identity import (
     check_finished,
     of_other_length,
@@ -166,6 +171,7 @@ def _prepare(experiment: Experiment, view: View) -> tuple[TrainingState, Selecti
     seed_everything(recipe.train.seed)
     method = experiment.method
     method.class_weights = weights_of_classes(recipe, data, experiment.labels, method)
+    method.criterion = criterion_of(recipe, method)
     seed_rank(recipe.train.seed)
     prepare_networks(method, recipe, device)
     updates = Updates(

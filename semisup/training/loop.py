@@ -65,6 +65,7 @@ def train(run: TrainingState) -> int:
                 scalars, batch = _step(run, batches, Progress(step, steps))
                 if step == start:
                     _check_class_weights(run)
+                    _check_criterion(run)
                 meter.add(scalars)
                 run.view.stepped(step + 1, steps)
                 session.settle(step + 1, batch)
@@ -92,6 +93,20 @@ def _check_class_weights(run: TrainingState) -> None:
         f"train.class_weights: the step of the method '{type(run.method).__name__}' does not use "
         'them. Set it to "none", or take self.supervised_loss or self.class_weights in the step.'
     )
+
+
+def _check_criterion(run: TrainingState) -> None:
+    """Refuse a method that was given a supervised loss and did not ask for it in a step.
+
+    Raises:
+        RecipeError: names it.
+    """
+    key = run.settings.loss_key()
+    if key and not run.method.read_criterion:
+        raise RecipeError(
+            f"{key}: the step of the method '{type(run.method).__name__}' does not use it. Leave "
+            "the key out, or take self.supervised_loss or self.criterion in the step."
+        )
 
 
 def _step(

@@ -83,8 +83,13 @@ class Sound(Method):
         return self.loss(maps, batch.labelled.mask, network)
 
     def loss(self, maps: Any, mask: Tensor, network: Any) -> Tensor:
-        weights = network.auxiliary_weights
-        return supervised_loss(maps, mask, weights, class_weights=self.class_weights)
+        return supervised_loss(
+            maps,
+            mask,
+            network.auxiliary_weights,
+            class_weights=self.class_weights,
+            criterion=self.criterion,
+        )
 
     def consistency(self, batch: Batch, network: Any) -> Tensor:
         if self.consistency_weight == 0:
@@ -255,7 +260,13 @@ GENERATOR = torch.Generator().manual_seed(0)
 
 class ForgetsTheWeightsOfClasses(Sound):
     def loss(self, maps: Any, mask: Tensor, network: Any) -> Tensor:
-        return supervised_loss(maps, mask, network.auxiliary_weights)
+        return supervised_loss(maps, mask, network.auxiliary_weights, criterion=self.criterion)
+
+
+class ForgetsTheChosenLoss(Sound):
+    def loss(self, maps: Any, mask: Tensor, network: Any) -> Tensor:
+        weights = network.auxiliary_weights
+        return supervised_loss(maps, mask, weights, class_weights=self.class_weights)
 
 
 class ReadsTheWeightsAndDropsThem(ForgetsTheWeightsOfClasses):
@@ -270,6 +281,7 @@ class SaysThatItTakesNone(ForgetsTheWeightsOfClasses):
 
 def test_a_method_may_say_that_it_has_no_loss_over_the_classes() -> None:
     assert failed("broken", SaysThatItTakesNone, "class weights change the update") == {}
+    assert failed("broken", SaysThatItTakesNone, "the chosen loss changes the update") == {}
 
 
 class BadPictures(Sound):
@@ -342,6 +354,7 @@ class Crashes(Sound):
             "batch statistics would move",
         ),
         (ForgetsTheWeightsOfClasses, "class weights change the update", "self.supervised_loss"),
+        (ForgetsTheChosenLoss, "the chosen loss changes the update", "self.supervised_loss"),
         (ReadsTheWeightsAndDropsThem, "class weights change the update", "would do nothing"),
         (NegativeWeight, "negative weights are refused", "require_not_negative(consistency_weig"),
         (Undocumented, "its scalars are documented and plain", "has no section `Logs:`"),

@@ -170,6 +170,15 @@ def class_weights_forgotten(place: Place) -> list[object]:
     return place.train("train.class_weights=enet")
 
 
+@refused("a loss that the method forgets", "train.loss: the step of the m", "Leave the key out")
+def loss_forgotten(place: Place) -> list[object]:
+    def plain(method: Supervised, maps: list[torch.Tensor], mask: torch.Tensor) -> torch.Tensor:
+        return cross_entropy(maps[0], mask)
+
+    place.patch.setattr(Supervised, "supervised_loss", plain)
+    return place.train("train.loss=dice")
+
+
 @refused("no memory for a step", "out of memory", "data.labelled_batch", "train.accumulate")
 def out_of_memory(place: Place) -> list[object]:
     from semisup.methods import base

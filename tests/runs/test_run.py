@@ -29,6 +29,7 @@ from semisup.errors import CheckpointError, DataError, Interrupted, RecipeError,
 from semisup.evaluation.evaluate import evaluate
 from semisup.evaluation.inference import Inference
 from semisup.losses.segmentation import cross_entropy
+from semisup.losses.supervised import SupervisedLoss
 from semisup.methods.supervised import Supervised
 from semisup.monitoring.view import Silent
 from semisup.ops.pixels import IMAGENET_MEAN, IMAGENET_STD
@@ -377,6 +378,36 @@ def test_a_method_without_a_loss_over_the_classes_refuses_weights(root: Path) ->
     assert assemble.weights_of_classes(plain, data, labels, method) is None
 
 
+def test_a_run_with_another_loss_is_another_run(
+    root: Path, tmp_path: Path, done: tuple[FinishedRun, Noting]
+) -> None:
+    recipes = [recipe_of(root, train={"loss": loss}) for loss in ("cross_entropy", "dice")]
+    runs = [done[0], *(run_recipe(recipe, Paths(root, tmp_path), CPU) for recipe in recipes)]
+    logs = [(one.folder / "scalars.jsonl").read_bytes() for one in runs]
+    assert logs[0] == logs[1]
+    assert logs[0] != logs[2]
+
+
+def test_the_options_of_a_loss_reach_it(root: Path) -> None:
+    method = SimpleNamespace(takes_class_weights=True)
+    keys = {"loss": "ohem", "ohem_threshold": 0.6, "ohem_min_kept": 7, "focal_gamma": 1.0}
+    recipe = recipe_of(root, train={**keys, "loss_divisor": "weights"})
+    found = assemble.criterion_of(recipe, method)
+    assert found == SupervisedLoss("ohem", "weights", 0.6, 7, 1.0)
+    assert assemble.criterion_of(recipe_of(root), method) == SupervisedLoss()
+
+
+@pytest.mark.parametrize("key", [{"loss": "dice"}, {"loss_divisor": "weights"}])
+def test_a_method_without_a_loss_over_the_classes_refuses_another(
+    key: dict[str, str], root: Path
+) -> None:
+    method = SimpleNamespace(takes_class_weights=False)
+    words = rf"^train\.{next(iter(key))}: method 'supervised' has no cross entropy"
+    with pytest.raises(RecipeError, match=words):
+        assemble.criterion_of(recipe_of(root, train=key), method)
+    assert assemble.criterion_of(recipe_of(root), method) == SupervisedLoss()
+
+
 class Own(Supervised):
     """A method from outside with a loss of its own."""
 
@@ -398,6 +429,23 @@ class Overlap(Own):
     def supervised_loss(self, maps: Sequence[torch.Tensor], mask: torch.Tensor) -> torch.Tensor:
         own = maps[0].softmax(1).gather(1, mask.clamp(max=2)[:, None])[:, 0]
         return 1 - own[mask != 255].mean()
+
+
+@pytest.mark.usefixtures("outside")
+@pytest.mark.parametrize("cls", [Forgets, ForgetsInTorch, Overlap])
+def test_a_method_that_forgets_the_loss_ends_at_its_first_step(
+    cls: type[Own], root: Path, tmp_path: Path
+) -> None:
+    register("forgetful", cls)
+    own: dict[str, Any] = {"method": {"name": "forgetful"}}
+    for key, value in {"loss": "focal", "loss_divisor": "weights"}.items():
+        recipe = recipe_of(root, train={key: value}, **own)
+        with pytest.raises(RecipeError) as error:
+            run_recipe(recipe, Paths(root, tmp_path), CPU)
+        text = str(error.value)
+        assert text.startswith(f"train.{key}: the step of the method '{cls.__name__}' does not")
+        assert "self.criterion" in text
+        assert "\n" not in text
 
 
 @pytest.mark.usefixtures("outside")

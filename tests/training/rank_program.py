@@ -30,13 +30,14 @@ from semisup import catalog
 from semisup.errors import DataError, Interrupted, RunError
 from semisup.evaluation.evaluate import evaluate
 from semisup.evaluation.inference import Inference
+from semisup.losses.supervised import SupervisedLoss
 from semisup.methods.base import Method, Task
 from semisup.settings import EvalSettings, OptimSettings
 from semisup.system import distributed as ranks
 from semisup.training.loop import _step, ready, train
 from semisup.training.state import TrainingState
 from semisup.training.updates import Updates
-from semisup.types import Progress
+from semisup.types import IGNORE, Progress
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 fixtures = importlib.import_module("support.training")
@@ -70,6 +71,36 @@ def gradients(folder: Path) -> dict[str, Any]:
                 found[f"{method}/{accumulate}/{key}"] = before[key] - value
             for key, value in scalars.items():
                 found[f"{method}/{accumulate}/scalar/{key}"] = ranks.mean_over_ranks(value)
+    return found
+
+
+CRITERIA = (
+    SupervisedLoss(divisor="weights"),
+    SupervisedLoss("ohem", ohem_threshold=0.4, ohem_min_kept=4),
+    SupervisedLoss("focal", divisor="weights"),
+    SupervisedLoss("dice", divisor="weights"),
+    SupervisedLoss("cross_entropy+dice"),
+)
+"""Losses that several processes compute as one; Lovasz takes each process's pixels alone."""
+
+
+def criteria(folder: Path) -> dict[str, Any]:
+    """Values and gradients of supervised losses whose valid pixels are not shared alike."""
+    drawn = torch.Generator().manual_seed(0)
+    logits = torch.randn(4, 3, 5, 5, generator=drawn, dtype=torch.float64)
+    mask = torch.randint(0, 3, (4, 5, 5), generator=drawn)
+    mask[0] = IGNORE
+    mask[1, :3] = 2
+    weights = torch.tensor([0.5, 1.0, 3.0], dtype=torch.float64)
+    share = len(mask) // ranks.world()
+    own = slice(ranks.rank() * share, (ranks.rank() + 1) * share)
+    found = {}
+    for criterion in CRITERIA:
+        maps = logits[own].clone().requires_grad_()
+        loss = criterion(maps, mask[own], class_weights=weights)
+        (gradient,) = torch.autograd.grad(loss / ranks.world(), maps)
+        found[f"{criterion.kind}/value"] = ranks.mean_over_ranks(loss.detach())
+        found[f"{criterion.kind}/gradient"] = torch.cat(ranks.gather(gradient))
     return found
 
 
@@ -360,7 +391,7 @@ CHECKS = {
     check.__name__: check
     for check in (
         *(gradients, games, losses, scores, messages, resume),
-        *(trust, scoring, unused, fewer, trouble),
+        *(trust, scoring, unused, fewer, trouble, criteria),
     )
 }
 

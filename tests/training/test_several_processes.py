@@ -56,8 +56,8 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
     """(check, 1 or 2 processes) -> what they found; each number is launched once."""
     folder = tmp_path_factory.mktemp("ranks")
     two = ["gradients", "scores", "messages", "resume"]
-    two += ["trust", "scoring", "unused", "fewer", "trouble"]
-    fork(folder, {2: two, 1: ["gradients", "scores", "fewer"]})
+    two += ["trust", "scoring", "unused", "fewer", "trouble", "criteria"]
+    fork(folder, {2: two, 1: ["gradients", "scores", "fewer", "criteria"]})
     return loader(folder)
 
 
@@ -94,6 +94,13 @@ def assert_gradients_are_equal(found: Found, processes: int) -> None:
         torch.testing.assert_close(together[key], expected, rtol=1e-5, atol=1e-5, msg=key)
         moved += bool(expected.abs().max() > 1e-3)
     assert moved > 30  # so there was something to compare
+
+
+def test_supervised_losses_are_those_of_one_process(found: Found) -> None:
+    alone, together = found("criteria", 1), found("criteria", 2)
+    assert len(alone) == 10
+    for key, expected in alone.items():
+        torch.testing.assert_close(together[key], expected, rtol=1e-12, atol=1e-14, msg=key)
 
 
 @functools.cache

@@ -1,9 +1,9 @@
-"""Every method with a cross entropy over the classes takes the weights into it alone."""
+"""Every method with a cross entropy over the classes takes weights and another loss into it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from support.methods import create
 
 from semisup.catalog import METHODS
+from semisup.losses.supervised import Kind, SupervisedLoss
 from semisup.types import IGNORE, Batch, Progress
 
 CLASSES, SIDE = 3, 32
@@ -24,11 +25,16 @@ def test_every_method_says_whether_it_takes_weights() -> None:
     assert {name for name, cls in METHODS.items() if not cls.takes_class_weights} == WITHOUT
 
 
-def step(name: str, build: Any, batch: Batch, weights: Any) -> tuple[Any, dict[str, float]]:
+def step(
+    name: str, build: Any, batch: Batch, weights: Any, criterion: Any = None
+) -> tuple[Any, dict[str, float]]:
     torch.manual_seed(0)
     method = create(name, build, CLASSES, (SIDE, SIDE)).train()
     method.class_weights = weights
+    if criterion is not None:
+        method.criterion = criterion
     assert not method.read_class_weights
+    assert not method.read_criterion
     torch.manual_seed(1)
     scalars = method.step(batch, Progress(90, 100), lambda *_, keep_graph=False: None)
     return method, {key: float(value) for key, value in scalars.items()}
@@ -66,3 +72,25 @@ def test_weights_of_1_change_no_bit_and_are_no_part_of_the_state(
     assert plain == weighted
     assert one.state_dict().keys() == other.state_dict().keys()
     assert other.double().class_weights.dtype == torch.float64  # it moves with the method
+
+
+@pytest.mark.parametrize("kind", get_args(Kind))
+@pytest.mark.parametrize("name", WEIGHTED)
+def test_the_supervised_loss_is_the_chosen_one_and_nothing_else_moves(
+    name: str,
+    kind: Kind,
+    segmenters: dict[str, Callable[..., Any]],
+    make_batch: Callable[..., Batch],
+) -> None:
+    build, batch = segmenters["plain"], make_batch()
+    chosen = SupervisedLoss(kind, "weights", ohem_threshold=0.2, ohem_min_kept=50)
+    method, plain = step(name, build, batch, WEIGHTS)
+    assert method.read_criterion
+    _, other = step(name, build, batch, WEIGHTS, chosen)
+    with torch.no_grad():
+        logits = method.segmenter.train()(batch.labelled.image)[:, :CLASSES]
+        expected = chosen(logits, batch.labelled.mask, class_weights=WEIGHTS)
+    assert other["loss_segmentation"] == pytest.approx(float(expected), rel=1e-5)
+    assert other["loss_segmentation"] != pytest.approx(plain["loss_segmentation"], rel=1e-3)
+    others = plain.keys() - {"loss_segmentation"}
+    assert {key: plain[key] for key in others} == {key: other[key] for key in others}
