@@ -640,6 +640,14 @@ MUTANTS = [
         ("tests/models/test_contract.py::test_gradient_reaches_every_parameter",),
     ),
     Mutant(
+        "positions-by-size",
+        "models/backbones/vit.py",
+        "OFFSET = 0.1",
+        "OFFSET = 1e-6",
+        "DINOv2's weights see positions that lie a little beside those they were trained with",
+        ("tests/models/test_dpt.py",),
+    ),
+    Mutant(
         "one-dilation-twice",
         "models/enet.py",
         "((2, 4), (8, 16))",
