@@ -640,6 +640,14 @@ MUTANTS = [
         ("tests/models/test_contract.py::test_gradient_reaches_every_parameter",),
     ),
     Mutant(
+        "offset-of-vgg16-on-alexnet",
+        "models/fcn.py",
+        "self.last_crop = 18",
+        "self.last_crop = 19",
+        "every prediction of FCN on AlexNet lies a pixel beside its image",
+        ("tests/models/test_fcn.py",),
+    ),
+    Mutant(
         "positions-by-size",
         "models/backbones/vit.py",
         "OFFSET = 0.1",

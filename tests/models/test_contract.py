@@ -36,6 +36,8 @@ CLASSES = 5
 
 MODELS: dict[str, Callable[..., Segmenter]] = {
     "fcn32s": partial(FCN32s, CLASSES, width=8),
+    "fcn32s_alexnet": partial(FCN32s, CLASSES, width=8, backbone="alexnet"),
+    "fcn32s_bvlc_alexnet": partial(FCN32s, CLASSES, width=8, backbone="bvlc_alexnet"),
     "fcn16s": partial(FCN16s, CLASSES, width=8),
     "fcn8s": partial(FCN8s, CLASSES, width=8),
     "fcn8s_at_once": partial(FCN8sAtOnce, CLASSES, width=8),
