@@ -37,6 +37,7 @@ from semisup.models.deconvnet import DeconvNet
 from semisup.models.decouplednet import DecoupledNet
 from semisup.models.deeplab_v2 import DeepLabV2
 from semisup.models.deeplab_v3plus import DeepLabV3Plus
+from semisup.models.dpt import DPT
 from semisup.models.enet import ENet
 from semisup.models.fc_densenet import FCDenseNet56, FCDenseNet67, FCDenseNet103
 from semisup.models.fcn import FCN8s, FCN8sAtOnce, FCN8sMobileNetV2, FCN16s, FCN32s
@@ -56,6 +57,7 @@ MODELS: dict[str, type[Segmenter]] = {
     "decouplednet": DecoupledNet,
     "deeplab_v2": DeepLabV2,
     "deeplab_v3plus": DeepLabV3Plus,
+    "dpt": DPT,
     "enet": ENet,
     "fc_densenet103": FCDenseNet103,
     "fc_densenet56": FCDenseNet56,

@@ -672,6 +672,22 @@ MUTANTS = [
         ("tests/models/test_contract.py::test_gradient_reaches_every_parameter",),
     ),
     Mutant(
+        "offset-of-vgg16-on-alexnet",
+        "models/fcn.py",
+        "self.last_crop = 18",
+        "self.last_crop = 19",
+        "every prediction of FCN on AlexNet lies a pixel beside its image",
+        ("tests/models/test_fcn.py",),
+    ),
+    Mutant(
+        "positions-by-size",
+        "models/backbones/vit.py",
+        "OFFSET = 0.1",
+        "OFFSET = 1e-6",
+        "DINOv2's weights see positions that lie a little beside those they were trained with",
+        ("tests/models/test_dpt.py",),
+    ),
+    Mutant(
         "one-dilation-twice",
         "models/enet.py",
         "((2, 4), (8, 16))",

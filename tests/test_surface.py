@@ -157,7 +157,7 @@ def test_a_misspelt_command_is_suggested() -> None:
             MODELS,
             {"fcn32s", "fcn16s", "fcn8s", "fcn8s_at_once", "unet", "deeplab_v3plus"}
             | {"deconvnet", "decouplednet", "fcn8s_mobilenet_v2"}
-            | {"deeplab_v2", "pspnet"}
+            | {"deeplab_v2", "dpt", "pspnet"}
             | {"enet", "linknet", "segnet", "segnet_basic", "bayesian_segnet"}
             | {"gfrnet", "lraspp", "refinenet", "fc_densenet56", "fc_densenet67", "fc_densenet103"},
         ),

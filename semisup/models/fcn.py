@@ -1,4 +1,4 @@
-"""FCN: fully convolutional networks on VGG16, and FCN-8s' skips on MobileNetV2.
+"""FCN: fully convolutional networks on VGG16 and AlexNet, and FCN-8s' skips on MobileNetV2.
 
 Long, Shelhamer and Darrell, CVPR 2015, https://arxiv.org/abs/1411.4038, and the authors' released
 networks, whose padding of 100, Caffe pooling and crop offsets belong together: every offset below
@@ -6,8 +6,9 @@ puts a score back on the centre of the pixels that it was computed from.
 
 Differs from the release: the fixed bilinear upsampling is a depthwise transposed convolution, the
 same map as their diagonal C x C kernel, and no part of the state dict; fc6 and fc7 start from
-He et al. 2015 where no ImageNet classifier is loaded. `FCN8sMobileNetV2` is no network of the
-paper: it is the paper's idea on a backbone that two CPU cores can train.
+He et al. 2015 where no ImageNet classifier is loaded. `alexnet` is torchvision's, whose weights
+load; the release's is `bvlc_alexnet`. `FCN8sMobileNetV2` is no network of the paper: it is the
+paper's idea on a backbone that two CPU cores can train.
 """
 
 from __future__ import annotations
@@ -19,11 +20,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from semisup.errors import RecipeError, suggest
+from semisup.models.backbones import alexnet
+from semisup.models.backbones.base import Backbone
 from semisup.models.backbones.mobilenet import MobileNetV2Features
 from semisup.models.backbones.vgg import FC6_SHAPE, VGG16Features, adapt_vgg16
 from semisup.models.base import ParameterGroup, Segmenter, biases_apart
 from semisup.models.layers import initialise, resize
 from semisup.models.weights import rename_prefix
+
+FIRST_PADDING = 100
+"""Zero padding of the first convolution, in pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +61,21 @@ class BilinearUpsampling(nn.Module):
     A map of side n becomes one of side (n + 1) * factor, `factor / 2` pixels wider on every side
     than what the scores cover.
 
+    With an odd kernel the first score lies on a pixel, half a pixel further in, and the map is one
+    pixel smaller.
+
     Args:
         factor: how many times finer; even.
+        odd: a kernel of side 2 * factor - 1.
     """
 
     kernel: Tensor
 
-    def __init__(self, factor: int) -> None:
+    def __init__(self, factor: int, *, odd: bool = False) -> None:
         super().__init__()
         self.factor = factor
-        taps = 1 - (torch.arange(2 * factor) - (factor - 0.5)).abs() / factor
+        side = 2 * factor - odd
+        taps = 1 - (torch.arange(side) - (side - 1) / 2).abs() / factor
         self.register_buffer("kernel", torch.outer(taps, taps)[None, None], persistent=False)
 
     def forward(self, scores: Tensor) -> Tensor:
@@ -92,15 +104,15 @@ class FCN(Segmenter):
     """Skips in the order in which they are added, coarsest first."""
     last_factor: ClassVar[int]
     """How many times the summed scores are upsampled."""
-    last_crop: ClassVar[int]
+    last_crop: int
     """Offset of the image in the upsampled scores, in pixels."""
 
     def __init__(self, num_classes: int, *, in_channels: int = 3, width: int = 4096) -> None:
         super().__init__(num_classes, in_channels=in_channels)
         if width < 1:
             raise ValueError(f"width must be at least 1, not {width}")
-        self.backbone = VGG16Features(in_channels=in_channels, ceil_mode=True, first_padding=100)
-        self.fc6 = nn.Conv2d(FC6_SHAPE[0], width, FC6_SHAPE[1:])
+        self.backbone, fc6_shape = self._below_fc6()
+        self.fc6 = nn.Conv2d(fc6_shape[0], width, fc6_shape[1:])
         self.fc7 = nn.Conv2d(width, width, 1)
         self.dropout = nn.Dropout(0.5)
         initialise(self.fc6)
@@ -110,6 +122,13 @@ class FCN(Segmenter):
             self.score[skip.name] = zero_scores(skip.channels, num_classes)
         self.upsample_twice = BilinearUpsampling(2)
         self.upsample_last = BilinearUpsampling(self.last_factor)
+
+    def _below_fc6(self) -> tuple[Backbone, tuple[int, int, int]]:
+        """The backbone, and what of its deepest map one unit of fc6 sees."""
+        backbone = VGG16Features(
+            in_channels=self.in_channels, ceil_mode=True, first_padding=FIRST_PADDING
+        )
+        return backbone, FC6_SHAPE
 
     def encode(self, image: Tensor) -> list[Tensor]:
         """The skips' pooled maps, finest first, and the map after fc7, all BChw."""
@@ -143,10 +162,53 @@ class FCN(Segmenter):
 
 
 class FCN32s(FCN):
-    """FCN-32s on VGG16: scores of fc7 alone, upsampled 32 times."""
+    """FCN-32s on VGG16 or AlexNet: scores of fc7 alone, upsampled 32 times.
+
+    Args:
+        num_classes: K.
+        in_channels: C of the input image.
+        width: channels of fc6 and fc7; less makes it fit for tests and small machines.
+        backbone: "vgg16"; "alexnet", torchvision's; or "bvlc_alexnet", Caffe's.
+
+    Raises:
+        RecipeError: `backbone` is none of these.
+    """
 
     last_factor = 32
     last_crop = 19
+
+    def __init__(
+        self,
+        num_classes: int,
+        *,
+        in_channels: int = 3,
+        width: int = 4096,
+        backbone: str = "vgg16",
+    ) -> None:
+        names = ["vgg16", *alexnet.FORMS]
+        if backbone not in names:
+            raise RecipeError(f"FCN-32s has no backbone '{backbone}'.{suggest(backbone, names)}")
+        self.backbone_name = backbone  # which `_below_fc6` reads
+        super().__init__(num_classes, in_channels=in_channels, width=width)
+        if self.on_alexnet:
+            self.last_crop = 18
+            self.upsample_last = BilinearUpsampling(self.last_factor, odd=True)
+
+    @property
+    def on_alexnet(self) -> bool:
+        """Whether the backbone is one of the two AlexNets."""
+        return self.backbone_name in alexnet.FORMS
+
+    def _below_fc6(self) -> tuple[Backbone, tuple[int, int, int]]:
+        if not self.on_alexnet:
+            return super()._below_fc6()
+        backbone = alexnet.AlexNetFeatures(
+            alexnet.FORMS[self.backbone_name],
+            in_channels=self.in_channels,
+            ceil_mode=True,
+            first_padding=FIRST_PADDING,
+        )
+        return backbone, alexnet.FC6_SHAPE
 
     @property
     def embedding_channels(self) -> int:
@@ -161,6 +223,21 @@ class FCN32s(FCN):
     def classify(self, embedding: Tensor) -> Tensor:
         """Scores BKHW of BChw, upsampled 32 times."""
         return self.decode([embedding])
+
+    def parameter_groups(self) -> list[ParameterGroup]:
+        """As of all FCNs; on AlexNet the score's bias alone is apart, as in the release."""
+        if not self.on_alexnet:
+            return super().parameter_groups()
+        weights, biases = biases_apart(self.score)
+        scored = {id(p) for p in self.score.parameters()}
+        others = [p for p in self.parameters() if id(p) not in scored]
+        return [ParameterGroup([*others, *weights.params], name=weights.name), biases]
+
+    def adapt_weights(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """torchvision's network: convolutions to the backbone, the classifier to fc6 and fc7."""
+        if not self.on_alexnet:
+            return super().adapt_weights(state)
+        return alexnet.adapt_alexnet(state, backbone="backbone.", fc6="fc6.", fc7="fc7.")
 
 
 class FCN16s(FCN):

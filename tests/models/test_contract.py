@@ -20,6 +20,7 @@ from semisup.models.deconvnet import DeconvNet
 from semisup.models.decouplednet import DecoupledNet
 from semisup.models.deeplab_v2 import DeepLabV2
 from semisup.models.deeplab_v3plus import DeepLabV3Plus
+from semisup.models.dpt import DPT
 from semisup.models.enet import ENet
 from semisup.models.fc_densenet import FCDenseNet56, FCDenseNet67, FCDenseNet103
 from semisup.models.fcn import FCN8s, FCN8sAtOnce, FCN8sMobileNetV2, FCN16s, FCN32s
@@ -35,6 +36,8 @@ CLASSES = 5
 
 MODELS: dict[str, Callable[..., Segmenter]] = {
     "fcn32s": partial(FCN32s, CLASSES, width=8),
+    "fcn32s_alexnet": partial(FCN32s, CLASSES, width=8, backbone="alexnet"),
+    "fcn32s_bvlc_alexnet": partial(FCN32s, CLASSES, width=8, backbone="bvlc_alexnet"),
     "fcn16s": partial(FCN16s, CLASSES, width=8),
     "fcn8s": partial(FCN8s, CLASSES, width=8),
     "fcn8s_at_once": partial(FCN8sAtOnce, CLASSES, width=8),
@@ -65,6 +68,7 @@ MODELS: dict[str, Callable[..., Segmenter]] = {
     "deeplab_v3plus_resnet50": partial(DeepLabV3Plus, CLASSES, backbone="resnet50"),
     "pspnet": partial(PSPNet, CLASSES),
     "deeplab_v2_resnet50": partial(DeepLabV2, CLASSES, backbone="resnet50"),
+    "dpt": partial(DPT, CLASSES),
     "enet": partial(ENet, CLASSES),
     "enet_encoder": partial(ENet, CLASSES, decoder=False),
     "linknet": partial(LinkNet, CLASSES),

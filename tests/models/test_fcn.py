@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.models import mobilenet_v2
+from torchvision.models import alexnet, mobilenet_v2
 
+from semisup.errors import CheckpointError, RecipeError
 from semisup.models.fcn import (
     FCN,
     BilinearUpsampling,
@@ -301,6 +302,117 @@ def test_the_classifier_of_another_network_is_left_alone() -> None:
         model = FCN32s(2, width=16)
     foreign = {"classifier.0.weight": torch.zeros(1024, 576)}
     assert list(model.adapt_weights(foreign)) == ["classifier.0.weight"]
+
+
+ALEXNETS = ["alexnet", "bvlc_alexnet"]
+
+
+@pytest.mark.parametrize(
+    ("backbone", "learnable"), [("alexnet", 57_089_877), ("bvlc_alexnet", 56_954_261)]
+)
+def test_parameter_count_on_alexnet(backbone: str, learnable: int) -> None:
+    with torch.device("meta"):
+        model, other = FCN32s(21, backbone=backbone), FCN32s(11, backbone=backbone)
+    assert sum(p.numel() for p in model.parameters()) == learnable
+    assert sum(p.numel() for p in other.parameters()) == learnable - 10 * 4097
+
+
+@pytest.mark.parametrize("backbone", ALEXNETS)
+def test_every_size_from_one_pixel_on_alexnet(backbone: str) -> None:
+    with torch.device("meta"):
+        model = FCN32s(2, width=4, backbone=backbone)
+        for side in [*range(1, 70), 223, 224, 225, 499, 500, 1024, 1199]:
+            assert model(torch.empty(1, 3, side, 1)).shape[-2:] == (side, 1)
+        features = model.encode(torch.empty(1, 3, 500, 500))
+        assert features[0].shape == (1, 4, 16, 16)
+        assert model.decode(features).shape[-2:] == (543, 543)
+
+
+def test_upsampling_with_an_odd_kernel_is_the_release_of_alexnets() -> None:
+    torch.manual_seed(0)
+    full = torch.zeros(3, 3, 63, 63)
+    full[range(3), range(3)] = reference_kernel(63)
+    scores = torch.randn(2, 3, 4, 5)
+    expected = F.conv_transpose2d(scores, full, stride=32)
+    torch.testing.assert_close(BilinearUpsampling(32, odd=True)(scores), expected)
+
+
+@pytest.mark.parametrize("backbone", ALEXNETS)
+def test_a_score_of_alexnet_lands_on_the_centre_of_its_pixels(backbone: str) -> None:
+    model = FCN32s(1, width=1, backbone=backbone)
+    nn.init.ones_(model.score["fc7"].weight)
+    # From the middle of 11 pixels, the first of which lies 100 outside: one step of a pooling of
+    # three in strides of 4, 8 and 16, and 2.5 steps of fc6 in a stride of 32.
+    first = 5 - 100 + 4 + 8 + 16 + 2.5 * 32
+    maps = torch.zeros(1, 1, 16, 16)
+    maps[0, 0, 6, 9] = 1.0
+    with torch.no_grad():
+        scores = model.to_image_size(model.decode([maps]), torch.Size((500, 500)))[0, 0]
+    pixels, mass = torch.arange(500.0), scores.sum()
+    assert float((scores.sum(1) * pixels).sum() / mass) == pytest.approx(first + 32 * 6)
+    assert float((scores.sum(0) * pixels).sum() / mass) == pytest.approx(first + 32 * 9)
+
+
+@pytest.mark.parametrize("backbone", ALEXNETS)
+def test_pixels_that_a_score_of_alexnet_depends_on_lie_around_it(backbone: str) -> None:
+    torch.manual_seed(0)
+    model = FCN32s(1, width=32, backbone=backbone).eval()
+    nn.init.normal_(model.score["fc7"].weight)
+    image = torch.randn(1, 3, 500, 500, requires_grad=True)
+    scores = model.score["fc7"](model.encode(image)[0])
+    scores[0, 0, 7, 8].backward()
+    assert image.grad is not None
+    seen = image.grad.abs().sum((0, 1))
+    rows, columns = seen.sum(1).nonzero().flatten(), seen.sum(0).nonzero().flatten()
+    for found, centre in ((rows, 13 + 32 * 7), (columns, 13 + 32 * 8)):
+        middle = (int(found[0]) + int(found[-1])) / 2
+        assert middle == pytest.approx(centre, abs=16)
+        assert 250 < int(found[-1] - found[0]) + 1 <= 355
+
+
+def test_only_the_scores_bias_of_alexnet_is_apart() -> None:
+    with torch.device("meta"):
+        model = FCN32s(2, width=4, backbone="alexnet")
+    weights, biases = model.parameter_groups()
+    assert (weights.lr_scale, weights.decay_scale) == (1.0, 1.0)
+    assert (biases.lr_scale, biases.decay_scale) == (2.0, 0.0)
+    assert [id(p) for p in biases.params] == [id(model.score["fc7"].bias)]
+    assert len(weights.params) == 15
+
+
+def test_torchvisions_alexnet_fills_all_but_the_scores(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    theirs = alexnet().eval()
+    torch.save(theirs.state_dict(), tmp_path / "alexnet.pth")
+    model = FCN32s(2, backbone="alexnet").eval()
+    report = load_weights(model, tmp_path / "alexnet.pth")
+    assert report.missing == ("score.fc7.weight", "score.fc7.bias")
+    assert report.unused == ("classifier.6.weight", "classifier.6.bias")
+    assert not report.misfits
+    pooled = torch.randn(1, 256, 6, 6)
+    with torch.no_grad():
+        convolved = model.fc7(model.fc6(pooled).relu()).relu().flatten()
+        torch.testing.assert_close(
+            convolved, theirs.classifier[:6](pooled.flatten(1))[0], rtol=1e-4, atol=1e-5
+        )
+
+
+def test_torchvisions_alexnet_is_refused_by_the_one_of_caffe(tmp_path: Path) -> None:
+    torch.save(alexnet().features.state_dict(prefix="features."), tmp_path / "alexnet.pth")
+    with pytest.raises(CheckpointError, match="give weights of the same architecture"):
+        load_weights(FCN32s(2, width=8, backbone="bvlc_alexnet"), tmp_path / "alexnet.pth")
+
+
+def test_weights_of_vgg16_are_refused_on_alexnet(tmp_path: Path) -> None:
+    parent = FCN32s(2, width=8)
+    torch.save(parent.state_dict(), tmp_path / "fcn32s.pth")
+    with pytest.raises(CheckpointError, match="give weights of the same architecture"):
+        load_weights(FCN32s(2, width=8, backbone="alexnet"), tmp_path / "fcn32s.pth")
+
+
+def test_an_unknown_backbone_is_refused() -> None:
+    with pytest.raises(RecipeError, match=r"FCN-32s has no backbone 'alexnt'.*'alexnet'"):
+        FCN32s(2, backbone="alexnt")
 
 
 def test_the_small_one_has_the_backbone_and_three_scores() -> None:
