@@ -50,6 +50,8 @@ class DeconvNet(Segmenter):
         kernel: side of fc6; images are padded to 32 times that at least.
     """
 
+    paper: ClassVar[str] = "https://arxiv.org/abs/1505.04366"
+    year: ClassVar[int | None] = 2015
     stride: ClassVar[int] = 1
 
     def __init__(

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -48,6 +49,9 @@ class RefineNet(Segmenter):
     Raises:
         RecipeError: `backbone` is not in the table.
     """
+
+    paper: ClassVar[str] = "https://arxiv.org/abs/1611.06612"
+    year: ClassVar[int | None] = 2017
 
     def __init__(
         self,
