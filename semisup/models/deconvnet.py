@@ -32,6 +32,7 @@ from semisup.models.layers import (
     initialise,
     of_rows,
     resize,
+    unpool,
 )
 
 Upsampling = Literal["switches", "bilinear", "skip"]
@@ -185,9 +186,7 @@ class DeconvDecoder(nn.Module):
     def _up(self, features: Tensor, stage: PooledStage, rows: Tensor | None) -> Tensor:
         if self.upsampling == "switches":
             assert stage.indices is not None, "this encoder has no switches"
-            return F.max_unpool2d(
-                features, of_rows(stage.indices, rows), (2, 2), output_size=stage.size
-            )
+            return unpool(features, of_rows(stage.indices, rows), stage.size)
         return resize(features, stage.size)
 
     def bytes_of_a_row(self, stages: Sequence[PooledStage]) -> int:
