@@ -26,7 +26,7 @@ Examples:
 @options.as_json
 @options.plugins
 def list_names(kind: str | None, as_json: bool) -> None:
-    """List what a recipe may name: models (with parameter counts), methods, datasets, recipes."""
+    """List what a recipe may name: models (with cost and paper), methods, datasets, recipes."""
     from semisup.cli.display.listing import entries, print_entries
 
     chosen = {name: entries(name) for name in ([kind] if kind else KINDS)}

@@ -71,6 +71,12 @@ class Segmenter(nn.Module, ABC):
     trained_by: ClassVar[tuple[str, ...]] = ()
     """Names of the methods that can train it; empty: all that train any segmenter."""
 
+    paper: ClassVar[str] = ""
+    """Where to read about it, such as https://arxiv.org/abs/1411.4038; empty: in no paper."""
+
+    year: ClassVar[int | None] = None
+    """When the paper was published; None: it was not."""
+
     def __init__(self, num_classes: int, *, in_channels: int = 3) -> None:
         super().__init__()
         if num_classes < 1:

@@ -32,6 +32,7 @@ from semisup.models.layers import (
     initialise,
     of_rows,
     resize,
+    unpool,
 )
 
 Upsampling = Literal["switches", "bilinear", "skip"]
@@ -50,6 +51,8 @@ class DeconvNet(Segmenter):
         kernel: side of fc6; images are padded to 32 times that at least.
     """
 
+    paper: ClassVar[str] = "https://arxiv.org/abs/1505.04366"
+    year: ClassVar[int | None] = 2015
     stride: ClassVar[int] = 1
 
     def __init__(
@@ -183,9 +186,7 @@ class DeconvDecoder(nn.Module):
     def _up(self, features: Tensor, stage: PooledStage, rows: Tensor | None) -> Tensor:
         if self.upsampling == "switches":
             assert stage.indices is not None, "this encoder has no switches"
-            return F.max_unpool2d(
-                features, of_rows(stage.indices, rows), (2, 2), output_size=stage.size
-            )
+            return unpool(features, of_rows(stage.indices, rows), stage.size)
         return resize(features, stage.size)
 
     def bytes_of_a_row(self, stages: Sequence[PooledStage]) -> int:

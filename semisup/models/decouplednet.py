@@ -150,6 +150,8 @@ class DecoupledNet(Segmenter):
         ValueError: an option out of its range.
     """
 
+    paper: ClassVar[str] = "https://arxiv.org/abs/1506.04924"
+    year: ClassVar[int | None] = 2015
     stride: ClassVar[int] = 1
     trained_by: ClassVar[tuple[str, ...]] = (
         "decouplednet_classifier",

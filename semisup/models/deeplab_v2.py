@@ -15,7 +15,7 @@ Caffe release, and the backbone from torchvision's initial weights where no file
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -45,6 +45,9 @@ class DeepLabV2(Segmenter):
     Raises:
         RecipeError: there is no such backbone, or `branches` is neither 2 nor 4.
     """
+
+    paper: ClassVar[str] = "https://arxiv.org/abs/1606.00915"
+    year: ClassVar[int | None] = 2018
 
     def __init__(
         self,

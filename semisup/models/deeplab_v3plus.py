@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -79,6 +79,9 @@ class DeepLabV3Plus(Segmenter):
         RecipeError: `backbone` is not in the table, `output_stride` is neither 8 nor 16, or
             MobileNetV2 is to have what is of a ResNet.
     """
+
+    paper: ClassVar[str] = "https://arxiv.org/abs/1802.02611"
+    year: ClassVar[int | None] = 2018
 
     def __init__(
         self,

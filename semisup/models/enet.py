@@ -52,6 +52,8 @@ class ENet(Segmenter):
             map of stride 8.
     """
 
+    paper: ClassVar[str] = "https://arxiv.org/abs/1606.02147"
+    year: ClassVar[int | None] = 2016
     stride: ClassVar[int] = STRIDE
 
     def __init__(self, num_classes: int, *, in_channels: int = 3, decoder: bool = True) -> None:

@@ -54,6 +54,8 @@ class FCDenseNet(Segmenter):
             predicted for an image then depends on the others in its batch.
     """
 
+    paper: ClassVar[str] = "https://arxiv.org/abs/1611.09326"
+    year: ClassVar[int | None] = 2017
     stride: ClassVar[int] = 32
     growth: ClassVar[int]
     """C of the map that every layer adds."""

@@ -99,6 +99,8 @@ class FCN(Segmenter):
         width: channels of fc6 and fc7; less makes it fit for tests and small machines.
     """
 
+    paper: ClassVar[str] = "https://arxiv.org/abs/1411.4038"
+    year: ClassVar[int | None] = 2015
     stride: ClassVar[int] = 1
     skips: ClassVar[tuple[Skip, ...]] = ()
     """Skips in the order in which they are added, coarsest first."""

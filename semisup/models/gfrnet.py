@@ -54,6 +54,8 @@ class GFRNet(Segmenter):
         RecipeError: `gate` is neither of them.
     """
 
+    paper: ClassVar[str] = "https://arxiv.org/abs/1806.11266"
+    year: ClassVar[int | None] = 2017
     stride: ClassVar[int] = 1
 
     auxiliary_weights = (1.0, 1.0, 1.0, 1.0, 1.0)

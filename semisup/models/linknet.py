@@ -38,6 +38,8 @@ class LinkNet(Segmenter):
         in_channels: C of the input image.
     """
 
+    paper: ClassVar[str] = "https://arxiv.org/abs/1707.03718"
+    year: ClassVar[int | None] = 2017
     stride: ClassVar[int] = 32
 
     def __init__(self, num_classes: int, *, in_channels: int = 3) -> None:

@@ -10,6 +10,8 @@ last convolution (1,280 channels), and not MobileNetV3.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 from torchvision.models.segmentation.lraspp import LRASPPHead
@@ -33,6 +35,9 @@ class LRASPP(Segmenter):
         num_classes: K.
         in_channels: C of the input image.
     """
+
+    paper: ClassVar[str] = "https://arxiv.org/abs/1905.02244"
+    year: ClassVar[int | None] = 2019
 
     def __init__(self, num_classes: int, *, in_channels: int = 3) -> None:
         super().__init__(num_classes, in_channels=in_channels)

@@ -13,6 +13,7 @@ code does: whole channels are dropped, and labels are not reduced. It needs two 
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -63,6 +64,9 @@ class PSPNet(Segmenter):
     Raises:
         RecipeError: there is no such backbone, or `auxiliary_weight` is negative or not finite.
     """
+
+    paper: ClassVar[str] = "https://arxiv.org/abs/1612.01105"
+    year: ClassVar[int | None] = 2017
 
     def __init__(
         self,

@@ -12,28 +12,14 @@ torch fills them, as in the port.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models import ResNet, resnet50, resnet101, resnet152
 
-from semisup.errors import RecipeError, suggest
+from semisup.models.backbones.resnet import adapt_resnet, named_resnet
 from semisup.models.base import ParameterGroup, Segmenter
 from semisup.models.layers import resize
-from semisup.models.weights import rename_prefix
-
-BACKBONES: Mapping[str, Callable[[], ResNet]] = MappingProxyType(
-    {"resnet50": resnet50, "resnet101": resnet101, "resnet152": resnet152}
-)
-"""Name -> torchvision's network."""
-
-CHANNELS = (256, 512, 1024, 2048)
-"""C of the maps of strides 4, 8, 16 and 32."""
-
-PARTS = ("conv1.", "bn1.", "layer1.", "layer2.", "layer3.", "layer4.")
-"""What the keys of torchvision's backbones begin with."""
 
 
 class RefineNet(Segmenter):
@@ -42,12 +28,15 @@ class RefineNet(Segmenter):
     Args:
         num_classes: K.
         in_channels: C of the input image.
-        backbone: a name in `BACKBONES`.
+        backbone: resnet50, resnet101 or resnet152.
         width: channels of the blocks, twice as many in the deepest; less makes it fit for tests.
 
     Raises:
-        RecipeError: `backbone` is not in the table.
+        RecipeError: there is no such backbone.
     """
+
+    paper: ClassVar[str] = "https://arxiv.org/abs/1611.06612"
+    year: ClassVar[int | None] = 2017
 
     def __init__(
         self,
@@ -58,13 +47,10 @@ class RefineNet(Segmenter):
         width: int = 256,
     ) -> None:
         super().__init__(num_classes, in_channels=in_channels)
-        if backbone not in BACKBONES:
-            hint = suggest(backbone, BACKBONES)
-            raise RecipeError(f"RefineNet has no backbone '{backbone}'.{hint}")
         if width < 1:
             raise ValueError(f"width must be at least 1, not {width}")
-        self.backbone = _without_classifier(BACKBONES[backbone](), in_channels)
-        *finer, deepest = CHANNELS
+        self.backbone = named_resnet(backbone, "RefineNet", in_channels=in_channels)
+        *finer, deepest = self.backbone.channels
         below = 2 * width
         self.blocks = nn.ModuleList([RefineBlock(deepest, below)])
         for channels in reversed(finer):
@@ -75,11 +61,8 @@ class RefineNet(Segmenter):
 
     def encode(self, image: Tensor) -> list[Tensor]:
         """The maps of strides 4, 8, 16 and 32 (BChw) of `image` (BCHW)."""
-        net = self.backbone
-        first = net.layer1(net.maxpool(net.relu(net.bn1(net.conv1(image)))))
-        second = net.layer2(first)
-        third = net.layer3(second)
-        return [first, second, self.dropout(third), self.dropout(net.layer4(third))]
+        first, second, third, fourth = (stage.pooled for stage in self.backbone.stages(image))
+        return [first, second, self.dropout(third), self.dropout(fourth)]
 
     @property
     def embedding_channels(self) -> int:
@@ -109,9 +92,7 @@ class RefineNet(Segmenter):
 
     def adapt_weights(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """torchvision's backbones have no prefix."""
-        for part in PARTS:
-            state = rename_prefix(state, part, f"backbone.{part}")
-        return state
+        return adapt_resnet(state, backbone="backbone.")
 
 
 class RefineBlock(nn.Module):
@@ -184,11 +165,3 @@ class ChainedPooling(nn.Module):
 
 def _convolution(in_channels: int, out_channels: int) -> nn.Conv2d:
     return nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
-
-
-def _without_classifier(whole: ResNet, in_channels: int) -> ResNet:
-    del whole.fc, whole.avgpool
-    if in_channels != 3:
-        whole.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
-        nn.init.kaiming_normal_(whole.conv1.weight, mode="fan_out", nonlinearity="relu")
-    return whole

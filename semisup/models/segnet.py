@@ -52,6 +52,8 @@ class SegNet(Segmenter):
         in_channels: C of the input image.
     """
 
+    paper: ClassVar[str] = "https://arxiv.org/abs/1511.00561"
+    year: ClassVar[int | None] = 2017
     stride: ClassVar[int] = 32
 
     def __init__(self, num_classes: int, *, in_channels: int = 3) -> None:
@@ -122,6 +124,9 @@ class BayesianSegNet(SegNet):
         dropout: rate behind the poolings and the decoder stages 3 to 5.
     """
 
+    paper: ClassVar[str] = "https://arxiv.org/abs/1511.02680"
+    year: ClassVar[int | None] = 2017
+
     def __init__(self, num_classes: int, *, in_channels: int = 3, dropout: float = 0.5) -> None:
         super().__init__(num_classes, in_channels=in_channels)
         self.dropouts = _dropouts(len(DECODER), CENTRAL_STAGES, dropout)
@@ -141,6 +146,8 @@ class SegNetBasic(Segmenter):
             SegNet-Basic.
     """
 
+    paper: ClassVar[str] = "https://arxiv.org/abs/1511.00561"
+    year: ClassVar[int | None] = 2017
     stride: ClassVar[int] = 16
 
     def __init__(self, num_classes: int, *, in_channels: int = 3, dropout: float = 0.0) -> None:

@@ -53,6 +53,8 @@ class UNet(Segmenter):
         RecipeError: `padding` is neither "same" nor "valid".
     """
 
+    paper: ClassVar[str] = "https://arxiv.org/abs/1505.04597"
+    year: ClassVar[int | None] = 2015
     stride: ClassVar[int] = 16
 
     def __init__(

@@ -23,15 +23,17 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 from rich.console import Console
+from torch import Tensor
 
 import semisup
 from semisup.catalog import DATASETS, METHODS, MODELS
 from semisup.cli import doctor, monitor
-from semisup.cli.display.listing import print_entries
+from semisup.cli.display.listing import count_multiply_adds, entries, output_stride, print_entries
 from semisup.cli.display.results import print_result
 from semisup.cli.display.verification import print_verification
 from semisup.cli.main import cli
 from semisup.cli.options import find_run
+from semisup.contracts.toys import ToySegmenter
 from semisup.data.verify import Problem, SubsetReport, Verification
 from semisup.errors import Interrupted, RunError
 from semisup.monitoring.live import LiveView, PlainView
@@ -347,6 +349,86 @@ def test_list_names_everything_that_a_recipe_may_name() -> None:
     tables = succeed("list")
     assert all(name in tables for name in (*MODELS, *METHODS, *DATASETS))
     assert f"{counts['unet']:,}" in tables
+
+
+@pytest.fixture(scope="module")
+def networks() -> list[dict[str, Any]]:
+    """What is listed of all networks, measured once."""
+    return entries("models")
+
+
+def test_list_measures_every_network(networks: list[dict[str, Any]]) -> None:
+    rows = {row["name"]: row for row in networks}
+    unmeasured = {"output_stride", "multiply_adds", "paper", "year"}
+    assert [name for name, row in rows.items() if None in {row[key] for key in unmeasured}] == [
+        "fcn8s_mobilenet_v2"  # the one network of no paper
+    ]
+    assert rows["unet"] == {
+        "name": "unet",
+        "parameters": 31_033_045,
+        "multiply_adds": 75_392_614_400,
+        "image": [320, 320],
+        "output_stride": 16,
+        "paper": "https://arxiv.org/abs/1505.04597",
+        "year": 2015,
+        "about": rows["unet"]["about"],
+    }
+    strides = {name: row["output_stride"] for name, row in rows.items()}
+    assert {name: stride for name, stride in strides.items() if stride != 32} == {
+        "deeplab_v2": 8,
+        "deeplab_v3plus": 16,
+        "enet": 8,
+        "lraspp": 16,
+        "pspnet": 8,
+        "segnet_basic": 16,
+        "unet": 16,
+    }
+
+
+def test_the_table_of_networks_fits_eighty_columns(
+    networks: list[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    print_entries("models", networks)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    (row,) = (line for line in lines if " fcn8s_at_once " in line)
+    cells = [cell.strip() for cell in row.strip("│").split("│")]
+    assert cells == ["fcn8s_at_once", "134,362,751", "97.3", "32", "2015", "1411.4038"]
+    (row,) = (line for line in lines if " fcn8s_mobilenet_v2 " in line)
+    assert row.strip("│").split()[-1] == "-", "of no paper"
+
+
+class Sized(ToySegmenter):
+    """A network from outside that reads a value of its image."""
+
+    def encode(self, image: Tensor) -> list[Tensor]:
+        return super().encode(image / image.max().item())
+
+
+def test_a_network_that_cannot_be_measured_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    network = Sized().to("meta").eval()
+    assert count_multiply_adds(network) is None
+    assert output_stride(network) is None
+    unknown = dict.fromkeys(("multiply_adds", "output_stride", "paper", "year"))
+    print_entries("models", [{"name": "sized", "parameters": 12, **unknown, "about": ""}])
+    assert capsys.readouterr().out.count(" - ") == 4
+
+
+def test_multiply_adds_are_those_of_the_layers() -> None:
+    network = ToySegmenter().to("meta").eval()
+    assert count_multiply_adds(network, 8) == 8 * 8 * (3 * 8 * 9 + 8 * 3)
+    assert output_stride(network, 8) == 1
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_head_of_a_networks_file_names_its_paper(name: str) -> None:
+    cls = MODELS[name]
+    if cls.paper:
+        assert cls.paper in (sys.modules[cls.__module__].__doc__ or "")
+        assert isinstance(cls.year, int)
 
 
 def test_show_with_another_method_or_model() -> None:

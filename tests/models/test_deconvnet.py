@@ -11,6 +11,7 @@ from semisup.models.backbones.base import PooledStage
 from semisup.models.backbones.vgg import VGG16Features
 from semisup.models.deconvnet import DeconvDecoder, DeconvNet
 from semisup.models.layers import WideDeconvolution
+from semisup.system.device import deterministic
 
 
 def parameters(module: nn.Module) -> int:
@@ -112,6 +113,26 @@ def test_unpooling_puts_each_maximum_where_it_was() -> None:
     kept = raised != 0
     assert int(kept.sum()) == stage.pooled.numel()
     assert torch.equal(raised[kept], image[kept])
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_a_step_has_the_same_bits_with_deterministic_algorithms(
+    layout: torch.memory_format,
+) -> None:
+    torch.manual_seed(0)
+    stages = stages_of(torch.rand(2, 4, 16, 12).contiguous(memory_format=layout), 1)
+    decoder = DeconvDecoder(3, (4,), 1, width=4).to(memory_format=layout)
+    features = torch.randn(3, 3, 8, 6).contiguous(memory_format=layout)
+    rows = torch.tensor([1, 0, 1])
+
+    def maps_and_gradients() -> list[Tensor]:
+        maps = decoder(features, stages, rows)
+        return [maps, *torch.autograd.grad(maps.square().mean(), list(decoder.parameters()))]
+
+    expected = maps_and_gradients()
+    with deterministic(True):
+        found = maps_and_gradients()
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
 def test_rows_take_the_switches_of_their_own_image() -> None:

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+import semisup
 from semisup.errors import RecipeError
 from semisup.models.layers import dropout_active, statistics_kept, unpool
 from semisup.system.device import deterministic
@@ -87,3 +90,9 @@ def test_unpooling_gives_the_same_bits_with_deterministic_algorithms(
         found = values_and_gradient()
     assert expected[0].shape == image.shape
     assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
+def test_no_network_unpools_but_by_the_form_that_deterministic_training_has() -> None:
+    models = Path(semisup.__file__).parent / "models"
+    calls = [path.name for path in models.rglob("*.py") if "F.max_unpool" in path.read_text()]
+    assert calls == ["layers.py"]

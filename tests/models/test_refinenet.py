@@ -60,7 +60,7 @@ def port(model: RefineNet, image: Tensor) -> Tensor:
     def raised(x: Tensor, like: Tensor) -> Tensor:
         return F.interpolate(x, size=like.shape[2:], mode="bilinear", align_corners=True)
 
-    net = model.backbone
+    net: Any = model.backbone
     x = net.maxpool(net.relu(net.bn1(net.conv1(image))))
     l1 = net.layer1(x)
     l2 = net.layer2(l1)
@@ -143,6 +143,17 @@ def test_torchvisions_weights_fill_the_backbone(name: str, network: Any) -> None
     assert {key for key in state if key not in own} == {"fc.weight", "fc.bias"}
     assert {key for key in own if key not in state and key.startswith("backbone.")} == set()
     assert all(own[key].shape == value.shape for key, value in state.items() if key in own)
+
+
+@pytest.mark.parametrize(("name", "network"), [("resnet50", resnet50), ("resnet101", resnet101)])
+def test_the_backbone_starts_as_torchvisions(name: str, network: Any) -> None:
+    torch.manual_seed(0)
+    model = RefineNet(2, backbone=name, width=4)
+    torch.manual_seed(0)
+    state = {key: value for key, value in network().state_dict().items() if key[:3] != "fc."}
+    own = model.backbone.state_dict()
+    assert list(own) == list(state)
+    assert all(torch.equal(own[key], value) for key, value in state.items())
 
 
 def test_unknown_backbones_and_no_width_are_refused() -> None:

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+if TYPE_CHECKING:
+    from semisup.models.base import Segmenter
+
 COUNT_CLASSES = 21
-"""Classes at which parameters are counted: Pascal VOC."""
+"""Classes at which networks are measured: Pascal VOC."""
+
+COUNT_SIDE = 320
+"""Side of the image for which multiply-adds are counted; all deepest strides divide it."""
+
+ARXIV = "https://arxiv.org/abs/"
 
 
 def entries(kind: str) -> list[dict[str, Any]]:
-    """Name and one line of each entry; models with their parameters at 21 classes.
+    """Name and one line of each entry; models with their size, cost, output stride and paper.
 
-    What is from outside the package says from where ("from").
+    What is from outside the package says from where ("from"). Keys of a model are in every row:
+    what cannot be measured, or is in no paper, is None.
     """
     if kind == "recipes":
         return _recipes()
@@ -31,7 +41,7 @@ def entries(kind: str) -> list[dict[str, Any]]:
     for name, cls in sorted(tables[kind].items()):
         row: dict[str, Any] = {"name": name}
         if kind == "models":
-            row["parameters"] = count_parameters(name)
+            row |= measured(name)
         outside = catalog.OUTSIDE.get((catalog.kind_of(cls), name))
         if outside is not None:
             row["from"] = outside.plugin
@@ -39,14 +49,80 @@ def entries(kind: str) -> list[dict[str, Any]]:
     return rows
 
 
+def measured(model: str) -> dict[str, Any]:
+    """Parameters, multiply-adds, output stride, paper and year of a network with its defaults."""
+    network = _without_memory(model)
+    return {
+        "parameters": _learnable(network),
+        "multiply_adds": count_multiply_adds(network),
+        "image": [COUNT_SIDE, COUNT_SIDE],
+        "output_stride": output_stride(network),
+        "paper": network.paper or None,
+        "year": network.year,
+    }
+
+
 def count_parameters(model: str) -> int:
     """Learnable parameters at 21 classes, without memory for them."""
+    return _learnable(_without_memory(model))
+
+
+def count_multiply_adds(network: Segmenter, side: int = COUNT_SIDE) -> int | None:
+    """Multiply-adds of convolutions and matrix products for one square image, by torch's counter.
+
+    Args:
+        network: on the meta device, in eval mode.
+        side: of the image, in pixels.
+
+    Returns:
+        None where the network, one from outside the package, cannot run on the meta device.
+    """
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    image = torch.empty(1, network.in_channels, side, side, device="meta")
+    counter = FlopCounterMode(display=False)
+    try:
+        with torch.no_grad(), counter:
+            network(image)
+    except Exception:  # whatever code from outside may do: it is no reason to list nothing
+        return None
+    return int(counter.get_total_flops()) // 2
+
+
+def output_stride(network: Segmenter, side: int = COUNT_SIDE) -> int | None:
+    """Pixels of the image to one of the deepest map of `encode`, as the next power of two.
+
+    Maps are some pixels smaller or larger where borders are cut or padded.
+
+    Args:
+        network: on the meta device, in eval mode.
+        side: of a square image, in pixels.
+
+    Returns:
+        None where the network, one from outside the package, cannot run on the meta device.
+    """
+    import torch
+
+    image = torch.empty(1, network.in_channels, side, side, device="meta")
+    try:
+        with torch.no_grad():
+            deepest = min(maps.shape[-1] for maps in network.encode(image))
+    except Exception:  # as above
+        return None
+    return int(2 ** round(math.log2(side / deepest)))
+
+
+def _without_memory(model: str) -> Segmenter:
     import torch
 
     from semisup.catalog import create_model
 
     with torch.device("meta"):
-        network = create_model(model, COUNT_CLASSES)
+        return create_model(model, COUNT_CLASSES).eval()
+
+
+def _learnable(network: Segmenter) -> int:
     return sum(p.numel() for p in network.parameters() if p.requires_grad)
 
 
@@ -66,17 +142,49 @@ def _first_line(cls: type) -> str:
 
 def print_entries(kind: str, rows: Sequence[dict[str, Any]]) -> None:
     """A table for people."""
-    table = Table(title=kind, title_justify="left")
+    table = Table(title=kind, title_justify="left", caption_justify="left")
     table.add_column("name", no_wrap=True)
-    counted = any("parameters" in row for row in rows)
-    if counted:
-        table.add_column(f"parameters ({COUNT_CLASSES} classes)", justify="right")
+    columns = MEASURES if any("parameters" in row for row in rows) else {}
+    for header in columns:
+        table.add_column(header, justify="right")
     outside = any("from" in row for row in rows)
     if outside:
         table.add_column("from")
-    table.add_column("about")
+    if columns:
+        table.caption = CAPTION
+    else:
+        table.add_column("about")
     for row in rows:
-        count = [f"{row['parameters']:,}"] if counted else []
+        measures = [escape(show(row)) for show in columns.values()]
         origin = [escape(row.get("from", ""))] if outside else []
-        table.add_row(escape(row["name"]), *count, *origin, escape(row["about"]))
+        about = [] if columns else [escape(row["about"])]
+        table.add_row(escape(row["name"]), *measures, *origin, *about)
     Console(highlight=False).print(table)
+
+
+def _shown(value: object, pattern: str = "{}") -> str:
+    return "-" if value is None else pattern.format(value)
+
+
+def _giga(row: dict[str, Any]) -> str:
+    count = row["multiply_adds"]
+    return _shown(None if count is None else count / 1e9, "{:,.1f}")
+
+
+def _paper(row: dict[str, Any]) -> str:
+    return _shown(row["paper"]).removeprefix(ARXIV)
+
+
+MEASURES: dict[str, Callable[[dict[str, Any]], str]] = {
+    "parameters": lambda row: _shown(row["parameters"], "{:,}"),
+    "GMACs": _giga,
+    "stride": lambda row: _shown(row["output_stride"]),
+    "year": lambda row: _shown(row["year"]),
+    "paper (arXiv)": _paper,
+}
+"""Columns of the table of models, each with how it shows a row."""
+
+CAPTION = (
+    f"With the defaults and {COUNT_CLASSES} classes. GMACs: 10^9 multiply-adds for an image of "
+    f"{COUNT_SIDE} x {COUNT_SIDE}. Stride: pixels of the image to one of the deepest map."
+)
