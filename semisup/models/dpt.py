@@ -89,6 +89,8 @@ class DPT(Segmenter):
         ValueError: `layer_decay` is not in (0, 1].
     """
 
+    paper = "https://arxiv.org/abs/2103.13413"
+    year = 2021
     stride = PATCH
 
     def __init__(

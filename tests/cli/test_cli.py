@@ -377,6 +377,7 @@ def test_list_measures_every_network(networks: list[dict[str, Any]]) -> None:
     assert {name: stride for name, stride in strides.items() if stride != 32} == {
         "deeplab_v2": 8,
         "deeplab_v3plus": 16,
+        "dpt": 14,
         "enet": 8,
         "lraspp": 16,
         "pspnet": 8,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,10 @@ COUNT_CLASSES = 21
 """Classes at which networks are measured: Pascal VOC."""
 
 COUNT_SIDE = 320
-"""Side of the image for which multiply-adds are counted; all deepest strides divide it."""
+"""Side of the image for which multiply-adds are counted, that of DecoupledNet."""
+
+STRIDE_SIDE = 448
+"""Side of a square image that every output stride divides, that of a patch of 14 too."""
 
 ARXIV = "https://arxiv.org/abs/"
 
@@ -90,27 +92,34 @@ def count_multiply_adds(network: Segmenter, side: int = COUNT_SIDE) -> int | Non
     return int(counter.get_total_flops()) // 2
 
 
-def output_stride(network: Segmenter, side: int = COUNT_SIDE) -> int | None:
-    """Pixels of the image to one of the deepest map of `encode`, as the next power of two.
+def output_stride(network: Segmenter, side: int = STRIDE_SIDE) -> int | None:
+    """Pixels of the image to one of the deepest map of `encode`.
 
-    Maps are some pixels smaller or larger where borders are cut or padded.
+    By how much the map grows with the image: borders that are cut or padded do not count.
 
     Args:
         network: on the meta device, in eval mode.
-        side: of a square image, in pixels.
+        side: of a square image, in pixels; the other image has twice that.
 
     Returns:
         None where the network, one from outside the package, cannot run on the meta device.
     """
     import torch
 
-    image = torch.empty(1, network.in_channels, side, side, device="meta")
     try:
         with torch.no_grad():
-            deepest = min(maps.shape[-1] for maps in network.encode(image))
+            small, large = (
+                min(
+                    maps.shape[-1]
+                    for maps in network.encode(
+                        torch.empty(1, network.in_channels, length, length, device="meta")
+                    )
+                )
+                for length in (side, 2 * side)
+            )
     except Exception:  # as above
         return None
-    return int(2 ** round(math.log2(side / deepest)))
+    return round(side / max(1, large - small))
 
 
 def _without_memory(model: str) -> Segmenter:
