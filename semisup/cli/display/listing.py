@@ -119,7 +119,9 @@ def output_stride(network: Segmenter, side: int = STRIDE_SIDE) -> int | None:
             )
     except Exception:  # as above
         return None
-    return round(side / max(1, large - small))
+    if large == small:  # it brings every image to a size of its own
+        return round(COUNT_SIDE / small)
+    return round(side / (large - small))
 
 
 def _without_memory(model: str) -> Segmenter:
