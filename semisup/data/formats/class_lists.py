@@ -258,6 +258,10 @@ def _numbers(field: str) -> list[str]:
     return words if words and all(map(_is_number, words)) else []
 
 
+_LONGEST_NUMBER = 9
+"""Digits of a number in a list; Python refuses to read some thousand."""
+
+
 def _is_number(word: str) -> bool:
     return word.isascii() and word.isdecimal()
 
@@ -345,7 +349,7 @@ def _check_numbers_behind(path: Path, rows: Sequence[_Row]) -> None:
 def _last_number(row: _Row) -> int | None:
     """The number at the end of a name of several words."""
     rest, _, last = row.name.rpartition(" ")
-    return int(last) if rest and _is_number(last) else None
+    return int(last) if rest and _is_number(last) and len(last) <= _LONGEST_NUMBER else None
 
 
 def _cleaned(name: str) -> str:

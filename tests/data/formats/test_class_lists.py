@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -171,3 +172,11 @@ def test_a_refused_line_makes_no_line_of_two(tmp_path: Path, line: str) -> None:
         read_class_list(path)
     assert len(str(caught.value).splitlines()) == 1
     assert "line 2" in str(caught.value)
+
+
+def test_a_number_of_thousands_of_digits_is_no_traceback(tmp_path: Path) -> None:
+    path = tmp_path / "classes.txt"
+    for line in (f"cat {'7' * 5000}", f"{'7' * 5000} cat", "7" * 5000, f"{'7' * 5000}, cat"):
+        path.write_text(f"sky\n{line}\n")
+        with contextlib.suppress(DataError):
+            assert len(read_class_list(path).names) == 2
