@@ -151,8 +151,16 @@ def describe_errors(
             parts.append(f"'{key}' is missing.")
         else:
             given = entry["input"]
-            parts.append(f"'{key}' = {given!r} ({type(given).__name__}): {entry['msg']}.")
+            kind = type(given).__name__
+            parts.append(f"'{key}' = {_shown(given)} ({kind}): {entry['msg']}.")
     return " ".join(parts)
+
+
+def _shown(given: Any) -> str:
+    try:
+        return repr(given)
+    except RecursionError:  # tables within tables, a thousand deep
+        return "..."
 
 
 def _table_of(

@@ -618,3 +618,9 @@ def test_a_comment_stands_apart_from_a_long_value(length: int) -> None:
     text = dump_toml({"data": {"name": "x" * length}}, {"data.name": "default"})
     assert text.splitlines()[1].endswith('x" # default') or length < 34
     assert " # default" in text
+
+
+def test_tables_within_tables_without_end_are_one_line(write: Write) -> None:
+    line = refused(write(), "data.flip" + ".flip" * 1000 + "=1")
+    assert len(line.splitlines()) == 1
+    assert "flip" in line
