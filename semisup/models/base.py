@@ -154,6 +154,24 @@ def _no_embedding(network: Segmenter) -> RecipeError:
     )
 
 
+def head_apart(
+    network: nn.Module, backbone: nn.Module, *, name: str = "head"
+) -> list[ParameterGroup]:
+    """The backbone, and all else at ten times its learning rate: it starts from nothing.
+
+    Args:
+        network: with the backbone in it.
+        backbone: which starts from ImageNet.
+        name: of the second group.
+    """
+    own = {id(p) for p in backbone.parameters()}
+    others = [p for p in network.parameters() if id(p) not in own]
+    return [
+        ParameterGroup(list(backbone.parameters()), name="backbone"),
+        ParameterGroup(others, lr_scale=10.0, name=name),
+    ]
+
+
 def biases_apart(module: nn.Module, name: str = "") -> list[ParameterGroup]:
     """Parameters, and the biases of convolutions at twice the learning rate without weight decay.
 

@@ -27,7 +27,7 @@ from semisup.errors import RecipeError, suggest
 from semisup.models.backbones.base import Backbone
 from semisup.models.backbones.mobilenet import MobileNetV2Features
 from semisup.models.backbones.resnet import RESNETS, ResNetFeatures, adapt_resnet
-from semisup.models.base import ParameterGroup, Segmenter
+from semisup.models.base import ParameterGroup, Segmenter, head_apart
 from semisup.models.layers import conv_norm_relu, initialise, resize
 from semisup.models.weights import rename_prefix
 
@@ -153,11 +153,7 @@ class DeepLabV3Plus(Segmenter):
         """The backbone, and the head at ten times its learning rate, as in DeepLab's own line
         of networks: the backbone starts from ImageNet, the head from nothing.
         """
-        head = [p for part in self._head() for p in part.parameters()]
-        return [
-            ParameterGroup(list(self.backbone.parameters()), name="backbone"),
-            ParameterGroup(head, lr_scale=10.0, name="head"),
-        ]
+        return head_apart(self, self.backbone)
 
     def adapt_weights(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """torchvision's backbones have no prefix; UniMatch's heads have other names."""

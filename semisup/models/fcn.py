@@ -25,7 +25,7 @@ from semisup.models.backbones import alexnet
 from semisup.models.backbones.base import Backbone
 from semisup.models.backbones.mobilenet import MobileNetV2Features
 from semisup.models.backbones.vgg import FC6_SHAPE, VGG16Features, adapt_vgg16
-from semisup.models.base import ParameterGroup, Segmenter, biases_apart
+from semisup.models.base import ParameterGroup, Segmenter, biases_apart, head_apart
 from semisup.models.layers import initialise, resize
 from semisup.models.weights import rename_prefix
 
@@ -300,10 +300,7 @@ class FCN8sMobileNetV2(Segmenter):
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """The backbone, and the scores, which start at zero, at ten times its learning rate."""
-        return [
-            ParameterGroup(list(self.backbone.parameters()), name="backbone"),
-            ParameterGroup(list(self.score.parameters()), lr_scale=10.0, name="scores"),
-        ]
+        return head_apart(self, self.backbone, name="scores")
 
     def adapt_weights(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """torchvision's MobileNetV2 has no prefix."""

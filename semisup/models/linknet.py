@@ -18,9 +18,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from semisup.models.backbones.resnet import ResNet18Features
+from semisup.models.backbones.resnet import ResNet18Features, adapt_resnet
 from semisup.models.base import Segmenter
-from semisup.models.weights import rename_prefix
 
 EPSILON = 1e-3
 """Of the decoder's batch norms."""
@@ -100,9 +99,7 @@ class LinkNet(Segmenter):
 
     def adapt_weights(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """torchvision's ResNet-18 has no prefix."""
-        for part in self.backbone.torchvision_parts:
-            state = rename_prefix(state, part, f"backbone.{part}")
-        return state
+        return adapt_resnet(state, backbone="backbone.")
 
 
 def decoder_block(in_channels: int, out_channels: int, *, stride: int) -> nn.Sequential:

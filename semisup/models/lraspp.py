@@ -17,7 +17,7 @@ from torch import Tensor
 from torchvision.models.segmentation.lraspp import LRASPPHead
 
 from semisup.models.backbones.mobilenet import MobileNetV2Features
-from semisup.models.base import ParameterGroup, Segmenter
+from semisup.models.base import ParameterGroup, Segmenter, head_apart
 from semisup.models.layers import resize
 from semisup.models.weights import rename_prefix
 
@@ -69,10 +69,7 @@ class LRASPP(Segmenter):
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """The backbone, and the head at ten times its learning rate, as in DeepLab v3+ here."""
-        return [
-            ParameterGroup(list(self.backbone.parameters()), name="backbone"),
-            ParameterGroup(list(self.head.parameters()), lr_scale=10.0, name="head"),
-        ]
+        return head_apart(self, self.backbone)
 
     def adapt_weights(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """torchvision's backbones have no prefix."""

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from semisup.errors import RecipeError
 from semisup.models.backbones.resnet import adapt_resnet, named_resnet
-from semisup.models.base import ParameterGroup, Segmenter
+from semisup.models.base import ParameterGroup, Segmenter, head_apart
 from semisup.models.layers import conv_norm_relu, resize
 from semisup.models.weights import rename_prefix
 
@@ -137,13 +137,7 @@ class PSPNet(Segmenter):
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """The backbone, and all else at ten times its learning rate."""
-        backbone = list(self.backbone.parameters())
-        own = {id(p) for p in backbone}
-        head = [p for p in self.parameters() if id(p) not in own]
-        return [
-            ParameterGroup(backbone, name="backbone"),
-            ParameterGroup(head, lr_scale=10.0, name="head"),
-        ]
+        return head_apart(self, self.backbone)
 
     def adapt_weights(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """torchvision's ResNets have no prefix; files of the authors' code have other names."""

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from semisup.models.backbones.resnet import adapt_resnet, named_resnet
-from semisup.models.base import ParameterGroup, Segmenter
+from semisup.models.base import ParameterGroup, Segmenter, head_apart
 from semisup.models.layers import resize
 
 
@@ -84,11 +84,7 @@ class RefineNet(Segmenter):
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """The backbone, and the head at ten times its learning rate, as in the release."""
-        head = [*self.blocks.parameters(), *self.classifier.parameters()]
-        return [
-            ParameterGroup(list(self.backbone.parameters()), name="backbone"),
-            ParameterGroup(head, lr_scale=10.0, name="head"),
-        ]
+        return head_apart(self, self.backbone)
 
     def adapt_weights(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """torchvision's backbones have no prefix."""

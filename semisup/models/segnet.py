@@ -44,7 +44,46 @@ BASIC_WIDTH = 64
 BASIC_STAGES = 4
 
 
-class SegNet(Segmenter):
+class SwitchDecoder(Segmenter):
+    """What the networks share: a decoder that unpools where the encoder's maxima were.
+
+    A subclass has a block of the decoder for each stage, deepest first, what the maps of a stage go
+    through behind its pooling and its block, finest first, and a classifier.
+    """
+
+    decoder: nn.ModuleList
+    dropouts: nn.ModuleList
+    classifier: nn.Conv2d
+
+    @property
+    def embedding_channels(self) -> int:
+        """C of the last map, 64."""
+        return self.classifier.in_channels
+
+    def embed(self, features: list[Tensor]) -> Tensor:
+        """The last map BChw, of the size of the image (padded to even sides)."""
+        half = len(features) // 2
+        pooled, switches = features[:half], features[half:]
+        sizes = [torch.Size([2 * side for side in pooled[0].shape[-2:]])]
+        sizes += [maps.shape[-2:] for maps in pooled[:-1]]
+        current = pooled[-1]
+        for stage, block in zip(reversed(range(half)), self.decoder, strict=True):
+            current = unpool(current, switches[stage], sizes[stage])
+            current = self.dropouts[stage](block(current))
+        return current
+
+    def classify(self, embedding: Tensor) -> Tensor:
+        """Logits BKhw of BChw: of 3 x 3 places, or in SegNet-Basic of each place by itself."""
+        logits: Tensor = self.classifier(embedding)
+        return logits
+
+    def to_image_size(self, logits: Tensor, size: torch.Size) -> Tensor:
+        """The logits of the image without its padding."""
+        height, width = size
+        return logits[..., :height, :width]
+
+
+class SegNet(SwitchDecoder):
     """SegNet (Badrinarayanan et al. 2017) on VGG16: 29,455,125 parameters at 21 classes.
 
     Args:
@@ -76,25 +115,6 @@ class SegNet(Segmenter):
         stages = self.backbone.stages(_with_even_sides(image), self.dropouts)
         switches = [stage.indices for stage in stages if stage.indices is not None]
         return [*(stage.pooled for stage in stages), *switches]
-
-    @property
-    def embedding_channels(self) -> int:
-        """C of the last map, 64."""
-        return self.classifier.in_channels
-
-    def embed(self, features: list[Tensor]) -> Tensor:
-        """The last map BChw, of the size of the image (padded to even sides)."""
-        return _decoded(features, self.decoder, self.dropouts)
-
-    def classify(self, embedding: Tensor) -> Tensor:
-        """Logits BKhw of BChw, a convolution of 3 x 3."""
-        logits: Tensor = self.classifier(embedding)
-        return logits
-
-    def to_image_size(self, logits: Tensor, size: torch.Size) -> Tensor:
-        """The logits of the image without its padding."""
-        height, width = size
-        return logits[..., :height, :width]
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """Weights; biases at twice the learning rate without weight decay; shifts without it."""
@@ -133,7 +153,7 @@ class BayesianSegNet(SegNet):
         _fill_shifts(self, 0.0)
 
 
-class SegNetBasic(Segmenter):
+class SegNetBasic(SwitchDecoder):
     """SegNet-Basic (Badrinarayanan et al. 2017): 1,417,237 parameters at 21 classes.
 
     Four stages of one 7 x 7 convolution of 64 channels, and as many back. With dropout it is
@@ -178,41 +198,9 @@ class SegNetBasic(Segmenter):
             switches.append(places)
         return [*pooled, *switches]
 
-    @property
-    def embedding_channels(self) -> int:
-        """C of every map, 64."""
-        return self.classifier.in_channels
-
-    def embed(self, features: list[Tensor]) -> Tensor:
-        """The last map BChw, of the size of the image (padded to even sides)."""
-        return _decoded(features, self.decoder, self.dropouts)
-
-    def classify(self, embedding: Tensor) -> Tensor:
-        """Logits BKhw of BChw, each place by itself."""
-        logits: Tensor = self.classifier(embedding)
-        return logits
-
-    def to_image_size(self, logits: Tensor, size: torch.Size) -> Tensor:
-        """The logits of the image without its padding."""
-        height, width = size
-        return logits[..., :height, :width]
-
     def parameter_groups(self) -> list[ParameterGroup]:
         """Weights, and biases of convolutions at twice the learning rate without weight decay."""
         return biases_apart(self)
-
-
-def _decoded(features: list[Tensor], decoder: nn.ModuleList, dropouts: nn.ModuleList) -> Tensor:
-    """The map of the finest decoder stage, from pooled maps and switches, each finest first."""
-    half = len(features) // 2
-    pooled, switches = features[:half], features[half:]
-    sizes = [torch.Size([2 * side for side in pooled[0].shape[-2:]])]
-    sizes += [maps.shape[-2:] for maps in pooled[:-1]]
-    current = pooled[-1]
-    for stage, block in zip(reversed(range(half)), decoder, strict=True):
-        current = unpool(current, switches[stage], sizes[stage])
-        current = dropouts[stage](block(current))
-    return current
 
 
 def _dropouts(stages: int, dropped: Sequence[int] = (), rate: float = 0.0) -> nn.ModuleList:
