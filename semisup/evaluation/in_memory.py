@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from semisup.data.formats.orientation import upright
+from semisup.data.formats.orientation import ORIENTATION_TAG, upright
 from semisup.data.formats.pictures import as_rgb
 from semisup.errors import DataError
 from semisup.ops.pixels import GREY, RGB, ImageKind
@@ -96,7 +96,7 @@ def _from_pillow(picture: Image.Image, kind: ImageKind, apply_exif: bool) -> Ten
         )
     try:
         colours = as_rgb(picture)
-        orientation = picture.getexif().get(0x0112, 1) if apply_exif else 1
+        orientation = picture.getexif().get(ORIENTATION_TAG, 1) if apply_exif else 1
     except Exception as error:  # Pillow opens a file and decodes it here
         raise DataError(f"image: cannot be decoded ({error}). Give another file.") from error
     if colours is None:

@@ -23,7 +23,7 @@ from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from torch import Tensor
 
-from semisup.data.formats.pictures import ARRAYS, read_grey, read_rgb, read_rgba
+from semisup.data.formats.pictures import ARRAYS, opening, read_grey, read_rgb, read_rgba
 from semisup.errors import DataError
 from semisup.ops.pixels import GREY, RGB, ImageKind
 
@@ -396,19 +396,10 @@ def _read_tiff(path: Path, channels: int) -> _Values:
 def _decoding(path: Path, what: str) -> Iterator[None]:
     """Whatever decoders raise, in one line that names the file."""
     try:
-        if path.is_fifo():  # to open one is to wait for whoever writes into it
-            raise DataError(f"{path} is a pipe; put the picture in its place")
-        yield
-    except IsADirectoryError as error:
-        raise DataError(f"{path} is a folder; put the picture in its place") from error
-    except FileNotFoundError as error:
-        raise DataError(f"{path} is missing; put it there, or take it off the list") from error
+        with opening(path):
+            yield
     except DataError:
         raise
     except Exception as error:  # damage makes decoders fail in nearly every way there is
-        if isinstance(error, OSError) and error.errno is not None:
-            raise DataError(
-                f"{path} cannot be read ({error.strerror}); check its folder"
-            ) from error
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise DataError(f"{path} is {what} or damaged ({reason}); mend or remove it") from error

@@ -23,6 +23,9 @@ from semisup.errors import DataError
 
 Choice = Literal["auto", "apply", "ignore"]
 
+ORIENTATION_TAG = 0x0112
+"""Where EXIF, and a TIFF, states it."""
+
 _FLIPS = {2: (-1,), 3: (-2, -1), 4: (-2,), 6: (-1,), 7: (-2, -1), 8: (-2,)}
 """Orientation -> the axes to flip, after the sides were swapped from 5 on."""
 
@@ -230,7 +233,7 @@ def _in_chunks(
 
 
 def _orientation(exif: bytes) -> int:
-    """Tag 0x0112 of the first directory of a block of EXIF."""
+    """`ORIENTATION_TAG` of the first directory of a block of EXIF."""
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
     if order is None:
         return 1
@@ -238,7 +241,7 @@ def _orientation(exif: bytes) -> int:
     (count,) = struct.unpack_from(f"{order}H", exif, start)
     for entry in range(count):
         tag, kind = struct.unpack_from(f"{order}HH", exif, start + 2 + 12 * entry)
-        if tag == 0x0112 and kind in _NUMBERS:
+        if tag == ORIENTATION_TAG and kind in _NUMBERS:
             place = start + 10 + 12 * entry
             (value,) = struct.unpack_from(f"{order}{_NUMBERS[kind]}", exif, place)
             return int(value) if 1 <= value <= 8 else 1

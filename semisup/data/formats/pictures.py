@@ -10,8 +10,9 @@ well; between 89 and 178 million Pillow's warning is left to pass as a warning.
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +24,7 @@ from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from semisup.data.base import Colour
+from semisup.data.formats.orientation import ORIENTATION_TAG
 from semisup.errors import DataError
 from semisup.system.files import write_atomically
 from semisup.types import IGNORE
@@ -47,7 +49,6 @@ _HEAD = 4096
 """Bytes of a label map in which its header, palette and text stand, before its pixels."""
 
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
-_ORIENTATION = 0x0112
 _TURNED_BACK = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -288,24 +289,41 @@ def _load(path: Path, formats: tuple[str, ...]) -> Image.Image:
     return _decode(path, formats)[0]
 
 
-def _decode(path: Path, formats: tuple[str, ...]) -> tuple[Image.Image, str]:
-    """The decoded picture in `path`, and how its pixels are stored."""
-    wanted = _listed(formats)
+@contextlib.contextmanager
+def opening(path: Path) -> Iterator[None]:
+    """What the system says of a picture that cannot be opened, in one line that names the file.
+
+    Raises:
+        DataError: a pipe, a folder, no file, or one that may not be read; all else passes.
+    """
+    if path.is_fifo():  # to open one is to wait for whoever writes into it
+        raise DataError(f"{path} is a pipe; put the picture in its place")
     try:
-        if path.is_fifo():  # to open one is to wait for whoever writes into it
-            raise DataError(f"{path} is a pipe; put the picture in its place")
-        with Image.open(path, formats=formats) as picture:
-            # Such as "RGB", "RGB;16B", "L;4" or ("RGB", ""). Without pixels, load raises.
-            stored = str(picture.tile[0][3]) if picture.tile else ""
-            frames = 1 if picture.format == "PNG" else getattr(picture, "n_frames", 1)
-            orientation = picture.getexif().get(_ORIENTATION) if picture.format == "TIFF" else None
-            if orientation:  # of a file with a name Pillow maps bare pixels, and turns them wrongly
-                picture.filename = ""
-            picture.load()
+        yield
     except IsADirectoryError as error:
         raise DataError(f"{path} is a folder; put the picture in its place") from error
     except FileNotFoundError as error:
         raise DataError(f"{path} is missing; put it there, or take it off the list") from error
+    except OSError as error:
+        if error.errno is None:  # not the system's, but a decoder's
+            raise
+        raise DataError(f"{path} cannot be read ({error.strerror}); check its folder") from error
+
+
+def _decode(path: Path, formats: tuple[str, ...]) -> tuple[Image.Image, str]:
+    """The decoded picture in `path`, and how its pixels are stored."""
+    wanted = _listed(formats)
+    try:
+        with opening(path), Image.open(path, formats=formats) as picture:
+            # Such as "RGB", "RGB;16B", "L;4" or ("RGB", ""). Without pixels, load raises.
+            stored = str(picture.tile[0][3]) if picture.tile else ""
+            frames = 1 if picture.format == "PNG" else getattr(picture, "n_frames", 1)
+            orientation = (
+                picture.getexif().get(ORIENTATION_TAG) if picture.format == "TIFF" else None
+            )
+            if orientation:  # of a file with a name Pillow maps bare pixels, and turns them wrongly
+                picture.filename = ""
+            picture.load()
     except _BOMB as error:
         raise DataError(f"{path} has too many pixels to decode safely; cut it in tiles") from error
     except UnidentifiedImageError as error:
@@ -315,10 +333,6 @@ def _decode(path: Path, formats: tuple[str, ...]) -> tuple[Image.Image, str]:
     except DataError:
         raise
     except Exception as error:  # damage makes Pillow fail in nearly every way there is
-        if isinstance(error, OSError) and error.errno is not None:  # the system's, not Pillow's
-            raise DataError(
-                f"{path} cannot be read ({error.strerror}); check its folder"
-            ) from error
         raise DataError(f"{path} cannot be decoded ({error}); mend or remove the file") from error
     _check_kind(path, picture, stored, frames)
     return _as_stored(picture, orientation), stored
@@ -327,7 +341,7 @@ def _decode(path: Path, formats: tuple[str, ...]) -> tuple[Image.Image, str]:
 def _as_stored(picture: Image.Image, orientation: int | None) -> Image.Image:
     """A decoded picture that is not turned: Pillow turns a TIFF as its orientation says."""
     back = _TURNED_BACK.get(orientation or 1)
-    if back is None or _ORIENTATION in picture.getexif():
+    if back is None or ORIENTATION_TAG in picture.getexif():
         return picture
     return picture.transpose(back)
 
