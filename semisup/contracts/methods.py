@@ -276,36 +276,34 @@ def void_does_not_count(subject: MethodSubject) -> None:
 
 def class_weights_count(subject: MethodSubject) -> None:
     """Weights of the classes change the update of a player."""
-    if not subject.cls.takes_class_weights:
-        raise NotApplicable("it has no cross entropy over the classes")
-    weights = torch.arange(1, CLASSES + 1, dtype=torch.float64)
-    batch = subject.batch(dtype=torch.float64)
-    after = subject.gradients(batch, class_weights=weights)
-    require(
-        any(
-            relative_change(before, after[player]) > 1e-6
-            for player, before in subject.gradients(batch).items()
-        ),
+    _changes_an_update(
+        subject,
         "class weights change no update: train.class_weights would do nothing. Take "
-        "`self.supervised_loss`, or pass `self.class_weights` to the loss; without a cross "
-        "entropy over the classes, set `takes_class_weights = False` in the class.",
+        "`self.supervised_loss`, or pass `self.class_weights` to the loss",
+        class_weights=torch.arange(1, CLASSES + 1, dtype=torch.float64),
     )
 
 
 def the_loss_is_chosen(subject: MethodSubject) -> None:
     """Another supervised loss changes the update of a player."""
+    _changes_an_update(
+        subject,
+        "another supervised loss changes no update: train.loss would do nothing. Take "
+        "`self.supervised_loss`, or `self.criterion` for the loss of one map",
+        criterion=SupervisedLoss("dice"),
+    )
+
+
+def _changes_an_update(subject: MethodSubject, problem: str, **changed: Any) -> None:
+    """A change of the supervised loss changes a gradient, where there is such a loss."""
     if not subject.cls.takes_class_weights:
         raise NotApplicable("it has no cross entropy over the classes")
     batch = subject.batch(dtype=torch.float64)
-    after = subject.gradients(batch, criterion=SupervisedLoss("dice"))
+    before, after = subject.gradients(batch), subject.gradients(batch, **changed)
     require(
-        any(
-            relative_change(before, after[player]) > 1e-6
-            for player, before in subject.gradients(batch).items()
-        ),
-        "another supervised loss changes no update: train.loss would do nothing. Take "
-        "`self.supervised_loss`, or `self.criterion` for the loss of one map; without a cross "
-        "entropy over the classes, set `takes_class_weights = False` in the class.",
+        any(relative_change(before[player], after[player]) > 1e-6 for player in before),
+        f"{problem}; without a cross entropy over the classes, set `takes_class_weights = False` "
+        "in the class.",
     )
 
 
