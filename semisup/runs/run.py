@@ -48,7 +48,7 @@ from semisup.runs.record import (
     started_from,
     write_facts,
 )
-from semisup.runs.result import FinishedRun, Result, plain, read_result, write_result
+from semisup.runs.result import DataRecord, FinishedRun, Result, plain, read_result, write_result
 from semisup.runs.sheets import draw_panel, draw_sample_sheet, draw_sheet
 from semisup.system import distributed as ranks
 from semisup.system.device import deterministic, seed_everything, seed_rank, settle_on
@@ -106,10 +106,10 @@ def run_recipe(
         view.note(note)
     view.phase("preparing")
     settle_on(device)
-    recorded = ranks.from_first(lambda: recorded_data(read_facts(folder.facts)))
+    recorded = ranks.from_first(lambda: _recorded(folder, recipe))
     images = None if recorded is None else recorded.images
     experiment = Experiment(recipe, paths, device, first, stated_images=images)
-    ranks.first_before_others(lambda: _open(experiment))
+    ranks.first_before_others(lambda: _open(experiment, recorded))
     with (
         translated_errors(),
         deterministic(recipe.train.deterministic),
@@ -138,14 +138,17 @@ def _read_known(folder: RunFolder, recipe: Recipe, paths: Paths) -> tuple[Result
     return None, []
 
 
-def _open(experiment: Experiment) -> None:
-    """Open all that training reads; classes and ids are compared before a mask is opened."""
-    folder = experiment.folder
+def _recorded(folder: RunFolder, recipe: Recipe) -> DataRecord | None:
+    """The data that a run was begun with; None for one that begins."""
     facts = read_facts(folder.facts)
-    check_facts(folder.facts, facts, experiment.recipe)
-    recorded = recorded_data(facts)
+    check_facts(folder.facts, facts, recipe)
+    return recorded_data(facts)
+
+
+def _open(experiment: Experiment, recorded: DataRecord | None) -> None:
+    """Open all that training reads; classes and ids are compared before a mask is opened."""
     if recorded is not None:
-        refuse_other_data(folder, recorded, experiment.outline())
+        refuse_other_data(experiment.folder, recorded, experiment.outline())
     experiment.open_for_training()
 
 
@@ -194,7 +197,7 @@ def _prepare(experiment: Experiment, view: View) -> tuple[TrainingState, Selecti
             Tracker(folder.path, step, checked) if ranks.is_first() else Untracked()
         ),
         fingerprint=recipe.digest(),
-        of_run=run_digest(recipe.train.seed, experiment.identity.record),
+        of_run=ranks.from_first(lambda: run_digest(recipe.train.seed, experiment.identity.record)),
         images=experiment.images,
         checkup=selection,
         checkup_every=recipe.eval.every,
