@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
+from support.networks import shuffled
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -165,17 +166,6 @@ def unpool_by_loop(values: Tensor, pooled: Tensor) -> Tensor:
         down, right = divmod(int(window.argmax()), 2)
         raised[0, channel, 2 * row + down, 2 * column + right] = values[0, channel, row, column]
     return raised
-
-
-def shuffled(model: nn.Module) -> nn.Module:
-    """`model` in eval mode with norms and slopes that are not those of the start."""
-    with torch.no_grad():
-        for name, value in model.state_dict().items():
-            if name.endswith("running_var"):
-                value.uniform_(0.5, 2)
-            elif value.is_floating_point() and value.dim() == 1:
-                value.add_(0.3 * torch.randn_like(value))
-    return model.eval()
 
 
 def test_forward_is_that_of_a_transcription() -> None:

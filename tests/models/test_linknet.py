@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from support.networks import shuffled
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import resnet18
@@ -69,17 +70,6 @@ def test_sizes_inside() -> None:
     ]
     assert up == [(256, 24, 30), (128, 46, 60), (64, 90, 120), (64, 90, 120)]
     assert embedding.shape == (1, 32, 180, 240)
-
-
-def shuffled(model: nn.Module) -> nn.Module:
-    """`model` in eval mode with norms that are not those of the start."""
-    with torch.no_grad():
-        for name, value in model.state_dict().items():
-            if name.endswith("running_var"):
-                value.uniform_(0.5, 2)
-            elif value.is_floating_point() and value.dim() == 1:
-                value.add_(0.3 * torch.randn_like(value))
-    return model.eval()
 
 
 class Transcription:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from support.networks import shuffled
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import vgg16, vgg16_bn
@@ -85,17 +86,6 @@ def test_widths_of_the_decoder() -> None:
         [(64, 64)],
     ]
     assert (model.classifier.kernel_size, model.classifier.in_channels) == ((3, 3), 64)
-
-
-def shuffled(model: Segmenter) -> Segmenter:
-    """`model` in eval mode with norms that are not those of the start."""
-    with torch.no_grad():
-        for name, value in model.state_dict().items():
-            if name.endswith("running_var"):
-                value.uniform_(0.5, 2)
-            elif value.is_floating_point() and value.dim() == 1:
-                value.add_(0.3 * torch.randn_like(value))
-    return model.eval()
 
 
 def pool_by_loop(maps: Tensor) -> tuple[Tensor, list[tuple[int, int, int]]]:
