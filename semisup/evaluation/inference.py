@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from semisup.errors import DataError, RecipeError
+from semisup.models.base import SeesAround
 from semisup.ops.crf import dense_crf
 from semisup.ops.pixels import RGB, RGB_FORMAT, ImageFormat, normalise
 from semisup.settings import EvalSettings
@@ -129,10 +130,18 @@ class Inference:
             logits: Tensor = self.predictor(image)
         return logits.float()
 
+    def _forward_window(self, image: Tensor, rows: slice, columns: slice) -> Tensor:
+        """Logits of a window: of it alone, unless the network labels it by what is around it."""
+        if not isinstance(self.predictor, SeesAround):
+            return self._forward(image[..., rows, columns])
+        with autocast(self.precision, self.device):
+            logits = self.predictor.forward_window(image, rows, columns)
+        return logits.float()
+
     def _slide(self, image: Tensor) -> Tensor:
         """Mean of the logits of all windows that see a pixel."""
         self._warn_of_windows(image.shape[-2], image.shape[-1])
-        return slide(image, self._forward, self.settings.window, self.settings.overlap)
+        return slide(image, self._forward_window, self.settings.window, self.settings.overlap)
 
     def _warn_of_windows(self, height: int, width: int) -> None:
         """Say once how many windows an image takes, where they are many."""
@@ -150,7 +159,7 @@ class Inference:
 
 def slide(
     image: Tensor,
-    forward: Callable[[Tensor], Tensor],
+    forward: Callable[[Tensor, slice, slice], Tensor],
     window: tuple[int, int],
     overlap: float,
 ) -> Tensor:
@@ -161,7 +170,7 @@ def slide(
 
     Args:
         image: BCHW.
-        forward: BChw -> BKhw.
+        forward: image BCHW, rows and columns of a window -> BKhw.
         window: (H, W) in pixels.
         overlap: smallest share that neighbours have in common, in [0, 1).
     """
@@ -172,7 +181,7 @@ def slide(
     for top in window_starts(height, high, overlap):
         for left in window_starts(width, wide, overlap):
             rows, columns = slice(top, top + high), slice(left, left + wide)
-            logits = forward(image[..., rows, columns])
+            logits = forward(image, rows, columns)
             if total is None:
                 total = logits.new_zeros((*logits.shape[:2], height, width))
             total[..., rows, columns] += logits

@@ -43,7 +43,7 @@ from semisup.losses.gan import GeneratorGame, feature_distance
 from semisup.losses.segmentation import masked_mean
 from semisup.methods.base import Method, Task, require_not_negative, require_share
 from semisup.models.adversarial.generators import ImageGenerator
-from semisup.models.base import ParameterGroup, Segmenter
+from semisup.models.base import ParameterGroup, SeesAround, Segmenter
 from semisup.models.layers import resize, statistics_kept
 from semisup.ops.image_pool import ImagePool
 from semisup.ops.pixels import to_normalised, to_unit
@@ -157,7 +157,9 @@ class GanSegmentation(Method):
 
         maps = self.segmenter.training_logits(labelled.image)
         of_classes = [logits[:, :-1] for logits in maps]
-        terms["loss_segmentation"] = self.supervised_loss(of_classes, labelled.mask)
+        terms["loss_segmentation"] = self.supervised_loss(
+            of_classes, labelled.mask, labelled.border_weights
+        )
         real_logits, valid = realness(maps[0]), labelled.mask != IGNORE
         if self.unlabelled_weight or self.game.r1:
             logits, terms["loss_gradient_penalty"] = self._logits_of_real(real, progress)
@@ -338,6 +340,13 @@ class ClassLogits(nn.Module):
         """Logits BKHW of `image` (BCHW)."""
         logits: Tensor = self.segmenter(image)
         return logits[:, :-1]
+
+    def forward_window(self, image: Tensor, rows: slice, columns: slice) -> Tensor:
+        """Logits of a window, as `SeesAround` says."""
+        if not isinstance(self.segmenter, SeesAround):
+            logits: Tensor = self(image[..., rows, columns])
+            return logits
+        return self.segmenter.forward_window(image, rows, columns)[:, :-1]
 
 
 def diversity(generated: Tensor, real: Unlabelled | Weak) -> Tensor:

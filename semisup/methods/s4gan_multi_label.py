@@ -36,7 +36,7 @@ from semisup.losses.pseudo_labels import exceeds, self_taught_loss
 from semisup.losses.segmentation import masked_mean
 from semisup.methods.base import Method, Task, require_not_negative, require_share
 from semisup.models.adversarial.discriminators import ImageDiscriminator
-from semisup.models.base import ParameterGroup, Segmenter
+from semisup.models.base import ParameterGroup, SeesAround, Segmenter
 from semisup.models.classifiers import ClassificationNetwork
 from semisup.ops.masks import tags_of_mask
 from semisup.ops.ramps import ramp
@@ -160,7 +160,9 @@ class S4GanMultiLabel(Method):
         labelled = batch.labelled
         maps = self.segmenter.training_logits(labelled.image)
         terms = dict.fromkeys(PAIR_SCALARS, labelled.image.new_zeros(()))
-        terms["loss_segmentation"] = self.supervised_loss(maps, labelled.mask)
+        terms["loss_segmentation"] = self.supervised_loss(
+            maps, labelled.mask, labelled.border_weights
+        )
         if self.trains_discriminator:
             logits = self.segmenter(batch.unlabelled.image)
             fake, real = self.pairs.scores(logits, maps[0], batch, progress)
@@ -275,8 +277,19 @@ class PresentClasses(nn.Module):
 
         Those that are left do not sum to 1; their softmax does.
         """
+        return self._present(self.segmenter(image), image)
+
+    def forward_window(self, image: Tensor, rows: slice, columns: slice) -> Tensor:
+        """Logits of a window, as `SeesAround` says; classes are looked for in the window."""
+        window = image[..., rows, columns]
+        if not isinstance(self.segmenter, SeesAround):
+            fused: Tensor = self(window)
+            return fused
+        return self._present(self.segmenter.forward_window(image, rows, columns), window)
+
+    def _present(self, logits: Tensor, image: Tensor) -> Tensor:
         # A class that is there beats any that is not, however sure the segmenter is of the latter.
-        maps = self.segmenter(image).log_softmax(dim=1).clamp(min=0.5 * GONE)
+        maps = logits.log_softmax(dim=1).clamp(min=0.5 * GONE)
         absent = self.classifier(image).sigmoid() < self.threshold
         background = torch.zeros_like(absent[:, :1])
         taken = torch.cat([background, absent], dim=1)[:, :, None, None]

@@ -41,6 +41,14 @@ class SegmentsByClass(Protocol):
         """For each class segmented in one image (1CHW), named maps HW in [0, 1]."""
 
 
+@runtime_checkable
+class SeesAround(Protocol):
+    """A predictor that labels a window of an image by what lies around it, too."""
+
+    def forward_window(self, image: Tensor, rows: slice, columns: slice) -> Tensor:
+        """Logits of the window `rows` x `columns` of `image` (BCHW), at the window's size."""
+
+
 class Segmenter(nn.Module, ABC):
     """A network from an image to a score per class and pixel.
 

@@ -5,8 +5,10 @@ paper's figure, with up-convolutions that halve the channels and without ReLU af
 
 Differs from the paper: convolutions are padded unless `padding="valid"`, so that any size works;
 pooled sizes are rounded up and the upsampled map is cut to its skip, which changes nothing at even
-sizes. The authors' released network (dropout, a ReLU after each up-convolution, 31,100,354
-parameters) is another one and is not built here.
+sizes. The paper's "drop-out layers at the end of the contracting path", which its figure lacks, are
+an option, `dropout`; they lie where the authors' released network has them: behind the second ReLU
+of the two deepest levels, so that the skip of the fourth is dropped too. That network (a ReLU after
+each up-convolution as well, 31,100,354 parameters) is another one and is not built here.
 """
 
 from __future__ import annotations
@@ -23,6 +25,12 @@ from semisup.models.layers import conv_norm_relu
 
 LEVELS = 5
 """Resolutions, the full one included."""
+
+POOLED = 16
+"""Pixels of the input to one of the deepest map, per axis."""
+
+DROPPED = 2
+"""Levels with dropout, the deepest ones."""
 
 MARGIN = 184
 """Pixels by which the output of valid convolutions is smaller than the input, per axis."""
@@ -48,6 +56,8 @@ class UNet(Segmenter):
             overlap-tile strategy). "valid" costs more: even 16 x 16 pixels pass as 204 x 204.
         batch_norm: normalise after every 3 x 3 convolution; not in the paper. Training then needs
             more than one image, or more than 16 pixels a side.
+        dropout: share of the values that training drops at the end of the contracting path, in the
+            maps of the two deepest levels; 0.5 in the authors' network.
 
     Raises:
         RecipeError: `padding` is neither "same" nor "valid".
@@ -65,10 +75,13 @@ class UNet(Segmenter):
         width: int = 64,
         padding: Literal["same", "valid"] = "same",
         batch_norm: bool = False,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__(num_classes, in_channels=in_channels)
         if width < 1:
             raise ValueError(f"width must be at least 1, not {width}")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout must be at least 0 and below 1, not {dropout}")
         if padding not in ("same", "valid"):
             hint = suggest(padding, ("same", "valid"))
             raise RecipeError(f"U-Net has no padding '{padding}'.{hint}")
@@ -92,6 +105,7 @@ class UNet(Segmenter):
         )
         self.merge = nn.ModuleList(pair(2 * out, out) for out in reversed(widths[:-1]))
         self.classifier = nn.Conv2d(width, num_classes, 1)
+        self.drop = nn.Dropout(dropout) if dropout else nn.Identity()
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
                 _initialise(layer)
@@ -107,6 +121,8 @@ class UNet(Segmenter):
         features: list[Tensor] = []
         for level, block in enumerate(self.down):
             image = block(self.pool(image) if level else image)
+            if level >= LEVELS - DROPPED:
+                image = self.drop(image)
             features.append(image)
         return features
 
@@ -145,19 +161,48 @@ class UNet(Segmenter):
         padded = mirror_pad(image) if self.padding == "valid" else image
         return self.to_image_size(self.decode(self.encode(padded)), image.shape[-2:])
 
+    def forward_window(self, image: Tensor, rows: slice, columns: slice) -> Tensor:
+        """Logits of a window of `image`, as `SeesAround` says.
 
-def mirror_pad(image: Tensor) -> Tensor:
-    """`image` (BCHW) mirrored at its borders to legal sides whose output covers all of it.
+        With valid convolutions they are those of the whole image at once, whatever the window: the
+        network is shown what surrounds the window in the image, and the image is mirrored at its
+        own borders alone (the paper's overlap-tile strategy).
+        """
+        if self.padding == "same":
+            logits: Tensor = self(image[..., rows, columns])
+            return logits
+        seen = (_aligned(rows), _aligned(columns))
+        logits = self.decode(self.encode(mirror_pad(image, *seen)))
+        top, left = (
+            kept.start - part.start for kept, part in zip((rows, columns), seen, strict=True)
+        )
+        bottom, right = top + rows.stop - rows.start, left + columns.stop - columns.start
+        return logits[..., top:bottom, left:right]
 
-    92 pixels go before each axis, at least as many behind it. The border itself is not repeated;
-    an image smaller than the margin is mirrored again and again.
+
+def mirror_pad(image: Tensor, rows: slice | None = None, columns: slice | None = None) -> Tensor:
+    """A window of `image` with what surrounds it, of legal sides whose output covers it.
+
+    92 pixels go before each axis, at least as many behind it. Beyond the image it is mirrored; the
+    border itself is not repeated, and an image smaller than the margin is mirrored again and again.
+
+    Args:
+        image: BCHW.
+        rows: of the window; None: all.
+        columns: of the window; None: all.
     """
-    for axis in (-2, -1):
+    for axis, part in ((-2, rows), (-1, columns)):
         side = image.shape[axis]
-        position = torch.arange(legal_size(side + MARGIN), device=image.device) - MARGIN // 2
-        folded = position % (2 * side - 2)
+        start, stop = (part.start, part.stop) if part is not None else (0, side)
+        position = torch.arange(legal_size(stop - start + MARGIN), device=image.device)
+        folded = (position + start - MARGIN // 2) % (2 * side - 2)
         image = image.index_select(axis, torch.minimum(folded, 2 * side - 2 - folded))
     return image
+
+
+def _aligned(part: slice) -> slice:
+    """The window from a pixel on at which the whole image is pooled too."""
+    return slice(part.start // POOLED * POOLED, part.stop)
 
 
 def _centre_crop(features: Tensor, height: int, width: int) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from semisup.evaluation import tiles
 from semisup.evaluation.inference import Inference
 from semisup.evaluation.tiles import is_tiled, label_images, tiles_of
+from semisup.methods.gan_segmentation import ClassLogits
 from semisup.models.unet import UNet
 from semisup.settings import EvalSettings
 
@@ -82,6 +83,49 @@ def test_tiles_give_what_the_whole_image_gives(
     clear = two[:, 0] - two[:, 1] > 1e-4
     assert torch.equal(labels[clear], whole.argmax(dim=1).byte()[clear])
     assert len(labels.unique()) > 1
+
+
+def valid_unet() -> UNet:
+    torch.manual_seed(0)
+    return UNet(4, width=2, padding="valid")
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize(
+    "settings", [{}, {"flip": True, "mode": "slide", "window": [384, 384], "overlap": 0.0}]
+)
+def test_tiles_of_valid_convolutions_give_what_the_whole_image_gives(
+    settings: dict[str, Any],
+) -> None:
+    images = noise(300, 530)
+    network = valid_unet()
+    whole = Inference(network, EvalSettings(flip=settings.get("flip", False)), CPU).logits(images)
+    inference = Inference(network, EvalSettings(**settings), CPU)
+    assert is_tiled(inference, images)
+    _, probabilities = label_images(inference, images, torch.float32)
+    assert probabilities is not None
+    assert float((probabilities - whole.softmax(dim=1)).abs().max()) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("window", "overlap", "flip", "wrapped"),
+    [
+        ([388, 388], 0.0, False, False),
+        ([64, 64], 0.0, False, True),
+        ([37, 90], 0.5, False, False),
+        ([99, 60], 0.2, True, True),
+    ],
+)
+def test_windows_of_valid_convolutions_give_what_the_whole_image_gives(
+    window: list[int], overlap: float, flip: bool, wrapped: bool
+) -> None:
+    network: nn.Module = ClassLogits(valid_unet()) if wrapped else valid_unet()
+    images = noise(131, 117)
+    slid = EvalSettings(mode="slide", window=window, overlap=overlap, flip=flip)
+    whole = Inference(network, EvalSettings(flip=flip), CPU).logits(images).softmax(dim=1)
+    found = Inference(network, slid, CPU).logits(images).softmax(dim=1)
+    assert float((found - whole).abs().max()) < 1e-5
+    assert float(whole.std()) > 1e-2
 
 
 def test_an_image_that_fits_is_seen_whole() -> None:

@@ -110,6 +110,60 @@ def test_stitched_tiles_equal_one_pass() -> None:
     torch.testing.assert_close(one_pass, stitched[..., :40, :56])
 
 
+@pytest.mark.parametrize(
+    ("size", "rows", "columns"),
+    [
+        ((40, 56), (0, 40), (0, 56)),
+        ((40, 56), (7, 8), (55, 56)),
+        ((33, 250), (3, 30), (101, 222)),
+        ((210, 20), (190, 210), (1, 2)),
+    ],
+)
+def test_a_window_has_the_logits_of_the_whole_image(
+    size: tuple[int, int], rows: tuple[int, int], columns: tuple[int, int]
+) -> None:
+    torch.manual_seed(0)
+    model = UNet(2, width=2, padding="valid").double().eval()
+    image = torch.randn(1, 3, *size, dtype=torch.float64)
+    down, across = slice(*rows), slice(*columns)
+    with torch.no_grad():
+        whole, window = model(image), model.forward_window(image, down, across)
+    torch.testing.assert_close(window, whole[..., down, across])
+
+
+def test_a_window_of_the_padded_network_is_an_image_of_its_own() -> None:
+    torch.manual_seed(0)
+    model = UNet(2, width=2).eval()
+    image = torch.randn(1, 3, 40, 56)
+    down, across = slice(5, 30), slice(20, 50)
+    with torch.no_grad():
+        assert torch.equal(
+            model.forward_window(image, down, across), model(image[..., down, across])
+        )
+
+
+def test_dropout_acts_in_the_two_deepest_levels_while_training() -> None:
+    torch.manual_seed(0)
+    model, plain = UNet(2, width=4, dropout=0.5), UNet(2, width=4)
+    plain.load_state_dict(model.state_dict())
+    image = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        trained, expected = model.encode(image), plain.encode(image)
+        for level in range(3):
+            assert torch.equal(trained[level], expected[level])
+        kept = trained[3] != 0
+        torch.testing.assert_close(trained[3][kept], 2 * expected[3][kept])
+        assert 0.3 < float(kept.sum() / (expected[3] != 0).sum()) < 0.7
+        assert not torch.equal(trained[4], expected[4])
+        assert torch.equal(model.eval()(image), plain.eval()(image))
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0, 50.0])
+def test_a_dropout_that_is_no_share_is_refused(share: float) -> None:
+    with pytest.raises(ValueError, match="dropout must be at least 0 and below 1"):
+        UNet(2, width=2, dropout=share)
+
+
 def test_start_follows_the_paper() -> None:
     torch.manual_seed(0)
     model = UNet(2, width=16)
