@@ -102,6 +102,10 @@ class TrainSettings(Settings):
     """Largest gradient norm of a player; 0 clips nothing."""
     class_weights: Literal["none", "median_frequency", "enet"] | Weights = "none"
     """Factors on the supervised loss of each class's pixels: from the masks, or a number each."""
+    border_weight: Weight = 0.0
+    """Of two classes: w0 of U-Net's weights between objects (class 1); 0: none; the paper's: 10."""
+    border_sigma: Sigma = 5.0
+    """How wide these are: sigma, in pixels of the mask."""
     loss: Literal[
         "cross_entropy",
         "ohem",
@@ -254,6 +258,8 @@ class DataSettings(Settings):
     """Smallest and largest factor of the random scale."""
     flip: bool = True
     """Mirror half of the crops."""
+    elastic: Annotated[float, Field(ge=0)] = 0.0
+    """Elastic deformation: deviation (pixels) of random shifts on a 3 x 3 grid; 0: none."""
     strong_labelled: bool = False
     """Train on labelled crops in changed colours (the strong view), whatever the method."""
     labelled_batch: Annotated[int, Field(gt=0, le=2**16)] = 8

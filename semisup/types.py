@@ -39,6 +39,8 @@ class Labelled:
         views: strong views of the same crops, BCHW each, as many as `Reads.labelled_views`.
         selection: BK bool, the foreground classes that each crop was cut for, a subset of those
             in its mask; column 0, background, is False. None but with `Reads.class_crops`.
+        border_weights: BHW float32 >= 0, added to the weight of each pixel in the supervised loss
+            (`train.border_weight`); None: nothing is.
     """
 
     image: Tensor
@@ -47,6 +49,7 @@ class Labelled:
     ids: tuple[str, ...]
     views: tuple[Tensor, ...] = ()
     selection: Tensor | None = None
+    border_weights: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1178,8 +1178,8 @@ MUTANTS = [
     Mutant(
         "mask-resized-bilinearly",
         "data/views/cropping.py",
-        "labels = _resize(mask[None], rows, columns, InterpolationMode.NEAREST_EXACT)",
-        "labels = _resize(mask[None], rows, columns, InterpolationMode.BILINEAR)",
+        "labels = seen(mask[None], InterpolationMode.NEAREST_EXACT)",
+        "labels = seen(mask[None], InterpolationMode.BILINEAR)",
         "between class 2 and class 4 a line of class 3 appears",
         ("tests/data/views/test_views.py",),
     ),
@@ -1311,8 +1311,8 @@ MUTANTS = [
     Mutant(
         "16-bits-cut-to-8-by-scaling",
         "data/views/cropping.py",
-        "return resized.round().clamp_(0, 2 ** (8 * image.itemsize) - 1).to(image.dtype)",
-        "return resized.round().clamp_(0, 255).to(image.dtype)",
+        "return picture.round().clamp_(0, 2 ** (8 * kind.itemsize) - 1).to(kind)",
+        "return picture.round().clamp_(0, 255).to(kind)",
         "scaled crops of 16 bits are white",
         ("tests/data/views/test_views.py",),
     ),

@@ -294,12 +294,28 @@ def the_loss_is_chosen(subject: MethodSubject) -> None:
     )
 
 
-def _changes_an_update(subject: MethodSubject, problem: str, **changed: Any) -> None:
+def border_weights_count(subject: MethodSubject) -> None:
+    """Weights of the pixels between objects change the update of a player."""
+    weights = torch.linspace(0, 1, 2 * SIDE * SIDE, dtype=torch.float64).view(2, SIDE, SIDE)
+    _changes_an_update(
+        subject,
+        "weights of pixels change no update: train.border_weight would do nothing. Give "
+        "`batch.labelled.border_weights` to `self.supervised_loss`, or to the loss of one map",
+        weights,
+    )
+
+
+def _changes_an_update(
+    subject: MethodSubject, problem: str, border_weights: Tensor | None = None, **changed: Any
+) -> None:
     """A change of the supervised loss changes a gradient, where there is such a loss."""
     if not subject.cls.takes_class_weights:
         raise NotApplicable("it has no cross entropy over the classes")
     batch = subject.batch(dtype=torch.float64)
-    before, after = subject.gradients(batch), subject.gradients(batch, **changed)
+    before = subject.gradients(batch)
+    if border_weights is not None:
+        batch = with_labelled(batch, border_weights=border_weights)
+    after = subject.gradients(batch, **changed)
     require(
         any(relative_change(before[player], after[player]) > 1e-6 for player in before),
         f"{problem}; without a cross entropy over the classes, set `takes_class_weights = False` "
@@ -570,6 +586,7 @@ CHECKS: tuple[Check[MethodSubject], ...] = (
     Check("void pixels do not count", void_does_not_count),
     Check("class weights change the update", class_weights_count),
     Check("the chosen loss changes the update", the_loss_is_chosen),
+    Check("weights of pixels change the update", border_weights_count),
     Check("every weighted term reaches an optimiser", every_term_reaches_an_optimiser),
     Check("without its terms it is supervised training", without_terms_it_is_supervised),
     Check("negative weights are refused", options_have_ranges),

@@ -20,7 +20,12 @@ class Criterion(Protocol):
     """A loss of one map of logits against masks."""
 
     def __call__(
-        self, logits: Tensor, mask: Tensor, *, class_weights: Tensor | None = None
+        self,
+        logits: Tensor,
+        mask: Tensor,
+        *,
+        class_weights: Tensor | None = None,
+        border_weights: Tensor | None = None,
     ) -> Tensor:
         """Args as of `cross_entropy`; 0-d."""
 
@@ -30,6 +35,7 @@ def cross_entropy(
     mask: Tensor,
     *,
     class_weights: Tensor | None = None,
+    border_weights: Tensor | None = None,
     divisor: Divisor = "pixels",
     reduction: Literal["mean", "sum"] = "mean",
 ) -> Tensor:
@@ -46,36 +52,48 @@ def cross_entropy(
         logits: BKHW.
         mask: BHW int64, 0..K-1 and `IGNORE`.
         class_weights: K factors on the loss of the pixels of each class; None is 1 for all.
-        divisor: of the mean with class weights.
+        border_weights: BHW >= 0, added to the factor of each pixel's class; None is 0 for all.
+        divisor: of the mean with weights.
         reduction: "mean" over the valid pixels of the batch, or "sum" over them: FCN's unnormalised
             loss (Shelhamer et al. 2017).
 
     Returns:
         0-d.
     """
+    by_class = class_weights if border_weights is None else None
+    losses = F.cross_entropy(logits, mask, weight=by_class, ignore_index=IGNORE, reduction="none")
+    if border_weights is not None:
+        losses = losses * pixel_weights(mask, class_weights, border_weights)
     # Summed here: torch has no deterministic form of its own sum over maps on a GPU.
-    total = F.cross_entropy(
-        logits, mask, weight=class_weights, ignore_index=IGNORE, reduction="none"
-    ).sum()
+    total = losses.sum()
     if reduction == "sum":
         return total * world()
-    if divisor == "weights" and class_weights is not None:
-        return total / total_over_ranks(pixel_weights(mask, class_weights))
+    if divisor == "weights" and not (class_weights is None and border_weights is None):
+        return total / total_over_ranks(pixel_weights(mask, class_weights, border_weights))
     return total / count(mask != IGNORE)
 
 
-def pixel_weights(mask: Tensor, class_weights: Tensor) -> Tensor:
-    """The weight of each pixel's true class; 0 at void pixels.
+def pixel_weights(
+    mask: Tensor, class_weights: Tensor | None, border_weights: Tensor | None = None
+) -> Tensor:
+    """The weight of each pixel: that of its true class, and its own; 0 at void pixels.
 
     Args:
         mask: BHW int64, 0..K-1 and `IGNORE`.
-        class_weights: K.
+        class_weights: K; None: 1 for all.
+        border_weights: BHW, added; None: 0 for all.
 
     Returns:
         BHW.
     """
     void = mask == IGNORE
-    return class_weights[mask.masked_fill(void, 0)].masked_fill(void, 0.0)
+    if class_weights is not None:
+        weights = class_weights[mask.masked_fill(void, 0)]
+    else:
+        weights = torch.ones((), device=mask.device).expand(mask.shape)
+    if border_weights is not None:
+        weights = weights + border_weights
+    return weights.masked_fill(void, 0.0)
 
 
 def supervised_loss(
@@ -84,6 +102,7 @@ def supervised_loss(
     auxiliary_weights: Sequence[float] = (),
     *,
     class_weights: Tensor | None = None,
+    border_weights: Tensor | None = None,
     criterion: Criterion = cross_entropy,
 ) -> Tensor:
     """Loss of a network's main map and, weighted, of its auxiliary ones.
@@ -93,6 +112,7 @@ def supervised_loss(
         mask: BHW int64, 0..K-1 and `IGNORE`.
         auxiliary_weights: one factor for each map after the first.
         class_weights: as in `cross_entropy`.
+        border_weights: as in `cross_entropy`.
         criterion: the loss of one map.
 
     Returns:
@@ -100,7 +120,10 @@ def supervised_loss(
     """
     weights = (1.0, *auxiliary_weights)
     assert len(maps) == len(weights), (len(maps), auxiliary_weights)
-    losses = (criterion(logits, mask, class_weights=class_weights) for logits in maps)
+    losses = (
+        criterion(logits, mask, class_weights=class_weights, border_weights=border_weights)
+        for logits in maps
+    )
     return torch.stack([w * loss for w, loss in zip(weights, losses, strict=True)]).sum()
 
 

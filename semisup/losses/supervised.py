@@ -56,7 +56,12 @@ class SupervisedLoss:
     focal_gamma: float = 2.0
 
     def __call__(
-        self, logits: Tensor, mask: Tensor, *, class_weights: Tensor | None = None
+        self,
+        logits: Tensor,
+        mask: Tensor,
+        *,
+        class_weights: Tensor | None = None,
+        border_weights: Tensor | None = None,
     ) -> Tensor:
         """Loss of one map.
 
@@ -64,24 +69,32 @@ class SupervisedLoss:
             logits: BKHW.
             mask: BHW int64, 0..K-1 and `IGNORE`.
             class_weights: K; None: all 1.
+            border_weights: BHW, added to the weight of each pixel, but in the terms of dice and
+                lovasz, which are of no pixel; None: all 0.
 
         Returns:
             0-d.
         """
         first, *others = self.kind.split("+")
-        loss = self._term(first, logits, mask, class_weights)
+        loss = self._term(first, logits, mask, class_weights, border_weights)
         for name in others:
-            loss = loss + self._term(name, logits, mask, class_weights)
+            loss = loss + self._term(name, logits, mask, class_weights, border_weights)
         return loss
 
     def _term(
-        self, name: str, logits: Tensor, mask: Tensor, class_weights: Tensor | None
+        self,
+        name: str,
+        logits: Tensor,
+        mask: Tensor,
+        class_weights: Tensor | None,
+        border_weights: Tensor | None,
     ) -> Tensor:
         if name == "ohem":
             return ohem(
                 logits,
                 mask,
                 class_weights=class_weights,
+                border_weights=border_weights,
                 divisor=self.divisor,
                 threshold=self.ohem_threshold,
                 min_kept=self.ohem_min_kept,
@@ -91,10 +104,19 @@ class SupervisedLoss:
                 logits,
                 mask,
                 class_weights=class_weights,
+                border_weights=border_weights,
                 divisor=self.divisor,
                 gamma=self.focal_gamma,
             )
-        term = {"cross_entropy": cross_entropy, "dice": dice, "lovasz": lovasz}[name]
+        if name == "cross_entropy":
+            return cross_entropy(
+                logits,
+                mask,
+                class_weights=class_weights,
+                border_weights=border_weights,
+                divisor=self.divisor,
+            )
+        term = {"dice": dice, "lovasz": lovasz}[name]
         return term(logits, mask, class_weights=class_weights, divisor=self.divisor)
 
 
@@ -103,6 +125,7 @@ def ohem(
     mask: Tensor,
     *,
     class_weights: Tensor | None = None,
+    border_weights: Tensor | None = None,
     divisor: Divisor = "pixels",
     threshold: float = 0.7,
     min_kept: int = 100_000,
@@ -117,7 +140,8 @@ def ohem(
         logits: BKHW.
         mask: BHW int64, 0..K-1 and `IGNORE`.
         class_weights: K factors on the loss of the pixels of each class; the choice knows none.
-        divisor: of the mean with class weights, over the pixels that are kept.
+        border_weights: BHW, added to the factor of each pixel; the choice knows none.
+        divisor: of the mean with weights, over the pixels that are kept.
         threshold: in (0, 1].
         min_kept: pixels of a batch, above 0.
 
@@ -131,7 +155,7 @@ def ohem(
     most = min(max(1, min_kept // world()), true.numel())
     hardest = true.flatten().topk(most, largest=False, sorted=False).values.amax()
     kept = valid & (true <= hardest.clamp(min=threshold))
-    return _mean_over_pixels(losses, mask, kept, class_weights, divisor)
+    return _mean_over_pixels(losses, mask, kept, class_weights, border_weights, divisor)
 
 
 def focal(
@@ -139,6 +163,7 @@ def focal(
     mask: Tensor,
     *,
     class_weights: Tensor | None = None,
+    border_weights: Tensor | None = None,
     divisor: Divisor = "pixels",
     gamma: float = 2.0,
 ) -> Tensor:
@@ -148,7 +173,8 @@ def focal(
         logits: BKHW.
         mask: BHW int64, 0..K-1 and `IGNORE`.
         class_weights: K factors on the loss of the pixels of each class.
-        divisor: of the mean with class weights.
+        border_weights: BHW, added to the factor of each pixel.
+        divisor: of the mean with weights.
         gamma: how little easy pixels count, >= 0; with 0 it is the cross entropy.
 
     Returns:
@@ -158,7 +184,9 @@ def focal(
     missing = -torch.expm1(-losses)  # 1 - p without cancellation
     # Above 0: for gamma below 1 the power has no finite slope there.
     factors = missing.clamp(min=torch.finfo(losses.dtype).tiny).pow(gamma)
-    return _mean_over_pixels(factors * losses, mask, mask != IGNORE, class_weights, divisor)
+    losses = factors * losses
+    valid = mask != IGNORE
+    return _mean_over_pixels(losses, mask, valid, class_weights, border_weights, divisor)
 
 
 def dice(
@@ -269,12 +297,17 @@ def _pixel_losses(logits: Tensor, mask: Tensor) -> Tensor:
 
 
 def _mean_over_pixels(
-    losses: Tensor, mask: Tensor, kept: Tensor, class_weights: Tensor | None, divisor: Divisor
+    losses: Tensor,
+    mask: Tensor,
+    kept: Tensor,
+    class_weights: Tensor | None,
+    border_weights: Tensor | None,
+    divisor: Divisor,
 ) -> Tensor:
-    """Mean of losses of pixels (BHW) where `kept`, by the weights of their classes."""
-    if class_weights is None:
+    """Mean of losses of pixels (BHW) where `kept`, by their weights."""
+    if class_weights is None and border_weights is None:
         return masked_mean(losses, kept)
-    weights = pixel_weights(mask, class_weights)
+    weights = pixel_weights(mask, class_weights, border_weights)
     if divisor == "weights":
         return weighted_mean(losses, weights.masked_fill(~kept, 0.0))
     return masked_mean(losses * weights, kept)

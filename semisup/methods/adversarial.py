@@ -141,7 +141,9 @@ class Adversarial(Method):
         fake = self.pixels.of_predictions(predicted, labelled.mask != IGNORE, progress)
         unlabelled, others = self._on_unlabelled(batch.unlabelled, progress)
         terms = {
-            "loss_segmentation": self.supervised_loss(logits, labelled.mask),
+            "loss_segmentation": self.supervised_loss(
+                logits, labelled.mask, labelled.border_weights
+            ),
             "loss_adversarial": fake.mean(self.game.fool(fake.logits)),
             **unlabelled,
         }

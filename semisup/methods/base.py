@@ -108,6 +108,7 @@ class Method(nn.Module, ABC):
         self.read_class_weights = False
         self._criterion: Criterion = SupervisedLoss()
         self.read_criterion = False
+        self.read_border_weights = False
 
     @property
     def class_weights(self) -> Tensor | None:
@@ -135,15 +136,25 @@ class Method(nn.Module, ABC):
     def criterion(self, criterion: Criterion) -> None:
         self._criterion = criterion
 
-    def supervised_loss(self, maps: Sequence[Tensor], mask: Tensor) -> Tensor:
-        """Supervised loss of the segmenter's maps (BKHW, the main one first) with `mask` (BHW), by
-        the weights of its auxiliary maps and of the classes; 0-d.
+    def supervised_loss(
+        self, maps: Sequence[Tensor], mask: Tensor, border_weights: Tensor | None = None
+    ) -> Tensor:
+        """Supervised loss of the segmenter's maps, by the weights of its auxiliary ones; 0-d.
+
+        With the weights of classes and pixels that the recipe asks for.
+
+        Args:
+            maps: BKHW each, the main one first.
+            mask: BHW.
+            border_weights: `Labelled.border_weights` of the same images.
         """
+        self.read_border_weights |= border_weights is not None
         return supervised_loss(
             maps,
             mask,
             self.segmenter.auxiliary_weights,
             class_weights=self.class_weights,
+            border_weights=border_weights,
             criterion=self.criterion,
         )
 

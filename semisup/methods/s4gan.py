@@ -114,7 +114,9 @@ class S4Gan(Method):
         labelled = batch.labelled
         maps = self.segmenter.training_logits(labelled.image)
         terms = dict.fromkeys(PAIR_SCALARS, labelled.image.new_zeros(()))
-        terms["loss_segmentation"] = self.supervised_loss(maps, labelled.mask)
+        terms["loss_segmentation"] = self.supervised_loss(
+            maps, labelled.mask, labelled.border_weights
+        )
         if self.trains_discriminator:
             logits = self.segmenter(batch.unlabelled.image)
             fake, real = self.pairs.scores(logits, maps[0], batch, progress)

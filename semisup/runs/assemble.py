@@ -13,6 +13,7 @@ from torch._functorch import config as gradients_of_compiled
 
 from semisup.catalog import DATASETS, METHODS, MODELS, create_dataset, create_method, create_model
 from semisup.data.base import SegmentationData
+from semisup.data.labels.border_weights import BorderWeights
 from semisup.data.labels.class_weights import class_weights
 from semisup.data.labels.pools import Pool, make_pool
 from semisup.data.labels.splits import Split, hold_out, make_split
@@ -203,6 +204,35 @@ def weights_of_classes(
     return class_weights(rule, data, labels.training.labelled)
 
 
+def border_weights_of(
+    recipe: Recipe, data: SegmentationData, method: Method
+) -> BorderWeights | None:
+    """`train.border_weight`, where it is above 0.
+
+    Raises:
+        RecipeError: there are not two classes, or the supervised loss weights no pixels.
+    """
+    train = recipe.train
+    if not train.border_weight:
+        return None
+    if data.num_classes != 2:
+        raise RecipeError(
+            "train.border_weight weights what lies between objects, which are class 1 of two; "
+            f"'{recipe.data.name}' has {data.num_classes} classes. Set it to 0."
+        )
+    if not (method.takes_class_weights and method.reads.labelled):
+        raise RecipeError(
+            f"train.border_weight: method '{recipe.method.name}' has no cross entropy over the "
+            "classes. Set it to 0."
+        )
+    if train.loss in ("dice", "lovasz"):
+        raise RecipeError(
+            f"train.border_weight weights pixels, and train.loss = '{train.loss}' has no loss of a "
+            f"pixel. Set the weight to 0, or the loss to 'cross_entropy+{train.loss}'."
+        )
+    return BorderWeights(train.border_weight, train.border_sigma)
+
+
 def criterion_of(recipe: Recipe, method: Method) -> SupervisedLoss:
     """The supervised loss that `[train]` asks for.
 
@@ -242,6 +272,7 @@ def stream_builder(
         crop=None if settings.crop == "whole" else settings.crop,
         scale=settings.scale,
         flip=settings.flip,
+        elastic=settings.elastic,
     )
     own_data, pool_data = _cached(settings.cache, data, pool)
     common: dict[str, Any] = {
@@ -254,7 +285,11 @@ def stream_builder(
         "world": ranks.world(),
     }
     own: dict[StreamName, dict[str, Any]] = {
-        "labelled": {"ids": split.labelled, "strong_image": settings.strong_labelled},
+        "labelled": {
+            "ids": split.labelled,
+            "strong_image": settings.strong_labelled,
+            "border": border_weights_of(recipe, data, method),
+        },
         "unlabelled": {"data": pool_data, "ids": pool.ids if pool is not None else ()},
         "weak": {"ids": split.weak, "tags": split.tags},
     }
@@ -322,8 +357,13 @@ def combinations_of(settings: DataSettings) -> CombinationView:
     """The crops that are cut for subsets of an image's classes.
 
     Raises:
-        RecipeError: there is no crop.
+        RecipeError: there is no crop, or an elastic deformation is wanted.
     """
+    if settings.elastic:
+        raise RecipeError(
+            "data.elastic: this method cuts its labelled crops for subsets of the classes and "
+            "does not bend them. Set it to 0."
+        )
     if settings.crop == "whole":
         raise RecipeError('data.crop = "whole": this method cuts crops; set [height, width].')
     return CombinationView(crop=settings.crop, flip=settings.flip)

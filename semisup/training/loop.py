@@ -66,6 +66,7 @@ def train(run: TrainingState) -> int:
                 if step == start:
                     _check_class_weights(run)
                     _check_criterion(run)
+                    _check_border_weights(run)
                 meter.add(scalars)
                 run.view.stepped(step + 1, steps)
                 session.settle(step + 1, batch)
@@ -106,6 +107,19 @@ def _check_criterion(run: TrainingState) -> None:
         raise RecipeError(
             f"{key}: the step of the method '{type(run.method).__name__}' does not use it. Leave "
             "the key out, or take self.supervised_loss or self.criterion in the step."
+        )
+
+
+def _check_border_weights(run: TrainingState) -> None:
+    """Refuse a method that was given weights of pixels and did not take them in a step.
+
+    Raises:
+        RecipeError: names it.
+    """
+    if run.settings.border_weight and not run.method.read_border_weights:
+        raise RecipeError(
+            f"train.border_weight: the step of the method '{type(run.method).__name__}' does not "
+            "use it. Set it to 0, or give labelled.border_weights to self.supervised_loss."
         )
 
 

@@ -80,14 +80,15 @@ class Sound(Method):
 
     def supervised(self, batch: Batch, network: Any) -> Tensor:
         maps = network.training_logits(batch.labelled.image)
-        return self.loss(maps, batch.labelled.mask, network)
+        return self.loss(maps, batch.labelled.mask, network, batch.labelled.border_weights)
 
-    def loss(self, maps: Any, mask: Tensor, network: Any) -> Tensor:
+    def loss(self, maps: Any, mask: Tensor, network: Any, border: Tensor | None) -> Tensor:
         return supervised_loss(
             maps,
             mask,
             network.auxiliary_weights,
             class_weights=self.class_weights,
+            border_weights=border,
             criterion=self.criterion,
         )
 
@@ -258,21 +259,26 @@ class RandomOfItsOwn(Sound):
 GENERATOR = torch.Generator().manual_seed(0)
 
 
+class ForgetsTheWeightsOfPixels(Sound):
+    def loss(self, maps: Any, mask: Tensor, network: Any, border: Tensor | None) -> Tensor:
+        return super().loss(maps, mask, network, None)
+
+
 class ForgetsTheWeightsOfClasses(Sound):
-    def loss(self, maps: Any, mask: Tensor, network: Any) -> Tensor:
+    def loss(self, maps: Any, mask: Tensor, network: Any, border: Tensor | None) -> Tensor:
         return supervised_loss(maps, mask, network.auxiliary_weights, criterion=self.criterion)
 
 
 class ForgetsTheChosenLoss(Sound):
-    def loss(self, maps: Any, mask: Tensor, network: Any) -> Tensor:
+    def loss(self, maps: Any, mask: Tensor, network: Any, border: Tensor | None) -> Tensor:
         weights = network.auxiliary_weights
         return supervised_loss(maps, mask, weights, class_weights=self.class_weights)
 
 
 class ReadsTheWeightsAndDropsThem(ForgetsTheWeightsOfClasses):
-    def loss(self, maps: Any, mask: Tensor, network: Any) -> Tensor:
+    def loss(self, maps: Any, mask: Tensor, network: Any, border: Tensor | None) -> Tensor:
         assert self.class_weights is None or len(self.class_weights) == 3
-        return super().loss(maps, mask, network)
+        return super().loss(maps, mask, network, border)
 
 
 class SaysThatItTakesNone(ForgetsTheWeightsOfClasses):
@@ -282,6 +288,7 @@ class SaysThatItTakesNone(ForgetsTheWeightsOfClasses):
 def test_a_method_may_say_that_it_has_no_loss_over_the_classes() -> None:
     assert failed("broken", SaysThatItTakesNone, "class weights change the update") == {}
     assert failed("broken", SaysThatItTakesNone, "the chosen loss changes the update") == {}
+    assert failed("broken", SaysThatItTakesNone, "weights of pixels change the update") == {}
 
 
 class BadPictures(Sound):
@@ -354,6 +361,7 @@ class Crashes(Sound):
             "batch statistics would move",
         ),
         (ForgetsTheWeightsOfClasses, "class weights change the update", "self.supervised_loss"),
+        (ForgetsTheWeightsOfPixels, "weights of pixels change the update", "border_weights"),
         (ForgetsTheChosenLoss, "the chosen loss changes the update", "self.supervised_loss"),
         (ReadsTheWeightsAndDropsThem, "class weights change the update", "would do nothing"),
         (NegativeWeight, "negative weights are refused", "require_not_negative(consistency_weig"),

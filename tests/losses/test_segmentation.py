@@ -39,6 +39,40 @@ def test_class_weights_divide_by_valid_pixels() -> None:
     assert F.cross_entropy(logits, mask, weight=weights).item() == pytest.approx((a + 3 * b) / 4)
 
 
+def test_border_weights_are_added_to_those_of_the_classes() -> None:
+    logits, mask, a, b = two_pixels()
+    weights = torch.tensor([1.0, 3.0], dtype=torch.float64)
+    border = torch.tensor([[[0.5, 2.0]]], dtype=torch.float64)
+    found = cross_entropy(logits, mask, class_weights=weights, border_weights=border)
+    assert found.item() == pytest.approx((1.5 * a + 5 * b) / 2)
+    alone = cross_entropy(logits, mask, border_weights=border)
+    assert alone.item() == pytest.approx((1.5 * a + 3 * b) / 2)
+    mean = cross_entropy(
+        logits, mask, class_weights=weights, border_weights=border, divisor="weights"
+    )
+    assert mean.item() == pytest.approx((1.5 * a + 5 * b) / 6.5)
+    summed = cross_entropy(logits, mask, border_weights=border, reduction="sum")
+    assert summed.item() == pytest.approx(1.5 * a + 3 * b)
+
+
+def test_border_weights_of_void_do_not_count() -> None:
+    logits, mask, a, _ = two_pixels()
+    mask[..., 1] = IGNORE
+    border = torch.tensor([[[0.5, 1e6]]], dtype=torch.float64)
+    for divisor, expected in (("pixels", 1.5 * a), ("weights", a)):
+        found = cross_entropy(logits, mask, border_weights=border, divisor=divisor)  # type: ignore[arg-type]
+        assert found.item() == pytest.approx(expected)
+
+
+def test_border_weights_of_0_change_no_loss() -> None:
+    torch.manual_seed(0)
+    logits, mask = torch.randn(2, 3, 5, 5), torch.randint(0, 3, (2, 5, 5))
+    nothing = torch.zeros(2, 5, 5)
+    assert torch.equal(
+        cross_entropy(logits, mask, border_weights=nothing), cross_entropy(logits, mask)
+    )
+
+
 def test_summed_loss_of_copies_is_a_multiple() -> None:
     logits, mask = torch.randn(1, 3, 5, 5), torch.randint(0, 3, (1, 5, 5))
     one = cross_entropy(logits, mask, reduction="sum")

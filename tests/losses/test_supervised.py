@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from semisup.losses.segmentation import cross_entropy, supervised_loss
+from semisup.losses.segmentation import Divisor, cross_entropy, supervised_loss
 from semisup.losses.supervised import Kind, SupervisedLoss, dice, focal, lovasz, ohem
 from semisup.types import IGNORE
 
@@ -297,3 +297,32 @@ def test_options_reach_their_loss() -> None:
     assert torch.equal(options(logits, mask), ohem(logits, mask, threshold=0.2, min_kept=120))
     options = SupervisedLoss("focal", focal_gamma=3.0)
     assert torch.equal(options(logits, mask), focal(logits, mask, gamma=3.0))
+
+
+@pytest.mark.parametrize("divisor", ["pixels", "weights"])
+@pytest.mark.parametrize("kind", ["ohem", "focal"])
+def test_border_weights_are_added_to_the_factor_of_each_pixel(kind: Kind, divisor: Divisor) -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 2, 6, 7, generator=generator)
+    mask = torch.randint(0, 2, (2, 6, 7), generator=generator)
+    mask[0, :2] = IGNORE
+    loss = SupervisedLoss(kind, divisor, ohem_threshold=0.6, ohem_min_kept=1)
+    classes, border = torch.tensor([0.5, 2.0]), torch.rand(2, 6, 7, generator=generator)
+    found = loss(logits, mask, class_weights=classes, border_weights=border)
+    pixels = torch.nn.functional.cross_entropy(logits, mask, ignore_index=IGNORE, reduction="none")
+    true = (-pixels).exp()
+    kept = mask != IGNORE
+    if kind == "focal":
+        pixels = (1 - true) ** 2 * pixels
+    else:
+        kept &= true <= 0.6
+    factors = classes[mask.masked_fill(mask == IGNORE, 0)] + border
+    total = factors[kept].sum() if divisor == "weights" else kept.sum()
+    torch.testing.assert_close(found, (pixels * factors)[kept].sum() / total)
+
+
+@pytest.mark.parametrize("kind", ["dice", "lovasz"])
+def test_losses_of_no_pixel_know_no_border_weights(kind: Kind) -> None:
+    logits, mask = torch.randn(1, 2, 4, 4), torch.randint(0, 2, (1, 4, 4))
+    loss = SupervisedLoss(kind)
+    assert torch.equal(loss(logits, mask, border_weights=torch.ones(1, 4, 4)), loss(logits, mask))

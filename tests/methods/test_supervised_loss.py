@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from support.methods import create
 
 from semisup.catalog import METHODS
+from semisup.contracts.methods import with_labelled
 from semisup.losses.supervised import Kind, SupervisedLoss
 from semisup.types import IGNORE, Batch, Progress
 
@@ -92,5 +93,30 @@ def test_the_supervised_loss_is_the_chosen_one_and_nothing_else_moves(
         expected = chosen(logits, batch.labelled.mask, class_weights=WEIGHTS)
     assert other["loss_segmentation"] == pytest.approx(float(expected), rel=1e-5)
     assert other["loss_segmentation"] != pytest.approx(plain["loss_segmentation"], rel=1e-3)
+    others = plain.keys() - {"loss_segmentation"}
+    assert {key: plain[key] for key in others} == {key: other[key] for key in others}
+
+
+@pytest.mark.parametrize("kind", ["cross_entropy", "ohem", "focal", "cross_entropy+dice"])
+@pytest.mark.parametrize("name", WEIGHTED)
+def test_border_weights_reach_the_supervised_loss_and_nothing_else(
+    name: str,
+    kind: Kind,
+    segmenters: dict[str, Callable[..., Any]],
+    make_batch: Callable[..., Batch],
+) -> None:
+    build, batch = segmenters["plain"], make_batch()
+    chosen = SupervisedLoss(kind, ohem_threshold=0.2, ohem_min_kept=50)
+    border = torch.rand(batch.labelled.mask.shape, generator=torch.Generator().manual_seed(0))
+    one, plain = step(name, build, batch, WEIGHTS, chosen)
+    assert not one.read_border_weights
+    method, other = step(name, build, with_labelled(batch, border_weights=border), WEIGHTS, chosen)
+    assert method.read_border_weights
+    with torch.no_grad():
+        logits = method.segmenter.train()(batch.labelled.image)[:, :CLASSES]
+        mask = batch.labelled.mask
+        expected = chosen(logits, mask, class_weights=WEIGHTS, border_weights=border)
+    assert other["loss_segmentation"] == pytest.approx(float(expected), rel=1e-5)
+    assert other["loss_segmentation"] > plain["loss_segmentation"]
     others = plain.keys() - {"loss_segmentation"}
     assert {key: plain[key] for key in others} == {key: other[key] for key in others}

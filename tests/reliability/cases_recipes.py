@@ -154,6 +154,31 @@ def negative_steps(place: Place) -> list[object]:
     return place.train("train.steps=-5")
 
 
+@refused("negative deformation", "'data.elastic' = -1.0 (float)", "greater than or equal to 0")
+def negative_deformation(place: Place) -> list[object]:
+    return place.train("data.elastic=-1.0")
+
+
+@refused("deformation in words", "'data.elastic' = 'yes' (str)", "valid number")
+def deformation_in_words(place: Place) -> list[object]:
+    return place.train("data.elastic=yes")
+
+
+@refused("negative border weight", "'train.border_weight' = -10.0 (float)", "greater than or equal")
+def negative_border_weight(place: Place) -> list[object]:
+    return place.train("train.border_weight=-10.0")
+
+
+@refused("border weight without width", "'train.border_sigma' = 0.0 (float)", "0.1")
+def border_weight_without_width(place: Place) -> list[object]:
+    return place.train("train.border_weight=10.0", "train.border_sigma=0.0")
+
+
+@refused("all values dropped", "model unet: dropout must be at least 0 and below 1, not 1")
+def all_values_dropped(place: Place) -> list[object]:
+    return place.train("model.dropout=1.0")
+
+
 @refused("negative rate", "'optim.segmenter.lr' = -0.1 (float)", "greater than 0")
 def negative_rate(place: Place) -> list[object]:
     return place.train("optim.segmenter.lr=-0.1")

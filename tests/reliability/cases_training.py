@@ -10,6 +10,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from cases import read, refused
@@ -163,7 +164,9 @@ def worker_killed(place: Place) -> list[object]:
 
 @refused("weights of classes that the method forgets", "train.class_weights: the step of the m")
 def class_weights_forgotten(place: Place) -> list[object]:
-    def plain(method: Supervised, maps: list[torch.Tensor], mask: torch.Tensor) -> torch.Tensor:
+    def plain(
+        method: Supervised, maps: list[torch.Tensor], mask: torch.Tensor, *_: Any
+    ) -> torch.Tensor:
         return cross_entropy(maps[0], mask)
 
     place.patch.setattr(Supervised, "supervised_loss", plain)
@@ -172,11 +175,49 @@ def class_weights_forgotten(place: Place) -> list[object]:
 
 @refused("a loss that the method forgets", "train.loss: the step of the m", "Leave the key out")
 def loss_forgotten(place: Place) -> list[object]:
-    def plain(method: Supervised, maps: list[torch.Tensor], mask: torch.Tensor) -> torch.Tensor:
+    def plain(
+        method: Supervised, maps: list[torch.Tensor], mask: torch.Tensor, *_: Any
+    ) -> torch.Tensor:
         return cross_entropy(maps[0], mask)
 
     place.patch.setattr(Supervised, "supervised_loss", plain)
     return place.train("train.loss=dice")
+
+
+@refused("weights of pixels that the method forgets", "train.border_weight: the step of the meth")
+def border_weights_forgotten(place: Place) -> list[object]:
+    def plain(
+        method: Supervised, maps: list[torch.Tensor], mask: torch.Tensor, *_: Any
+    ) -> torch.Tensor:
+        return cross_entropy(maps[0], mask)
+
+    place.patch.setattr(Supervised, "supervised_loss", plain)
+    return place.train("train.border_weight=10.0")
+
+
+@refused("border weights for three classes", "train.border_weight", "class 1 of two", "3 classes")
+def border_weights_of_three_classes(place: Place) -> list[object]:
+    listed = place.data / "classes.txt"
+    listed.write_text(listed.read_text() + "third\n")
+    return place.train("train.border_weight=10.0")
+
+
+@refused("border weights for a loss of no pixel", "train.border_weight", "'cross_entropy+dice'")
+def border_weights_of_dice(place: Place) -> list[object]:
+    return place.train("train.border_weight=10.0", "train.loss=dice")
+
+
+@read("border weights where no mask has two objects", "trained on, as without them")
+def border_weights_of_one_object(place: Place) -> Call:
+    place.map_masks(
+        lambda labels: np.where(np.arange(labels.size).reshape(labels.shape) < 400, 1, 0)
+    )
+    return Call(place.train("train.border_weight=10.0", "train.border_sigma=0.1"))
+
+
+@read("deformation that is wider than the picture", "trained on: it is mirrored at its borders")
+def elastic_wider_than_the_picture(place: Place) -> Call:
+    return Call(place.train("data.elastic=1000.0", "train.border_weight=10.0"))
 
 
 @refused("no memory for a step", "out of memory", "data.labelled_batch", "train.accumulate")

@@ -411,22 +411,30 @@ def test_a_method_without_a_loss_over_the_classes_refuses_another(
 class Own(Supervised):
     """A method from outside with a loss of its own."""
 
-    def supervised_loss(self, maps: Sequence[torch.Tensor], mask: torch.Tensor) -> torch.Tensor:
+    def supervised_loss(
+        self, maps: Sequence[torch.Tensor], mask: torch.Tensor, *_: Any
+    ) -> torch.Tensor:
         return cross_entropy(maps[0], mask, class_weights=self.class_weights)
 
 
 class Forgets(Own):
-    def supervised_loss(self, maps: Sequence[torch.Tensor], mask: torch.Tensor) -> torch.Tensor:
+    def supervised_loss(
+        self, maps: Sequence[torch.Tensor], mask: torch.Tensor, *_: Any
+    ) -> torch.Tensor:
         return cross_entropy(maps[0], mask)
 
 
 class ForgetsInTorch(Own):
-    def supervised_loss(self, maps: Sequence[torch.Tensor], mask: torch.Tensor) -> torch.Tensor:
+    def supervised_loss(
+        self, maps: Sequence[torch.Tensor], mask: torch.Tensor, *_: Any
+    ) -> torch.Tensor:
         return functional.cross_entropy(maps[0], mask, ignore_index=255)
 
 
 class Overlap(Own):
-    def supervised_loss(self, maps: Sequence[torch.Tensor], mask: torch.Tensor) -> torch.Tensor:
+    def supervised_loss(
+        self, maps: Sequence[torch.Tensor], mask: torch.Tensor, *_: Any
+    ) -> torch.Tensor:
         own = maps[0].softmax(1).gather(1, mask.clamp(max=2)[:, None])[:, 0]
         return 1 - own[mask != 255].mean()
 
@@ -826,3 +834,88 @@ def test_the_keys_of_a_result_are_spelled_by_its_dataclass_alone() -> None:
         and node.slice.value in keys
     ]
     assert found == []
+
+
+BENT: dict[str, dict[str, Any]] = {
+    "data": {"ignore_classes": ("tree",), "elastic": 3.0},
+    "train": {"border_weight": 10.0, "border_sigma": 3.0},
+}
+"""Two classes with border weights and elastic deformation."""
+
+
+def test_a_bent_and_weighted_run_that_was_interrupted_ends_with_the_same_files(
+    root: Path, tmp_path: Path
+) -> None:
+    class Interrupting(Silent):
+        def logged(self, record: Any) -> None:
+            if record.step == 2:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    recipe = recipe_of(root, **BENT)
+    with_workers = recipe_of(root, **BENT | {"data": {**BENT["data"], "workers": 2}})
+    whole = run_recipe(recipe, Paths(root, tmp_path / "whole"), CPU)
+    paths = Paths(root, tmp_path / "parts")
+    with pytest.raises(Interrupted, match="after step 2 of 6"):
+        run_recipe(recipe, paths, CPU, view=Interrupting())
+    again = run_recipe(with_workers, paths, CPU)
+    plain = recipe_of(root, data={"ignore_classes": ("tree",)})
+    other = run_recipe(plain, Paths(root, tmp_path / "plain"), CPU)
+    name = "predictor.safetensors"
+    assert (again.folder / name).read_bytes() == (whole.folder / name).read_bytes()
+    assert (other.folder / name).read_bytes() != (whole.folder / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"data": {}}, "class 1 of two; 'folder' has 3 classes"),
+        ({"train": {"loss": "dice"}}, r"'dice' has no loss of a pixel.*'cross_entropy\+dice'"),
+        ({"train": {"loss": "lovasz"}}, r"'lovasz' has no loss of a pixel.*'cross_entropy\+lov"),
+    ],
+)
+def test_border_weights_where_they_mean_nothing_are_refused(
+    changes: dict[str, Any], words: str, root: Path, tmp_path: Path
+) -> None:
+    settings = {name: {**table} for name, table in BENT.items()}
+    if "train" in changes:
+        settings["train"] |= changes["train"]
+    else:
+        settings["data"] = changes["data"]
+    with pytest.raises(RecipeError, match=rf"^train\.border_weight weights .*{words}") as error:
+        run_recipe(recipe_of(root, **settings), Paths(root, tmp_path), CPU)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("takes", "labelled"), [(False, True), (True, False)])
+def test_a_method_without_a_loss_over_the_classes_refuses_border_weights(
+    takes: bool, labelled: bool, root: Path
+) -> None:
+    reads = SimpleNamespace(labelled=labelled)
+    method, recipe = (
+        SimpleNamespace(takes_class_weights=takes, reads=reads),
+        recipe_of(root, **BENT),
+    )
+    data = assemble.open_data(recipe, Paths(root))
+    with pytest.raises(RecipeError, match=r"^train\.border_weight: method 'supervised' has no"):
+        assemble.border_weights_of(recipe, data, method)
+    assert assemble.border_weights_of(recipe_of(root), data, method) is None
+
+
+@pytest.mark.usefixtures("outside")
+def test_a_method_that_forgets_the_border_weights_ends_at_its_first_step(
+    root: Path, tmp_path: Path
+) -> None:
+    register("forgetful", Own)
+    recipe = recipe_of(root, method={"name": "forgetful"}, **BENT)
+    with pytest.raises(RecipeError) as error:
+        run_recipe(recipe, Paths(root, tmp_path), CPU)
+    text = str(error.value)
+    assert text.startswith("train.border_weight: the step of the method 'Own' does not use it")
+    assert "labelled.border_weights" in text
+    assert "\n" not in text
+
+
+def test_crops_for_subsets_of_classes_are_not_bent(root: Path) -> None:
+    settings = recipe_of(root, data={"elastic": 1.0}).data
+    with pytest.raises(RecipeError, match=r"^data\.elastic: this method cuts its labelled crops"):
+        assemble.combinations_of(settings)

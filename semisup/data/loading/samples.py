@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
 from semisup.data.base import SegmentationData
+from semisup.data.labels.border_weights import BorderWeights
 from semisup.data.labels.tags import Tags
 from semisup.data.views.cropping import DrawView, View
 from semisup.data.views.strong import draw_strong
@@ -29,7 +30,7 @@ class RawBatch:
         valid: bool BHW, False where the crop was padded.
         ids: the B image ids.
         labels: what is known of the images, by the name of its field in `Labelled` or `Weak`, B
-            first: "mask" uint8 BHW, "tags" and "selection" bool BK.
+            first: "mask" uint8 BHW, "tags" and "selection" bool BK, "border_weights" float32 BHW.
         strong: B x 6 parameters of each strong view (see `draw_strong`).
         strong_image: whether the first of them takes the place of the image.
     """
@@ -75,6 +76,7 @@ class Samples(Dataset[Any]):  # the loader wants the type that collating makes o
         *,
         strong: int,
         tags: Tags | None,
+        border: BorderWeights | None = None,
     ) -> None:
         assert (tags is not None) == (name == "weak"), "the weak stream, and no other, needs tags"
         self._data = data
@@ -85,6 +87,7 @@ class Samples(Dataset[Any]):  # the loader wants the type that collating makes o
         self._view = view
         self._strong = strong
         self._tags = tags
+        self._border = border
         self._epoch = -1
         self._order: list[int] = []
 
@@ -100,7 +103,9 @@ class Samples(Dataset[Any]):  # the loader wants the type that collating makes o
         key, index = self._ids[number], self._indices[number]
         image, mask = self._open(index)
         generator = _generator(self._seed, self._name, "view", position)
-        view = self._view(image, mask, generator, _digest(f"{self._seed}/turn/{key}") + epoch)
+        turn = _digest(f"{self._seed}/turn/{key}") + epoch
+        border = None if self._border is None or mask is None else self._border(mask)
+        view = self._view(image, mask, generator, turn, border)
         return _Sample(
             key,
             view.image,
@@ -114,6 +119,8 @@ class Samples(Dataset[Any]):  # the loader wants the type that collating makes o
         known: dict[str, Tensor] = {}
         if view.mask is not None:
             known["mask"] = view.mask
+        if view.border is not None:
+            known["border_weights"] = view.border
         if view.selection is not None:
             known["selection"] = self._row(view.selection)
         if self._tags is not None:

@@ -15,6 +15,7 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 
 from semisup.data.base import SegmentationData
+from semisup.data.labels.border_weights import BorderWeights
 from semisup.data.labels.tags import Tags
 from semisup.data.loading.samples import RawBatch, Samples, collate
 from semisup.data.views.cropping import DrawView
@@ -45,6 +46,8 @@ class Stream:
         strong: number of strong views whose parameters to draw too.
         strong_image: whether a strong view of its own takes the place of the image.
         tags: of the images; for the weak stream and no other.
+        border: weights of the pixels between objects, for the labelled stream; None: there are
+            none.
         workers: number of processes that decode; 0 does it in this one.
         pin: deliver page-locked memory, from which CUDA copies while it works; for CUDA only.
         start: number of batches that were taken before, to resume.
@@ -71,6 +74,7 @@ class Stream:
         strong: int = 0,
         strong_image: bool = False,
         tags: Tags | None = None,
+        border: BorderWeights | None = None,
         workers: int = 0,
         pin: bool = False,
         start: int = 0,
@@ -89,7 +93,7 @@ class Stream:
         self.name: StreamName = name
         self.position = start
         self._samples = Samples(
-            data, ids, name, seed, view, strong=strong + strong_image, tags=tags
+            data, ids, name, seed, view, strong=strong + strong_image, tags=tags, border=border
         )
         self._collate = partial(collate, name=name, strong_image=strong_image)
         self.batch_size = batch_size

@@ -100,7 +100,12 @@ class CombinationView:
                 raise RecipeError(f"combinations of classes: {option} is out of its range")
 
     def __call__(
-        self, image: Tensor, mask: Tensor | None, generator: torch.Generator, turn: int = 0
+        self,
+        image: Tensor,
+        mask: Tensor | None,
+        generator: torch.Generator,
+        turn: int = 0,
+        border: Tensor | None = None,
     ) -> View:
         """One view.
 
@@ -109,6 +114,7 @@ class CombinationView:
             mask: uint8 HW.
             generator: source of the view; always the same number of draws is taken from it.
             turn: which subset, counted on from epoch to epoch; any number from 0.
+            border: float32 HW, or None.
         """
         assert mask is not None, "combinations of classes need masks"
         numbers = torch.rand(3 * self.tries + 1, generator=generator).numpy()
@@ -123,6 +129,7 @@ class CombinationView:
             _axis(chosen[1], chosen[3], width, self.crop[1]),
             crop=self.crop,
             flip=self.flip and numbers[-1] < 0.5,
+            border=border,
         )
         assert view.mask is not None
         seen = [label for label in subset if (view.mask.numpy() == label).any()]

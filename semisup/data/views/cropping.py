@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,6 +12,7 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as geometry
 
+from semisup.data.views.elastic import displacement_field, sample_bilinear, sample_nearest
 from semisup.types import IGNORE
 
 
@@ -30,13 +32,19 @@ class View:
     mask: Tensor | None
     valid: Tensor
     selection: Tensor | None = None
+    border: Tensor | None = None
 
 
 class DrawView(Protocol):
     """What makes a view of an image: `WeakView`, `CombinationView`."""
 
     def __call__(
-        self, image: Tensor, mask: Tensor | None, generator: torch.Generator, turn: int = 0
+        self,
+        image: Tensor,
+        mask: Tensor | None,
+        generator: torch.Generator,
+        turn: int = 0,
+        border: Tensor | None = None,
     ) -> View:
         """One view.
 
@@ -45,6 +53,7 @@ class DrawView(Protocol):
             mask: uint8 HW, or None for an image without labels.
             generator: source of the view; always the same number of draws is taken from it.
             turn: which of several views in turn, for a view that has some.
+            border: float32 HW, as `BorderWeights` gives it, or None.
         """
 
 
@@ -73,11 +82,14 @@ def cut_out(
     *,
     crop: tuple[int, int] | None,
     flip: bool,
+    border: Tensor | None = None,
+    displacements: Tensor | None = None,
 ) -> View:
-    """The window, resized, padded to the crop and mirrored.
+    """The window, resized, bent, padded to the crop and mirrored.
 
     The window is cut out first and only it is resized, so that a crop of a large picture costs
-    what the crop costs, and pixels outside of the window do not bleed into it.
+    what the crop costs, and pixels outside of the window do not bleed into it (but where it is
+    bent: then they come into it).
 
     Args:
         image: CHW, uint8 or uint16.
@@ -86,6 +98,8 @@ def cut_out(
         columns: the window from left to right.
         crop: H, W of the view; None for that of the resized window.
         flip: whether to mirror the whole, padding included.
+        border: float32 HW, or None.
+        displacements: of an elastic deformation, as drawn; None: it is not bent.
     """
 
     def place(part: Tensor, fill: int) -> Tensor:
@@ -95,27 +109,89 @@ def cut_out(
         padded = F.pad(part, (columns.before, right, rows.before, bottom), value=fill)
         return padded.flip(-1) if flip else padded
 
-    seen = _resize(image, rows, columns, InterpolationMode.BILINEAR)
+    field = None
+    if displacements is not None:
+        field = displacement_field(displacements, rows.result, columns.result)
+
+    def seen(picture: Tensor, mode: InterpolationMode) -> Tensor:
+        if field is None:
+            return _resize(picture, rows, columns, mode)
+        return _bend(picture, rows, columns, mode, field)
+
     valid = torch.ones(1, rows.result, columns.result, dtype=torch.bool)
-    labels = None
+    labels, weights = None, None
     if mask is not None:
         # Not tv_tensors.Mask, whose "nearest" samples the corner of a pixel and so shifts the
         # mask by up to half a pixel against the image.
-        labels = _resize(mask[None], rows, columns, InterpolationMode.NEAREST_EXACT)
+        labels = seen(mask[None], InterpolationMode.NEAREST_EXACT)
         labels = place(labels, fill=IGNORE)[0]
-    return View(image=place(seen, fill=0), mask=labels, valid=place(valid, fill=0)[0])
+    if border is not None and labels is not None:
+        weights = place(seen(border[None], InterpolationMode.BILINEAR), fill=0)[0]
+        weights = weights.masked_fill(labels != 0, 0.0)
+    picture = place(seen(image, InterpolationMode.BILINEAR), fill=0)
+    return View(image=picture, mask=labels, valid=place(valid, fill=0)[0], border=weights)
 
 
-def _resize(image: Tensor, rows: Axis, columns: Axis, mode: InterpolationMode) -> Tensor:
+def _resize(picture: Tensor, rows: Axis, columns: Axis, mode: InterpolationMode) -> Tensor:
     down = slice(rows.start, rows.start + rows.length)
     across = slice(columns.start, columns.start + columns.length)
-    window = image[:, down, across]
-    if columns.result == 1 or image.dtype != torch.uint8:
+    window = picture[:, down, across]
+    if columns.result == 1 or picture.dtype != torch.uint8:
         # torch has no kernel for 16 bits. Of a result one pixel wide torch 2.15 gives wrong values:
         # its vectorised uint8 kernel always, the float kernel if the channels come last in memory.
         window = window.float().contiguous()
     size = [rows.result, columns.result]
     resized: Tensor = geometry.resize(window, size, interpolation=mode, antialias=True)
-    if not resized.is_floating_point():
-        return resized
-    return resized.round().clamp_(0, 2 ** (8 * image.itemsize) - 1).to(image.dtype)
+    return _as_stored(resized, picture.dtype)
+
+
+def _as_stored(picture: Tensor, kind: torch.dtype) -> Tensor:
+    """Whole numbers of 8 or 16 bits, rounded; others as they are."""
+    if kind.is_floating_point or not picture.is_floating_point():
+        return picture
+    return picture.round().clamp_(0, 2 ** (8 * kind.itemsize) - 1).to(kind)
+
+
+def _bend(
+    picture: Tensor, rows: Axis, columns: Axis, mode: InterpolationMode, field: Tensor
+) -> Tensor:
+    """The window at its resized size, each pixel fetched from beside its place.
+
+    Args:
+        picture: CHW.
+        rows: the window from top to bottom.
+        columns: the window from left to right.
+        mode: nearest for labels, else bilinear.
+        field: 2HW, how far each pixel of the result is fetched from its own place.
+    """
+    height, width = picture.shape[-2:]
+    if mode is InterpolationMode.NEAREST_EXACT:  # of the picture itself: rounded only once
+        whole = Axis(0, height, height), Axis(0, width, width)
+        return sample_nearest(picture, *_places(rows, columns, *whole, field))
+    around = _grown(rows, height, field[0]), _grown(columns, width, field[1])
+    resized = _resize(picture, *around, mode)
+    bent = sample_bilinear(resized, *_places(rows, columns, *around, field))
+    return _as_stored(bent, picture.dtype)
+
+
+def _grown(axis: Axis, size: int, field: Tensor) -> Axis:
+    """The window and as much around it, inside the picture, as pixels are fetched from."""
+    per_pixel = axis.length / axis.result
+    reach = math.ceil((field.abs().max().item() + 1) * per_pixel)
+    start, end = max(0, axis.start - reach), min(size, axis.start + axis.length + reach)
+    return Axis(start, end - start, max(1, round((end - start) / per_pixel)))
+
+
+def _places(
+    rows: Axis, columns: Axis, down: Axis, across: Axis, field: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Rows and columns HW of the resized part `down` x `across` that the window is fetched from."""
+    return (
+        _along(rows, down, field[0], torch.arange(rows.result)[:, None]),
+        _along(columns, across, field[1], torch.arange(columns.result)),
+    )
+
+
+def _along(axis: Axis, part: Axis, shift: Tensor, pixel: Tensor) -> Tensor:
+    source = axis.start + (pixel + 0.5 + shift) * axis.length / axis.result
+    return (source - part.start) * part.result / part.length - 0.5

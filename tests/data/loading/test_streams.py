@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from semisup.data.base import SegmentationData
+from semisup.data.labels.border_weights import BorderWeights
 from semisup.data.labels.splits import make_split
 from semisup.data.labels.tags import Tags, read_tags
 from semisup.data.loading import streams
@@ -134,7 +135,8 @@ def parts(batch: RawBatch) -> Iterator[Tensor]:
     labels = batch.labels
     yield from (batch.images, *([labels["mask"]] if "mask" in labels else []), batch.valid)
     yield from batch.strong
-    yield from (labels[name] for name in ("tags", "selection") if name in labels)
+    others = ("tags", "selection", "border_weights")
+    yield from (labels[name] for name in others if name in labels)
 
 
 def same(one: Sequence[RawBatch], other: Sequence[RawBatch]) -> bool:
@@ -156,6 +158,54 @@ def test_a_resumed_stream_goes_on_where_it_was(workers: int) -> None:
     whole = take(8, stream(strong=1))
     for start in (1, 3, 7):
         assert same(take(8 - start, stream(strong=1, start=start, workers=workers)), whole[start:])
+
+
+BENT = {
+    "view": WeakView((12, 10), (0.5, 2.0), flip=True, elastic=3.0),
+    "border": BorderWeights(10.0, 2.0),
+    "strong": 1,
+}
+
+
+class TwoClasses(Memory):
+    def mask(self, index: int) -> Tensor:
+        return (super().mask(index) > 200).byte()
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_bent_crops_and_border_weights_depend_on_their_position_alone(workers: int) -> None:
+    whole = take(6, stream(TwoClasses(), **BENT))
+    assert same(take(6, stream(TwoClasses(), workers=workers, **BENT)), whole)
+    assert same(take(3, stream(TwoClasses(), workers=workers, start=3, **BENT)), whole[3:])
+    weights = torch.cat([batch.labels["border_weights"] for batch in whole])
+    masks = torch.cat([batch.labels["mask"] for batch in whole])
+    assert weights.dtype == torch.float32
+    assert weights.shape == masks.shape
+    assert float(weights.max()) > 1
+    assert not weights[masks != 0].any()
+    ready = to_device(whole[0], torch.device("cpu"))
+    assert isinstance(ready, Labelled)
+    assert ready.border_weights is not None
+    assert torch.equal(ready.border_weights, whole[0].labels["border_weights"])
+
+
+def test_border_weights_are_of_the_whole_mask_wherever_it_is_cut() -> None:
+    data = TwoClasses(1, same_size=True)
+    options = {"batch_size": 1, "border": BorderWeights(10.0, 2.0)}
+    (whole,) = take(1, stream(data, view=WeakView(), **options))
+    for batch in take(8, stream(data, view=WeakView((4, 3)), **options)):
+        windows = whole.labels["border_weights"][0].unfold(0, 4, 1).unfold(1, 3, 1)
+        found = batch.labels["border_weights"][0]
+        assert (windows == found).flatten(2).all(-1).any()
+
+
+@pytest.mark.parametrize("options", [{}, {"border": None}])
+def test_without_border_weights_there_is_no_map_of_them(options: dict[str, object]) -> None:
+    (batch,) = take(1, stream(**options))
+    assert set(batch.labels) == {"mask"}
+    ready = to_device(batch, torch.device("cpu"))
+    assert isinstance(ready, Labelled)
+    assert ready.border_weights is None
 
 
 def test_a_closed_stream_can_be_read_on() -> None:
