@@ -1303,8 +1303,8 @@ MUTANTS = [
     Mutant(
         "weights-over-rgb-averaged",
         "models/weights.py",
-        "theirs.sum(1, keepdim=True) if count == 1",
-        "theirs.mean(1, keepdim=True) if count == 1",
+        "theirs.sum(1, keepdim=True) / ours[1]",
+        "theirs.mean(1, keepdim=True) / ours[1]",
         "ImageNet weights answer to grey with a third of their strength",
         ("tests/models/test_weights.py",),
     ),
