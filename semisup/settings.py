@@ -100,7 +100,7 @@ class TrainSettings(Settings):
     """Batches whose gradients are averaged for one step."""
     clip: Annotated[float, Field(ge=0)] = 0.0
     """Largest gradient norm of a player; 0 clips nothing."""
-    class_weights: Literal["none", "median_frequency", "enet"] | Weights = "none"
+    class_weights: Literal["none", "median_frequency", "enet", "segnet_camvid"] | Weights = "none"
     """Factors on the supervised loss of each class's pixels: from the masks, or a number each."""
     loss: Literal[
         "cross_entropy",
