@@ -19,8 +19,9 @@ from torch import Tensor
 
 from semisup.errors import RecipeError, SemisupError
 from semisup.evaluation import predict as prediction
-from semisup.evaluation.prediction_folder import PredictionFolder
+from semisup.evaluation.prediction_folder import UNCERTAINTY_NAMES, PredictionFolder
 from semisup.evaluation.sources import find_images
+from semisup.evaluation.uncertainty import Sampled
 from semisup.monitoring.live import make_view
 from semisup.monitoring.view import Silent
 from semisup.recipe.load import load_recipe as load
@@ -219,7 +220,12 @@ def _warn_of_changed_plugins(folder: Path) -> None:
 
 @overload
 def predict(
-    run: Run, image: Tensor, *, changes: str | Sequence[str] = ..., device: str = ...
+    run: Run,
+    image: Tensor,
+    *,
+    samples: None = ...,
+    changes: str | Sequence[str] = ...,
+    device: str = ...,
 ) -> Tensor: ...
 
 
@@ -228,14 +234,31 @@ def predict(
     run: Run,
     image: NDArray[np.uint8] | Image | str | Path,
     *,
+    samples: None = ...,
     changes: str | Sequence[str] = ...,
     device: str = ...,
 ) -> NDArray[np.uint8]: ...
 
 
+@overload
+def predict(
+    run: Run,
+    image: Any,
+    *,
+    samples: int,
+    changes: str | Sequence[str] = ...,
+    device: str = ...,
+) -> Sampled: ...
+
+
 @_by_parameters()
 def predict(
-    run: Run, image: Any, *, changes: str | Sequence[str] = (), device: str = "auto"
+    run: Run,
+    image: Any,
+    *,
+    samples: int | None = None,
+    changes: str | Sequence[str] = (),
+    device: str = "auto",
 ) -> Any:
     """The class of each pixel of one image, as uint8 class ids.
 
@@ -247,23 +270,26 @@ def predict(
             a picture of Pillow or the path of an image file. The latter two are turned as their
             EXIF orientation says, as a viewer shows them. Where the run was trained on images of
             other channels or bits, such ones.
+        samples: passes with dropout that are averaged, at least 2; None: as the protocol says.
         changes: `eval.key=value`, as after `--set`.
         device: auto, cpu, cuda or cuda:N.
 
     Returns:
-        An array HW or BHW, or a tensor HW or BHW where the image is a tensor.
+        An array HW or BHW, or a tensor HW or BHW where the image is a tensor. With `samples` a
+        named tuple of `labels`, mean `probabilities` (KHW or BKHW) and `uncertainty` (HW or BHW),
+        each of that kind.
 
     Raises:
         SemisupError: whatever a user can mend, in one line.
     """
-    opened = open_run(run, changes=changes, device=device)
+    opened = open_run(run, changes=_with_samples(changes, samples), device=device)
     predictor = opened.predictor()
     if isinstance(image, str | Path):
         read = prediction.read_upright(
             Path(image), opened.images.kind, apply_exif=opened.applies_exif
         )
-        return predictor(read).numpy()
-    return predictor(image)
+        image = read.movedim(0, -1).numpy()
+    return predictor(image) if samples is None else predictor.sampled(image)
 
 
 @_by_parameters()
@@ -274,6 +300,7 @@ def predict_files(
     *,
     overlay: bool = False,
     soft: bool = False,
+    samples: int | None = None,
     overwrite: bool = False,
     changes: str | Sequence[str] = (),
     device: str = "auto",
@@ -287,6 +314,8 @@ def predict_files(
         to: folder to write to; what is there already is left alone.
         overlay: write the classes over the picture too.
         soft: write the probabilities too (.npz, float16 KHW).
+        samples: passes with dropout that are averaged, at least 2; None: as the protocol says. A
+            map of the uncertainty is written too, as a grey PNG of 16 bits and in colours.
         overwrite: replace predictions that are there already.
         changes: `eval.key=value`, as after `--set`.
         device: auto, cpu, cuda or cuda:N.
@@ -299,9 +328,10 @@ def predict_files(
         SemisupError: whatever a user can mend, in one line. Of images that cannot be labelled it
             is raised after all others were, and its `lines` name each.
     """
-    opened = open_run(run, changes=changes, device=device)
+    opened = open_run(run, changes=_with_samples(changes, samples), device=device)
     given = [images] if isinstance(images, str | Path) else images
-    found = find_images([Path(path) for path in given], endings=["_overlay"] * overlay, to=Path(to))
+    endings = ["_overlay"] * overlay + UNCERTAINTY_NAMES * bool(opened.recipe.eval.samples)
+    found = find_images([Path(path) for path in given], endings=endings, to=Path(to))
     folder = PredictionFolder(Path(to), opened.identity(), found.names, overwrite=overwrite)
     with _shown(progress):
         done = prediction.predict_files(
@@ -334,6 +364,11 @@ def _loaded(recipe: Recipe | str | Path, changes: str | Sequence[str], seed: int
 def _listed(changes: str | Sequence[str]) -> Sequence[str]:
     """One change may be given without a list around it."""
     return [changes] if isinstance(changes, str) else changes
+
+
+def _with_samples(changes: str | Sequence[str], samples: int | None) -> list[str]:
+    """The changes of the protocol, and that of a number of samples where one is given."""
+    return [*_listed(changes), *([] if samples is None else [f"eval.samples={samples}"])]
 
 
 def _paths(data_root: str | Path | None, runs: str | Path = "runs") -> Paths:

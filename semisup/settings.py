@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from semisup.ops.crf import CrfSettings
 
@@ -23,6 +23,13 @@ def _as_names(value: Any) -> Any:
     if isinstance(value, str):
         raise ValueError(f'write a list, such as ["{value}"]')
     return _as_tuple(value)
+
+
+def _several_or_none(value: int) -> int:
+    """Refuses 1."""
+    if value == 1:
+        raise ValueError("one sample has no variance: take 2 or more, or 0 for none")
+    return value
 
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -100,7 +107,7 @@ class TrainSettings(Settings):
     """Batches whose gradients are averaged for one step."""
     clip: Annotated[float, Field(ge=0)] = 0.0
     """Largest gradient norm of a player; 0 clips nothing."""
-    class_weights: Literal["none", "median_frequency", "enet"] | Weights = "none"
+    class_weights: Literal["none", "median_frequency", "enet", "segnet_camvid"] | Weights = "none"
     """Factors on the supervised loss of each class's pixels: from the masks, or a number each."""
     border_weight: Weight = 0.0
     """Of two classes: w0 of U-Net's weights between objects (class 1); 0: none; the paper's: 10."""
@@ -165,6 +172,10 @@ class EvalSettings(Settings):
     """The image is shown to the network at each of these scales and the probabilities averaged."""
     flip: bool = False
     """Show the mirrored image too."""
+    samples: Annotated[int, Field(ge=0), AfterValidator(_several_or_none)] = 0
+    """Passes with dropout whose probabilities are averaged (Bayesian SegNet); 0: one without."""
+    samples_seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    """Seed of the samples; with the pixels of an image it says what is dropped."""
     crf: bool = False
     """Refine the scores of each image with a dense CRF, at its own size."""
     crf_iterations: Annotated[int, Field(gt=0)] = CrfSettings.iterations

@@ -17,10 +17,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from support.runs import make_set, recipe_of
 
 import semisup
 from semisup import api
 from semisup.errors import DataError, RecipeError, RunError, SemisupError
+from semisup.recipe.toml import dump_toml
 from semisup.runs.result import FinishedRun
 from semisup.system.signals import StopSignal
 
@@ -241,6 +243,64 @@ def test_a_photograph_is_labelled_as_a_viewer_shows_it(done: FinishedRun, tmp_pa
     (file,) = semisup.predict_files(done, tmp_path / "phone.png", tmp_path / "to", progress=False)
     with Image.open(file) as written:
         assert np.array_equal(np.asarray(written), upright)
+
+
+@pytest.fixture(scope="module")
+def dropping(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
+    """A run of two steps of a network with dropout."""
+    place = tmp_path_factory.mktemp("dropping")
+    make_set(place / "data")
+    recipe = place / "dropping.toml"
+    tables = recipe_of().resolved()
+    tables["model"] = {"name": "enet"}
+    recipe.write_text(dump_toml(tables))
+    return semisup.run(
+        recipe, data_root=place / "data", runs=place / "runs", device="cpu", progress=False
+    )
+
+
+def test_samples_give_the_mean_and_its_uncertainty(dropping: FinishedRun, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 56, 3), dtype=np.uint8)
+    made = semisup.predict(dropping, pixels, samples=3, device="cpu")
+    labels, probabilities, uncertainty = made
+    assert (labels.shape, probabilities.shape, uncertainty.shape) == (
+        (40, 56),
+        (3, 40, 56),
+        (40, 56),
+    )
+    assert float(uncertainty.min()) >= 0 < float(uncertainty.max())
+    assert np.array_equal(probabilities.argmax(0), labels)
+    opened = semisup.open_run(dropping, changes="eval.samples=3", device="cpu").predictor()
+    assert all(np.array_equal(*pair) for pair in zip(opened.sampled(pixels), made, strict=True))
+
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    read = semisup.predict(dropping, tmp_path / "photo.png", samples=3, device="cpu")
+    assert np.array_equal(read.uncertainty, uncertainty)
+    options: dict[str, Any] = {"device": "cpu", "progress": False}
+    semisup.predict_files(dropping, tmp_path / "photo.png", tmp_path / "to", samples=3, **options)
+    with Image.open(tmp_path / "to" / "photo_uncertainty.png") as written:
+        stored = np.asarray(written) / 65535 * 0.25
+    assert np.allclose(stored, uncertainty, atol=4e-6)
+    with pytest.raises(RunError, match="holds predictions of another run or protocol"):
+        semisup.predict_files(dropping, tmp_path / "photo.png", tmp_path / "to", **options)
+
+
+def test_a_score_of_samples_is_another_protocol(dropping: FinishedRun) -> None:
+    options: dict[str, Any] = {"device": "cpu", "progress": False}
+    once, again = (
+        semisup.evaluate(dropping, changes="eval.samples=2", **options) for _ in range(2)
+    )
+    assert once.file == again.file != dropping.file
+    assert once.result.protocol["samples"] == 2
+    assert once.result.confusion == again.result.confusion
+    assert "samples" not in dropping.result.protocol
+
+
+@pytest.mark.parametrize("samples", [1, -1, 2.5])
+def test_numbers_of_samples_that_are_refused_in_one_line(done: FinishedRun, samples: Any) -> None:
+    with pytest.raises(RecipeError, match=r"eval\.samples") as caught:
+        semisup.predict(done, np.zeros((4, 4, 3), np.uint8), samples=samples, device="cpu")
+    assert "\n" not in str(caught.value)
 
 
 def test_files_beside_a_bad_one_are_labelled_and_can_be_replaced(

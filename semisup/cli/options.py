@@ -125,6 +125,11 @@ def with_crf(changes: tuple[str, ...], crf: bool) -> tuple[str, ...]:
     return (*changes, "eval.crf=true") if crf else changes
 
 
+def with_samples(changes: tuple[str, ...], samples: int | None) -> tuple[str, ...]:
+    """The changes of `--set`, and that of `--samples` where it is given."""
+    return changes if samples is None else (*changes, f"eval.samples={samples}")
+
+
 def paths(data_root: Path, out: Path = Path("runs")) -> Paths:
     """Where the data and the runs lie."""
     from semisup.runs.paths import Paths

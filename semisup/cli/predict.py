@@ -22,6 +22,7 @@ Examples:
   semisup predict quickstart photo.jpg --to predictions --overlay
   semisup predict runs/quickstart/0123456789-s0 photos/ --to predictions --soft
   semisup predict quickstart photos/ --to refined --crf
+  semisup predict runs/my_segnet/0123456789-s0 photos/ --to doubts --samples 20
   semisup predict scenes/decouplednet_5 photo.jpg --to why --explain
   semisup predict voc_small/decouplednet_10 photos/ --to cats --classes cat,dog
   semisup predict voc/supervised_fcn8s_at_once --submission test --to submission
@@ -39,6 +40,13 @@ Examples:
 @click.option("--overlay", is_flag=True, help="Write the classes over the picture too.")
 @click.option("--overwrite", is_flag=True, help="Replace predictions that are there already.")
 @click.option("--soft", is_flag=True, help="Write the probabilities too (.npz, float16 KHW).")
+@click.option(
+    "--samples",
+    type=int,
+    metavar="N",
+    help="Average N passes with dropout and write how uncertain each pixel is, as --set "
+    "eval.samples=N.",
+)
 @click.option(
     "--explain",
     is_flag=True,
@@ -76,6 +84,7 @@ def predict(
     overlay: bool,
     overwrite: bool,
     soft: bool,
+    samples: int | None,
     explain: bool,
     classes: str | None,
     submission: str | None,
@@ -102,7 +111,7 @@ def predict(
         raise click.UsageError(f"--{option} is for IMAGES, and not for --submission")
     from semisup.evaluation.class_by_class import check_by_class
     from semisup.evaluation.predict import predict_files, write_submission
-    from semisup.evaluation.prediction_folder import PredictionFolder
+    from semisup.evaluation.prediction_folder import UNCERTAINTY_NAMES, PredictionFolder
     from semisup.evaluation.sources import find_images
     from semisup.runs.reopen import open_run
     from semisup.system.device import resolve_device
@@ -114,7 +123,7 @@ def predict(
     opened = open_run(
         folder,
         where,
-        options.with_crf(changes, crf),
+        options.with_samples(options.with_crf(changes, crf), samples),
         paths=options.paths_of_run(data_root),
         step=step,
     )
@@ -129,7 +138,9 @@ def predict(
         return
     if explain:
         check_by_class(opened.network, "--explain")
-    found = find_images(images, endings=["_overlay"] * overlay + ["_explain"] * explain, to=to)
+    endings = ["_overlay"] * overlay + ["_explain"] * explain
+    endings += UNCERTAINTY_NAMES * bool(opened.recipe.eval.samples)
+    found = find_images(images, endings=endings, to=to)
     target = PredictionFolder(to, opened.identity(), found.names, overwrite=overwrite)
     done = predict_files(
         inference,

@@ -1,16 +1,19 @@
-"""From an image of any size to a score per class and pixel: scales, mirror, sliding window, CRF."""
+"""From an image of any size to scores of its pixels: scales, mirror, windows, samples, CRF."""
 
 from __future__ import annotations
 
 import math
 import warnings
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from semisup.errors import DataError, RecipeError
+from semisup.evaluation.uncertainty import mean_and_uncertainty, sampling
+from semisup.models.layers import dropout_layers
 from semisup.models.base import SeesAround
 from semisup.ops.crf import dense_crf
 from semisup.ops.pixels import RGB, RGB_FORMAT, ImageFormat, normalise
@@ -26,13 +29,14 @@ class Inference:
 
     Args:
         predictor: image BCHW -> logits BKHW; put into eval mode.
-        settings: mode, window, overlap, scales, flip, CRF.
+        settings: mode, window, overlap, scales, flip, samples, CRF.
         device: where to compute.
         precision: of the forward passes.
         images: what the values of the images are, and how they are normalised.
 
     Raises:
-        RecipeError: a CRF is wanted, which compares colours, and the images are not 8-bit RGB.
+        RecipeError: a CRF is wanted, which compares colours, and the images are not 8-bit RGB; or
+            samples are, and the predictor has no dropout.
     """
 
     def __init__(
@@ -48,6 +52,8 @@ class Inference:
                 "eval.crf compares the colours of neighbours in 8-bit RGB, and the images are "
                 f"{images.kind}. Set it to false."
             )
+        if settings.samples:
+            dropout_layers(predictor)
         self.predictor = predictor.eval()
         self.settings = settings
         self.device = device
@@ -60,19 +66,43 @@ class Inference:
         """Scores of `images`, whole numbers BCHW of one size, such as uint8 B3HW, 0..255.
 
         Returns:
-            BKHW float32 at the size of the images: logits where there is one scale and no mirror,
-            or a CRF; else the mean of the probabilities. KHW of a single CHW.
+            BKHW float32 at the size of the images: logits where there is one pass, or a CRF; with
+            several scales, a mirror or samples the mean of the probabilities. KHW of a single CHW.
 
         Raises:
             DataError: the images are of another type or shape.
         """
         if images.ndim == 3:
             return self(images[None])[0]
+        return self._predict(images)[0]
+
+    def _predict(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Scores BKHW and, of samples, the uncertainty BHW, which knows of no CRF."""
         self._check(images)
         pixels = images.to(self.device, non_blocking=True)
-        scores = self._scores(normalise(pixels, self.images))
+        normalised, uncertainty = normalise(pixels, self.images), None
+        if self.settings.samples:
+            scores, uncertainty = self._sample(images, normalised)
+        else:
+            scores = self._scores(normalised)
         crf = self.settings.dense_crf()
-        return scores if crf is None else dense_crf(self._as_logits(scores), pixels, crf)
+        if crf is not None:
+            scores = dense_crf(self._as_logits(scores), pixels, crf)
+        return scores, uncertainty
+
+    def _sample(self, images: Tensor, normalised: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean probabilities and uncertainty, of each image by itself."""
+        drawn = []
+        for image, own in zip(images, normalised, strict=True):
+            with sampling(self.predictor, image, self.settings.samples_seed, self.device):
+                draw = partial(self._probabilities, own[None])
+                drawn.append(mean_and_uncertainty(draw, self.settings.samples))
+        means, uncertainties = zip(*drawn, strict=True)
+        return torch.cat(means), torch.cat(uncertainties)
+
+    def _probabilities(self, image: Tensor) -> Tensor:
+        scores = self._scores(image)
+        return scores if self._has_views else scores.softmax(dim=1)
 
     def _check(self, images: Tensor) -> None:
         kind, shape = self.images.kind, tuple(images.shape)
@@ -89,8 +119,19 @@ class Inference:
         scores: Tensor = self(images)
         return scores if self.settings.crf else self._as_logits(scores)
 
+    @torch.inference_mode()
+    def logits_and_uncertainty(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Logits BKHW of images BCHW, and the uncertainty BHW, or None without samples."""
+        scores, uncertainty = self._predict(images)
+        return scores if self.settings.crf else self._as_logits(scores), uncertainty
+
+    @property
+    def _has_views(self) -> bool:
+        """Whether an image is seen at several scales or mirrored."""
+        return len(self.settings.scales) > 1 or self.settings.flip
+
     def _as_logits(self, scores: Tensor) -> Tensor:
-        averaged = len(self.settings.scales) > 1 or self.settings.flip
+        averaged = self._has_views or self.settings.samples
         return scores.clamp(min=1e-8).log() if averaged else scores
 
     def _scores(self, image: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from semisup.data.base import Colour, SegmentationData
 from semisup.data.formats.channels import read_image
 from semisup.data.formats.orientation import stored_orientation, upright
 from semisup.data.formats.pictures import write_palette_png
-from semisup.errors import DataError, SemisupError
+from semisup.errors import DataError, RecipeError, SemisupError
 from semisup.evaluation.class_by_class import draw_explanation
 from semisup.evaluation.in_memory import as_batch, as_given
 from semisup.evaluation.inference import Inference
@@ -25,11 +25,14 @@ from semisup.evaluation.prediction_folder import (
     EXPLANATION,
     OVERLAY,
     PROBABILITIES,
+    UNCERTAINTY,
+    UNCERTAINTY_COLOURS,
     PredictionFolder,
     make_folder,
 )
 from semisup.evaluation.sources import LABELS, ImageFile
-from semisup.evaluation.tiles import is_tiled, label_images
+from semisup.evaluation.tiles import LabelledImages, is_tiled, label_images
+from semisup.evaluation.uncertainty import Sampled
 from semisup.metrics.confusion import label_map
 from semisup.ops.pixels import RGB, ImageKind, as_shown
 from semisup.pictures.drawing import overlay
@@ -79,7 +82,7 @@ class Predictor:
         Raises:
             DataError: the image is of another type or shape; floats are never converted by guess.
         """
-        return as_given(self._label(image)[0], image)
+        return as_given(self._label(image).labels, image)
 
     def probabilities(self, image: Any) -> Any:
         """The probability of each class at each pixel, float32.
@@ -93,11 +96,37 @@ class Predictor:
         Raises:
             DataError: the image is of another type or shape.
         """
-        _, probabilities = self._label(image, torch.float32)
-        assert probabilities is not None
-        return as_given(probabilities, image)
+        return as_given(self._softly(image)[1], image)
 
-    def _label(self, image: Any, soft: torch.dtype | None = None) -> tuple[Tensor, Tensor | None]:
+    def sampled(self, image: Any) -> Sampled:
+        """Labels, mean probabilities and uncertainty, from `eval.samples` passes with dropout.
+
+        Args:
+            image: as for calling it.
+
+        Returns:
+            Each of the same kind as the image.
+
+        Raises:
+            DataError: the image is of another type or shape.
+            RecipeError: the protocol has no samples.
+        """
+        if not self._inference.settings.samples:
+            raise RecipeError(
+                "samples: the protocol of this run has none. Open it with "
+                "changes='eval.samples=20', or another number."
+            )
+        made, probabilities = self._softly(image)
+        assert made.uncertainty is not None
+        parts = (made.labels, probabilities, made.uncertainty)
+        return Sampled(*(as_given(part, image) for part in parts))
+
+    def _softly(self, image: Any) -> tuple[LabelledImages, Tensor]:
+        made = self._label(image, torch.float32)
+        assert made.probabilities is not None
+        return made, made.probabilities
+
+    def _label(self, image: Any, soft: torch.dtype | None = None) -> LabelledImages:
         batch = as_batch(image, self._inference.images.kind, apply_exif=self._apply_exif)
         with translated_errors():
             return label_images(self._inference, batch, soft)
@@ -164,6 +193,7 @@ class _Prediction:
     image: Tensor  # CHW
     labels: Tensor  # uint8 HW
     probabilities: Tensor | None  # float16 KHW
+    uncertainty: Tensor | None  # HW
     tiled: bool
 
 
@@ -181,6 +211,9 @@ def predict_files(
 ) -> Labelled:
     """Write `<name>.png` (label map) for each image; goes on past those that cannot be labelled.
 
+    Where the protocol has samples, `<name>_uncertainty.png` (16 bits) and
+    `<name>_uncertainty_colours.png` (for people) as well.
+
     An image whose files are all there already is left alone, so that an interrupted call goes on
     where it was stopped; the folder sees to it that they are of the same run and protocol, and each
     label map states the hash of its image. One of another image counts as bad and is left alone.
@@ -196,7 +229,14 @@ def predict_files(
         explain: write `<name>_explain.png` too: what each identified class comes from.
         apply_exif: whether images are turned as their EXIF orientation says.
     """
-    endings = [*[PROBABILITIES] * soft, *[OVERLAY] * with_overlay, *[EXPLANATION] * explain, LABELS]
+    samples = inference.settings.samples
+    endings = [
+        *[PROBABILITIES] * soft,
+        *[OVERLAY] * with_overlay,
+        *[EXPLANATION] * explain,
+        *[UNCERTAINTY, UNCERTAINTY_COLOURS] * bool(samples),
+        LABELS,
+    ]
     written, kept, tiled, bad = 0, 0, 0, []
     for source in track(images, "predicting"):
         image = _file_sha256(source.path)
@@ -224,6 +264,8 @@ def predict_files(
             draw_explanation(
                 files[EXPLANATION], inference, made.image, made.labels, classes, palette
             )
+        if made.uncertainty is not None:
+            _write_uncertainty(files, made.uncertainty, samples, len(classes))
         # last: the image is done
         write_palette_png(files[LABELS], made.labels, palette, image=image)
         written += 1
@@ -244,11 +286,14 @@ def _predict(inference: Inference, path: Path, soft: bool, apply_exif: bool) -> 
     """One image; a `SemisupError` is of this image."""
     with translated_errors():
         image = read_upright(path, inference.images.kind, apply_exif=apply_exif)
-        labels, probabilities = label_images(
-            inference, image[None], torch.float16 if soft else None
+        made = label_images(inference, image[None], torch.float16 if soft else None)
+        return _Prediction(
+            image,
+            made.labels[0],
+            None if made.probabilities is None else made.probabilities[0],
+            None if made.uncertainty is None else made.uncertainty[0],
+            is_tiled(inference, image[None]),
         )
-        own = None if probabilities is None else probabilities[0]
-        return _Prediction(image, labels[0], own, is_tiled(inference, image[None]))
 
 
 def _naming(path: Path, error: SemisupError) -> str:
@@ -268,6 +313,15 @@ def _write_picture(path: Path, picture: Tensor) -> None:
     """Write uint8 HW3 as PNG."""
     encoded = Image.fromarray(picture.numpy())
     write_atomically(path, lambda file: encoded.save(file, format="PNG"))
+
+
+def _write_uncertainty(
+    files: Mapping[str, Path], uncertainty: Tensor, samples: int, classes: int
+) -> None:
+    from semisup.pictures.uncertainty import draw_uncertainty, write_uncertainty
+
+    write_uncertainty(files[UNCERTAINTY], uncertainty, samples)
+    _write_picture(files[UNCERTAINTY_COLOURS], draw_uncertainty(uncertainty, classes))
 
 
 def _write_soft(path: Path, probabilities: Tensor, classes: Sequence[str]) -> None:

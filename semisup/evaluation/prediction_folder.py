@@ -16,8 +16,16 @@ from semisup.system.files import exists, write_text
 OVERLAY = "_overlay.png"
 PROBABILITIES = ".npz"
 EXPLANATION = "_explain.png"
+UNCERTAINTY = "_uncertainty.png"
+UNCERTAINTY_COLOURS = "_uncertainty_colours.png"
 
-_ENDINGS = (LABELS, OVERLAY, PROBABILITIES, EXPLANATION)
+UNCERTAINTY_NAMES = [name.removesuffix(".png") for name in (UNCERTAINTY, UNCERTAINTY_COLOURS)]
+"""Endings of the names of what is written of samples, without suffix."""
+
+_ENDINGS = (
+    *(LABELS, OVERLAY, PROBABILITIES, EXPLANATION),
+    *(UNCERTAINTY, UNCERTAINTY_COLOURS),
+)
 
 
 class PredictionFolder:

@@ -36,6 +36,7 @@ def protocol(
     """
     crf = settings.dense_crf()
     sliding = {"window": list(settings.window), "overlap": settings.overlap}
+    sampled = {"samples": settings.samples, "samples_seed": settings.samples_seed}
     return {
         "data": data.name,
         "subset": data.subset,
@@ -49,6 +50,7 @@ def protocol(
         **(sliding if settings.mode == "slide" else {}),
         "scales": list(settings.scales),
         "flip": settings.flip,
+        **(sampled if settings.samples else {}),
         "crf": None if crf is None else asdict(crf),
         "precision": precision,
         "pretraining": pretraining,
@@ -95,6 +97,7 @@ def protocol_line(block: dict[str, Any]) -> str:
         mode,
         f"scale {scales}",
         "flip" if block["flip"] else "no flip",
+        *_samples_of(block),
         _crf_line(block["crf"]),
         f"absent classes {block['absent_classes']}",
         f"pretraining {block['pretraining']}",
@@ -105,6 +108,12 @@ def protocol_line(block: dict[str, Any]) -> str:
     if block.get("training_masks"):
         parts.append(f"trained on the masks of {block['training_masks']}")
     return ", ".join(parts)
+
+
+def _samples_of(block: dict[str, Any]) -> list[str]:
+    if not block.get("samples"):
+        return []
+    return [f"mean of {block['samples']} samples with dropout (seed {block['samples_seed']})"]
 
 
 def _crf_line(crf: dict[str, Any] | None) -> str:

@@ -92,9 +92,23 @@ def is_tiled(inference: Inference, images: Tensor) -> bool:
     return len(_tiles(inference, images)) > 1
 
 
+class LabelledImages(NamedTuple):
+    """What is predicted for images; all on the CPU.
+
+    Attributes:
+        labels: BHW uint8.
+        probabilities: BKHW, if they were asked for.
+        uncertainty: BHW float32, where the protocol has samples.
+    """
+
+    labels: Tensor
+    probabilities: Tensor | None
+    uncertainty: Tensor | None
+
+
 def label_images(
     inference: Inference, images: Tensor, soft: torch.dtype | None = None
-) -> tuple[Tensor, Tensor | None]:
+) -> LabelledImages:
     """The class of each pixel and, if asked for, the probabilities.
 
     Large images are labelled tile by tile, so that scores are held of one tile alone.
@@ -103,23 +117,24 @@ def label_images(
         inference: the network with its protocol.
         images: BCHW, whole numbers as the inference takes them.
         soft: type of the probabilities; None: none are kept.
-
-    Returns:
-        BHW uint8, and BKHW or None; both on the CPU.
     """
-    labels, probabilities = torch.empty(0), None
-    for number, (rows, columns) in enumerate(_tiles(inference, images)):
-        scores = inference.logits(images[..., rows.seen, columns.seen])
+    count, _, *size = images.shape
+    labels = torch.empty((count, *size), dtype=torch.uint8)
+    uncertainty = torch.empty((count, *size)) if inference.settings.samples else None
+    probabilities: Tensor | None = None
+    for rows, columns in _tiles(inference, images):
+        seen = images[..., rows.seen, columns.seen]
+        scores, spread = inference.logits_and_uncertainty(seen)
         scores = scores[..., rows.kept_of_seen, columns.kept_of_seen]
         place = (..., rows.kept, columns.kept)
-        if number == 0:
-            labels = torch.empty((len(images), *images.shape[-2:]), dtype=torch.uint8)
-            shape = (*scores.shape[:2], *images.shape[-2:])
-            probabilities = None if soft is None else torch.empty(shape, dtype=soft)
         labels[place] = label_map(scores).cpu()
-        if probabilities is not None:
+        if soft is not None:
+            if probabilities is None:
+                probabilities = torch.empty((*scores.shape[:2], *size), dtype=soft)
             probabilities[place] = scores.softmax(dim=1).to(soft).cpu()
-    return labels, probabilities
+        if uncertainty is not None and spread is not None:
+            uncertainty[place] = spread[..., rows.kept_of_seen, columns.kept_of_seen].cpu()
+    return LabelledImages(labels, probabilities, uncertainty)
 
 
 def _tiles(inference: Inference, images: Tensor) -> list[tuple[_Span, _Span]]:

@@ -157,6 +157,22 @@ def statistics_kept(network: nn.Module) -> Iterator[None]:
             norm.track_running_stats = True
 
 
+def dropout_layers(network: nn.Module) -> list[nn.Module]:
+    """The layers of a network that drop something.
+
+    Raises:
+        RecipeError: there is none.
+    """
+    found = [layer for layer in network.modules() if isinstance(layer, _DropoutNd) and layer.p]
+    if not found:
+        raise RecipeError(
+            f"eval.samples: {type(network).__name__} has no dropout, so that all "
+            "samples would be the same. Set it to 0, or train a network that has dropout, such as "
+            "'bayesian_segnet' or 'fc_densenet56' (docs/evaluation.md lists them)."
+        )
+    return [*found]
+
+
 @contextlib.contextmanager
 def dropout_active(network: nn.Module) -> Iterator[None]:
     """In the `with` block, dropout works in eval mode too: each forward pass is another sample.
@@ -167,12 +183,7 @@ def dropout_active(network: nn.Module) -> Iterator[None]:
     Raises:
         RecipeError: the network has no dropout.
     """
-    dropouts = [layer for layer in network.modules() if isinstance(layer, _DropoutNd) and layer.p]
-    if not dropouts:
-        raise RecipeError(
-            f"model.name: {type(network).__name__} has no dropout, so that all samples would be "
-            "the same; choose a network that has it, such as 'bayesian_segnet'"
-        )
+    dropouts = dropout_layers(network)
     modes = [layer.training for layer in dropouts]
     for layer in dropouts:
         layer.train()

@@ -5,9 +5,13 @@ networks as ported to PyTorch (DrSleep/refinenet-pytorch): three residual units 
 block, where the paper's text has one, and four poolings in its chain, where it has two; dropout on
 the two coarsest maps and before the classifier.
 
-Differs from the release: the backbone's batch normalisation is trained, not frozen, and the
-gradient of the bilinear enlargement is its own, not a plain reduction. Weights of the head start as
-torch fills them, as in the port.
+In the release the backbone's batch norms normalise by the statistics of ImageNet, in training too,
+and their scales and shifts are trained (guosheng/refinenet: +dagnn/BatchNorm.m, and
+`fix_batch_norm_resnet`): `frozen_statistics`. It is an option because statistics that stay fit
+loaded weights alone: in a fresh ResNet nothing would be normalised.
+
+Differs from the release: the gradient of the bilinear enlargement is its own, not a plain
+reduction. Weights of the head start as torch fills them, as in the port.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from semisup.models.backbones.resnet import adapt_resnet, named_resnet
 from semisup.models.base import ParameterGroup, Segmenter, head_apart
@@ -30,6 +35,8 @@ class RefineNet(Segmenter):
         in_channels: C of the input image.
         backbone: resnet50, resnet101 or resnet152.
         width: channels of the blocks, twice as many in the deepest; less makes it fit for tests.
+        frozen_statistics: the backbone's batch norms keep the running statistics that were loaded,
+            and normalise by them in training too, as in the release.
 
     Raises:
         RecipeError: there is no such backbone.
@@ -45,6 +52,7 @@ class RefineNet(Segmenter):
         in_channels: int = 3,
         backbone: str = "resnet101",
         width: int = 256,
+        frozen_statistics: bool = False,
     ) -> None:
         super().__init__(num_classes, in_channels=in_channels)
         if width < 1:
@@ -58,6 +66,17 @@ class RefineNet(Segmenter):
             below = width
         self.dropout = nn.Dropout(0.5)
         self.classifier = nn.Conv2d(width, num_classes, 3, padding=1)
+        self.frozen_statistics = frozen_statistics
+        self.train()
+
+    def train(self, mode: bool = True) -> RefineNet:
+        """Training or eval mode; batch norms with frozen statistics are always in eval mode."""
+        super().train(mode)
+        if self.frozen_statistics:
+            for layer in self.backbone.modules():
+                if isinstance(layer, _BatchNorm):
+                    layer.eval()
+        return self
 
     def encode(self, image: Tensor) -> list[Tensor]:
         """The maps of strides 4, 8, 16 and 32 (BChw) of `image` (BCHW)."""

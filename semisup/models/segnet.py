@@ -12,8 +12,11 @@ without weight decay, and SegNet's shifts without weight decay.
 Differs from the release: batch normalisation keeps running statistics, which Caffe's had to be
 given by a pass over the training set afterwards; images of odd sides are padded by one pixel, and
 the logits are cut; images come normalised, where the release has values of 0 to 255 in the order
-BGR. On the latter the local response normalisation of SegNet-Basic compresses bright pixels; on
-normalised images it changes no value by more than 0.03 %.
+BGR. For SegNet's first convolution, which a batch norm follows, that is a matter of scale. Not so
+for the local response normalisation of SegNet-Basic: of values of 0 to 255 it compresses what is
+bright (grey of 50, 128 and 255 becomes 45, 77 and 77: x / (1 + 6e-5 x^2)^0.75), while of normalised
+images it changes no value by more than 0.03 %. `raw_values` gives it what the release does; no
+other alpha would do, as what is subtracted cannot be scaled back.
 """
 
 from __future__ import annotations
@@ -26,12 +29,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from semisup.errors import RecipeError
 from semisup.models.backbones.vgg import VGG16Features, adapt_vgg16, numbered_with_norms
 from semisup.models.base import ParameterGroup, Segmenter, biases_apart
 from semisup.models.layers import conv_norm_relu, initialise, unpool
 
 DECODER = ((512, 512, 512), (512, 512, 256), (256, 256, 128), (128, 64), (64,))
 """Channels of the convolutions of each stage of SegNet's decoder, deepest first."""
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""By which RGB is normalised, in shares of 255 (ImageNet's)."""
 
 SHIFT = 0.001
 """Shift at which batch normalisation starts."""
@@ -164,15 +171,33 @@ class SegNetBasic(SwitchDecoder):
         in_channels: C of the input image.
         dropout: rate behind the poolings and the decoder stages 3 and 4; 0.5 in Bayesian
             SegNet-Basic.
+        raw_values: turn 8-bit RGB back into its values of 0 to 255 first, as in the release, so
+            that the local response normalisation compresses what is bright.
+
+    Raises:
+        RecipeError: raw values of other than three channels.
     """
 
     paper: ClassVar[str] = "https://arxiv.org/abs/1511.00561"
     year: ClassVar[int | None] = 2017
     stride: ClassVar[int] = 16
 
-    def __init__(self, num_classes: int, *, in_channels: int = 3, dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        *,
+        in_channels: int = 3,
+        dropout: float = 0.0,
+        raw_values: bool = False,
+    ) -> None:
         super().__init__(num_classes, in_channels=in_channels)
+        if raw_values and in_channels != 3:
+            raise RecipeError(
+                "model.raw_values: the values of 8-bit RGB alone are known, and the images have "
+                f"{in_channels} channels. Set it to false."
+            )
         width = BASIC_WIDTH
+        self.raw_values = raw_values
         self.normalise = nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75)
         self.encoder = nn.ModuleList(
             conv_norm_relu(channels, width, 7, bias=True)
@@ -189,7 +214,8 @@ class SegNetBasic(SwitchDecoder):
 
     def encode(self, image: Tensor) -> list[Tensor]:
         """The four pooled maps BChw of `image` (BCHW) and their switches, each finest first."""
-        features = self.normalise(_with_even_sides(image))
+        features = _with_even_sides(image)
+        features = self.normalise(_raw_values(features) if self.raw_values else features)
         pooled, switches = [], []
         for block, dropout in zip(self.encoder, self.dropouts, strict=True):
             features, places = F.max_pool2d(block(features), 2, ceil_mode=True, return_indices=True)
@@ -214,6 +240,16 @@ def _fill_shifts(module: nn.Module, value: float) -> None:
     for layer in module.modules():
         if isinstance(layer, nn.BatchNorm2d):
             nn.init.constant_(layer.bias, value)
+
+
+def _raw_values(image: Tensor) -> Tensor:
+    """Values of 0 to 255 of a normalised RGB image B3HW."""
+    # Constants filled on the device: a list copied there would make the host wait.
+    mean, std = (
+        torch.stack([image.new_full((1, 1), 255 * share) for share in shares])
+        for shares in (MEAN, STD)
+    )
+    return torch.addcmul(mean, image, std)
 
 
 def _with_even_sides(image: Tensor) -> Tensor:

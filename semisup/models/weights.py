@@ -120,8 +120,8 @@ def load_weights(module: nn.Module, path: str | Path) -> WeightsReport:
 
     Values are converted to the type of the parameter they go to. A `Segmenter` first renames the
     keys of the files it knows (`Segmenter.adapt_weights`). A convolution over RGB is fitted to a
-    network that reads C other channels: to one by the sum over the three, which answers to grey as
-    the file's does to three equal channels; to more by taking the three in turn, scaled by 3 / C.
+    network that reads C other channels: each gets the mean of the three filters, times 3 / C, so
+    that C equal channels are answered as the file's network answers three.
 
     Raises:
         CheckpointError: as `read_weights`, nothing or next to nothing in the file fits (see
@@ -176,9 +176,7 @@ def _fitted_to_channels(
         if theirs.ndim != 4 or theirs.shape[1] != 3 or ours == theirs.shape:
             continue
         if (ours[0], *ours[2:]) == (theirs.shape[0], *theirs.shape[2:]):
-            count = ours[1]
-            turns = theirs[:, torch.arange(count) % 3] * (3 / count)
-            fitted[key] = theirs.sum(1, keepdim=True) if count == 1 else turns
+            fitted[key] = (theirs.sum(1, keepdim=True) / ours[1]).expand(ours)
     return fitted
 
 

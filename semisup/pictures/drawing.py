@@ -16,6 +16,10 @@ VOID_COLOUR: Colour = (224, 224, 192)
 """Colour of void pixels, as in Pascal VOC."""
 
 
+HEAT = "viridis"
+"""matplotlib's colours of shares: even steps look even, to the colour-blind and in grey too."""
+
+
 def colourise(labels: Tensor, palette: Sequence[Colour]) -> Tensor:
     """A label map in the colours of its classes; void in `VOID_COLOUR`.
 
@@ -41,7 +45,7 @@ def heat(values: Tensor) -> Tensor:
     Returns:
         uint8 HW3.
     """
-    table = matplotlib.colormaps["viridis"](np.arange(256), bytes=True)[:, :3]
+    table = matplotlib.colormaps[HEAT](np.arange(256), bytes=True)[:, :3]
     level = (values.detach().float().cpu() * 255.0).round().clamp(0, 255).long()
     return torch.from_numpy(np.ascontiguousarray(table))[level]
 

@@ -143,7 +143,7 @@ class Experiment:
         _ = self.doubts
         _ = self.precision
         _ = self.images
-        self.inference(nn.Identity())
+        self.inference(nn.Dropout())  # stands for any network: none is built yet
 
     def _check_first_stage(self) -> None:
         """Refuse a network of other classes where the method goes on with what it has learnt."""

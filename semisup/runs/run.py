@@ -13,6 +13,7 @@ from safetensors.torch import save
 
 from semisup.data.labels.splits import write_split
 from semisup.evaluation.evaluate import Evaluation, evaluate
+from semisup.models.layers import dropout_layers
 from semisup.monitoring.pseudo_labels import PseudoLabelQuality, teaches_pseudo_labels
 from semisup.monitoring.tracker import Tracker, Untracked
 from semisup.monitoring.view import Silent, View
@@ -173,6 +174,8 @@ def _prepare(experiment: Experiment, view: View) -> tuple[TrainingState, Selecti
     device, precision = experiment.device, experiment.precision
     seed_everything(recipe.train.seed)
     method = experiment.method
+    if recipe.eval.samples:
+        dropout_layers(method.predictor())
     method.class_weights = weights_of_classes(recipe, data, experiment.labels, method)
     method.criterion = criterion_of(recipe, method)
     seed_rank(recipe.train.seed)

@@ -49,7 +49,7 @@ class Selection:
         images: ImageFormat = RGB_FORMAT,
     ) -> None:
         self._data, self._ids, self._name, self._keep = data, ids, name, keep
-        self._settings = settings.model_copy(update={"crf": False})
+        self._settings = settings.model_copy(update={"crf": False, "samples": 0})
         self._device, self._precision, self._images = device, precision, images
         self.best_step = 0
         self.best_miou = -math.inf

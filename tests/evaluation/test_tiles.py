@@ -75,7 +75,7 @@ def test_tiles_give_what_the_whole_image_gives(
     inference = Inference(unet(), EvalSettings(**settings), CPU)
     whole = inference.logits(images).softmax(dim=1)
     assert is_tiled(inference, images)
-    labels, probabilities = label_images(inference, images, torch.float32)
+    labels, probabilities, _ = label_images(inference, images, torch.float32)
     assert probabilities is not None
     assert float((probabilities - whole).abs().max()) < 1e-5
     assert torch.equal(labels, probabilities.argmax(dim=1).byte())
@@ -131,7 +131,7 @@ def test_windows_of_valid_convolutions_give_what_the_whole_image_gives(
 def test_an_image_that_fits_is_seen_whole() -> None:
     images = noise(70, 90)
     inference = Inference(unet(), EvalSettings(), CPU)
-    labels, probabilities = label_images(inference, images, torch.float32)
+    labels, probabilities, _ = label_images(inference, images, torch.float32)
     assert not is_tiled(inference, images)
     assert probabilities is not None
     assert torch.equal(probabilities, inference.logits(images).softmax(dim=1))

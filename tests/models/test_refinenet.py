@@ -156,6 +156,35 @@ def test_the_backbone_starts_as_torchvisions(name: str, network: Any) -> None:
     assert all(torch.equal(own[key], value) for key, value in state.items())
 
 
+def test_frozen_statistics_stay_and_normalise_in_training_too() -> None:
+    """As guosheng/refinenet: the given moments, whatever the batch, and scales that are trained."""
+    torch.manual_seed(0)
+    model = RefineNet(2, backbone="resnet50", width=4, frozen_statistics=True)
+    norms = [layer for layer in model.backbone.modules() if isinstance(layer, nn.BatchNorm2d)]
+    for norm in norms:
+        nn.init.uniform_(norm.running_var, 20.0, 30.0)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    image = torch.randn(1, 3, 64, 64)  # the release trains on one image at a time
+    with torch.no_grad():
+        trained = model.train().backbone.stages(image)[-1].pooled
+        assert torch.equal(trained, model.eval().backbone.stages(image)[-1].pooled)
+    model.train()(image).sum().backward()
+    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+    assert len(norms) == 53
+    assert all(norm.weight.grad is not None and norm.weight.requires_grad for norm in norms)
+    assert model.dropout.training
+    assert not any(norm.training for norm in norms)
+    counted = sum(len(group.params) for group in model.parameter_groups())
+    assert counted == len(list(model.parameters()))
+
+
+def test_statistics_follow_the_batches_unless_they_are_frozen() -> None:
+    model = RefineNet(2, backbone="resnet50", width=4)
+    assert all(layer.training for layer in model.modules())
+    model.encode(torch.randn(2, 3, 64, 64))
+    assert float(model.backbone.bn1.running_var.std()) > 0
+
+
 def test_unknown_backbones_and_no_width_are_refused() -> None:
     with pytest.raises(RecipeError, match=r"no backbone 'resnet51'\. Did you mean 'resnet50'"):
         RefineNet(2, backbone="resnet51")

@@ -14,10 +14,12 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import vgg16, vgg16_bn
 
+from semisup.errors import RecipeError
 from semisup.models.base import Segmenter
 from semisup.models.layers import dropout_active
-from semisup.models.segnet import BayesianSegNet, SegNet, SegNetBasic
+from semisup.models.segnet import MEAN, STD, BayesianSegNet, SegNet, SegNetBasic, _raw_values
 from semisup.models.weights import load_weights, read_weights
+from semisup.ops.pixels import IMAGENET_MEAN, IMAGENET_STD, normalise
 from semisup.system.device import deterministic
 
 
@@ -186,6 +188,35 @@ def test_local_response_normalisation_changes_normalised_images_by_next_to_nothi
     assert 0 < float((1 - changed / white).max()) < 3e-4
     raw = SegNetBasic(2).normalise(torch.full((1, 3, 1, 1), 255.0))
     assert float(raw.max()) == pytest.approx(255 / (1 + 1e-4 / 5 * 3 * 255**2) ** 0.75, rel=1e-5)
+
+
+def test_raw_values_are_those_that_were_normalised() -> None:
+    """The release's first convolution sees x / (1 + 1e-4 / 5 sum x^2)^0.75 of 0 to 255."""
+    assert (MEAN, STD) == (IMAGENET_MEAN, IMAGENET_STD)
+    torch.manual_seed(0)
+    pixels = torch.randint(0, 256, (1, 3, 32, 34), dtype=torch.uint8)
+    image = normalise(pixels)
+    model = SegNetBasic(2, raw_values=True).eval()
+    raw = pixels.float()
+    expected = raw / (1 + 1e-4 / 5 * raw.square().sum(1, keepdim=True)) ** 0.75
+    seen: list[Tensor] = []
+    model.encoder[0].register_forward_hook(lambda module, arguments, out: seen.append(arguments[0]))
+    with torch.no_grad():
+        model(image)
+    torch.testing.assert_close(seen[0], expected, rtol=1e-5, atol=1e-4)
+    assert list(model.state_dict()) == list(SegNetBasic(2).state_dict())
+
+
+def test_bright_greys_come_out_alike_of_raw_values_alone() -> None:
+    greys = torch.tensor([50, 128, 255], dtype=torch.uint8).expand(1, 3, 2, 3)
+    raw = SegNetBasic(2).normalise(_raw_values(normalise(greys)))
+    assert raw[0, 0, 0].tolist() == pytest.approx([45.0, 76.6, 77.4], abs=0.05)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4])
+def test_raw_values_of_other_channels_are_refused(channels: int) -> None:
+    with pytest.raises(RecipeError, match=rf"^model\.raw_values: .*{channels} channels\. Set it"):
+        SegNetBasic(2, in_channels=channels, raw_values=True)
 
 
 class Recorder(nn.Module):

@@ -262,25 +262,30 @@ def test_colour_weights_in_a_network_of_other_channels(shared_weights: Path, cha
     assert len(mobilenet.loaded) == 306
 
 
-def test_weights_over_rgb_are_fitted_to_other_channels(tmp_path: Path) -> None:
-    """Grey is answered as three equal channels are; of more the three are taken in turn."""
+@pytest.mark.parametrize("channels", [1, 2, 4, 5, 6])
+def test_weights_over_rgb_are_averaged_for_other_channels(tmp_path: Path, channels: int) -> None:
+    """Equal channels are answered as three equal channels are, and all channels alike."""
     rgb = nn.Sequential(nn.Conv2d(3, 5, 3), nn.Conv2d(5, 3, 1))
     path = tmp_path / "rgb.safetensors"
     save_file(rgb.state_dict(), path)
-    grey = nn.Sequential(nn.Conv2d(1, 5, 3), nn.Conv2d(5, 3, 1))
-    report = load_weights(grey, path)
+    other = nn.Sequential(nn.Conv2d(channels, 5, 3), nn.Conv2d(5, 3, 1))
+    report = load_weights(other, path)
     assert report.fitted == ("0.weight",)
     assert report.complete
     assert "1 fitted to other than three channels (0.weight)" in str(report)
-    image = torch.rand(2, 1, 6, 7)
-    assert torch.allclose(grey(image), rgb(image.expand(-1, 3, -1, -1)), atol=1e-6)
-    five = nn.Sequential(nn.Conv2d(5, 5, 3), nn.Conv2d(5, 3, 1))
-    load_weights(five, path)
-    theirs, ours = rgb[0].weight, five[0].weight
-    for channel in range(5):
-        assert torch.allclose(ours[:, channel], theirs[:, channel % 3] * 3 / 5)
-    same = nn.Sequential(nn.Conv2d(3, 5, 3), nn.Conv2d(5, 3, 1))
-    assert load_weights(same, path).fitted == ()
+    grey = torch.rand(2, 1, 6, 7)
+    with torch.no_grad():
+        found, expected = (n(grey.expand(-1, c, -1, -1)) for n, c in ((other, channels), (rgb, 3)))
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+    mean = rgb[0].weight.mean(1)
+    for channel in range(channels):
+        torch.testing.assert_close(other[0].weight[:, channel], mean * 3 / channels)
+
+
+def test_weights_over_rgb_stay_as_they_are_for_three_channels(tmp_path: Path) -> None:
+    rgb, same = (nn.Sequential(nn.Conv2d(3, 5, 3), nn.Conv2d(5, 3, 1)) for _ in range(2))
+    save_file(rgb.state_dict(), tmp_path / "rgb.safetensors")
+    assert load_weights(same, tmp_path / "rgb.safetensors").fitted == ()
     assert torch.equal(same[0].weight, rgb[0].weight)
 
 

@@ -418,3 +418,12 @@ def camvid_in_another_order(place: Place) -> list[object]:
 @refused("class weights that are all 0", "train.class_weights are all 0", "Give one a weight")
 def weights_of_0(place: Place) -> list[object]:
     return place.train("train.class_weights=[0.0, 0.0]")
+
+
+@refused(
+    "SegNet's class weights on other classes than CamVid's",
+    'train.class_weights = "segnet_camvid" is for the 11 classes sky, building',
+    'Take "median_frequency"',
+)
+def weights_of_camvid(place: Place) -> list[object]:
+    return place.train("train.class_weights=segnet_camvid")

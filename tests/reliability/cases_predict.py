@@ -385,3 +385,40 @@ def submission_with_a_missing_image(place: Place) -> Call:
 @refused("submission with --overlay", "--overlay is for IMAGES, and not for --submission", code=2)
 def submission_with_an_overlay(place: Place) -> list[object]:
     return ["predict", place.finished_run(), "--submission", "test", "--overlay"]
+
+
+@refused("one sample to predict", "eval.samples", "one sample has no variance", "2 or more")
+def predict_one_sample(place: Place) -> list[object]:
+    return [*place.predict(place.image()), "--samples", 1]
+
+
+@refused("negative number of samples to predict", "eval.samples", "greater than or equal to 0")
+def predict_fewer_than_no_samples(place: Place) -> list[object]:
+    return [*place.predict(place.image()), "--samples", -2]
+
+
+@refused("number of samples that is no number", "'many' is not a valid integer", code=2)
+def predict_many_samples(place: Place) -> list[object]:
+    return [*place.predict(place.image()), "--samples", "many"]
+
+
+@refused("samples of a network without dropout", "UNet has no dropout", "'bayesian_segnet'")
+def predict_samples_without_dropout(place: Place) -> Call:
+    def then(_: Result) -> None:
+        assert not (place.root / "labels").exists()
+
+    return Call([*place.predict(place.image()), "--samples", 5], then)
+
+
+@refused("samples in a recipe whose network has no dropout", "UNet has no dropout", "Set it to 0")
+def train_for_samples_without_dropout(place: Place) -> Call:
+    def then(result: Result) -> None:
+        assert "step 1" not in result.output
+
+    return Call(place.train("eval.samples=5"), then)
+
+
+@refused("file in --to named like a map of uncertainty", "t0_uncertainty.png: is there already")
+def predict_over_a_map(place: Place) -> list[object]:
+    place.write("labels/t0_uncertainty.png", b"mine")
+    return place.predict(place.image())

@@ -10,8 +10,17 @@ import torch
 from torch import Tensor
 
 from semisup.data.base import SegmentationData
-from semisup.data.labels.class_weights import class_weights, count_pixels, enet, median_frequency
+from semisup.data.labels.class_weights import (
+    SHIPPED,
+    class_weights,
+    count_pixels,
+    enet,
+    median_frequency,
+)
+from semisup.data.sets.camvid import CamVid
+from semisup.data.sets.camvid_classes import CLASSES
 from semisup.errors import RecipeError
+from semisup.settings import TrainSettings
 from semisup.types import IGNORE
 
 VOID = IGNORE
@@ -103,3 +112,58 @@ def test_a_list_of_another_length_names_the_classes(count: int) -> None:
 def test_weights_of_which_none_is_above_0_are_refused() -> None:
     with pytest.raises(RecipeError, match="all 0, so that nothing would be learnt"):
         class_weights((0.0, 0.0, 0.0, 0.0), Counted(), TRAINED)
+
+
+class CamVidLike(Counted):
+    """CamVid's classes in the order of their names."""
+
+    def __init__(self, *more: str) -> None:
+        super().__init__()
+        self.classes = (*sorted(SHIPPED["segnet_camvid"]), *more)
+        self.palette = tuple((n, n, n) for n in range(len(self.classes)))
+
+
+def test_the_constants_of_a_release_go_by_the_names_of_the_classes() -> None:
+    data = CamVidLike()
+    weights = class_weights("segnet_camvid", data, TRAINED)
+    assert weights is not None
+    found = dict(zip(data.classes, weights.tolist(), strict=True))
+    assert found == pytest.approx(SHIPPED["segnet_camvid"])
+    assert (found["sky"], found["sign"]) == pytest.approx((0.2595, 9.6446))
+    assert data.opened == []
+    assert set(SHIPPED["segnet_camvid"]) == set(CLASSES)
+
+
+@pytest.mark.parametrize("data", [Counted(), CamVidLike("void"), CamVidLike("a", "b")])
+def test_the_constants_of_a_release_are_refused_for_other_classes(data: Counted) -> None:
+    with pytest.raises(
+        RecipeError, match=r'"segnet_camvid" is for the 11 classes sky.*Take'
+    ) as one:
+        class_weights("segnet_camvid", data, TRAINED)
+    assert "\n" not in str(one.value)
+
+
+def test_the_constants_of_a_release_are_refused_where_a_class_is_left_out() -> None:
+    data = CamVidLike()
+    data.classes = data.classes[:-1]
+    with pytest.raises(RecipeError, match="is for the 11 classes"):
+        class_weights("segnet_camvid", data, TRAINED)
+
+
+def test_every_shipped_choice_is_one_of_a_recipe() -> None:
+    for rule in SHIPPED:
+        assert TrainSettings(steps=1, class_weights=rule).class_weights == rule
+
+
+@pytest.mark.slow
+def test_segnets_constants_beside_the_rule_on_the_released_masks(shared_data: Path) -> None:
+    """What docs/recipes.md says of them: all but the sign's are within a fifth of the rule."""
+    data = CamVid(shared_data / "camvid_jpg", "train")
+    counted = class_weights("median_frequency", data, data.ids)
+    shipped = class_weights("segnet_camvid", data, data.ids)
+    assert counted is not None
+    assert shipped is not None
+    ratio = dict(zip(data.classes, (counted / shipped).tolist(), strict=True))
+    assert ratio.pop("sign") == pytest.approx(0.40, abs=0.005)
+    assert all(1.02 < value < 1.21 for value in ratio.values())
+    assert float(counted.median()) == pytest.approx(1.0)
