@@ -56,7 +56,9 @@ def shrunk(name: str, more: Sequence[str] = ()) -> list[str]:
     """
     stated = load_recipe(name, more)
     changes = [*more, *TINY, *SMALLER.get(stated.model.name, [])]
-    if stated.data.crop != "whole":
+    if stated.data.crop == "whole":
+        changes.append("data.scale=[0.25, 0.25]")
+    else:
         changes += ["data.crop=[64, 64]", "data.labelled_batch=2"]
     if stated.first is not None:
         first = shrunk(stated.init.recipe, stated.init.changes)
