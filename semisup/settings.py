@@ -80,16 +80,20 @@ class OptimSettings(Settings):
     """Nesterov's momentum (sgd)."""
     betas: Annotated[tuple[Decay, Decay], BeforeValidator(_as_tuple)] = (0.9, 0.999)
     """Decay of the running moments of adam and adamw."""
+    alpha: Decay = 0.99
+    """Decay of the running mean of squares of rmsprop."""
+    eps: Annotated[float, Field(gt=0)] = 1e-8
+    """Added to the root of the mean of squares in adam, adamw and rmsprop."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     """L2 penalty (decoupled in adamw)."""
-    schedule: Literal["poly", "cosine", "step", "constant"] = "poly"
+    schedule: Literal["poly", "cosine", "step", "exponential", "constant"] = "poly"
     """How the learning rate falls over the run."""
     power: Annotated[float, Field(gt=0)] = 0.9
     """Exponent of poly."""
     milestones: Shares = (0.5, 0.75)
     """Shares of the run at which step multiplies by `gamma`."""
     gamma: Annotated[float, Field(gt=0)] = 0.1
-    """Factor of step."""
+    """Factor of step at each milestone, of exponential over the whole run."""
     warmup: Share = 0.0
     """Share of the run in which the rate rises linearly from 0; on top of any schedule."""
 

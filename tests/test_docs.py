@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from support.commands import is_understood
 
 import semisup
+from semisup.catalog import MODELS
 from semisup.recipe.load import load_recipe, shipped_recipes
 from semisup.recipe.toml import flatten
 
@@ -197,6 +198,21 @@ def test_click_understands_the_commands(command: str) -> None:
     assert is_understood(words)
     if words[0] in ("run", "show") and not words[1].endswith(".toml"):
         assert words[1] in shipped_recipes()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_recipes_that_the_text_names_exist(page: Path) -> None:
+    named = re.findall(r"`((?:camvid|scenes|voc|voc_small)/[a-z0-9_-]+)`", page.read_text("utf-8"))
+    assert {*named} <= shipped_recipes().keys()
+
+
+def test_the_page_of_models_names_a_recipe_of_every_network_on_its_own_data() -> None:
+    page = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    _, *sections = re.split(r"^## ", page, flags=re.MULTILINE)
+    for section in sections:
+        networks = {*section.splitlines()[0].split(", ")} & MODELS.keys()
+        named = {*re.findall(r"`([a-z0-9_]+/[a-z0-9_-]+)`", section)} & shipped_recipes().keys()
+        assert not networks or named, section.splitlines()[0]
 
 
 def test_no_command_is_passed_over() -> None:

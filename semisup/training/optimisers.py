@@ -68,7 +68,7 @@ def _make_optimiser(optim: OptimSettings, groups: Sequence[ParameterGroup]) -> O
             params, lr=optim.lr, momentum=optim.momentum, nesterov=optim.nesterov, fused=True
         )
     if optim.kind == "adam":
-        return Adam(params, lr=optim.lr, betas=optim.betas, fused=True)
+        return Adam(params, lr=optim.lr, betas=optim.betas, eps=optim.eps, fused=True)
     if optim.kind == "adamw":
-        return AdamW(params, lr=optim.lr, betas=optim.betas, fused=True)
-    return RMSprop(params, lr=optim.lr, momentum=optim.momentum)
+        return AdamW(params, lr=optim.lr, betas=optim.betas, eps=optim.eps, fused=True)
+    return RMSprop(params, lr=optim.lr, momentum=optim.momentum, alpha=optim.alpha, eps=optim.eps)

@@ -12,8 +12,8 @@ def rate_factor(optim: OptimSettings, progress: Progress) -> float:
     """Factor in [0, 1] on the learning rate at this step.
 
     poly is (1 - t)^power (Liu et al. 2015), cosine is (1 + cos(pi t)) / 2, step multiplies by
-    gamma at each milestone; t is the share of the run that is behind. Warm-up multiplies a linear
-    rise on top, which reaches 1 at its last step.
+    gamma at each milestone, exponential is gamma^t; t is the share of the run that is behind.
+    Warm-up multiplies a linear rise on top, which reaches 1 at its last step.
     """
     return _decay(optim, progress.fraction) * _warmup(optim, progress)
 
@@ -25,6 +25,8 @@ def _decay(optim: OptimSettings, fraction: float) -> float:
         return (1 + math.cos(math.pi * fraction)) / 2
     if optim.schedule == "step":
         return float(optim.gamma ** sum(fraction >= share for share in optim.milestones))
+    if optim.schedule == "exponential":
+        return float(optim.gamma**fraction)
     return 1.0
 
 

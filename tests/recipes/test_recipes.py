@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from semisup.catalog import DATASETS
+from semisup.catalog import DATASETS, MODELS
 from semisup.methods.base import Method
 from semisup.models.decouplednet import DecoupledNet
 from semisup.recipe.load import load_recipe, shipped_recipes
@@ -101,6 +101,11 @@ def test_it_can_be_trusted(name: str, tmp_path: Path) -> None:
     players, sizes = built(recipe, crop)
     assert recipe.optim.keys() == players
     assert sizes == {crop}
+
+
+@pytest.mark.parametrize("network", MODELS)
+def test_every_network_has_a_recipe(network: str) -> None:
+    assert any(loaded(name).model.name == network for name in RECIPES)
 
 
 def test_no_two_recipes_say_the_same() -> None:

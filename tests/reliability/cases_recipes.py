@@ -184,6 +184,21 @@ def negative_rate(place: Place) -> list[object]:
     return place.train("optim.segmenter.lr=-0.1")
 
 
+@refused("running mean that forgets nothing", "'optim.segmenter.alpha' = 1.0", "less than 1")
+def mean_of_everything(place: Place) -> list[object]:
+    return place.train("optim.segmenter.kind=rmsprop", "optim.segmenter.alpha=1.0")
+
+
+@refused("root with nothing added", "'optim.segmenter.eps' = 0.0 (float)", "greater than 0")
+def no_eps(place: Place) -> list[object]:
+    return place.train("optim.segmenter.kind=rmsprop", "optim.segmenter.eps=0.0")
+
+
+@refused("schedule with a slip", "'optim.segmenter.schedule' = 'exponentail'", "'exponential'")
+def slip_in_the_schedule(place: Place) -> list[object]:
+    return place.train("optim.segmenter.schedule=exponentail")
+
+
 @refused("crop of no size", "'data.crop.0' = 0 (int)", "greater than 0")
 def crop_of_nothing(place: Place) -> list[object]:
     return place.train("data.crop=[0, 32]")

@@ -162,6 +162,16 @@ def test_step_multiplies_at_its_milestones() -> None:
     assert found == pytest.approx([1.0] * 3 + [0.1] * 4 + [0.01] * 3)
 
 
+def test_exponential_falls_by_one_factor_a_step_down_to_gamma() -> None:
+    """x 0.995 an epoch is gamma = 0.995 ** epochs, whatever the length of an epoch."""
+    found = factors(OptimSettings(lr=1.0, schedule="exponential", gamma=0.995**750), 3 * 750)
+    assert found[0] == 1.0
+    assert found[::3] == pytest.approx([0.995**epoch for epoch in range(750)])
+    assert factors(OptimSettings(lr=1.0, schedule="exponential", gamma=0.01), 4) == pytest.approx(
+        [1.0, 0.1**0.5, 0.1, 0.1**1.5]
+    )
+
+
 def test_constant_stays() -> None:
     assert factors(OptimSettings(lr=1.0, schedule="constant"), 5) == [1.0] * 5
 
@@ -175,7 +185,7 @@ def test_warm_up_rises_linearly_and_multiplies_the_schedule() -> None:
     assert factors(warm, 10) == pytest.approx(both)
 
 
-@pytest.mark.parametrize("schedule", ["poly", "cosine", "step", "constant"])
+@pytest.mark.parametrize("schedule", ["poly", "cosine", "step", "exponential", "constant"])
 @pytest.mark.parametrize("steps", [1, 2, 7])
 def test_no_step_is_lost_to_a_rate_of_zero(schedule: Any, steps: int) -> None:
     for warmup in (0.0, 0.3, 1.0):
@@ -313,9 +323,11 @@ def test_growth_is_counted_from_the_start_of_the_run_and_not_from_where_it_goes_
 # Optimisers
 
 
-def by_hand(kind: str, weight: float, gradients: Sequence[float]) -> float:
+def by_hand(
+    kind: str, weight: float, gradients: Sequence[float], alpha: float = 0.99, eps: float = 1e-8
+) -> float:
     """Two steps of each optimiser, from the papers' formulae; lr 0.1, decay 0.01."""
-    lr, decay, momentum, (beta, gamma), eps = 0.1, 0.01, 0.9, (0.8, 0.95), 1e-8
+    lr, decay, momentum, (beta, gamma) = 0.1, 0.01, 0.9, (0.8, 0.95)
     m = v = 0.0
     for t, given in enumerate(gradients, start=1):
         g = given if kind == "adamw" else given + decay * weight
@@ -323,7 +335,7 @@ def by_hand(kind: str, weight: float, gradients: Sequence[float]) -> float:
             m = momentum * m + g
             weight -= lr * m
         elif kind == "rmsprop":
-            v = 0.99 * v + 0.01 * g * g
+            v = alpha * v + (1 - alpha) * g * g
             m = momentum * m + g / (math.sqrt(v) + eps)
             weight -= lr * m
         else:
@@ -335,15 +347,28 @@ def by_hand(kind: str, weight: float, gradients: Sequence[float]) -> float:
     return weight
 
 
+@pytest.mark.parametrize("more", [{}, {"alpha": 0.9}, {"eps": 0.5}])
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_optimiser_takes_the_steps_of_its_formula(kind: Any) -> None:
+def test_each_optimiser_takes_the_steps_of_its_formula(kind: Any, more: dict[str, float]) -> None:
     weight = parameter(0.5)
-    optim = constant(kind=kind, momentum=0.9, betas=[0.8, 0.95], weight_decay=0.01)
+    optim = constant(kind=kind, momentum=0.9, betas=[0.8, 0.95], weight_decay=0.01, **more)
     updates = single(weight, optim)
     for step, slope in enumerate((2.0, -1.0, 0.5)):
         updates.begin(Progress(step, 3))
         updates("player", slope * weight.sum())
-    assert weight.item() == pytest.approx(by_hand(kind, 0.5, (2.0, -1.0, 0.5)), rel=1e-5)
+    expected = by_hand(kind, 0.5, (2.0, -1.0, 0.5), **more)
+    assert weight.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_an_eps_of_1e_3_is_nearly_one_of_1e_6_under_the_root() -> None:
+    """Lasagne adds eps under the root: a recipe of its time asks for the root of its eps."""
+    for slope in (1e-5, 1e-4, 1e-3, 1e-2, 1.0):
+        weight = parameter(0.0)
+        updates = single(weight, constant(kind="rmsprop", alpha=0.0, eps=1e-3))
+        updates.begin(Progress(0, 1))
+        updates("player", slope * weight.sum())
+        under = -0.1 * slope / math.sqrt(slope**2 + 1e-6)
+        assert 0.7 <= weight.item() / under <= 1.0
 
 
 def test_nesterov_looks_ahead() -> None:
@@ -457,15 +482,21 @@ def test_fp16_scales_the_loss_and_skips_a_step_that_overflows() -> None:
     assert updates.state_dict()["scalers"]["player"]["scale"] < scale
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_state_of_the_optimisers_goes_round(kind: Any) -> None:
+TABLES = [{"kind": kind} for kind in KINDS]
+AS_LASAGNE = {"kind": "rmsprop", "alpha": 0.9, "eps": 1e-3, "schedule": "exponential"}
+
+
+@pytest.mark.parametrize(
+    "table", [*TABLES, AS_LASAGNE], ids=lambda table: "-".join(map(str, table.values()))
+)
+def test_the_state_of_the_optimisers_goes_round(table: dict[str, Any]) -> None:
     def steps(updates: Updates, weight: Tensor, first: int, last: int) -> None:
         for step in range(first, last):
             updates.begin(Progress(step, 6))
             updates("player", (weight - 3).square().sum())
 
     whole = parameter(1.0, 2.0)
-    optim = OptimSettings(kind=kind, lr=0.1, warmup=0.5)
+    optim = OptimSettings(lr=0.1, warmup=0.5, **table)
     steps(single(whole, optim), whole, 0, 6)
     weight = parameter(1.0, 2.0)
     first = single(weight, optim)

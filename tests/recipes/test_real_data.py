@@ -1,0 +1,120 @@
+"""Recipes of CamVid and VOC, shrunk, on a few real images: each starts, trains and is scored."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+
+from semisup.recipe.load import load_recipe, shipped_recipes
+from semisup.recipe.recipe import Recipe
+from semisup.runs.paths import Paths
+from semisup.runs.run import run_recipe
+
+RECIPES = [
+    name
+    for name in shipped_recipes()
+    if name.startswith("camvid/") or (name.startswith("voc/") and "supervised" in name)
+]
+"""All of CamVid; of VOC those that need neither tags nor a list of one's own."""
+
+TINY = [
+    "data.unlabelled_batch=2",
+    "data.workers=0",
+    "model.weights=",
+    "train.steps=2",
+    "train.accumulate=1",
+    "eval.pictures=1",
+    "eval.boundary=false",
+    "eval.scales=[0.25]",
+]
+"""Changes that make any of them a matter of seconds."""
+
+SMALLER = {
+    "deconvnet": ["model.width=16"],
+    "dpt": ["model.backbone=dinov2_small"],
+    "fcn16s": ["model.width=16"],
+    "fcn32s": ["model.width=16"],
+    "fcn8s": ["model.width=16"],
+    "fcn8s_at_once": ["model.width=16"],
+    "gfrnet": ["model.width=16"],
+    "refinenet": ["model.width=16"],
+}
+"""Further changes, for networks that are large at any size of the image."""
+
+
+def shrunk(name: str, more: Sequence[str] = ()) -> list[str]:
+    """Changes that shrink a recipe, in each of its stages.
+
+    Args:
+        name: of the recipe.
+        more: changes that the recipe of a later stage makes.
+    """
+    stated = load_recipe(name, more)
+    changes = [*more, *TINY, *SMALLER.get(stated.model.name, [])]
+    if stated.data.crop == "whole":
+        changes.append("data.scale=[0.25, 0.25]")
+    else:
+        changes += ["data.crop=[64, 64]", "data.labelled_batch=2"]
+    if stated.first is not None:
+        first = shrunk(stated.init.recipe, stated.init.changes)
+        changes.append(f"init.set={json.dumps(first)}")
+    return changes
+
+
+def shorten(source: Path, target: Path, lines: int) -> None:
+    """The first lines of a list."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    first = source.read_text(encoding="utf-8").splitlines()[:lines]
+    target.write_text("".join(f"{line}\n" for line in first), encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data root that both sets are put into."""
+    return tmp_path_factory.mktemp("few")
+
+
+def fill(root: Path, shared: Path) -> None:
+    """16 training images and two others of CamVid and of VOC at 256 px, by links, where missing."""
+    if list(root.iterdir()):
+        return
+    camvid = shared / "camvid_jpg"
+    for subset, lines in {"train": 16, "val": 2, "test": 2}.items():
+        shorten(camvid / f"{subset}.txt", root / "CamVid" / f"{subset}.txt", lines)
+        for folder in (subset, f"{subset}annot"):
+            (root / "CamVid" / folder).symlink_to(camvid / folder)
+    voc, lists = shared / "voc2012_small" / "VOCdevkit" / "VOC2012", Path("ImageSets/Segmentation")
+    for subset, lines in {"train": 16, "train_aug": 16, "val": 2}.items():
+        name = lists / f"{subset}.txt"
+        shorten(voc / name, root / "VOC2012" / name, lines)
+    for folder in ("JPEGImages", "SegmentationClass", "SegmentationClassAug"):
+        (root / "VOC2012" / folder).symlink_to(voc / folder)
+
+
+def stages(recipe: Recipe) -> list[Recipe]:
+    """The recipe, and those that it starts from."""
+    return [recipe, *(stages(recipe.first) if recipe.first is not None else [])]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RECIPES)
+def test_it_takes_two_steps_on_real_images(
+    name: str, few: Path, tmp_path: Path, shared_data: Path
+) -> None:
+    fill(few, shared_data)
+    recipe = load_recipe(name, shrunk(name))
+    done = run_recipe(recipe, Paths(few, tmp_path), torch.device("cpu"))
+    assert done.result.recipe == name
+    assert done.result.checkpoint.step == 2
+    assert done.result.protocol["images"] == 2
+    assert sum(map(sum, done.result.confusion)) > 0
+    lines = (done.folder / "scalars.jsonl").read_text(encoding="utf-8").splitlines()
+    losses = [v for line in lines for k, v in json.loads(line).items() if k.startswith("loss")]
+    assert losses
+    assert all(math.isfinite(loss) for loss in losses)
+    assert len([*tmp_path.rglob("result.json")]) == len(stages(recipe))
