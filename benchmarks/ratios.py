@@ -45,14 +45,16 @@ def interleave(
     contestants: Mapping[str, Contestant],
     rounds: int,
     clock: Callable[[], float] = time.perf_counter,
+    *,
+    warm: bool = False,
 ) -> dict[str, Timing]:
     """Time each contestant once a round, in turn, after one round that does not count.
 
     The order is turned by one place from round to round, so that none always runs after the same.
-    `clock` is one of `CLOCKS`.
+    `clock` is one of `CLOCKS`; the first round is left out where all are `warm`.
     """
     names = list(contestants)
-    for name in names:
+    for name in names if not warm else []:
         contestants[name]()
     seconds: dict[str, list[float]] = {name: [] for name in names}
     for turn in range(rounds):
