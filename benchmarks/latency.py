@@ -6,7 +6,8 @@
 
 Prints a table in Markdown, a row as soon as it is measured. All networks have 11 classes and random
 weights; norms have statistics other than those of the start. Each is exported at the size given,
-which is then fixed, and its logits in onnxruntime have to be torch's (to 1e-4 of their largest).
+which is then fixed, and its logits in onnxruntime have to be torch's (to 1e-4 of their largest;
+but for 1 % of the pixels where it unpools: two values of a window may be equal but for rounding).
 torch computes in inference mode, channels last; onnxruntime optimises the graph as it does by
 itself, which includes norms that become part of convolutions. Both take turns; what is printed is
 the median, with one thread and with `--threads`. A network that takes long has fewer rounds
@@ -56,6 +57,13 @@ NETWORKS = (
 )
 CLOSE = 1e-4
 """Largest difference of the logits, as a share of their largest value."""
+
+SWITCHES = {"bayesian_segnet", "deconvnet", "enet", "segnet", "segnet_basic"}
+"""Networks that unpool. Where two values of a window differ by rounding alone, another sum in
+another order puts the value elsewhere; so do torch's own two formats of memory."""
+
+MOVED = 0.01
+"""Largest share of the pixels whose logits may differ by more than `CLOSE` in those."""
 
 
 def build(name: str) -> nn.Module:
@@ -134,16 +142,17 @@ def with_threads(threads: int, run: Callable[[], Tensor]) -> Callable[[], Tensor
     return call
 
 
-def compare(torchs: Tensor, exported: Tensor) -> float:
-    """Largest difference, as a share of the largest logit.
+def compare(torchs: Tensor, exported: Tensor, *, moved: float = 0.0) -> tuple[float, float]:
+    """Largest difference as a share of the largest logit, and the share of pixels above `CLOSE`.
 
     Raises:
-        AssertionError: the exported network is another one.
+        AssertionError: that share is larger than `moved`: the exported network is another one.
     """
     assert torchs.shape == exported.shape, (torchs.shape, exported.shape)
-    difference = float((torchs - exported).abs().max() / torchs.abs().max())
-    assert difference < CLOSE, f"logits differ by {difference:.0e} of the largest"
-    return difference
+    differences = (torchs - exported).abs().amax(1) / torchs.abs().max()
+    largest, share = float(differences.max()), float((differences > CLOSE).float().mean())
+    assert share <= moved, f"logits of {share:.2%} of the pixels differ, by up to {largest:.0e}"
+    return largest, share
 
 
 @torch.inference_mode()
@@ -176,11 +185,14 @@ def measure(name: str, options: Namespace) -> dict[str, Any]:
         runs[f"onnxruntime, {threads}"] = exported[threads]
     with torch.inference_mode():
         maps = [run() for run in runs.values()]
+    moved = MOVED if name in SWITCHES else 0.0
+    largest, share = max(compare(maps[0], other, moved=moved) for other in maps[1:])
     return {
         "network": name,
         "parameters": sum(p.numel() for p in network.parameters()),
         "multiply_adds": int(counter.get_total_flops()) // 2,
-        "difference": max(compare(maps[0], other) for other in maps[1:]),
+        "difference": largest,
+        "moved": share,
         "seconds": times(runs, options),
     }
 
@@ -193,6 +205,7 @@ def cells(row: dict[str, Any], base: dict[str, Any] | None) -> list[str]:
         f"{base['parameters'] / row['parameters']:.1f}" if base else "",
         f"{row['multiply_adds'] / 1e9:.2f}",
         f"{row['difference']:.0e}",
+        f"{row['moved']:.2%}",
     ]
     for way, seconds in row["seconds"].items():
         made.append(f"{1000 * seconds:,.0f}")
@@ -201,7 +214,8 @@ def cells(row: dict[str, Any], base: dict[str, Any] | None) -> list[str]:
 
 
 def columns(threads: Sequence[int]) -> list[str]:
-    heads = ["network", "M parameters", "fewer, times", "G multiply-adds", "largest difference"]
+    heads = ["network", "M parameters", "fewer, times", "G multiply-adds"]
+    heads += ["largest difference", "pixels above 1e-4"]
     for number in threads:
         word = "thread" if number == 1 else "threads"
         for way in ("torch", "onnxruntime"):

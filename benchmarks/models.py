@@ -261,8 +261,9 @@ def difference_of(ours: nn.Module, theirs: nn.Module, size: tuple[int, int]) -> 
             value.copy_(torch.rand_like(value) + 0.5)
         if value.dim() == 3 and value.shape[1] > 1:  # a table of positions, resized in another way
             value.copy_(value[:, :1].clone())
+    shapes = [[value.shape for value in values] for values in (here, there)]
+    assert shapes[0] == shapes[1], "not the same network: weights have other shapes"
     for value, target in zip(here, there, strict=True):
-        assert value.shape == target.shape, (value.shape, target.shape)
         target.copy_(value)
     image = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(2))
     pairs = list(zip(ours(image), theirs(image), strict=True))
