@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import resource
 import subprocess
 import sys
 from argparse import Namespace
@@ -37,7 +36,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from ratios import Contestant, arguments, interleave, machine, show, speed_up
+from ratios import Contestant, arguments, interleave, machine, peak_memory, show, speed_up
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -385,10 +384,7 @@ def peak_of(name: str, options: Namespace) -> None:
     way, batch = ladder(options)[name](), make_batch(options)
     for _ in range(3):
         way(batch)
-    if options.device.startswith("cuda"):
-        print(f"{torch.cuda.max_memory_allocated() / 2**20:.0f}")
-    else:
-        print(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f}")
+    print(f"{peak_memory():.0f}")
 
 
 def check_synchronisations(way: Library, batch: Batch) -> None:

@@ -7,13 +7,17 @@ work in one process, so that the machine and its mood cancel out. None of them i
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
 import os
 import platform
+import resource
 import statistics
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from rich.console import Console
@@ -21,6 +25,9 @@ from rich.table import Table
 
 Contestant = Callable[[], object]
 """Does the whole work once; whatever it prepares beforehand is not timed."""
+
+CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
+"""Name -> seconds now. Those of the processor, of all threads, do not grow with what else runs."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +41,20 @@ class Timing:
         return statistics.median(self.seconds)
 
 
-def interleave(contestants: Mapping[str, Contestant], rounds: int) -> dict[str, Timing]:
+def interleave(
+    contestants: Mapping[str, Contestant],
+    rounds: int,
+    clock: Callable[[], float] = time.perf_counter,
+    *,
+    warm: bool = False,
+) -> dict[str, Timing]:
     """Time each contestant once a round, in turn, after one round that does not count.
 
     The order is turned by one place from round to round, so that none always runs after the same.
+    `clock` is one of `CLOCKS`; the first round is left out where all are `warm`.
     """
     names = list(contestants)
-    for name in names:
+    for name in names if not warm else []:
         contestants[name]()
     seconds: dict[str, list[float]] = {name: [] for name in names}
     for turn in range(rounds):
@@ -48,10 +62,10 @@ def interleave(contestants: Mapping[str, Contestant], rounds: int) -> dict[str, 
             name = names[(turn + place) % len(names)]
             gc.collect()
             _wait_for_device()
-            begin = time.perf_counter()
+            begin = clock()
             contestants[name]()
             _wait_for_device()
-            seconds[name].append(time.perf_counter() - begin)
+            seconds[name].append(clock() - begin)
     return {name: Timing(tuple(values)) for name, values in seconds.items()}
 
 
@@ -93,6 +107,50 @@ def speed_up(timings: Mapping[str, Timing], name: str, base: str) -> float:
     """How many times faster than `base`: the median of the ratios within each round."""
     pairs = zip(timings[base].seconds, timings[name].seconds, strict=True)
     return statistics.median(slow / fast for slow, fast in pairs)
+
+
+def markdown_row(cells: Sequence[object]) -> str:
+    """A row of a Markdown table."""
+    return "| " + " | ".join(map(str, cells)) + " |"
+
+
+def markdown_head(columns: Sequence[str], texts: int) -> str:
+    """Head of a Markdown table whose first `texts` columns are words and the others numbers."""
+    rules = ["---" if place < texts else "--:" for place in range(len(columns))]
+    return "\n".join([markdown_row(columns), "|" + "|".join(rules) + "|"])
+
+
+def height_and_width(text: str) -> tuple[int, int]:
+    """The two sides of a size such as 360x480."""
+    height, _, width = text.partition("x")
+    if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; write it as 360x480")
+    return int(height), int(width)
+
+
+def peak_memory() -> float:
+    """Most memory that this process was given so far, in MiB; on a GPU what torch allocated.
+
+    Linux states it in /proc. `ru_maxrss` would be wrong in a child: Linux has it begin at the peak
+    of the process that started the child.
+    """
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**20
+    status = Path("/proc/self/status")
+    if status.is_file():
+        fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        return int(fields["VmHWM"].split()[0]) / 2**10
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+def forget_peak() -> None:
+    """`peak_memory` counts from now on, where the system can do that (Linux and CUDA can)."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 def arguments(description: str, *, rounds: int) -> argparse.ArgumentParser:

@@ -83,15 +83,16 @@ def resize(
 def unpool(maps: Tensor, switches: Tensor, size: torch.Size) -> Tensor:
     """`maps` at the places of a pooling's maxima, with zeros elsewhere: BCHW.
 
-    What `torch.nn.functional.max_unpool2d` gives. That has no deterministic form in torch, so with
-    `train.deterministic` the values are scattered: the same bits, as windows do not overlap.
+    What `torch.nn.functional.max_unpool2d` gives. That has no deterministic form in torch and none
+    in ONNX, so with `train.deterministic` and in an export the values are scattered: the same bits,
+    as windows do not overlap.
 
     Args:
         maps: BChw.
         switches: BChw int64, the indices of a 2 x 2 pooling.
         size: H and W of what was pooled.
     """
-    if not torch.are_deterministic_algorithms_enabled():
+    if not (torch.are_deterministic_algorithms_enabled() or torch.compiler.is_exporting()):
         return F.max_unpool2d(maps, switches, (2, 2), output_size=size)
     height, width = size
     raised = maps.new_zeros(*maps.shape[:2], height * width)

@@ -92,6 +92,22 @@ def test_unpooling_gives_the_same_bits_with_deterministic_algorithms(
     assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
+class PooledAndBack(nn.Module):
+    def forward(self, image: Tensor) -> Tensor:
+        pooled, switches = F.max_pool2d(image, 2, ceil_mode=True, return_indices=True)
+        return unpool(2 * pooled, switches, image.shape[-2:])
+
+
+@pytest.mark.parametrize("size", [(8, 6), (7, 9), (1, 5)])
+def test_an_exported_unpooling_has_no_operator_that_onnx_lacks(size: tuple[int, int]) -> None:
+    image = torch.randn(2, 3, *size).relu()  # where whole windows are 0, the first place counts
+    exported = torch.export.export(PooledAndBack(), (image,))
+    called = [str(node.target) for node in exported.graph.nodes if node.op == "call_function"]
+    assert any("scatter" in name for name in called)
+    assert not any("unpool" in name for name in called)
+    assert torch.equal(exported.module()(image), PooledAndBack()(image))
+
+
 def test_no_network_unpools_but_by_the_form_that_deterministic_training_has() -> None:
     models = Path(semisup.__file__).parent / "models"
     calls = [path.name for path in models.rglob("*.py") if "F.max_unpool" in path.read_text()]

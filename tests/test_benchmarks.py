@@ -1,0 +1,186 @@
+"""benchmarks/: they run at a tiny size, and find out what is not the same network."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from semisup.catalog import MODELS
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+
+
+def load(name: str) -> ModuleType:
+    """A script of `benchmarks`, under a name that no test has."""
+    full = f"benchmark_{name}"
+    if full in sys.modules:
+        return sys.modules[full]
+    spec = importlib.util.spec_from_file_location(full, BENCHMARKS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[full] = module
+    sys.path.insert(0, str(BENCHMARKS))
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(BENCHMARKS))
+    return module
+
+
+def run(script: str, *arguments: str) -> list[str]:
+    command = [sys.executable, str(BENCHMARKS / script), *arguments]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return done.stdout.splitlines()
+
+
+def options(**changes: object) -> SimpleNamespace:
+    return SimpleNamespace(**{"device": "cpu", "batch": 2, "size": (32, 40), **changes})
+
+
+def test_a_markdown_table_has_a_rule_for_each_column() -> None:
+    ratios = load("ratios")
+    head = ratios.markdown_head(["name", "ms", "MiB"], texts=1).splitlines()
+    assert head == ["| name | ms | MiB |", "|---|--:|--:|"]
+    assert ratios.markdown_row(["a", 1.5, 2]) == "| a | 1.5 | 2 |"
+
+
+@pytest.mark.parametrize("text", ["360", "360x", "x480", "0x8", "-1x8", "3.5x8", "8x8x8"])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    ratios = load("ratios")
+    assert ratios.height_and_width("360x480") == (360, 480)
+    with pytest.raises(argparse.ArgumentTypeError, match="360x480"):
+        ratios.height_and_width(text)
+
+
+def test_the_clock_of_the_processor_stands_still_while_a_run_sleeps() -> None:
+    ratios = load("ratios")
+    runs = {"sleeps": lambda: ratios.time.sleep(0.05)}
+    wall = ratios.interleave(runs, 2, warm=True)["sleeps"]
+    spent = ratios.interleave(runs, 2, ratios.CLOCKS["processor"], warm=True)["sleeps"]
+    assert len(wall.seconds) == 2
+    assert wall.median >= 0.05 > spent.median
+
+
+def test_a_peak_of_memory_is_that_since_it_was_forgotten() -> None:
+    ratios = load("ratios")
+    if not Path("/proc/self/clear_refs").exists():
+        pytest.skip("the system keeps a process's peak as long as the process")
+    del_me = torch.ones(64 * 2**18)  # 64 MiB
+    del del_me
+    ratios.forget_peak()
+    before = ratios.peak_memory()
+    held = torch.ones(32 * 2**18)
+    grown = ratios.peak_memory() - before
+    assert 24 < grown < 60
+    assert held.sum() > 0
+
+
+def test_the_peer_of_the_same_architecture_has_the_same_maps() -> None:
+    models = load("models")
+    pairs = {(pair.name, pair.peer.split()[0]): pair for pair in models.PEERS["same"]}
+    for key in [("lraspp", "torchvision"), ("MobileNetV2", "torchvision")]:
+        torch.manual_seed(0)
+        ours, theirs = pairs[key].ours(), pairs[key].theirs()
+        assert models.difference_of(ours, theirs, (64, 64)) < 1e-5
+
+
+def test_another_network_is_not_taken_for_the_same() -> None:
+    models = load("models")
+    torch.manual_seed(0)
+    ours, theirs = models.Ours("lraspp"), models.Ours("lraspp")
+    for layer in theirs.network.backbone.features[16].modules():
+        if isinstance(layer, nn.Conv2d) and layer.kernel_size == (3, 3):
+            layer.dilation = layer.padding = (1, 1)
+    with pytest.raises(AssertionError, match="not the same network"):
+        models.difference_of(ours, theirs, (64, 64))
+    with pytest.raises(AssertionError, match="other shapes"):
+        models.difference_of(ours, models.Ours("enet"), (64, 64))
+
+
+@pytest.mark.parametrize("memory", ["NCHW", "channels last"])
+def test_a_pass_of_training_moves_weights_and_one_of_inference_does_not(memory: str) -> None:
+    models = load("models")
+    torch.manual_seed(0)
+    passes = models.Passes(models.Ours("enet"), options(), (32, 40), memory)
+    assert passes.image.is_contiguous(memory_format=models.FORMATS[memory])
+    weight = passes.network.network.classifier.weight
+    first = weight.detach().clone()
+    (logits,) = passes.prepared("inference")()
+    assert logits.shape == (2, models.CLASSES, 32, 40)
+    assert torch.equal(weight, first)
+    passes.prepared("training")()
+    assert not torch.equal(weight, first)
+
+
+def test_sides_are_cut_to_what_a_peer_takes() -> None:
+    models = load("models")
+    assert models.fitting((192, 250), 32) == (192, 224)
+    assert models.fitting((13, 30), 14) == (14, 28)
+
+
+def test_the_networks_of_the_latency_table_are_in_the_catalogue() -> None:
+    pytest.importorskip("onnxruntime", reason="extra export")
+    latency = load("latency")
+    assert set(latency.NETWORKS) <= set(MODELS)
+    logits, other = torch.ones(1, 2, 4, 4), torch.ones(1, 2, 4, 4)
+    other[0, 1, 2, 3] = 1.5
+    assert latency.compare(logits, other, moved=0.1) == (0.5, 1 / 16)
+    with pytest.raises(AssertionError, match=r"6.25% of the pixels differ"):
+        latency.compare(logits, other, moved=0.05)
+    with pytest.raises(AssertionError, match="differ"):
+        latency.compare(logits, logits + 1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("enet", (32, 48)), ("enet", (35, 45)), ("segnet_basic", (36, 52)), ("linknet", (64, 96))],
+)
+def test_an_exported_network_has_the_logits_of_torch(
+    tmp_path: Path, name: str, size: tuple[int, int]
+) -> None:
+    pytest.importorskip("onnxruntime", reason="extra export")
+    latency = load("latency")
+    network, image = latency.build(name), torch.randn(1, 3, *size)
+    latency.export(network, image, tmp_path / "network.onnx")
+    another = torch.randn(1, 3, *size)
+    found = latency.Exported(tmp_path / "network.onnx", another, 1).session()()
+    with torch.inference_mode():
+        assert latency.compare(network(another), found)[0] < 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("table", ["inference", "training", "same"])
+def test_the_tables_of_networks_at_a_tiny_size(tmp_path: Path, table: str) -> None:
+    if table == "same":
+        pytest.importorskip("segmentation_models_pytorch", reason="of the peers")
+    tiny = ["--networks", "lraspp", "--size", "64x64", "--rounds", "1"]
+    *_, row = run("models.py", table, *tiny, "--json", str(tmp_path / "rows.json"))
+    assert "lraspp" in row
+    (found,) = json.loads((tmp_path / "rows.json").read_text(encoding="utf-8"))["rows"]
+    if table == "same":
+        assert found["difference"] < 1e-5
+        assert found["training"]["memory"]["ours"] > found["inference"]["memory"]["ours"] > 0
+    else:
+        assert found["parameters"] == 1_897_290
+        assert found["NCHW"] > 0
+        assert found["memory"] > 5
+
+
+@pytest.mark.slow
+def test_the_table_of_latencies_at_a_tiny_size() -> None:
+    pytest.importorskip("onnxruntime", reason="extra export")
+    tiny = ["--networks", "enet", "--size", "32x48", "--rounds", "1", "--threads", "1"]
+    *_, head, _, row = run("latency.py", *tiny)
+    assert row.startswith("| `enet` | 0.36 |")
+    assert row.count("|") == head.count("|")
