@@ -45,6 +45,7 @@ class Stream:
         strong: number of strong views whose parameters to draw too.
         strong_image: whether a strong view of its own takes the place of the image.
         tags: of the images; for the weak stream and no other.
+        instances: whether the labelled stream reads the objects of its images too.
         workers: number of processes that decode; 0 does it in this one.
         pin: deliver page-locked memory, from which CUDA copies while it works; for CUDA only.
         start: number of batches that were taken before, to resume.
@@ -71,6 +72,7 @@ class Stream:
         strong: int = 0,
         strong_image: bool = False,
         tags: Tags | None = None,
+        instances: bool = False,
         workers: int = 0,
         pin: bool = False,
         start: int = 0,
@@ -89,7 +91,14 @@ class Stream:
         self.name: StreamName = name
         self.position = start
         self._samples = Samples(
-            data, ids, name, seed, view, strong=strong + strong_image, tags=tags
+            data,
+            ids,
+            name,
+            seed,
+            view,
+            strong=strong + strong_image,
+            tags=tags,
+            instances=instances,
         )
         self._collate = partial(collate, name=name, strong_image=strong_image)
         self.batch_size = batch_size

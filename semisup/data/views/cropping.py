@@ -20,7 +20,8 @@ class View:
 
     Attributes:
         image: CHW, uint8 or uint16; 0 where there is no picture.
-        mask: uint8 HW, `IGNORE` where there is no picture; None if there is no mask.
+        mask: uint8 HW, `IGNORE` where there is no picture, or NHW where N maps were given; None if
+            there is no mask.
         valid: bool HW, False where there is no picture.
         selection: int64, the label ids of the classes that it was cut for, ascending; None unless
             the view chooses some.
@@ -42,7 +43,7 @@ class DrawView(Protocol):
 
         Args:
             image: CHW, uint8 or uint16.
-            mask: uint8 HW, or None for an image without labels.
+            mask: uint8 HW, or NHW for N maps that are cut alike; None for an image without labels.
             generator: source of the view; always the same number of draws is taken from it.
             turn: which of several views in turn, for a view that has some.
         """
@@ -81,7 +82,7 @@ def cut_out(
 
     Args:
         image: CHW, uint8 or uint16.
-        mask: uint8 HW, or None.
+        mask: uint8 HW or NHW, or None.
         rows: the window from top to bottom.
         columns: the window from left to right.
         crop: H, W of the view; None for that of the resized window.
@@ -101,8 +102,10 @@ def cut_out(
     if mask is not None:
         # Not tv_tensors.Mask, whose "nearest" samples the corner of a pixel and so shifts the
         # mask by up to half a pixel against the image.
-        labels = _resize(mask[None], rows, columns, InterpolationMode.NEAREST_EXACT)
-        labels = place(labels, fill=IGNORE)[0]
+        maps = mask.view(-1, *mask.shape[-2:])
+        labels = _resize(maps, rows, columns, InterpolationMode.NEAREST_EXACT)
+        labels = place(labels, fill=IGNORE)
+        labels = labels[0] if mask.ndim == 2 else labels
     return View(image=place(seen, fill=0), mask=labels, valid=place(valid, fill=0)[0])
 
 
