@@ -15,6 +15,7 @@ from typing import Any
 
 from semisup.data.base import SegmentationData
 from semisup.data.sets.camvid import CamVid
+from semisup.data.sets.coco import Coco
 from semisup.data.sets.folder import Folder
 from semisup.data.sets.scenes.dataset import Scenes
 from semisup.data.sets.voc import Voc
@@ -29,6 +30,7 @@ from semisup.methods.decouplednet import (
     DecoupledNetSegmentation,
 )
 from semisup.methods.gan_segmentation import GanSegmentation, GanSegmentationWeak
+from semisup.methods.mask_rcnn import MaskRCNNTraining
 from semisup.methods.s4gan import S4Gan
 from semisup.methods.s4gan_multi_label import S4GanMultiLabel
 from semisup.methods.supervised import Supervised
@@ -44,6 +46,7 @@ from semisup.models.fcn import FCN8s, FCN8sAtOnce, FCN8sMobileNetV2, FCN16s, FCN
 from semisup.models.gfrnet import GFRNet
 from semisup.models.linknet import LinkNet
 from semisup.models.lraspp import LRASPP
+from semisup.models.mask_rcnn import MaskRCNN
 from semisup.models.pspnet import PSPNet
 from semisup.models.refinenet import RefineNet
 from semisup.models.segnet import BayesianSegNet, SegNet, SegNetBasic
@@ -70,6 +73,7 @@ MODELS: dict[str, type[Segmenter]] = {
     "gfrnet": GFRNet,
     "linknet": LinkNet,
     "lraspp": LRASPP,
+    "mask_rcnn": MaskRCNN,
     "pspnet": PSPNet,
     "refinenet": RefineNet,
     "segnet": SegNet,
@@ -85,6 +89,7 @@ METHODS: dict[str, type[Method]] = {
     "decouplednet_joint": DecoupledNetJoint,
     "gan_segmentation": GanSegmentation,
     "gan_segmentation_weak": GanSegmentationWeak,
+    "mask_rcnn": MaskRCNNTraining,
     "s4gan": S4Gan,
     "s4gan_multi_label": S4GanMultiLabel,
     "supervised": Supervised,
@@ -92,6 +97,7 @@ METHODS: dict[str, type[Method]] = {
 
 DATASETS: dict[str, type[SegmentationData]] = {
     "camvid": CamVid,
+    "coco": Coco,
     "folder": Folder,
     "scenes": Scenes,
     "voc": Voc,

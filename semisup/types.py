@@ -9,7 +9,7 @@ read a mask that it must not.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -27,6 +27,25 @@ StreamName = Literal["labelled", "unlabelled", "weak"]
 
 
 @dataclass(frozen=True, slots=True)
+class Instances:
+    """The objects of an image, each with its own mask; there may be none.
+
+    Attributes:
+        boxes: N4 float32, x0, y0, x1, y1 in pixels, each around its mask.
+        labels: N int64, 1..K-1.
+        masks: NHW uint8, 1 where a pixel is of the object; objects may overlap.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    masks: Tensor
+
+    def moved(self, move: Callable[[Tensor], Tensor]) -> Instances:
+        """The same with each of its tensors given to `move`."""
+        return Instances(move(self.boxes), move(self.labels), move(self.masks))
+
+
+@dataclass(frozen=True, slots=True)
 class Labelled:
     """Images with their ground truth.
 
@@ -41,6 +60,7 @@ class Labelled:
             in its mask; column 0, background, is False. None but with `Reads.class_crops`.
         border_weights: BHW float32 >= 0, added to the weight of each pixel in the supervised loss
             (`train.border_weight`); None: nothing is.
+        instances: the objects of each of the B crops. None but with `Reads.instances`.
     """
 
     image: Tensor
@@ -50,6 +70,7 @@ class Labelled:
     views: tuple[Tensor, ...] = ()
     selection: Tensor | None = None
     border_weights: Tensor | None = None
+    instances: tuple[Instances, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +125,7 @@ class Reads:
         weak_views: strong views of each weakly labelled image.
         class_crops: whether each labelled crop is cut for a subset of its image's classes
             (`Labelled.selection`).
+        instances: whether the objects of each labelled crop are read (`Labelled.instances`).
         trained_weights: whether it goes on where another run has ended, and fresh weights are no
             start for it.
         rgb: whether it reads 8-bit RGB images alone, because a network of its own generates or sees
@@ -118,6 +140,7 @@ class Reads:
     unlabelled_views: int = 0
     weak_views: int = 0
     class_crops: bool = False
+    instances: bool = False
     trained_weights: bool = False
     rgb: bool = False
     background: bool = False

@@ -66,10 +66,12 @@ def _fast_device(subject: ModelSubject) -> torch.device:
     """Where the sizes of maps are known soonest.
 
     The meta device computes nothing, but needs longer for a batch norm than a CPU for a small
-    network.
+    network, and knows no sizes that depend on values.
     """
     with torch.device("meta"):
         model = subject.make()
+    if model.static_part is not model:
+        return torch.device("cpu")
     slow = any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in model.modules())
     small = sum(p.numel() for p in model.parameters()) < 10_000_000
     return torch.device("cpu" if slow and small else "meta")

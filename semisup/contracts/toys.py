@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from semisup.data.views.objects import instances_in
 from semisup.methods.base import Method
 from semisup.models.base import ParameterGroup, Segmenter
 from semisup.settings import OptimSettings
 from semisup.training.updates import Updates
-from semisup.types import IGNORE, Batch, Labelled, Reads, Unlabelled, Weak
+from semisup.types import IGNORE, Batch, Instances, Labelled, Reads, Unlabelled, Weak
 
 CLASSES = 3
 SIDE = 32
@@ -147,6 +148,7 @@ def toy_batch(
             ("a", "b"),
             strong_views(image, reads.labelled_views),
             selection if reads.class_crops else None,
+            toy_instances(mask) if reads.instances else None,
         ),
         "unlabelled": Unlabelled(
             free, valid, ("c", "d"), strong_views(free, reads.unlabelled_views)
@@ -154,6 +156,16 @@ def toy_batch(
         "weak": Weak(free, valid, ("c", "d"), tags, strong_views(free, reads.weak_views)),
     }
     return Batch(**{name: streams[name] for name in reads.streams})
+
+
+def toy_instances(mask: Tensor) -> tuple[Instances, ...]:
+    """All pixels of a class as one object, for each class but the first that a mask (BHW) holds."""
+    return tuple(_of_classes(one) for one in mask)
+
+
+def _of_classes(mask: Tensor) -> Instances:
+    masks = torch.stack([mask == k for k in range(1, CLASSES)]).byte()
+    return instances_in(masks, torch.arange(1, CLASSES))
 
 
 def strong_views(image: Tensor, count: int) -> tuple[Tensor, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,6 +16,36 @@ from semisup.errors import DataError, RecipeError
 from semisup.ops.pixels import RGB, ImageKind
 
 Colour = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Objects:
+    """The annotated objects of an image, at its own size; there may be none.
+
+    Attributes:
+        labels: N int64, 1..K-1.
+        masks: NHW uint8, 1 where a pixel is of the object; objects may overlap.
+        boxes: N4 float64, x, y, width, height in pixels, as annotated.
+        areas: N float64, in pixels, as annotated.
+        crowd: N bool, True for a region of many objects that were not told apart: none to learn
+            from, and none that a detection in it is blamed for.
+    """
+
+    labels: Tensor
+    masks: Tensor
+    boxes: Tensor
+    areas: Tensor
+    crowd: Tensor
+
+    def where(self, kept: Tensor) -> Objects:
+        """Those of N bool."""
+        return Objects(
+            self.labels[kept],
+            self.masks[kept],
+            self.boxes[kept],
+            self.areas[kept],
+            self.crowd[kept],
+        )
 
 
 class SegmentationData(ABC):
@@ -137,6 +168,32 @@ class SegmentationData(ABC):
         """The ids of the images that may be labelled, in the order of `ids`."""
         return tuple(name for index, name in enumerate(self.ids) if self.has_mask(index))
 
+    @property
+    def has_objects(self) -> bool:
+        """Whether the objects of an image are told apart, so that `objects` has them."""
+        return False
+
+    def objects(self, index: int) -> Objects:
+        """The objects of image `index`.
+
+        Raises:
+            RecipeError: this data set does not tell objects apart.
+            DataError: the annotation is missing or damaged.
+        """
+        raise RecipeError(
+            f"{self.name} has masks of classes alone, and no objects are told apart in them: take "
+            "a data set that has objects, such as coco"
+        )
+
+    def image_number(self, index: int) -> int:
+        """The number of image `index` in a file of detections."""
+        return index + 1
+
+    @property
+    def category_ids(self) -> tuple[int, ...]:
+        """K numbers of the classes in a file of detections; the first is of no object."""
+        return tuple(range(self.num_classes))
+
     def object_names(self, index: int) -> list[str]:
         """Class names of all annotated objects in image `index`, read without its mask.
 
@@ -211,6 +268,24 @@ class WrappedData(SegmentationData):
     def stored_classes(self) -> tuple[str, ...]:
         """As the data set has it."""
         return self._data.stored_classes
+
+    @property
+    def has_objects(self) -> bool:
+        """As the data set has it."""
+        return self._data.has_objects
+
+    def objects(self, index: int) -> Objects:
+        """As the data set has it."""
+        return self._data.objects(index)
+
+    def image_number(self, index: int) -> int:
+        """As the data set has it."""
+        return self._data.image_number(index)
+
+    @property
+    def category_ids(self) -> tuple[int, ...]:
+        """As the data set has it."""
+        return self._data.category_ids
 
     def object_names(self, index: int) -> list[str]:
         """As the data set has it."""

@@ -53,6 +53,11 @@ class ClassesByName(WrappedData):
         """Mask `index`: uint8 HW, 0..K-1 of `classes`, else 255."""
         return relabel(self._data.mask(index), self._label)
 
+    @property
+    def has_objects(self) -> bool:
+        """False: objects are counted under the data set's own list of classes alone."""
+        return False
+
     def facts(self) -> dict[str, object]:
         """As the data set has it, and how its classes were matched."""
         known = set(self.classes) & set(self._data.classes)

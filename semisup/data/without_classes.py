@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from semisup.data.base import SegmentationData, WrappedData
+from semisup.data.base import Objects, SegmentationData, WrappedData
 from semisup.data.formats.lists import relabel
 from semisup.errors import RecipeError, suggest
 from semisup.types import IGNORE
@@ -44,6 +45,18 @@ class WithoutClasses(WrappedData):
     def mask(self, index: int) -> Tensor:
         """Mask `index`: uint8 HW, 0..K-1 of the classes that are left, else 255."""
         return relabel(self._data.mask(index), self._label)
+
+    def objects(self, index: int) -> Objects:
+        """Objects `index` of the classes that are left."""
+        objects = self._data.objects(index)
+        labels = self._label[objects.labels].long()
+        return replace(objects, labels=labels).where(labels != IGNORE)
+
+    @property
+    def category_ids(self) -> tuple[int, ...]:
+        """Those of the classes that are left."""
+        numbers = dict(zip(self._data.classes, self._data.category_ids, strict=True))
+        return tuple(numbers[name] for name in self.classes)
 
     def facts(self) -> dict[str, object]:
         """As the data set has it, and the classes that are void."""

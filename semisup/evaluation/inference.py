@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from semisup.errors import DataError, RecipeError
 from semisup.evaluation.uncertainty import mean_and_uncertainty, sampling
+from semisup.models.base import FindsObjects, Found, SeesAround
 from semisup.models.layers import dropout_layers
-from semisup.models.base import SeesAround
 from semisup.ops.crf import dense_crf
 from semisup.ops.pixels import RGB, RGB_FORMAT, ImageFormat, normalise
 from semisup.settings import EvalSettings
@@ -113,6 +113,19 @@ class Inference:
                 f"numbers of 0..{2**kind.bits - 1}, as a tensor {kind.channels}HW or "
                 f"B{kind.channels}HW of {kind.dtype}."
             )
+
+    @torch.inference_mode()
+    def detect(self, images: Tensor) -> list[Found]:
+        """The objects of each of `images` (BCHW as in calling it), whole, at one scale.
+
+        Raises:
+            DataError: the images are of another type or shape.
+        """
+        assert isinstance(self.predictor, FindsObjects), "this predictor finds no objects"
+        self._check(images)
+        pixels = normalise(images.to(self.device, non_blocking=True), self.images)
+        with autocast(self.precision, self.device):
+            return self.predictor.detect(pixels.contiguous(memory_format=torch.channels_last))
 
     def logits(self, images: Tensor) -> Tensor:
         """As calling it, but with logits in any case: their softmax is the prediction."""

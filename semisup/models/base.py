@@ -30,6 +30,31 @@ class ParameterGroup:
     name: str = field(default="all")
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The objects that were found in an image.
+
+    Attributes:
+        boxes: N4, x0, y0, x1, y1 in pixels of the image.
+        labels: N int64, 1..K-1.
+        scores: N in [0, 1].
+        masks: NHW in [0, 1], how sure a pixel is of the object; 0 outside of its box.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    scores: Tensor
+    masks: Tensor
+
+
+@runtime_checkable
+class FindsObjects(Protocol):
+    """A predictor that finds objects, and merges them into its logits."""
+
+    def detect(self, image: Tensor) -> list[Found]:
+        """The objects of each image of `image` (BCHW)."""
+
+
 @runtime_checkable
 class SegmentsByClass(Protocol):
     """A predictor that first identifies classes and then segments each of them."""
@@ -134,6 +159,15 @@ class Segmenter(nn.Module, ABC):
     def forward(self, image: Tensor) -> Tensor:
         """Logits BKHW of `image` (BCHW)."""
         return self.to_image_size(self.decode(self.encode(image)), image.shape[-2:])
+
+    @property
+    def static_part(self) -> nn.Module:
+        """The part in which all sizes follow from that of the image: all of it, or its backbone.
+
+        Where boxes are found, what lies behind depends on values: it cannot be computed on the meta
+        device, and torch.compile makes no one graph of it.
+        """
+        return self
 
     def training_logits(self, image: Tensor) -> list[Tensor]:
         """All maps that are trained, the main one first; each BKHW at the size of `image`."""

@@ -186,6 +186,21 @@ def _channels(recipe: Recipe, kind: ImageKind) -> dict[str, int]:
     return {}
 
 
+def check_objects(recipe: Recipe, data: SegmentationData) -> None:
+    """Refuse a method that learns from objects where there are masks of classes alone.
+
+    Raises:
+        RecipeError: names method and data set.
+    """
+    if METHODS[recipe.method.name].reads.instances and not data.has_objects:
+        alone = ", with masks of a folder," if recipe.data.masks else ""
+        raise RecipeError(
+            f"method '{recipe.method.name}' learns from objects, and '{data.name}'{alone} does not "
+            "tell any apart. Take a data set that has objects, such as coco, or another method and "
+            "model."
+        )
+
+
 def weights_of_classes(
     recipe: Recipe, data: SegmentationData, labels: Labels, method: Method
 ) -> Tensor | None:
@@ -293,6 +308,8 @@ def stream_builder(
         "unlabelled": {"data": pool_data, "ids": pool.ids if pool is not None else ()},
         "weak": {"ids": split.weak, "tags": split.tags},
     }
+    if method.reads.instances:
+        own["labelled"]["instances"] = True
     if method.reads.class_crops:
         own["labelled"]["view"] = combinations_of(settings)
     accumulate = recipe.train.accumulate
@@ -424,10 +441,15 @@ def prepare_networks(method: Method, recipe: Recipe, device: torch.device) -> No
         # Players share forward passes (`keep_graph`): gradients are taken twice of one, so torch
         # must not reuse what the first backward pass has read, as it would by default.
         gradients_of_compiled.donated_buffer = False
-        for network in method.children():
+        for network in map(_compilable, method.children()):
             network.compile(mode="reduce-overhead" if train.cuda_graphs else None)
             if train.cuda_graphs:
                 only_while_training(network)
+
+
+def _compilable(network: nn.Module) -> nn.Module:
+    """What of a network is one graph."""
+    return network.static_part if isinstance(network, Segmenter) else network
 
 
 def only_while_training(network: nn.Module) -> None:

@@ -30,6 +30,7 @@ from semisup.runs.assemble import (
     Labels,
     build_method,
     check_background,
+    check_objects,
     open_data,
     open_reported,
     split_labels,
@@ -137,6 +138,7 @@ class Experiment:
                 other classes.
         """
         check_background(self.recipe, self.data)
+        check_objects(self.recipe, self.data)
         self._check_first_stage()
         check_apart(self.data, self.reported)
         check_pool_apart(self.labels.pool.data, self.reported)

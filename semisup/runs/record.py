@@ -17,6 +17,7 @@ from torch import nn
 from semisup.data.base import Colour, SegmentationData
 from semisup.errors import RunError
 from semisup.evaluation.evaluate import Evaluation
+from semisup.evaluation.objects import ObjectEvaluation
 from semisup.evaluation.protocol import protocol
 from semisup.models.weights import weights_sha256
 from semisup.recipe.recipe import Recipe
@@ -30,6 +31,7 @@ from semisup.runs.result import (
     FilesRecord,
     FinishedRun,
     FirstStage,
+    ObjectScores,
     Result,
     RunRecord,
     ScoredPredictors,
@@ -70,6 +72,7 @@ class ScoredPredictor:
         rule: how it was chosen.
         selected: its evaluation.
         last: evaluation of the predictor after the last step.
+        objects: what the chosen one finds; None where none are looked for.
         seconds: that scoring took.
     """
 
@@ -78,6 +81,7 @@ class ScoredPredictor:
     rule: str
     selected: Evaluation
     last: Evaluation
+    objects: ObjectEvaluation | None
     seconds: float
 
 
@@ -251,6 +255,7 @@ def result_of_run(
         precision=experiment.precision,
         time=Seconds(round(state.seconds, 1), round(scored.seconds, 1)),
         data=experiment.identity.record,
+        objects=scores_of_objects(scored.objects, experiment.folder.detections),
         weights_sha256=weights_sha256(scored.predictor.state_dict()),
     )
 
@@ -309,6 +314,22 @@ def result_of_evaluation(
         ),
         weights_sha256=weights,
     )
+
+
+def scores_of_objects(scored: ObjectEvaluation | None, path: Path) -> ObjectScores | None:
+    """What a result states of the objects that were found; None where none are looked for.
+
+    Args:
+        scored: the objects.
+        path: of the file of detections.
+    """
+    return None if scored is None else ObjectScores(scored.box, scored.mask, path.name)
+
+
+def write_detections(path: Path, scored: ObjectEvaluation | None) -> None:
+    """Write the objects that were found, as COCO's results; nothing where none are looked for."""
+    if scored is not None:
+        write_text(path, json.dumps(scored.detections) + "\n")
 
 
 def _scores(scored: Evaluation) -> Scores:

@@ -19,6 +19,7 @@ from semisup.errors import CheckpointError, RecipeError, RunError, suggest
 from semisup.evaluation.class_by_class import check_by_class
 from semisup.evaluation.evaluate import evaluate
 from semisup.evaluation.inference import Inference
+from semisup.evaluation.objects import ObjectEvaluation, evaluate_objects
 from semisup.evaluation.predict import Predictor
 from semisup.methods.base import Method
 from semisup.models.weights import weights_sha256
@@ -39,6 +40,8 @@ from semisup.runs.record import (
     recorded_data,
     recorded_plugins,
     result_of_evaluation,
+    scores_of_objects,
+    write_detections,
 )
 from semisup.runs.result import (
     DataRecord,
@@ -437,6 +440,7 @@ def evaluate_run(
     began = time.perf_counter()
     with translated_errors():
         scored = evaluate(opened.inference(), scored_set.data, left_out=scored_set.left_out)
+        objects = evaluate_objects(opened.inference(), scored_set.data)
     seconds = time.perf_counter() - began
     identity = scored_set.identity
     result = result_of_evaluation(
@@ -444,8 +448,15 @@ def evaluate_run(
     )
     own = None if opened.run.data is None else opened.run.data.reported
     path = folder / _result_name(result, own, step)
-    ranks.from_first(lambda: write_result(path, result))
+    kept = path.with_name(path.name.replace("result-", "detections-", 1))
+    result = replace(result, objects=scores_of_objects(objects, kept))
+    ranks.from_first(lambda: _keep(path, result, kept, objects))
     return FinishedRun(folder, path, result, fresh=True, notes=scored_set.notes)
+
+
+def _keep(path: Path, result: Result, kept: Path, objects: ObjectEvaluation | None) -> None:
+    write_detections(kept, objects)
+    write_result(path, result)
 
 
 def _result_name(result: Result, own: SetRecord | None, step: int | None) -> str:

@@ -21,6 +21,7 @@ from semisup.evaluation.protocol import (
     pretraining_of,
     training_masks_of,
 )
+from semisup.metrics.average_precision import AveragePrecision
 from semisup.ops.pixels import RGB_FORMAT, ImageFormat
 from semisup.system.files import write_text
 
@@ -63,6 +64,21 @@ class ScoredPredictors:
 
     selected: Scores
     last: Scores | None = None
+
+
+@dataclass(frozen=True)
+class ObjectScores:
+    """Average precision of the objects that the reported predictor finds.
+
+    Attributes:
+        box: of the boxes.
+        mask: of the masks.
+        detections: name of the file beside this one that has all of them, in COCO's form.
+    """
+
+    box: AveragePrecision
+    mask: AveragePrecision
+    detections: str
 
 
 @dataclass(frozen=True)
@@ -240,6 +256,7 @@ class Result:
         precision: of the forward passes.
         plugins: what came from outside the package, by kind, name, file and hash; None: nothing.
         data: what was trained on and what was scored; None for a run that did not record it.
+        objects: scores of the objects that were found; None where none are looked for.
         weights_sha256: of the reported predictor; empty for a run that did not record it.
     """
 
@@ -262,6 +279,7 @@ class Result:
     init: FirstStage | None = None
     plugins: list[dict[str, str]] | None = None
     data: DataRecord | None = None
+    objects: ObjectScores | None = None
     weights_sha256: str = ""
 
     @property

@@ -13,6 +13,7 @@ from safetensors.torch import save
 
 from semisup.data.labels.splits import write_split
 from semisup.evaluation.evaluate import Evaluation, evaluate
+from semisup.evaluation.objects import evaluate_objects
 from semisup.models.layers import dropout_layers
 from semisup.monitoring.pseudo_labels import PseudoLabelQuality, teaches_pseudo_labels
 from semisup.monitoring.tracker import Tracker, Untracked
@@ -47,6 +48,7 @@ from semisup.runs.record import (
     recorded_split,
     result_of_run,
     started_from,
+    write_detections,
     write_facts,
 )
 from semisup.runs.result import DataRecord, FinishedRun, Result, plain, read_result, write_result
@@ -282,7 +284,9 @@ def _score(
             predictor = copy.deepcopy(predictor)
             predictor.load_state_dict(ranks.from_first(lambda: selection.best(state.facts())))
             selected = evaluate(experiment.inference(predictor), reported)
-    return ScoredPredictor(predictor, step, rule, selected, last, time.perf_counter() - began)
+    objects = evaluate_objects(experiment.inference(predictor), reported)
+    seconds = time.perf_counter() - began
+    return ScoredPredictor(predictor, step, rule, selected, last, objects, seconds)
 
 
 def _record_end(
@@ -292,6 +296,7 @@ def _record_end(
     folder, recipe = experiment.folder, experiment.recipe
     _export(folder, scored, experiment, state.fingerprint)
     _track(recipe, state, scored.selected)
+    write_detections(folder.detections, scored.objects)
     result = result_of_run(experiment, state, scored, origin)
     draw_sheet(
         folder.pictures / "sheet.png",

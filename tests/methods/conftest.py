@@ -18,6 +18,7 @@ from semisup.models import classifiers
 from semisup.models.backbones.base import Backbone, PooledStage
 from semisup.models.base import Segmenter
 from semisup.models.decouplednet import DecoupledNet
+from semisup.models.mask_rcnn import MaskRCNN
 from semisup.options import options_schema
 from semisup.training.updates import Updates
 from semisup.types import IGNORE, Batch, Unlabelled, Weak
@@ -69,6 +70,20 @@ def toy_decouplednet() -> DecoupledNet:
     )
 
 
+def toy_mask_rcnn() -> MaskRCNN:
+    """Of a toy picture at twice its size, so that no level of the pyramid is all padding."""
+    return MaskRCNN(
+        CLASSES,
+        backbone="mobilenet_v2",
+        frozen_norms=True,
+        min_size=2 * SIDE,
+        max_size=2 * SIDE,
+        width=8,
+        box_width=16,
+        sampled_boxes=32,
+    )
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _small_networks() -> Iterator[None]:
     """Defaults that suit a toy problem, in what reads them off a signature too."""
@@ -103,7 +118,10 @@ def mirror() -> Callable[[], Segmenter]:
 @pytest.fixture
 def own_networks() -> dict[str, Callable[[], Segmenter]]:
     """Method that trains one network alone -> what builds a toy one."""
-    return dict.fromkeys(DecoupledNet.trained_by, toy_decouplednet)
+    return {
+        **dict.fromkeys(DecoupledNet.trained_by, toy_decouplednet),
+        **dict.fromkeys(MaskRCNN.trained_by, toy_mask_rcnn),
+    }
 
 
 def toy_picture(count: int, seed: int, device: str) -> tuple[Tensor, Tensor]:

@@ -27,7 +27,12 @@ every_method = pytest.mark.parametrize("name", METHODS)
 
 LEARNS, TERMS = "its predictor learns a toy problem", "every weighted term reaches an optimiser"
 IN_STAGES = "teaches a part of its network: test_decouplednet.py has what the parts come to"
-EXCEPTIONS = {(name, LEARNS): IN_STAGES for name in DecoupledNet.trained_by}
+VOID = "void pixels do not count"
+EXCEPTIONS = {
+    **{(name, LEARNS): IN_STAGES for name in DecoupledNet.trained_by},
+    ("mask_rcnn", LEARNS): "objects take hundreds of steps: test_mask_rcnn.py sees losses fall",
+    ("mask_rcnn", VOID): "it reads objects, no mask: an image without any teaches background",
+}
 """(Method, check) -> why it is not held to it."""
 
 CERTAIN: dict[tuple[str, str], dict[str, Any]] = {

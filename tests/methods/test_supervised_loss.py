@@ -17,7 +17,7 @@ from semisup.types import IGNORE, Batch, Progress
 
 CLASSES, SIDE = 3, 32
 WEIGHTS = torch.tensor([0.25, 1.5, 4.0])
-WITHOUT = {"decouplednet", "decouplednet_classifier", "decouplednet_joint"}
+WITHOUT = {"decouplednet", "decouplednet_classifier", "decouplednet_joint", "mask_rcnn"}
 """What has no cross entropy over the classes."""
 WEIGHTED = sorted(set(METHODS) - WITHOUT)
 

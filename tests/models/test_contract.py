@@ -27,6 +27,7 @@ from semisup.models.fcn import FCN8s, FCN8sAtOnce, FCN8sMobileNetV2, FCN16s, FCN
 from semisup.models.gfrnet import GFRNet
 from semisup.models.linknet import LinkNet
 from semisup.models.lraspp import LRASPP
+from semisup.models.mask_rcnn import MaskRCNN
 from semisup.models.pspnet import PSPNet
 from semisup.models.refinenet import RefineNet
 from semisup.models.segnet import BayesianSegNet, SegNet, SegNetBasic
@@ -62,6 +63,15 @@ MODELS: dict[str, Callable[..., Segmenter]] = {
     "gfrnet": partial(GFRNet, CLASSES, width=8),
     "gfrnet_rectified": partial(GFRNet, CLASSES, width=8, gate="rectified"),
     "lraspp": partial(LRASPP, CLASSES),
+    "mask_rcnn": partial(
+        MaskRCNN,
+        CLASSES,
+        backbone="mobilenet_v2",
+        min_size=64,
+        max_size=128,
+        width=8,
+        box_width=16,
+    ),
     "refinenet_resnet50": partial(RefineNet, CLASSES, backbone="resnet50", width=8),
     "deeplab_v3plus": partial(DeepLabV3Plus, CLASSES),
     "deeplab_v3plus_stride_8": partial(DeepLabV3Plus, CLASSES, output_stride=8),
@@ -84,6 +94,7 @@ WITHOUT_EMBEDDING = {
     "fcn8s_at_once": "scores of three maps are added",
     "fcn8s_mobilenet_v2": "scores of three maps are added",
     "decouplednet": "a map for each identified class",
+    "mask_rcnn": "objects are found, and then merged",
 }
 """Network -> why no single map comes before its classifier."""
 
@@ -110,8 +121,9 @@ computing = [name for name in MODELS if name not in SAME_ARITHMETIC]
 every_computing_model = pytest.mark.parametrize("name", computing)
 every_model_in_one_piece = pytest.mark.parametrize(
     "name",
-    # Two networks with a threshold between them: their methods' tests look at their gradients.
-    [name for name in computing if name != "decouplednet"],
+    # With a threshold between two networks, or boxes between two parts: their methods' tests look
+    # at their gradients.
+    [name for name in computing if name not in ("decouplednet", "mask_rcnn")],
 )
 
 

@@ -143,6 +143,9 @@ def output_sizes(method: Method, batch: int, crop: tuple[int, int]) -> set[tuple
     still = mock.patch.object(_BatchNorm, "forward", lambda _, features: features)
     with torch.device("meta"), still:
         image = torch.empty(batch, 3, *crop)
+        if method.segmenter.static_part is not method.segmenter:  # boxes are found behind it
+            assert method.segmenter.encode(image)
+            return {crop}
         if isinstance(method.segmenter, DecoupledNet):
             method.segmenter.classifier.encode(image)
         maps = method.segmenter.training_logits(image)

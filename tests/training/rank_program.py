@@ -131,6 +131,7 @@ NOT_GAMES = {
     "decouplednet": DECOUPLED,
     "decouplednet_classifier": DECOUPLED,
     "decouplednet_joint": DECOUPLED,
+    "mask_rcnn": "one player; its sums over boxes are each process's own, as in torchvision",
     "s4gan_multi_label": "its classifier has batch norm, each process's own; its game is s4gan's",
 }
 """Methods of the catalogue that `GAMES` leaves out, each with its reason."""

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from semisup.runs.result import Result, Scores, SplitRecord
+    from semisup.runs.result import ObjectScores, Result, Scores, SplitRecord
 
 
 def print_result(result: Result, folder: Path, *, pictures: bool = True) -> None:
@@ -37,6 +37,8 @@ def print_result(result: Result, folder: Path, *, pictures: bool = True) -> None
         f"mean class accuracy {selected.mean_class_accuracy:.4f}, "
         f"frequency-weighted IoU {selected.frequency_weighted_iou:.4f}" + _boundary(selected)
     )
+    if result.objects is not None:
+        console.print(_objects(result.objects))
     console.print(f"Protocol: {protocol_line(result.protocol)}", markup=False)
     console.print(_training_line(result), markup=False)
     sheet = folder / "pictures" / "sheet.png"
@@ -56,6 +58,14 @@ def _boundary(scores: Scores) -> str:
         return ""
     return f", boundary F1 {_cell(scores.boundary_f1, 4)}, boundary IoU " + _cell(
         scores.boundary_iou, 4
+    )
+
+
+def _objects(scores: ObjectScores) -> str:
+    box, mask = scores.box, scores.mask
+    return (
+        f"box AP {_cell(box.ap, 4)} (at IoU 0.5: {_cell(box.ap50, 4)}), "
+        f"mask AP {_cell(mask.ap, 4)} (at IoU 0.5: {_cell(mask.ap50, 4)})"
     )
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from semisup.data.loading.samples import RawBatch
 from semisup.data.loading.to_device import to_device
 from semisup.ops.pixels import RGB_FORMAT, ImageFormat
-from semisup.types import Labelled, Unlabelled, Weak
+from semisup.types import Instances, Labelled, Unlabelled, Weak
 
 Ready = Labelled | Unlabelled | Weak
 _T = TypeVar("_T")
@@ -108,4 +108,9 @@ class OneAhead(Iterator[_T], Generic[_T]):
 
 def _tensors(batch: Ready) -> list[Tensor]:
     parts = [getattr(batch, field.name) for field in fields(batch)]
-    return [part for part in (*parts, *batch.views) if isinstance(part, Tensor)]
+    objects = [getattr(one, field.name) for one in _instances(batch) for field in fields(one)]
+    return [part for part in (*parts, *batch.views, *objects) if isinstance(part, Tensor)]
+
+
+def _instances(batch: Ready) -> tuple[Instances, ...]:
+    return (batch.instances or ()) if isinstance(batch, Labelled) else ()

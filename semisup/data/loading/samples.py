@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,13 +11,17 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
-from semisup.data.base import SegmentationData
+from semisup.data.base import Objects, SegmentationData
 from semisup.data.labels.border_weights import BorderWeights
 from semisup.data.labels.tags import Tags
 from semisup.data.views.cropping import DrawView, View
+from semisup.data.views.objects import instances_in
 from semisup.data.views.strong import draw_strong
 from semisup.errors import RecipeError, SemisupError
-from semisup.types import StreamName
+from semisup.types import Instances, StreamName
+
+Label = Tensor | tuple[Instances, ...]
+"""A label of a batch: a tensor, B first, or one entry for each image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +34,8 @@ class RawBatch:
         valid: bool BHW, False where the crop was padded.
         ids: the B image ids.
         labels: what is known of the images, by the name of its field in `Labelled` or `Weak`, B
-            first: "mask" uint8 BHW, "tags" and "selection" bool BK, "border_weights" float32 BHW.
+            first: "mask" uint8 BHW, "tags" and "selection" bool BK, "border_weights" float32 BHW;
+            "instances" one for each image.
         strong: B x 6 parameters of each strong view (see `draw_strong`).
         strong_image: whether the first of them takes the place of the image.
     """
@@ -39,7 +44,7 @@ class RawBatch:
     images: Tensor
     valid: Tensor
     ids: tuple[str, ...]
-    labels: Mapping[str, Tensor] = field(default_factory=dict)
+    labels: Mapping[str, Label] = field(default_factory=dict)
     strong: tuple[Tensor, ...] = ()
     strong_image: bool = False
 
@@ -49,9 +54,19 @@ class RawBatch:
             self,
             images=self.images.pin_memory(),
             valid=self.valid.pin_memory(),
-            labels={name: label.pin_memory() for name, label in self.labels.items()},
+            labels={
+                name: moved(label, lambda part: part.pin_memory())
+                for name, label in self.labels.items()
+            },
             strong=tuple(view.pin_memory() for view in self.strong),
         )
+
+
+def moved(label: Label, move: Callable[[Tensor], Tensor]) -> Label:
+    """A label with each of its tensors given to `move`."""
+    if isinstance(label, Tensor):
+        return move(label)
+    return tuple(instances.moved(move) for instances in label)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +76,7 @@ class _Sample:
     valid: Tensor
     labels: Mapping[str, Tensor]
     strong: tuple[Tensor, ...]
+    instances: Instances | None = None
 
 
 class Samples(Dataset[Any]):  # the loader wants the type that collating makes of it
@@ -77,8 +93,10 @@ class Samples(Dataset[Any]):  # the loader wants the type that collating makes o
         strong: int,
         tags: Tags | None,
         border: BorderWeights | None = None,
+        instances: bool = False,
     ) -> None:
         assert (tags is not None) == (name == "weak"), "the weak stream, and no other, needs tags"
+        assert not instances or name == "labelled", "the labelled stream alone has objects"
         self._data = data
         self._ids = sorted(ids)
         self._indices = [data.index(key) for key in self._ids]
@@ -88,6 +106,7 @@ class Samples(Dataset[Any]):  # the loader wants the type that collating makes o
         self._strong = strong
         self._tags = tags
         self._border = border
+        self._with_instances = instances
         self._epoch = -1
         self._order: list[int] = []
 
@@ -105,14 +124,29 @@ class Samples(Dataset[Any]):  # the loader wants the type that collating makes o
         generator = _generator(self._seed, self._name, "view", position)
         turn = _digest(f"{self._seed}/turn/{key}") + epoch
         border = None if self._border is None or mask is None else self._border(mask)
+        objects = self._objects(index)
+        if mask is not None and objects is not None:
+            mask = torch.cat([mask[None], objects.masks])
         view = self._view(image, mask, generator, turn, border)
+        instances = None
+        if view.mask is not None and objects is not None:
+            instances = instances_in(view.mask[1:], objects.labels)
+            view = replace(view, mask=view.mask[0])
         return _Sample(
             key,
             view.image,
             view.valid,
             labels=self._labels(key, view),
             strong=tuple(draw_strong(generator) for _ in range(self._strong)),
+            instances=instances,
         )
+
+    def _objects(self, index: int) -> Objects | None:
+        """The objects to learn from, where they are read."""
+        if not self._with_instances:
+            return None
+        objects = self._data.objects(index)
+        return objects.where(~objects.crowd)
 
     def _labels(self, key: str, view: View) -> dict[str, Tensor]:
         """What is known of the image, as the fields of its batch."""
@@ -169,13 +203,17 @@ def collate(
         if good and sample.image.shape != good[0].image.shape:
             return _sizes_differ(good[0], sample)
         good.append(sample)
+    labels: dict[str, Label] = default_collate([dict(sample.labels) for sample in good])
+    instances = tuple(sample.instances for sample in good if sample.instances is not None)
+    if instances:
+        labels["instances"] = instances
     # In a worker, this stacks into the memory that the batch travels in; torch.stack would not.
     return RawBatch(
         name,
         images=default_collate([sample.image for sample in good]),
         valid=default_collate([sample.valid for sample in good]),
         ids=tuple(sample.id for sample in good),
-        labels=default_collate([dict(sample.labels) for sample in good]),
+        labels=labels,
         strong=tuple(default_collate([sample.strong for sample in good])),
         strong_image=strong_image,
     )

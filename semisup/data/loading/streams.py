@@ -48,6 +48,7 @@ class Stream:
         tags: of the images; for the weak stream and no other.
         border: weights of the pixels between objects, for the labelled stream; None: there are
             none.
+        instances: whether the labelled stream reads the objects of its images too.
         workers: number of processes that decode; 0 does it in this one.
         pin: deliver page-locked memory, from which CUDA copies while it works; for CUDA only.
         start: number of batches that were taken before, to resume.
@@ -75,6 +76,7 @@ class Stream:
         strong_image: bool = False,
         tags: Tags | None = None,
         border: BorderWeights | None = None,
+        instances: bool = False,
         workers: int = 0,
         pin: bool = False,
         start: int = 0,
@@ -93,7 +95,15 @@ class Stream:
         self.name: StreamName = name
         self.position = start
         self._samples = Samples(
-            data, ids, name, seed, view, strong=strong + strong_image, tags=tags, border=border
+            data,
+            ids,
+            name,
+            seed,
+            view,
+            strong=strong + strong_image,
+            tags=tags,
+            border=border,
+            instances=instances,
         )
         self._collate = partial(collate, name=name, strong_image=strong_image)
         self.batch_size = batch_size

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from semisup.data.loading.samples import RawBatch
+from semisup.data.loading.samples import Label, RawBatch, moved
 from semisup.data.views.strong import apply_strong
 from semisup.ops.pixels import RGB_FORMAT, ImageFormat, per_channel, standardise_
 from semisup.types import Labelled, StreamName, Unlabelled, Weak
@@ -60,7 +60,9 @@ def to_device(
     return STREAMS[raw.name](image=image, valid=valid, ids=raw.ids, views=tuple(views), **labels)
 
 
-def _moved(label: Tensor, device: torch.device) -> Tensor:
+def _moved(label: Label, device: torch.device) -> Label:
     """On the device; maps of label ids as int64, which losses take."""
-    moved = label.to(device, non_blocking=True)
-    return moved.long() if moved.dtype == torch.uint8 else moved
+    there = moved(label, lambda part: part.to(device, non_blocking=True))
+    if isinstance(there, Tensor) and there.dtype == torch.uint8:
+        return there.long()
+    return there

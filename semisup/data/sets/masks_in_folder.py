@@ -64,6 +64,11 @@ class MasksInFolder(WrappedData):
         """Whether the folder holds a mask of image `index`."""
         return _composed(self.ids[index]) in self._masks
 
+    @property
+    def has_objects(self) -> bool:
+        """False: masks of classes do not tell objects apart."""
+        return False
+
     def mask_path(self, index: int) -> Path:
         """Where the mask of image `index` lies or should lie."""
         name = self.ids[index]

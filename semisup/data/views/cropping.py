@@ -22,7 +22,8 @@ class View:
 
     Attributes:
         image: CHW, uint8 or uint16; 0 where there is no picture.
-        mask: uint8 HW, `IGNORE` where there is no picture; None if there is no mask.
+        mask: uint8 HW, `IGNORE` where there is no picture, or NHW where N maps were given; None if
+            there is no mask.
         valid: bool HW, False where there is no picture.
         selection: int64, the label ids of the classes that it was cut for, ascending; None unless
             the view chooses some.
@@ -50,7 +51,7 @@ class DrawView(Protocol):
 
         Args:
             image: CHW, uint8 or uint16.
-            mask: uint8 HW, or None for an image without labels.
+            mask: uint8 HW, or NHW for N maps that are cut alike; None for an image without labels.
             generator: source of the view; always the same number of draws is taken from it.
             turn: which of several views in turn, for a view that has some.
             border: float32 HW, as `BorderWeights` gives it, or None.
@@ -93,7 +94,7 @@ def cut_out(
 
     Args:
         image: CHW, uint8 or uint16.
-        mask: uint8 HW, or None.
+        mask: uint8 HW or NHW, or None.
         rows: the window from top to bottom.
         columns: the window from left to right.
         crop: H, W of the view; None for that of the resized window.
@@ -123,11 +124,14 @@ def cut_out(
     if mask is not None:
         # Not tv_tensors.Mask, whose "nearest" samples the corner of a pixel and so shifts the
         # mask by up to half a pixel against the image.
-        labels = seen(mask[None], InterpolationMode.NEAREST_EXACT)
-        labels = place(labels, fill=IGNORE)[0]
+        maps = mask.view(-1, *mask.shape[-2:])
+        labels = seen(maps, InterpolationMode.NEAREST_EXACT)
+        labels = place(labels, fill=IGNORE)
+        labels = labels[0] if mask.ndim == 2 else labels
     if border is not None and labels is not None:
+        classes = labels if labels.ndim == 2 else labels[0]
         weights = place(seen(border[None], InterpolationMode.BILINEAR), fill=0)[0]
-        weights = weights.masked_fill(labels != 0, 0.0)
+        weights = weights.masked_fill(classes != 0, 0.0)
     picture = place(seen(image, InterpolationMode.BILINEAR), fill=0)
     return View(image=picture, mask=labels, valid=place(valid, fill=0)[0], border=weights)
 

@@ -290,6 +290,7 @@ NEED_BACKGROUND = {
     "decouplednet_classifier",
     "decouplednet_joint",
     "gan_segmentation_weak",
+    "mask_rcnn",
     "s4gan_multi_label",
 }
 

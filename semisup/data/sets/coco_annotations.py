@@ -1,0 +1,228 @@
+"""The annotations of MS COCO: a JSON of images, categories and objects, and the masks in it.
+
+An object has polygons, or runs of a mask (RLE), plain or packed; what they cover is computed by
+pycocotools, so that a mask here is the one that its evaluation sees.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from semisup.data.base import Objects
+from semisup.errors import DataError
+
+EXTRA = "pip install 'semisup[coco]'"
+"""What brings pycocotools."""
+
+
+MOST_CATEGORIES = 254
+"""Beside background and void, in a mask of 8 bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class CocoImage:
+    """An image of an annotation file.
+
+    Attributes:
+        number: its id there.
+        file: its name.
+        size: height and width as stated.
+        objects: its annotations as JSON: as bytes they are light enough to be kept for all images.
+    """
+
+    number: int
+    file: str
+    size: tuple[int, int]
+    objects: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CocoFile:
+    """An annotation file.
+
+    Attributes:
+        path: where it lies.
+        images: in the order of the file.
+        categories: id -> name, in the order of the ids.
+    """
+
+    path: Path
+    images: tuple[CocoImage, ...]
+    categories: Mapping[int, str]
+
+
+def mask_tools() -> Any:
+    """pycocotools' module of masks.
+
+    Raises:
+        DataError: it is not installed.
+    """
+    try:
+        from pycocotools import mask
+    except ImportError as error:
+        raise DataError(
+            f"masks of COCO are read with pycocotools, which is not installed: {EXTRA}"
+        ) from error
+    return mask
+
+
+def read_coco(path: Path) -> CocoFile:
+    """The content of `instances_*.json`.
+
+    Raises:
+        DataError: the file is missing, no JSON, or lacks what is needed; names it.
+    """
+    content = _read_json(path)
+    try:
+        categories = {int(one["id"]): str(one["name"]) for one in content["categories"]}
+        objects: dict[int, list[Any]] = {int(one["id"]): [] for one in content["images"]}
+        for one in content["annotations"]:
+            objects[int(one["image_id"])].append(_needed(one, categories))
+        images = [_image(one, objects[int(one["id"])]) for one in content["images"]]
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise DataError(
+            f"{path}: is no file of COCO's instances ({type(error).__name__}: "
+            f"{_line(error)}); it needs images (id, file_name, height, width), categories (id, "
+            "name) and annotations of them (image_id, category_id, bbox, segmentation)"
+        ) from None
+    if not images or not categories:
+        raise DataError(f"{path}: lists no {'category' if images else 'image'}; get it again")
+    names = list(categories.values())
+    twice = next((name for name in names if names.count(name) > 1), "")
+    if twice or len(names) > MOST_CATEGORIES:
+        what = f"'{twice}' is the name of two" if twice else f"{len(names)} are more"
+        raise DataError(
+            f"{path}: {what} categories{'' if twice else f' than the {MOST_CATEGORIES} of a mask'};"
+            " take a file with fewer, of names of their own"
+        )
+    return CocoFile(path, tuple(images), dict(sorted(categories.items())))
+
+
+def _line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "")[:80]
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise DataError(
+            f"cannot read {path} ({error.strerror}); unpack COCO's annotations there"
+        ) from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: is no JSON ({_line(error)}); get it again") from None
+
+
+def _image(stated: Mapping[str, Any], objects: list[Any]) -> CocoImage:
+    size = (int(stated["height"]), int(stated["width"]))
+    name = str(stated["file_name"])
+    if min(size) < 1 or Path(name).name != name or not Path(name).suffix:
+        raise ValueError(f"image {name!r} of {size[0]}x{size[1]}")
+    return CocoImage(int(stated["id"]), name, size, json.dumps(objects).encode())
+
+
+def _needed(stated: Mapping[str, Any], categories: Mapping[int, str]) -> dict[str, Any]:
+    """What is used of an annotation, checked but for its outline."""
+    category, box = int(stated["category_id"]), [float(side) for side in stated["bbox"]]
+    if category not in categories:
+        raise ValueError(f"category_id {category} is none of the categories")
+    if len(box) != 4 or not all(map(math.isfinite, box)):
+        raise ValueError(f"bbox {stated['bbox']!r}")
+    return {
+        "category": category,
+        "bbox": box,
+        "area": float(stated.get("area", box[2] * box[3])),
+        "crowd": bool(stated.get("iscrowd", 0)),
+        "segmentation": stated["segmentation"],
+    }
+
+
+def objects_of(image: CocoImage, label_of: Mapping[int, int], path: Path) -> Objects:
+    """The objects of an image, in the order of the file.
+
+    Args:
+        image: with its annotations.
+        label_of: category id -> label; what is in no label is left out.
+        path: of the file, for errors.
+
+    Raises:
+        DataError: an outline that covers no mask; names the file and the image.
+    """
+    stated = [one for one in json.loads(image.objects) if one["category"] in label_of]
+    tools = mask_tools()
+    height, width = image.size
+    masks = torch.zeros(len(stated), height, width, dtype=torch.uint8)
+    for number, one in enumerate(stated):
+        masks[number] = _mask(tools, one["segmentation"], image, path)
+    return Objects(
+        labels=torch.tensor([label_of[one["category"]] for one in stated], dtype=torch.int64),
+        masks=masks,
+        boxes=torch.tensor([one["bbox"] for one in stated], dtype=torch.float64).view(-1, 4),
+        areas=torch.tensor([one["area"] for one in stated], dtype=torch.float64),
+        crowd=torch.tensor([one["crowd"] for one in stated], dtype=torch.bool),
+    )
+
+
+def _mask(tools: Any, outline: Any, image: CocoImage, path: Path) -> Tensor:
+    """What polygons or runs cover, uint8 HW."""
+    height, width = image.size
+    try:
+        if isinstance(outline, list):
+            runs = tools.merge(tools.frPyObjects([_polygon(one) for one in outline], height, width))
+        else:
+            runs = _runs(tools, outline, image.size)
+        return torch.from_numpy(tools.decode(runs))
+    except Exception as error:  # whatever pycocotools says of what is no outline
+        raise DataError(
+            f"{path}: an object of image {image.number} ({image.file}) has an outline that covers "
+            f"nothing that can be read ({type(error).__name__}: {_line(error)}); correct it"
+        ) from None
+
+
+def _polygon(sides: Any) -> list[float]:
+    """A polygon of three corners or more."""
+    numbers = [float(side) for side in sides]
+    if len(numbers) < 6 or len(numbers) % 2 or not all(map(math.isfinite, numbers)):
+        raise ValueError("a polygon is x, y of three corners or more")
+    return numbers
+
+
+def _runs(tools: Any, stated: Any, size: tuple[int, int]) -> Any:
+    """Runs as pycocotools packs them, whose sum is that of the pixels."""
+    counts = stated["counts"]
+    if [int(side) for side in stated["size"]] != list(size):
+        raise ValueError(f"size {stated['size']!r} is not that of the image")
+    if isinstance(counts, list):
+        lengths = [int(length) for length in counts]
+        if min(lengths, default=0) < 0 or sum(lengths) != size[0] * size[1]:
+            raise ValueError("its runs do not add up to the pixels of the image")
+        return tools.frPyObjects({"size": list(size), "counts": lengths}, *size)
+    _check_packed(str(counts), size)
+    return {"size": list(size), "counts": str(counts).encode("ascii")}
+
+
+def _check_packed(text: str, size: tuple[int, int]) -> None:
+    """Refuse packed runs that do not add up to the pixels: pycocotools trusts them."""
+    lengths: list[int] = []
+    place = 0
+    while place < len(text):
+        value, shift, more = 0, 0, True
+        while more:
+            bits = ord(text[place]) - 48
+            if not 0 <= bits < 64 or shift > 30:
+                raise ValueError("its runs are damaged")
+            value |= (bits & 0x1F) << shift
+            more, shift, place = bool(bits & 0x20), shift + 5, place + 1
+            if not more and bits & 0x10:
+                value |= -1 << shift
+        lengths.append(value + (lengths[-2] if len(lengths) > 2 else 0))
+    if min(lengths, default=0) < 0 or sum(lengths) != size[0] * size[1]:
+        raise ValueError("its runs do not add up to the pixels of the image")
