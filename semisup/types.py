@@ -105,6 +105,8 @@ class Reads:
             start for it.
         rgb: whether it reads 8-bit RGB images alone, because a network of its own generates or sees
             such.
+        volumes: whether it trains networks for volumes too, on blocks of slices: images BCDHW,
+            masks BDHW.
         background: whether class 0 is background to it, which it treats apart from the others.
     """
 
@@ -117,6 +119,7 @@ class Reads:
     class_crops: bool = False
     trained_weights: bool = False
     rgb: bool = False
+    volumes: bool = False
     background: bool = False
 
     @property

@@ -159,7 +159,8 @@ def test_a_misspelt_command_is_suggested() -> None:
             | {"deconvnet", "decouplednet", "fcn8s_mobilenet_v2"}
             | {"deeplab_v2", "dpt", "pspnet"}
             | {"enet", "linknet", "segnet", "segnet_basic", "bayesian_segnet"}
-            | {"gfrnet", "lraspp", "refinenet", "fc_densenet56", "fc_densenet67", "fc_densenet103"},
+            | {"unet3d", "gfrnet", "lraspp", "refinenet"}
+            | {"fc_densenet56", "fc_densenet67", "fc_densenet103"},
         ),
         (
             METHODS,
@@ -168,7 +169,7 @@ def test_a_misspelt_command_is_suggested() -> None:
             | {"gan_segmentation", "gan_segmentation_weak"}
             | {"s4gan", "s4gan_multi_label"},
         ),
-        (DATASETS, {"scenes", "voc", "camvid", "folder"}),
+        (DATASETS, {"scenes", "voc", "camvid", "folder", "stack"}),
     ],
     ids=["models", "methods", "datasets"],
 )

@@ -49,6 +49,7 @@ PAIRS = [
     for method in METHODS
     for model, cls in MODELS.items()
     if OWN.get(method, model) == model and method in (cls.trained_by or METHODS)
+    if METHODS[method].reads.volumes or not cls.reads_volumes
 ]
 """What a recipe may name together."""
 

@@ -80,8 +80,8 @@ def cut_out(
     what the crop costs, and pixels outside of the window do not bleed into it.
 
     Args:
-        image: CHW, uint8 or uint16.
-        mask: uint8 HW, or None.
+        image: CHW, uint8 or uint16; of a block of slices CDHW.
+        mask: uint8 HW, or None; of a block DHW.
         rows: the window from top to bottom.
         columns: the window from left to right.
         crop: H, W of the view; None for that of the resized window.
@@ -109,7 +109,7 @@ def cut_out(
 def _resize(image: Tensor, rows: Axis, columns: Axis, mode: InterpolationMode) -> Tensor:
     down = slice(rows.start, rows.start + rows.length)
     across = slice(columns.start, columns.start + columns.length)
-    window = image[:, down, across]
+    window = image[..., down, across]
     if columns.result == 1 or image.dtype != torch.uint8:
         # torch has no kernel for 16 bits. Of a result one pixel wide torch 2.15 gives wrong values:
         # its vectorised uint8 kernel always, the float kernel if the channels come last in memory.
