@@ -167,7 +167,10 @@ class Stack(SegmentationData):
         """
         name, path = self.ids[index], self.mask_path(index)
         if not self._masks.has(name):
-            raise self._masks.missing(name)
+            raise DataError(
+                f"{path} is missing: slice '{name}' is not annotated; add it, or leave the slice "
+                "to be unlabelled"
+            )
         return self._key.read(path)
 
     def context(self, first: int, last: int) -> Tensor:

@@ -76,8 +76,10 @@ class BlockView:
 def smooth_noise(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     """Three numbers N(0, 1) at each place of a coarse grid, joined by a cubic B-spline: DHW3."""
     weights = [_spline(side) for side in shape]
-    coarse = torch.randn(*(w.shape[1] for w in weights), 3, generator=generator)
-    return torch.einsum("za,yb,xc,abcn->zyxn", *weights, coarse)
+    values = torch.randn(*(w.shape[1] for w in weights), 3, generator=generator)
+    for axis, weight in enumerate(weights):
+        values = torch.tensordot(weight, values, ([1], [axis])).movedim(0, axis)
+    return values
 
 
 def _spline(side: int) -> Tensor:
