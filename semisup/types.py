@@ -1,7 +1,8 @@
 """What the data side, the training loop and the methods exchange.
 
 Shape letters, used in every docstring: B batch, K classes, C channels, H height, W width;
-lower-case h, w for a reduced map.
+lower-case h, w for a reduced map. A network for volumes is given blocks of D slices: images BCDHW,
+masks and validity BDHW, where it says BCHW and BHW here.
 
 An unlabelled image has no mask field, and neither has one with weak labels alone, so no method can
 read a mask that it must not.
