@@ -18,6 +18,7 @@ from semisup.data.sets.camvid import CamVid
 from semisup.data.sets.coco import Coco
 from semisup.data.sets.folder import Folder
 from semisup.data.sets.scenes.dataset import Scenes
+from semisup.data.sets.stack import Stack
 from semisup.data.sets.voc import Voc
 from semisup.data.without_classes import without_classes
 from semisup.errors import RecipeError, suggest
@@ -51,6 +52,7 @@ from semisup.models.pspnet import PSPNet
 from semisup.models.refinenet import RefineNet
 from semisup.models.segnet import BayesianSegNet, SegNet, SegNetBasic
 from semisup.models.unet import UNet
+from semisup.models.unet3d import UNet3D
 from semisup.options import check_options, options_schema
 from semisup.plugins import Origin, import_plugin, installed, origin_of
 
@@ -79,6 +81,7 @@ MODELS: dict[str, type[Segmenter]] = {
     "segnet": SegNet,
     "segnet_basic": SegNetBasic,
     "unet": UNet,
+    "unet3d": UNet3D,
 }
 
 METHODS: dict[str, type[Method]] = {
@@ -100,6 +103,7 @@ DATASETS: dict[str, type[SegmentationData]] = {
     "coco": Coco,
     "folder": Folder,
     "scenes": Scenes,
+    "stack": Stack,
     "voc": Voc,
 }
 

@@ -1,7 +1,8 @@
 """What the data side, the training loop and the methods exchange.
 
 Shape letters, used in every docstring: B batch, K classes, C channels, H height, W width;
-lower-case h, w for a reduced map.
+lower-case h, w for a reduced map. A network for volumes is given blocks of D slices: images BCDHW,
+masks and validity BDHW, where it says BCHW and BHW here.
 
 An unlabelled image has no mask field, and neither has one with weak labels alone, so no method can
 read a mask that it must not.
@@ -130,6 +131,8 @@ class Reads:
             start for it.
         rgb: whether it reads 8-bit RGB images alone, because a network of its own generates or sees
             such.
+        volumes: whether it trains networks for volumes too, on blocks of slices: images BCDHW,
+            masks BDHW.
         background: whether class 0 is background to it, which it treats apart from the others.
     """
 
@@ -143,6 +146,7 @@ class Reads:
     instances: bool = False
     trained_weights: bool = False
     rgb: bool = False
+    volumes: bool = False
     background: bool = False
 
     @property

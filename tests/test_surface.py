@@ -159,8 +159,8 @@ def test_a_misspelt_command_is_suggested() -> None:
             | {"deconvnet", "decouplednet", "fcn8s_mobilenet_v2"}
             | {"deeplab_v2", "dpt", "pspnet"}
             | {"enet", "linknet", "segnet", "segnet_basic", "bayesian_segnet"}
-            | {"mask_rcnn"}
-            | {"gfrnet", "lraspp", "refinenet", "fc_densenet56", "fc_densenet67", "fc_densenet103"},
+            | {"mask_rcnn", "unet3d", "gfrnet", "lraspp", "refinenet"}
+            | {"fc_densenet56", "fc_densenet67", "fc_densenet103"},
         ),
         (
             METHODS,
@@ -169,7 +169,7 @@ def test_a_misspelt_command_is_suggested() -> None:
             | {"gan_segmentation", "gan_segmentation_weak"}
             | {"mask_rcnn", "s4gan", "s4gan_multi_label"},
         ),
-        (DATASETS, {"scenes", "voc", "camvid", "coco", "folder"}),
+        (DATASETS, {"scenes", "voc", "camvid", "coco", "folder", "stack"}),
     ],
     ids=["models", "methods", "datasets"],
 )

@@ -109,12 +109,15 @@ def images_and_masks_fit(subject: DatasetSubject) -> None:
     data = subject.data()
     kind = data.image_kind
     for index in some(data):
-        image, mask, name = data.image(index), data.mask(index), data.ids[index]
+        image, name = data.image(index), data.ids[index]
         require(
             image.dtype == kind.dtype and image.dim() == 3 and image.shape[0] == kind.channels,
             f"image '{name}' is {image.dtype} of shape {tuple(image.shape)}, not {kind.dtype} "
             f"{kind.channels}HW. Read it by read_image.",
         )
+        if not data.has_mask(index):
+            continue
+        mask = data.mask(index)
         require(
             mask.dtype == torch.uint8 and mask.dim() == 2,
             f"mask '{name}' is {mask.dtype} of shape {tuple(mask.shape)}, not uint8 HW. Read it by "

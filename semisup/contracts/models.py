@@ -12,6 +12,7 @@ from semisup.contracts.base import Check, NotApplicable, require
 from semisup.contracts.methods import listed
 from semisup.errors import RecipeError
 from semisup.models.base import Segmenter, SegmentsByClass
+from semisup.models.layers import channels_last_of
 
 CLASSES = 5
 
@@ -148,7 +149,7 @@ def eval_is_deterministic(subject: ModelSubject) -> None:
         require(alike, "the first of training_logits is not `forward`'s.")
         require(torch.isfinite(first).all(), "logits are not finite.")
         require(first.std() > 0, "logits are the same everywhere.")
-        model = model.to(memory_format=torch.channels_last)
+        model = model.to(memory_format=channels_last_of(model))
         last = model(picture().contiguous(memory_format=torch.channels_last))
     scale = float(first.abs().max())
     require(

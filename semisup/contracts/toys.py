@@ -148,7 +148,7 @@ def toy_batch(
             ("a", "b"),
             strong_views(image, reads.labelled_views),
             selection if reads.class_crops else None,
-            toy_instances(mask) if reads.instances else None,
+            instances=toy_instances(mask) if reads.instances else None,
         ),
         "unlabelled": Unlabelled(
             free, valid, ("c", "d"), strong_views(free, reads.unlabelled_views)

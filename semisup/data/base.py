@@ -12,6 +12,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from semisup.data.formats.orientation import orientation_note
+from semisup.data.volumes import Block
 from semisup.errors import DataError, RecipeError
 from semisup.ops.pixels import RGB, ImageKind
 
@@ -151,7 +152,7 @@ class SegmentationData(ABC):
             DataError: as of `image` and `mask`, or they differ in size; names the file.
         """
         image, mask = self.image(index), self.mask(index)
-        if mask.shape != image.shape[-2:]:
+        if mask.shape[-2:] != image.shape[-2:]:
             raise DataError(
                 f"{self.mask_path(index)}: the mask is {_size(mask)} but image '{self.ids[index]}' "
                 f"is {_size(image)} (height x width){orientation_note(self.image_path(index))}; "
@@ -208,6 +209,22 @@ class SegmentationData(ABC):
             f"file with 'semisup data tags {self.name} --from masks' and name it, as \"file:PATH\""
         )
 
+    @property
+    def block(self) -> Block | None:
+        """What a network for volumes is shown; None where the images are no slices of a volume."""
+        return None
+
+    def context(self, first: int, last: int) -> Tensor:
+        """Slices `first` to before `last` of the volume, counted from image 0, as CDHW.
+
+        Of the whole volume, in whatever subset a slice is, and mirrored beyond its ends. No mask
+        is opened.
+
+        Raises:
+            DataError: the images are no slices of a volume, or a slice cannot be used.
+        """
+        raise DataError(f"{self.name} {self.subset}: its images are no slices of a volume")
+
     def facts(self) -> dict[str, object]:
         """What of this data set belongs in the protocol block beside its name and subset.
 
@@ -263,6 +280,15 @@ class WrappedData(SegmentationData):
     def has_mask(self, index: int) -> bool:
         """As the data set has it."""
         return self._data.has_mask(index)
+
+    @property
+    def block(self) -> Block | None:
+        """As the data set has it."""
+        return self._data.block
+
+    def context(self, first: int, last: int) -> Tensor:
+        """As the data set has it."""
+        return self._data.context(first, last)
 
     @property
     def stored_classes(self) -> tuple[str, ...]:

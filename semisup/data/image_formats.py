@@ -115,6 +115,10 @@ class GreyAsRGB(WrappedData):
         """Image `index`: uint8 3HW; errors as in the data set."""
         return torch.cat([self._data.image(index)] * 3)
 
+    def context(self, first: int, last: int) -> Tensor:
+        """Slices of a volume: uint8 3DHW; errors as in the data set."""
+        return torch.cat([self._data.context(first, last)] * 3)
+
 
 def fitted(data: SegmentationData, kind: ImageKind) -> SegmentationData:
     """`data` with images of `kind`: itself, or grey ones as RGB.

@@ -14,6 +14,7 @@ from torch import Tensor
 from semisup.data.base import SegmentationData
 from semisup.errors import DataError
 from semisup.evaluation.inference import Inference
+from semisup.evaluation.volumes import VolumeInference
 from semisup.metrics.bootstrap import bootstrap_interval
 from semisup.metrics.boundary import BoundaryScores
 from semisup.metrics.confusion import (
@@ -131,9 +132,7 @@ def evaluate(
     counted = Confusion(data.num_classes, inference.device)
     edges = BoundaryScores(data.num_classes) if wanted else None
     numbers = [data.index(chosen[place]) for place in share]
-    pairs = track(_read_ahead(data, numbers), description, len(share))
-    for images, masks in _batches(zip(share, pairs, strict=True)):
-        labels = label_map(inference(images))
+    for labels, masks in _labelled(inference, data, share, numbers, description):
         counted.add(labels, masks)
         if edges is not None:
             for label, mask in zip(labels, masks, strict=True):
@@ -157,6 +156,23 @@ def evaluate(
         ids=chosen,
         classes=data.classes,
     )
+
+
+def _labelled(
+    inference: Inference,
+    data: SegmentationData,
+    share: Sequence[int],
+    numbers: Sequence[int],
+    description: str,
+) -> Iterator[tuple[Tensor, list[Tensor]]]:
+    """What is predicted for images, and their masks; several of them together."""
+    if isinstance(inference, VolumeInference):
+        for number in track(numbers, description, len(share)):
+            yield label_map(inference.logits_of(data, number)[None]), [data.mask(number)]
+        return
+    pairs = track(_read_ahead(data, numbers), description, len(share))
+    for images, masks in _batches(zip(share, pairs, strict=True)):
+        yield label_map(inference(images)), masks
 
 
 def _which(data: SegmentationData, chosen: Sequence[str]) -> str:

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from semisup.data.base import SegmentationData
 from semisup.errors import DataError, RecipeError
 from semisup.evaluation.uncertainty import mean_and_uncertainty, sampling
 from semisup.models.base import FindsObjects, Found, SeesAround
@@ -104,6 +105,10 @@ class Inference:
         scores = self._scores(image)
         return scores if self._has_views else scores.softmax(dim=1)
 
+    def logits_of(self, data: SegmentationData, index: int) -> Tensor:
+        """Logits KHW of image `index` of a data set."""
+        return self.logits(data.image(index)[None])[0]
+
     def _check(self, images: Tensor) -> None:
         kind, shape = self.images.kind, tuple(images.shape)
         fits = images.ndim == 4 and 0 not in shape and shape[1] == kind.channels
@@ -171,7 +176,9 @@ class Inference:
             )
         if mirror:
             image = image.flip(-1)
-        image = image.contiguous(memory_format=torch.channels_last)
+        volumes = image.ndim == 5
+        layout = torch.channels_last_3d if volumes else torch.channels_last
+        image = image.contiguous(memory_format=layout)
         logits = self._slide(image) if self.settings.mode == "slide" else self._forward(image)
         if mirror:
             logits = logits.flip(-1)
@@ -223,8 +230,8 @@ def slide(
     window is seen as it is.
 
     Args:
-        image: BCHW.
-        forward: image BCHW, rows and columns of a window -> BKhw.
+        image: BCHW, or BCDHW.
+        forward: image BCHW, rows and columns of a window -> BKhw; of BCDHW, BKDhw.
         window: (H, W) in pixels.
         overlap: smallest share that neighbours have in common, in [0, 1).
     """
@@ -237,7 +244,7 @@ def slide(
             rows, columns = slice(top, top + high), slice(left, left + wide)
             logits = forward(image, rows, columns)
             if total is None:
-                total = logits.new_zeros((*logits.shape[:2], height, width))
+                total = logits.new_zeros((*logits.shape[:-2], height, width))
             total[..., rows, columns] += logits
             seen[..., rows, columns] += 1
     assert total is not None

@@ -33,6 +33,7 @@ from semisup.evaluation.prediction_folder import (
 from semisup.evaluation.sources import LABELS, ImageFile
 from semisup.evaluation.tiles import LabelledImages, is_tiled, label_images
 from semisup.evaluation.uncertainty import Sampled
+from semisup.evaluation.volumes import SliceFiles, VolumeInference
 from semisup.metrics.confusion import label_map
 from semisup.ops.pixels import RGB, ImageKind, as_shown
 from semisup.pictures.drawing import overlay
@@ -238,6 +239,7 @@ def predict_files(
         LABELS,
     ]
     written, kept, tiled, bad = 0, 0, 0, []
+    volumes = _volumes(inference, images)
     for source in track(images, "predicting"):
         image = _file_sha256(source.path)
         if image and folder.is_of_another(source.name, image):
@@ -250,7 +252,11 @@ def predict_files(
             kept += 1
             continue
         try:
-            made = _predict(inference, source.path, soft, apply_exif)
+            made = (
+                _predict_slice(inference, volumes[source.path.parent], source.path, soft)
+                if isinstance(inference, VolumeInference)
+                else _predict(inference, source.path, soft, apply_exif)
+            )
         except SemisupError as error:
             bad.append(_naming(source.path, error))
             continue
@@ -293,6 +299,29 @@ def _predict(inference: Inference, path: Path, soft: bool, apply_exif: bool) -> 
             None if made.probabilities is None else made.probabilities[0],
             None if made.uncertainty is None else made.uncertainty[0],
             is_tiled(inference, image[None]),
+        )
+
+
+def _volumes(inference: Inference, images: Sequence[ImageFile]) -> dict[Path, SliceFiles]:
+    """Folder -> its pictures as the slices of a volume, for a network that reads such."""
+    if not isinstance(inference, VolumeInference):
+        return {}
+    paths: dict[Path, list[Path]] = {}
+    for image in images:
+        paths.setdefault(image.path.parent, []).append(image.path)
+    return {folder: SliceFiles(own, inference.images.kind) for folder, own in paths.items()}
+
+
+def _predict_slice(
+    inference: VolumeInference, volume: SliceFiles, path: Path, soft: bool
+) -> _Prediction:
+    """One slice, with those around it; a `SemisupError` is of one of them."""
+    with translated_errors():
+        image = read_image(path, inference.images.kind)
+        logits = inference.slice_logits(volume, volume.paths.index(path))
+        probabilities = logits.softmax(0).to(torch.float16).cpu() if soft else None
+        return _Prediction(
+            image, label_map(logits[None])[0].cpu(), probabilities, None, tiled=False
         )
 
 

@@ -104,6 +104,9 @@ class Segmenter(nn.Module, ABC):
     trained_by: ClassVar[tuple[str, ...]] = ()
     """Names of the methods that can train it; empty: all that train any segmenter."""
 
+    reads_volumes: ClassVar[bool] = False
+    """Whether it maps volumes BCDHW to logits BKDHW; an image BCHW is then one slice."""
+
     paper: ClassVar[str] = ""
     """Where to read about it, such as https://arxiv.org/abs/1411.4038; empty: in no paper."""
 

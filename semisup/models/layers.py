@@ -26,6 +26,12 @@ def initialise(module: nn.Module) -> None:
                 nn.init.zeros_(layer.bias)
 
 
+def channels_last_of(module: nn.Module) -> torch.memory_format:
+    """The memory format NHWC, or NDHWC of a network for volumes."""
+    volumes = any(parameter.ndim == 5 for parameter in module.parameters())
+    return torch.channels_last_3d if volumes else torch.channels_last
+
+
 class WideDeconvolution(nn.ConvTranspose2d):
     """A transposed convolution of stride 1 without padding, as one matrix product.
 

@@ -82,7 +82,7 @@ RGB_FORMAT = ImageFormat(IMAGENET_MEAN, IMAGENET_STD, 8)
 
 
 def standardise_(image: Tensor, images: ImageFormat = RGB_FORMAT) -> Tensor:
-    """(image - mean) / std for a float BCHW image in [0, 1]; overwrites `image` and returns it."""
+    """(image - mean) / std for a float BCHW or BCDHW image in [0, 1]; overwrites and returns it."""
     # Fresh memory for every intermediate result took four times as long on a CPU.
     return image.sub_(per_channel(images.mean, image)).div_(per_channel(images.std, image))
 
@@ -103,16 +103,17 @@ def to_bytes(image: Tensor) -> Tensor:
 
 
 def per_channel(values: Sequence[float], like: Tensor) -> Tensor:
-    """C11 tensor of `values` with the type and device of `like`."""
+    """C11 tensor of `values` (C111 for a batch of volumes) with the type and device of `like`."""
+    places = (1, 1, 1) if like.ndim == 5 else (1, 1)
     # Filled on the device: copying a list there would make the host wait for it at every step.
-    return torch.stack([like.new_full((1, 1), value) for value in values])
+    return torch.stack([like.new_full(places, value) for value in values])
 
 
 def normalise(image: Tensor, images: ImageFormat = RGB_FORMAT) -> Tensor:
     """Whole numbers -> float of mean 0 and deviation 1, on the device of `image`.
 
     Args:
-        image: BCHW or CHW of the type of `images`.
+        image: BCHW, CHW or BCDHW of the type of `images`.
         images: whose mean and deviation.
     """
     return standardise_(images.shares(image), images)

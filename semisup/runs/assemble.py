@@ -18,15 +18,18 @@ from semisup.data.labels.class_weights import class_weights
 from semisup.data.labels.pools import Pool, make_pool
 from semisup.data.labels.splits import Split, hold_out, make_split
 from semisup.data.labels.tags import read_tags
+from semisup.data.loading.blocks import Blocks
 from semisup.data.loading.cache import CachedData
 from semisup.data.loading.streams import Stream
 from semisup.data.sets.masks_in_folder import MasksInFolder, read_masks
+from semisup.data.views.blocks import BlockView
 from semisup.data.views.class_crops import CombinationView
 from semisup.data.views.weak import WeakView
 from semisup.errors import RecipeError
 from semisup.losses.supervised import SupervisedLoss
 from semisup.methods.base import Method, Task
 from semisup.models.base import Segmenter
+from semisup.models.layers import channels_last_of
 from semisup.models.weights import load_weights
 from semisup.ops.pixels import RGB, ImageKind
 from semisup.options import option_names
@@ -81,6 +84,39 @@ def check_background(recipe: Recipe, data: SegmentationData) -> None:
             f"method '{recipe.method.name}' takes class 0 for the background, and the recipe "
             f"leaves '{first}' out. Keep it, or take another method, such as supervised."
         )
+
+
+def check_volumes(recipe: Recipe, data: SegmentationData) -> None:
+    """Refuse what a network for volumes cannot be trained by, on or scored by.
+
+    Raises:
+        RecipeError: names the key.
+    """
+    name = recipe.model.name
+    if not MODELS[name].reads_volumes:
+        return
+    if not METHODS[recipe.method.name].reads.volumes:
+        raise RecipeError(
+            f"method '{recipe.method.name}' trains networks for images, and '{name}' is one for "
+            "volumes. Set method.name to supervised."
+        )
+    if data.block is None:
+        raise RecipeError(
+            f"model '{name}' reads volumes, and the images of '{recipe.data.name}' are no slices "
+            "of one. Set data.name to stack, or take a model for images, such as unet."
+        )
+    only = {
+        "data.strong_labelled": (recipe.data.strong_labelled, False),
+        "data.elastic": (recipe.data.elastic, 0.0),
+        "train.border_weight": (recipe.train.border_weight, 0.0),
+        "eval.samples": (recipe.eval.samples, 0),
+        "eval.scales": (recipe.eval.scales, (1.0,)),
+        "eval.crf": (recipe.eval.crf, False),
+        "train.loss": (recipe.train.loss in ("cross_entropy", "focal", "ohem"), True),
+    }
+    for key, (value, possible) in only.items():
+        if value != possible:
+            raise RecipeError(f"{key}: is for images, and '{name}' reads volumes. Leave it out.")
 
 
 @dataclass(frozen=True)
@@ -310,6 +346,12 @@ def stream_builder(
     }
     if method.reads.instances:
         own["labelled"]["instances"] = True
+    if MODELS[recipe.model.name].reads_volumes:
+        assert data.block is not None
+        own["labelled"] |= {
+            "data": Blocks(own_data, split.labelled),
+            "view": BlockView(data.block, view),
+        }
     if method.reads.class_crops:
         own["labelled"]["view"] = combinations_of(settings)
     accumulate = recipe.train.accumulate
@@ -436,7 +478,7 @@ def prepare_networks(method: Method, recipe: Recipe, device: torch.device) -> No
             )
     method.to(device)
     if train.channels_last:
-        method.to(memory_format=torch.channels_last)
+        method.to(memory_format=channels_last_of(method))
     if train.compile:
         # Players share forward passes (`keep_graph`): gradients are taken twice of one, so torch
         # must not reuse what the first backward pass has read, as it would by default.

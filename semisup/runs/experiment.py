@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from semisup.catalog import METHODS
+from semisup.catalog import METHODS, MODELS
 from semisup.data.base import SegmentationData
 from semisup.data.before_training import (
     check_held_out,
@@ -22,6 +23,7 @@ from semisup.data.image_formats import constant_channels, fitted, format_of
 from semisup.data.verify import check_apart, check_pool_apart
 from semisup.errors import RecipeError
 from semisup.evaluation.inference import Inference
+from semisup.evaluation.volumes import VolumeInference
 from semisup.methods.base import Method
 from semisup.models.weights import read_weights, weights_sha256
 from semisup.ops.pixels import ImageFormat, ImageKind
@@ -31,6 +33,7 @@ from semisup.runs.assemble import (
     build_method,
     check_background,
     check_objects,
+    check_volumes,
     open_data,
     open_reported,
     split_labels,
@@ -139,6 +142,7 @@ class Experiment:
         """
         check_background(self.recipe, self.data)
         check_objects(self.recipe, self.data)
+        check_volumes(self.recipe, self.data)
         self._check_first_stage()
         check_apart(self.data, self.reported)
         check_pool_apart(self.labels.pool.data, self.reported)
@@ -210,9 +214,16 @@ class Experiment:
             )
         return method, notes
 
+    @property
+    def applied(self) -> Callable[..., Inference]:
+        """What applies a predictor to images, or to slices of a volume."""
+        if not MODELS[self.recipe.model.name].reads_volumes:
+            return Inference
+        return partial(VolumeInference, depth=self.recipe.resolved()["data"].get("depth", 16))
+
     def inference(self, predictor: nn.Module) -> Inference:
         """`predictor` under the recipe's protocol."""
-        return Inference(predictor, self.recipe.eval, self.device, self.precision, self.images)
+        return self.applied(predictor, self.recipe.eval, self.device, self.precision, self.images)
 
 
 def _predictor_of(first: FinishedRun) -> Path:

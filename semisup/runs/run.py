@@ -221,11 +221,12 @@ def _selection(experiment: Experiment) -> Selection | None:
     settings, reported = experiment.recipe.eval, experiment.reported
     held_out = experiment.labels.held_out
     on = (settings, experiment.device, experiment.precision, experiment.images)
+    applied = experiment.applied
     if held_out:
         keep = experiment.folder.checkpoints
-        return Selection(experiment.data, held_out, "held_out", keep, *on)
+        return Selection(experiment.data, held_out, "held_out", keep, *on, applied=applied)
     if settings.every:
-        return Selection(reported, reported.ids, reported.subset, None, *on)
+        return Selection(reported, reported.ids, reported.subset, None, *on, applied=applied)
     return None
 
 

@@ -48,6 +48,8 @@ def draw_panel(
     labelled = batch.labelled if method.reads.labelled else None
     image = (labelled or batch.weak).image[:PANEL_IMAGES]
     logits = predictor(image).float()
+    if image.ndim == 5:
+        return _block_panel(batch.labelled, logits, palette, images)
     maps, extra = [label_map(logits).cpu()], []
     if labelled is not None:
         mask = labelled.mask[:PANEL_IMAGES]
@@ -60,6 +62,19 @@ def draw_panel(
         maps = [mask.to(torch.uint8).cpu(), *maps]
         extra = list(method.pictures(Batch(labelled=few), logits).values())
     return training_panel(normalised_as_shown(image, images), maps, palette, extra=extra)
+
+
+def _block_panel(
+    labelled: Labelled, logits: Tensor, palette: Sequence[Colour], images: ImageFormat
+) -> Tensor:
+    """Of each block the slice with most labels: input, ground truth and prediction; uint8 3HW."""
+    masks = labelled.mask[: len(logits)].cpu()
+    chosen = (masks != IGNORE).sum((-2, -1)).argmax(1).tolist()
+    shown = [volume[:, place] for volume, place in zip(labelled.image, chosen, strict=False)]
+    truth = [mask[place] for mask, place in zip(masks, chosen, strict=True)]
+    scores = [maps[:, place] for maps, place in zip(logits, chosen, strict=True)]
+    maps = [torch.stack(truth).to(torch.uint8), label_map(torch.stack(scores)).cpu()]
+    return training_panel(normalised_as_shown(torch.stack(shown), images), maps, palette)
 
 
 @torch.no_grad()
@@ -93,7 +108,7 @@ def draw_sheet(
         name = scored.ids[position]
         index = data.index(name)
         image, mask = data.image(index), data.mask(index)
-        logits = inference.logits(image[None])
+        logits = inference.logits_of(data, index)[None]
         labels = label_map(logits)[0].cpu()
         shown = as_shown(image, inference.images.kind)
         rows.append(

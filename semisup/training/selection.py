@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ class Selection:
         device: where to compute.
         precision: of the forward passes.
         images: what the values of the images are, and how they are normalised.
+        applied: what applies the predictor to images, or to slices of a volume.
     """
 
     def __init__(
@@ -47,7 +48,10 @@ class Selection:
         device: torch.device,
         precision: Precision,
         images: ImageFormat = RGB_FORMAT,
+        *,
+        applied: Callable[..., Inference] = Inference,
     ) -> None:
+        self._applied = applied
         self._data, self._ids, self._name, self._keep = data, ids, name, keep
         self._settings = settings.model_copy(update={"crf": False, "samples": 0})
         self._device, self._precision, self._images = device, precision, images
@@ -58,7 +62,7 @@ class Selection:
         self, predictor: nn.Module, step: int, facts: Mapping[str, Any]
     ) -> dict[str, float]:
         """Score the predictor after `step` steps; keep it, with `facts`, if none was better."""
-        inference = Inference(
+        inference = self._applied(
             predictor, self._settings, self._device, self._precision, self._images
         )
         result = evaluate(

@@ -162,3 +162,13 @@ def folder_root(tmp_path: Path) -> Path:
     save_list(tmp_path / "train.txt", ["two", "one"])
     save_list(tmp_path / "val.txt", ["three"])
     return tmp_path
+
+
+@pytest.fixture
+def stack_root(tmp_path: Path) -> Path:
+    """A user's stack of twelve slices."""
+    for number in range(12):
+        picture(tmp_path / "images" / f"slice{number}.png")
+        save_mask(tmp_path / "masks" / f"slice{number}.png", number % 2)
+    save_list(tmp_path / "classes.txt", ["membrane", "cell"])
+    return tmp_path

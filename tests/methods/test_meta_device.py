@@ -56,6 +56,7 @@ PAIRS = [
     if OWN.get(method, model) == model
     and method in (cls.trained_by or METHODS)
     and model not in FINDS_BOXES
+    and (METHODS[method].reads.volumes or not cls.reads_volumes)
 ]
 """What a recipe may name together."""
 

@@ -32,6 +32,7 @@ from semisup.models.pspnet import PSPNet
 from semisup.models.refinenet import RefineNet
 from semisup.models.segnet import BayesianSegNet, SegNet, SegNetBasic
 from semisup.models.unet import UNet, mirror_pad
+from semisup.models.unet3d import UNet3D
 
 CLASSES = 5
 
@@ -60,6 +61,7 @@ MODELS: dict[str, Callable[..., Segmenter]] = {
     "unet": partial(UNet, CLASSES, width=4),
     "unet_valid": partial(UNet, CLASSES, width=4, padding="valid"),
     "unet_batch_norm": partial(UNet, CLASSES, width=4, batch_norm=True),
+    "unet3d": partial(UNet3D, CLASSES, width=4),
     "gfrnet": partial(GFRNet, CLASSES, width=8),
     "gfrnet_rectified": partial(GFRNet, CLASSES, width=8, gate="rectified"),
     "lraspp": partial(LRASPP, CLASSES),

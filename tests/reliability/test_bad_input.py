@@ -23,6 +23,7 @@ import cases_scores
 import cases_tags
 import cases_tools
 import cases_training
+import cases_volumes
 import cases_weights
 import numpy as np
 import pytest
@@ -44,6 +45,7 @@ MODULES = {
     "files of other programs": cases_tools,
     "sets of one's own": cases_own_sets,
     "other folders": cases_pools,
+    "volumes": cases_volumes,
     "recipes": cases_recipes,
     "weights": cases_weights,
     "training": cases_training,

@@ -43,10 +43,13 @@ def to_device(
     unit = images.shares(raw.images.to(device, non_blocking=True))
     valid = raw.valid.to(device, non_blocking=True)
     padding = ~valid[:, None]
+    layout = memory_format
+    if memory_format == torch.channels_last and unit.ndim == 5:
+        layout = torch.channels_last_3d
 
     def finish(picture: Tensor) -> Tensor:  # overwrites it
         padded = standardise_(picture, images).masked_fill_(padding, 0.0)
-        return padded.contiguous(memory_format=memory_format)
+        return padded.contiguous(memory_format=layout)
 
     views = []
     if raw.strong:

@@ -93,8 +93,9 @@ def cut_out(
     bent: then they come into it).
 
     Args:
-        image: CHW, uint8 or uint16.
-        mask: uint8 HW or NHW, or None.
+        image: CHW, uint8 or uint16; of a block of slices CDHW.
+        mask: uint8 HW, or NHW for N maps that are cut alike (objects, or the slices of a block);
+            None for an image without labels.
         rows: the window from top to bottom.
         columns: the window from left to right.
         crop: H, W of the view; None for that of the resized window.
@@ -139,7 +140,7 @@ def cut_out(
 def _resize(picture: Tensor, rows: Axis, columns: Axis, mode: InterpolationMode) -> Tensor:
     down = slice(rows.start, rows.start + rows.length)
     across = slice(columns.start, columns.start + columns.length)
-    window = picture[:, down, across]
+    window = picture[..., down, across]
     if columns.result == 1 or picture.dtype != torch.uint8:
         # torch has no kernel for 16 bits. Of a result one pixel wide torch 2.15 gives wrong values:
         # its vectorised uint8 kernel always, the float kernel if the channels come last in memory.

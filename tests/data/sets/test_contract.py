@@ -38,6 +38,7 @@ TREES = {
     "camvid": Tree("camvid", "segnet_root"),
     "folder": Tree("folder", "folder_root"),
     "scenes": Tree("scenes", "tmp_path", {"train": 2, "val": 1, "test": 1, "size": (48, 64)}),
+    "stack": Tree("stack", "stack_root", {"held_out": 4}),
     "voc": Tree("voc", "voc_root"),
     "voc, few classes": Tree("voc", "voc_root", {"classes": ["background", "person"]}),
     "voc, without dogs": Tree("voc", "voc_root", {"ignore_classes": ["dog", "background"]}),

@@ -1,0 +1,232 @@
+"""A volume as a stack of slices, of which a few are annotated."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from semisup.data.base import SegmentationData
+from semisup.data.formats.channels import find_kind, read_image
+from semisup.data.formats.class_lists import NAMES, ClassList, read_class_list
+from semisup.data.formats.lists import choose_subset, find_folder
+from semisup.data.formats.mask_keys import LabelKey
+from semisup.data.formats.pictures import IMAGE_SUFFIXES, voc_palette
+from semisup.data.formats.trees import list_files
+from semisup.data.sets.folder_masks import MaskFiles
+from semisup.data.volumes import Block, as_volume, by_numbers, mirrored
+from semisup.errors import DataError, RecipeError
+from semisup.ops.pixels import ImageKind
+from semisup.system.files import exists, is_file
+from semisup.system.words import counted
+
+SUBSETS = ("train", "val", "all")
+
+
+class Stack(SegmentationData):
+    """A volume as a folder of slices, some of which have a mask: for networks for volumes.
+
+    - images/<slice>.png (.tif, .jpg, ...): one picture a slice, all of one size, in the order of
+      the numbers in their names (2 before 10);
+    - masks/<slice>.png: as in a `folder`. A slice without one is not annotated;
+    - classes.txt, or the option `classes`.
+
+    The last `held_out` slices are the subset "val", which is never trained on; those before them
+    are "train". A network for images (BCHW) can be trained on the slices one by one.
+
+    Args:
+        root: the folder itself, or the data root that `folder` is in.
+        subset: "train", "val" or "all".
+        folder: the folder under `root`.
+        image_folder: folder of the slices, under `folder`.
+        mask_folder: folder of their masks, under `folder`.
+        classes: names of the classes; empty: those in classes.txt.
+        values: value in a mask -> name of its class, such as {0 = "membrane", 255 = "cell"};
+            empty: the position in the list of classes.
+        void: a value in a mask that is void; 255 is void too, unless it is the value of a class.
+        channels: of the slices; None: as most of them have.
+        held_out: slices at the end of the stack that are reported on.
+        annotated: how many of the masks of "train" are used, evenly spread over them; 0: all.
+        depth: slices of a block that a network for volumes is shown; at least 8 for 3D U-Net's
+            three poolings. A stack of fewer is mirrored at its ends.
+        rotation: largest angle, in degrees, by which training blocks are turned in their plane.
+        deformation: standard deviation, in voxels, of the displacements by which training blocks
+            are deformed, drawn every 32 voxels and joined by a cubic B-spline; 0: none.
+
+    Raises:
+        DataError: a folder or the classes are missing, slices cannot be put in order, or no slice
+            is left to train on.
+        RecipeError: an option is out of its range.
+    """
+
+    name = "stack"
+    default_split = "masked"
+
+    def __init__(
+        self,
+        root: Path | str,
+        subset: str = "train",
+        *,
+        folder: str = ".",
+        image_folder: str = "images",
+        mask_folder: str = "masks",
+        classes: Sequence[str] = (),
+        values: dict[str | int, str] | None = None,
+        void: int | None = None,
+        channels: int | None = None,
+        held_out: int = 6,
+        annotated: int = 0,
+        depth: int = 16,
+        rotation: float = 0.0,
+        deformation: float = 0.0,
+    ) -> None:
+        _check_counts(held_out=held_out, annotated=annotated)
+        self.root = find_folder(
+            root,
+            (folder,),
+            (image_folder, mask_folder),
+            what="the stack",
+            remedy=f"and lay out {image_folder}/<slice>.png and {mask_folder}/<slice>.png there",
+        )
+        self.subset = choose_subset(subset, SUBSETS, self.root)
+        listed = _classes(self.root, classes)
+        self.classes, self.palette = listed.names, listed.palette
+        self._key = LabelKey(listed, values, void)
+        self._files = _in_order(self.root / image_folder)
+        self._masks = MaskFiles(self.root / mask_folder, "", self._files)
+        self._channels, self._values, self._void = channels, values or {}, void
+        self._block = Block(depth, rotation, deformation)
+        self._held_out, self._annotated = held_out, annotated
+        self._slices = tuple(self._files)
+        first, last = self._part()
+        self._first, self.ids = first, self._slices[first:last]
+        self._used = self._with_mask()
+
+    def _part(self) -> tuple[int, int]:
+        """Which of the slices are in the subset: from, and to before."""
+        count, held_out = len(self._slices), self._held_out
+        if held_out >= count:
+            raise DataError(
+                f"{self.root}: has {counted(count, 'slice')}, and held_out = {held_out} leaves "
+                "none to train on. Hold out fewer."
+            )
+        if self.subset == "val" and not held_out:
+            raise DataError(f"{self.root}: held_out = 0 leaves no subset 'val'. Hold out some.")
+        border = count - held_out
+        return {"train": (0, border), "val": (border, count), "all": (0, count)}[self.subset]
+
+    def _with_mask(self) -> frozenset[str]:
+        """The slices that may be labelled: of "train" as many as are asked for, evenly spread."""
+        there = [name for name in self.ids if self._masks.has(name)]
+        count = self._annotated if self.subset == "train" else 0
+        if count > len(there):
+            raise DataError(
+                f"{self.root}: annotated = {count}, but {len(there)} of the {len(self.ids)} slices "
+                "to train on have a mask. Ask for fewer."
+            )
+        places = [(2 * i + 1) * len(there) // (2 * count) for i in range(count)]
+        return frozenset([there[place] for place in places] if count else there)
+
+    @functools.cached_property
+    def _kind(self) -> ImageKind:
+        return find_kind(tuple(self._files.values()), self._channels)
+
+    @property
+    def image_kind(self) -> ImageKind:
+        """As most slices are."""
+        return self._kind
+
+    @property
+    def block(self) -> Block:
+        """What a network for volumes is shown."""
+        return self._block
+
+    def image_path(self, index: int) -> Path:
+        """Where slice `index` lies."""
+        return self._files[self.ids[index]]
+
+    def mask_path(self, index: int) -> Path:
+        """Where the mask of slice `index` lies or should lie."""
+        return self._masks.path(self.ids[index])
+
+    def has_mask(self, index: int) -> bool:
+        """Whether slice `index` is annotated, and its mask is one of those that are used."""
+        return self.ids[index] in self._used
+
+    def image(self, index: int) -> Tensor:
+        """Slice `index`: CHW; errors as in `read_image`."""
+        return read_image(self.image_path(index), self.image_kind)
+
+    def mask(self, index: int) -> Tensor:
+        """Ground truth of slice `index`: uint8 HW, 0..K-1 and 255.
+
+        Raises:
+            DataError: there is none, or as in `LabelKey`.
+        """
+        name, path = self.ids[index], self.mask_path(index)
+        if not self._masks.has(name):
+            raise DataError(
+                f"{path} is missing: slice '{name}' is not annotated; add it, or leave the slice "
+                "to be unlabelled"
+            )
+        return self._key.read(path)
+
+    def context(self, first: int, last: int) -> Tensor:
+        """Slices `first` to before `last` of the whole volume, counted from slice 0 of the subset.
+
+        No mask is opened. Beyond the ends of the volume it is mirrored.
+
+        Returns:
+            CDHW.
+
+        Raises:
+            DataError: a slice cannot be read, or is of another size than the first of them.
+        """
+        places = [mirrored(self._first + place, len(self._slices)) for place in range(first, last)]
+        paths = [self._files[self._slices[place]] for place in places]
+        slices = {path: read_image(path, self.image_kind) for path in dict.fromkeys(paths)}
+        return as_volume([slices[path] for path in paths], paths)
+
+    def facts(self) -> dict[str, object]:
+        """Which slices are held out and annotated, and how masks are read."""
+        values = {"values": {str(key): name for key, name in self._values.items()}}
+        return {
+            "held_out_slices": self._held_out,
+            **({"annotated_slices": self._annotated} if self._annotated else {}),
+            **(values if self._values else {}),
+            **({} if self._void is None else {"void": self._void}),
+        }
+
+
+def _check_counts(**options: int) -> None:
+    for name, value in options.items():
+        if value < 0:
+            raise RecipeError(f"{name} = {value}: must not be negative")
+
+
+def _classes(root: Path, names: Sequence[str]) -> ClassList:
+    if names:
+        return ClassList(root, tuple(names), voc_palette(len(names)))
+    path = next((root / name for name in NAMES if is_file(root / name)), root / NAMES[0])
+    if not exists(path):
+        raise DataError(
+            f"{path} is missing; write one name a line, or state the classes of the stack in "
+            "data.classes"
+        )
+    return read_class_list(path)
+
+
+def _in_order(folder: Path) -> Mapping[str, Path]:
+    """Slice -> its file, in the order of the numbers in their names."""
+    files: dict[str, Path] = {}
+    found = list_files(folder, IMAGE_SUFFIXES)
+    for name in sorted(found, key=by_numbers):
+        key, path = name.rpartition(".")[0], found[name]
+        if key in files:
+            raise DataError(f"{files[key]} and {path.name} have the same id; rename one of the two")
+        files[key] = path
+    if not files:
+        raise DataError(f"{folder}: holds no image ({', '.join(IMAGE_SUFFIXES)}).")
+    return files

@@ -1,0 +1,64 @@
+"""Stacks of slices, and networks that read volumes."""
+
+from __future__ import annotations
+
+import numpy as np
+from cases import refused
+from PIL import Image
+from places import Place
+
+NETWORK = ("model.name=unet3d", "model.width=1")
+STACK = ("data.name=stack", "data.held_out=2", "data.depth=4", "data.split=masked")
+
+
+def stack(place: Place, *changes: str) -> list[object]:
+    """`run` with 3D U-Net on the pictures as slices: t0 to t3 to train on, v0 and v1 held out."""
+    text = place.recipe.read_text().replace('name = "unet"', 'name = "unet3d"')
+    place.recipe.write_text(text)
+    return place.train(*NETWORK, *STACK, *changes)
+
+
+@refused(
+    "a network for volumes on images that are no slices",
+    "model 'unet3d' reads volumes",
+    "Set data.name to stack",
+)
+def no_slices(place: Place) -> list[object]:
+    return place.train(*NETWORK)
+
+
+@refused("a stack of no slices that could be held out", "held_out = 6 leaves none", "fewer")
+def all_held_out(place: Place) -> list[object]:
+    return stack(place, "data.held_out=6")
+
+
+@refused("more annotated slices than there are", "annotated = 5, but 4 of the 4", "fewer")
+def too_many_annotated(place: Place) -> list[object]:
+    return stack(place, "data.annotated=5")
+
+
+@refused("a slice of another size", "t2.png: is 7x9, and t0.png is 40x50", "must have one size")
+def odd_slice(place: Place) -> list[object]:
+    for path in (place.image("t2"), place.mask("t2")):
+        Image.fromarray(np.array(Image.open(path))[:7, :9]).save(path)
+    return stack(place)
+
+
+@refused("slices of another name than their folder's", "slices is missing", "lay out slices/")
+def no_folder_of_slices(place: Place) -> list[object]:
+    return stack(place, 'data.image_folder="slices"')
+
+
+@refused("scales of images for a network for volumes", "eval.scales: is for images", "Leave it out")
+def scales_of_volumes(place: Place) -> list[object]:
+    return stack(place, "eval.scales=[0.5, 1.0]")
+
+
+@refused("a loss of images for a network for volumes", "train.loss: is for images", "Leave it out")
+def lovasz_of_volumes(place: Place) -> list[object]:
+    return stack(place, "train.loss=lovasz")
+
+
+@refused("a block of no slices", "depth = 0", "at least one slice")
+def no_depth(place: Place) -> list[object]:
+    return stack(place, "data.depth=0")
