@@ -443,6 +443,22 @@ MUTANTS = [
         UPDATES,
     ),
     Mutant(
+        "exponential-to-gamma-each-step",
+        "training/schedules.py",
+        "optim.gamma**fraction",
+        "optim.gamma",
+        "the whole run is at the rate that it should end with",
+        UPDATES,
+    ),
+    Mutant(
+        "alpha-not-passed-on",
+        "training/optimisers.py",
+        ", alpha=optim.alpha",
+        "",
+        "RMSprop forgets ten times as slowly as the recipe says",
+        UPDATES,
+    ),
+    Mutant(
         "accumulation-not-averaged",
         "training/updates.py",
         "scaler.scale(loss / self._accumulate)",
