@@ -43,3 +43,7 @@ class Backbone(nn.Module, ABC):
     @abstractmethod
     def stages(self, image: Tensor) -> list[PooledStage]:
         """The maps of `image` (BCHW), finest first."""
+
+    def padded_size(self, size: torch.Size) -> torch.Size:
+        """H and W of what the maps of an image of `size` cover: it, or more where it is padded."""
+        return size
