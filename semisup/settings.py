@@ -297,7 +297,8 @@ class ModelSettings(Settings):
     in_channels: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     """Channels of the images; auto: as many as the data set's have."""
     weights: str = ""
-    """Local file (safetensors or pth) to start from; empty: fresh weights."""
+    """Local file (safetensors or pth) to start from, or "torchvision" for the ImageNet weights of a
+    backbone of torchvision, which are fetched where there is a network; empty: fresh weights."""
 
 
 class MethodSettings(Settings):

@@ -45,6 +45,7 @@ THIRD_PARTY = {
     "torch.utils.tensorboard": {"monitoring.tracker"},
     "click": {"cli"},
     "matplotlib": {"pictures.drawing", "pictures.figures", "studies"},
+    "timm": {"models.backbones.timm"},
 }
 """Package -> the only parts or modules that may import it."""
 

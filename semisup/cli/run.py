@@ -28,7 +28,7 @@ Examples:
 @click.option(
     "--weights",
     type=click.Path(path_type=Path),
-    help="Weights to start from (model.weights): safetensors or pth.",
+    help="Weights to start from (model.weights): safetensors or pth, or 'torchvision'.",
 )
 @options.device
 @options.out

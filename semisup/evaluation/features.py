@@ -82,7 +82,7 @@ def open_features(
     device: torch.device,
     backbone: str = "",
     weights: Path | None = None,
-    otherwise: str = "",
+    otherwise: Path | None = None,
 ) -> Features:
     """A backbone of the catalogue with weights of a local file, or with random ones.
 
@@ -90,7 +90,7 @@ def open_features(
         device: where to put it.
         backbone: its name; empty: the one that the file is of, else `DEFAULT_BACKBONE`.
         weights: torchvision's for a backbone, and for all of it.
-        otherwise: a file to take where `weights` is None, if it holds a whole backbone; empty for
+        otherwise: a file to take where `weights` is None, if it holds a whole backbone; None:
             none.
 
     Raises:
@@ -102,7 +102,7 @@ def open_features(
     names = [backbone] if backbone else sorted(BACKBONES, key=lambda n: n != DEFAULT_BACKBONE)
     if weights is not None:
         read_weights(weights)  # a file that cannot be read fits nothing, and should say why
-    file = weights or (Path(otherwise) if otherwise else None)
+    file = weights or otherwise
     found = None if file is None else _first_that_fits(names, file)
     if found is not None and file is not None:
         name, network = found

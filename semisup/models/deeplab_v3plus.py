@@ -11,6 +11,8 @@ On a ResNet it is the network of the semi-supervised literature (ST++ and UniMat
 LiheYoung/UniMatch: model/semseg/deeplabv3plus.py), which differs from the paper too: full
 convolutions, not separable ones; no dropout; maps resized with their corners aligned; the head
 starts from torch's own initial weights. It needs two images in a batch.
+
+On an encoder of timm it has the head that it has on MobileNetV2.
 """
 
 from __future__ import annotations
@@ -23,12 +25,13 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from semisup.errors import RecipeError, suggest
+from semisup.errors import RecipeError
 from semisup.models.backbones.base import Backbone
 from semisup.models.backbones.mobilenet import MobileNetV2Features
 from semisup.models.backbones.resnet import RESNETS, ResNetFeatures, adapt_resnet
+from semisup.models.backbones.timm import TimmFeatures, adapt_timm, is_timm, unknown_backbone
 from semisup.models.base import ParameterGroup, Segmenter, head_apart
-from semisup.models.layers import conv_norm_relu, initialise, resize
+from semisup.models.layers import conv_norm_relu, initialise, resize, resize_and_cut
 from semisup.models.weights import rename_prefix
 
 BACKBONES: Mapping[str, Callable[..., Backbone]] = MappingProxyType(
@@ -60,7 +63,7 @@ UNIMATCH_KEYS = (
 
 
 class DeepLabV3Plus(Segmenter):
-    """DeepLab v3+ (Chen et al. 2018) on MobileNetV2 or a ResNet, output stride 16 or 8.
+    """DeepLab v3+ (Chen et al. 2018) on MobileNetV2, a ResNet or an encoder of timm.
 
     `training_logits` is the main map alone: there is no auxiliary head.
 
@@ -68,7 +71,8 @@ class DeepLabV3Plus(Segmenter):
         num_classes: K.
         in_channels: C of the input image.
         backbone: "mobilenet_v2", or "resnet50", "resnet101" or "resnet152", whose head has full
-            convolutions where that of MobileNetV2 has separable ones.
+            convolutions where that of MobileNetV2 has separable ones; or "timm:" and the name of an
+            encoder of timm that has a map of stride 4 and can be dilated to `output_stride`.
         output_stride: 16, or 8, twice as dense and about twice as slow.
         multi_grid: of a ResNet: the last three blocks have once, twice and four times the dilation
             of their stage.
@@ -76,8 +80,8 @@ class DeepLabV3Plus(Segmenter):
             torchvision's weights do not fit these and the first block.
 
     Raises:
-        RecipeError: `backbone` is not in the table, `output_stride` is neither 8 nor 16, or
-            MobileNetV2 is to have what is of a ResNet.
+        RecipeError: there is no such backbone, `output_stride` is neither 8 nor 16, or another
+            backbone is to have what is of a ResNet.
     """
 
     paper: ClassVar[str] = "https://arxiv.org/abs/1802.02611"
@@ -94,9 +98,8 @@ class DeepLabV3Plus(Segmenter):
         deep_stem: bool = False,
     ) -> None:
         super().__init__(num_classes, in_channels=in_channels)
-        if backbone not in BACKBONES:
-            hint = suggest(backbone, BACKBONES)
-            raise RecipeError(f"DeepLab v3+ has no backbone '{backbone}'.{hint}")
+        if backbone not in BACKBONES and not is_timm(backbone):
+            raise unknown_backbone("DeepLab v3+", backbone, BACKBONES)
         if output_stride not in RATES:
             raise RecipeError(f"DeepLab v3+ has output_stride 8 or 16, not {output_stride}.")
         self.on_resnet = backbone in RESNETS
@@ -107,7 +110,7 @@ class DeepLabV3Plus(Segmenter):
                 f"DeepLab v3+ has {' and '.join(options)} on a ResNet alone, not on '{backbone}'; "
                 "choose backbone = 'resnet50' or 'resnet101'."
             )
-        self.backbone = BACKBONES[backbone](
+        self.backbone = _builder(backbone)(
             in_channels=in_channels, output_stride=output_stride, **options
         )
         low, *_, high = self.backbone.channels
@@ -147,7 +150,8 @@ class DeepLabV3Plus(Segmenter):
 
     def to_image_size(self, logits: Tensor, size: torch.Size) -> Tensor:
         """Logits BKHW, resized from those of `decode`."""
-        return resize(logits, size, align_corners=self.on_resnet)
+        padded = self.backbone.padded_size(size)
+        return resize_and_cut(logits, padded, size, align_corners=self.on_resnet)
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """The backbone, and the head at ten times its learning rate, as in DeepLab's own line
@@ -156,7 +160,9 @@ class DeepLabV3Plus(Segmenter):
         return head_apart(self, self.backbone)
 
     def adapt_weights(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """torchvision's backbones have no prefix; UniMatch's heads have other names."""
+        """torchvision's and timm's have no prefix; UniMatch's heads have other names."""
+        if isinstance(self.backbone, TimmFeatures):
+            return adapt_timm(state, self.backbone)
         if not self.on_resnet:
             return rename_prefix(state, "features.", "backbone.features.")
         for theirs, ours in UNIMATCH_KEYS:
@@ -165,6 +171,12 @@ class DeepLabV3Plus(Segmenter):
 
     def _head(self) -> list[nn.Module]:
         return [self.pyramid, self.reduce, self.refine, self.classifier]
+
+
+def _builder(name: str) -> Callable[..., Backbone]:
+    if is_timm(name):
+        return partial(TimmFeatures, name, "DeepLab v3+", reductions=(4,))
+    return BACKBONES[name]
 
 
 class AtrousPyramid(nn.Module):

@@ -10,6 +10,9 @@ Differs from the code: images of any size from 14 pixels on, where it asserts mu
 are resized to the nearest multiples, and the logits back, as its evaluation does. The encoder's
 `mask_token` and the residual unit of the deepest fusion that never has an input are frozen; they
 are here so that its files load in full.
+
+A vision transformer of timm has the head that UniMatch V2 has for one of its width or the next
+wider one; its levels, too, pass the last norm.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from semisup.errors import RecipeError, suggest
+from semisup.models.backbones.timm import TimmViT, adapt_timm, is_timm, unknown_backbone
 from semisup.models.backbones.vit import PATCH, SHAPES, ViT, adapt_dinov2
 from semisup.models.base import ParameterGroup, Segmenter
 from semisup.models.layers import resize
@@ -79,13 +82,14 @@ class DPT(Segmenter):
     Args:
         num_classes: K.
         in_channels: C of the input image.
-        backbone: "dinov2_small", "dinov2_base" or "dinov2_large".
+        backbone: "dinov2_small", "dinov2_base" or "dinov2_large"; or "timm:" and the name of a
+            vision transformer of timm.
         frozen_backbone: train the head alone.
         layer_decay: factor on the learning rate from each block of the backbone to the one before
             it; 1, as in UniMatch V2, gives all of them the same.
 
     Raises:
-        RecipeError: `backbone` is not in the table.
+        RecipeError: there is no such backbone.
         ValueError: `layer_decay` is not in (0, 1].
     """
 
@@ -103,17 +107,20 @@ class DPT(Segmenter):
         layer_decay: float = 1.0,
     ) -> None:
         super().__init__(num_classes, in_channels=in_channels)
-        if backbone not in HEADS:
-            hint = suggest(backbone, HEADS)
-            raise RecipeError(f"DPT has no backbone '{backbone}'.{hint}")
+        if backbone not in HEADS and not is_timm(backbone):
+            raise unknown_backbone("DPT", backbone, HEADS)
         if not 0 < layer_decay <= 1:
             raise ValueError(f"layer_decay must be above 0 and at most 1, not {layer_decay}")
         self.layer_decay = layer_decay
-        shape, head = SHAPES[backbone], HEADS[backbone]
-        self.backbone = ViT(shape, in_channels=in_channels)
+        self.backbone: ViT | TimmViT = (
+            TimmViT(backbone, "DPT", in_channels=in_channels)
+            if is_timm(backbone)
+            else ViT(SHAPES[backbone], in_channels=in_channels)
+        )
         if frozen_backbone:
             self.backbone.requires_grad_(False)
-        self.projects = nn.ModuleList(nn.Conv2d(shape.width, c, 1) for c in head.channels)
+        head = _head_for(self.backbone.width)
+        self.projects = nn.ModuleList(nn.Conv2d(self.backbone.width, c, 1) for c in head.channels)
         self.resizes = _resizes(head.channels)
         self.adapts = nn.ModuleList(
             nn.Conv2d(c, head.width, 3, padding=1, bias=False) for c in head.channels
@@ -124,8 +131,9 @@ class DPT(Segmenter):
         self.classifier = nn.Conv2d(head.width, num_classes, 1)
 
     def encode(self, image: Tensor) -> list[Tensor]:
-        """The four levels BChw at stride 14 of `image` (BCHW), shallowest first."""
-        levels: list[Tensor] = self.backbone(resize_aligned(image, whole_patches(image.shape[-2:])))
+        """The four levels BChw of one stride, 14, of `image` (BCHW), shallowest first."""
+        size = whole_patches(image.shape[-2:], self.backbone.patch)
+        levels: list[Tensor] = self.backbone(resize_aligned(image, size))
         return levels
 
     @property
@@ -151,7 +159,9 @@ class DPT(Segmenter):
 
     def to_image_size(self, logits: Tensor, size: torch.Size) -> Tensor:
         """Logits BKHW of those of `decode`, through the nearest multiples of 14."""
-        return resize_aligned(resize_aligned(logits, whole_patches(size)), size)
+        return resize_aligned(
+            resize_aligned(logits, whole_patches(size, self.backbone.patch)), size
+        )
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """The backbone, by layers where `layer_decay` is below 1, and the head, 40 times as fast.
@@ -166,7 +176,7 @@ class DPT(Segmenter):
         return [*self._backbone_groups(), ParameterGroup(head, lr_scale=HEAD_RATE, name="head")]
 
     def _backbone_groups(self) -> list[ParameterGroup]:
-        depth = len(self.backbone.blocks)
+        depth = self.backbone.depth
         layers: dict[int, list[nn.Parameter]] = {}
         for key, parameter in self.backbone.named_parameters():
             if parameter.requires_grad:
@@ -183,7 +193,12 @@ class DPT(Segmenter):
         ]
 
     def adapt_weights(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Files of DINOv2, of its ports in timm and transformers, and of UniMatch V2."""
+        """Files of DINOv2, of its ports in timm and transformers, and of UniMatch V2.
+
+        On a transformer of timm, files of timm.
+        """
+        if isinstance(self.backbone, TimmViT):
+            return adapt_timm(state, self.backbone)
         for theirs, ours in UNIMATCH_KEYS:
             state = rename_prefix(state, theirs, ours)
         return adapt_dinov2(state, backbone="backbone.")
@@ -227,9 +242,9 @@ class ResidualUnit(nn.Module):
         return maps + residual
 
 
-def whole_patches(size: torch.Size) -> torch.Size:
-    """H and W as the nearest multiples of 14, halves up."""
-    return torch.Size((side + PATCH // 2) // PATCH * PATCH for side in size)
+def whole_patches(size: torch.Size, patch: int = PATCH) -> torch.Size:
+    """H and W as the nearest multiples of the side of a patch, halves up, and one at least."""
+    return torch.Size(max(1, (side + patch // 2) // patch) * patch for side in size)
 
 
 def resize_aligned(maps: Tensor, size: torch.Size) -> Tensor:
@@ -250,9 +265,15 @@ def _resizes(channels: tuple[int, int, int, int]) -> nn.ModuleList:
     )
 
 
+def _head_for(width: int) -> HeadShape:
+    """The head for a transformer of that width, or of the next wider one that has one."""
+    fitting = (head for name, head in HEADS.items() if SHAPES[name].width >= width)
+    return next(fitting, HEADS["dinov2_large"])
+
+
 def _layer(key: str, depth: int) -> int:
     """0 of the embeddings, 1 to `depth` of the blocks, behind them of the last norm."""
-    part, _, rest = key.partition(".")
+    part, _, rest = key.removeprefix("model.").partition(".")
     if part == "blocks":
         return 1 + int(rest.partition(".")[0])
     return depth + 1 if part == "norm" else 0

@@ -86,6 +86,14 @@ def resize(
     return F.interpolate(maps, size=list(size), mode=mode, align_corners=align_corners)
 
 
+def resize_and_cut(
+    maps: Tensor, padded: torch.Size, size: torch.Size, *, align_corners: bool = False
+) -> Tensor:
+    """`maps` (BCHW) of a `padded` image (H, W) at the `size` of the image, at its top left."""
+    height, width = size
+    return resize(maps, padded, align_corners=align_corners)[..., :height, :width]
+
+
 def unpool(maps: Tensor, switches: Tensor, size: torch.Size) -> Tensor:
     """`maps` at the places of a pooling's maxima, with zeros elsewhere: BCHW.
 

@@ -7,24 +7,30 @@ of 1e-5 where all others behind the encoder have 1e-3. The ReLU that the release
 is left out: both summands come out of ReLUs, so that it changes nothing.
 
 Differs from the release: images of any size (a map that comes out of a decoder block is cut to its
-skip, which changes nothing where 32 divides the sides).
+skip, which changes nothing where 32 divides the sides). On an encoder of timm, whose stages' inputs
+are not to be had before the first, the last decoder block has no skip.
 """
 
 from __future__ import annotations
 
 import math
+from itertools import zip_longest
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from semisup.models.backbones.resnet import ResNet18Features, adapt_resnet
+from semisup.models.backbones.timm import TimmFeatures, adapt_timm, is_timm, unknown_backbone
 from semisup.models.base import Segmenter
 
 EPSILON = 1e-3
 """Of the decoder's batch norms."""
 
 HEAD_WIDTH = 32
+
+STRIDES = (4, 8, 16, 32)
+"""Of the encoder's four stages."""
 
 
 class LinkNet(Segmenter):
@@ -35,19 +41,33 @@ class LinkNet(Segmenter):
     Args:
         num_classes: K.
         in_channels: C of the input image.
+        backbone: "resnet18", or "timm:" and the name of an encoder of timm with maps of stride 4,
+            8, 16 and 32.
+
+    Raises:
+        RecipeError: there is no such backbone.
     """
 
     paper: ClassVar[str] = "https://arxiv.org/abs/1707.03718"
     year: ClassVar[int | None] = 2017
     stride: ClassVar[int] = 32
 
-    def __init__(self, num_classes: int, *, in_channels: int = 3) -> None:
+    def __init__(
+        self, num_classes: int, *, in_channels: int = 3, backbone: str = "resnet18"
+    ) -> None:
         super().__init__(num_classes, in_channels=in_channels)
-        self.backbone = ResNet18Features(in_channels=in_channels)
-        finest, *coarser = self.backbone.channels
+        if backbone != "resnet18" and not is_timm(backbone):
+            raise unknown_backbone("LinkNet", backbone, ("resnet18",))
+        self.backbone = (
+            TimmFeatures(backbone, "LinkNet", in_channels=in_channels, reductions=STRIDES)
+            if is_timm(backbone)
+            else ResNet18Features(in_channels=in_channels)
+        )
+        channels = self.backbone.channels
+        finest = channels[0]
         self.decoder = nn.ModuleList(
-            decoder_block(channels, out, stride=2)
-            for channels, out in zip(reversed(coarser), (256, 128, 64), strict=True)
+            decoder_block(below, out, stride=2)
+            for below, out in zip(reversed(channels[1:]), reversed(channels[:-1]), strict=True)
         )
         self.decoder.append(decoder_block(finest, finest, stride=1))
         self.head = nn.Sequential(
@@ -65,9 +85,12 @@ class LinkNet(Segmenter):
     def encode(self, image: Tensor) -> list[Tensor]:
         """The pooled map of the stem and those of the four stages (BChw), finest first.
 
-        The first two have stride 4, the others 8, 16 and 32.
+        The first two have stride 4, the others 8, 16 and 32. Of an encoder of timm there are those
+        of the stages alone, of an image that may be padded.
         """
         backbone = self.backbone
+        if isinstance(backbone, TimmFeatures):
+            return [stage.pooled for stage in backbone.stages(image)]
         features = [backbone.maxpool(backbone.stem(image))]
         for stage in (backbone.layer1, backbone.layer2, backbone.layer3, backbone.layer4):
             features.append(stage(features[-1]))
@@ -81,9 +104,11 @@ class LinkNet(Segmenter):
     def embed(self, features: list[Tensor]) -> Tensor:
         """The head's last map BChw, of stride 2 and at least half the image's size."""
         *skips, current = features
-        for skip, block in zip(reversed(skips), self.decoder, strict=True):
-            height, width = skip.shape[-2:]
-            current = block(current)[..., :height, :width] + skip
+        for block, skip in zip_longest(self.decoder, reversed(skips)):
+            current = block(current)
+            if skip is not None:
+                height, width = skip.shape[-2:]
+                current = current[..., :height, :width] + skip
         embedding: Tensor = self.head(current)
         return embedding
 
@@ -98,7 +123,9 @@ class LinkNet(Segmenter):
         return logits[..., :height, :width]
 
     def adapt_weights(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """torchvision's ResNet-18 has no prefix."""
+        """torchvision's ResNet-18 and timm's encoders have no prefix."""
+        if isinstance(self.backbone, TimmFeatures):
+            return adapt_timm(state, self.backbone)
         return adapt_resnet(state, backbone="backbone.")
 
 

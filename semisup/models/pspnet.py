@@ -5,6 +5,8 @@ code (hszhao/semseg: model/pspnet.py, model/resnet.py): a ResNet of output strid
 whose dilated stages dilate their first block too, the pyramid's maps behind the backbone's own in
 the order 1, 2, 3, 6 (their Caffe release: 6, 3, 2, 1), maps resized with their corners aligned.
 
+On an encoder of timm that can be dilated to output stride 8 the rest is the same.
+
 Differs from the code: images of any size are taken, where it asserts that 8 divides each side less
 one; the auxiliary head is there in eval mode too, unused. Differs from the Caffe release as the
 code does: whole channels are dropped, and labels are not reduced. It needs two images in a batch.
@@ -19,9 +21,11 @@ import torch
 from torch import Tensor, nn
 
 from semisup.errors import RecipeError
-from semisup.models.backbones.resnet import adapt_resnet, named_resnet
+from semisup.models.backbones.base import Backbone
+from semisup.models.backbones.resnet import RESNETS, adapt_resnet, named_resnet
+from semisup.models.backbones.timm import TimmFeatures, adapt_timm, is_timm, unknown_backbone
 from semisup.models.base import ParameterGroup, Segmenter, head_apart
-from semisup.models.layers import conv_norm_relu, resize
+from semisup.models.layers import conv_norm_relu, resize, resize_and_cut
 from semisup.models.weights import rename_prefix
 
 BINS = (1, 2, 3, 6)
@@ -48,7 +52,7 @@ SEMSEG_KEYS = (
 
 
 class PSPNet(Segmenter):
-    """PSPNet (Zhao et al. 2017) on a ResNet, output stride 8.
+    """PSPNet (Zhao et al. 2017) on a ResNet or an encoder of timm, output stride 8.
 
     `training_logits` has, beside the main map, that of an auxiliary head on the third stage. The
     new layers start from torch's own initial weights, as in the authors' code.
@@ -56,9 +60,10 @@ class PSPNet(Segmenter):
     Args:
         num_classes: K.
         in_channels: C of the input image.
-        backbone: "resnet50", "resnet101" or "resnet152".
+        backbone: "resnet50", "resnet101" or "resnet152"; or "timm:" and the name of an encoder of
+            timm that can have output stride 8.
         deep_stem: three 3 x 3 convolutions first, as in the authors' code; False, one of 7 x 7,
-            which torchvision's weights fit.
+            which torchvision's weights fit. timm's encoders have stems of their own.
         auxiliary_weight: of the auxiliary head's loss; 0 leaves that head out.
 
     Raises:
@@ -82,14 +87,7 @@ class PSPNet(Segmenter):
             raise RecipeError(
                 f"PSPNet has an auxiliary_weight of at least 0, not {auxiliary_weight}."
             )
-        self.backbone = named_resnet(
-            backbone,
-            "PSPNet",
-            in_channels=in_channels,
-            output_stride=8,
-            dilate_first=True,
-            deep_stem=deep_stem,
-        )
+        self.backbone = _backbone(backbone, in_channels, deep_stem)
         *_, third, last = self.backbone.channels
         self.pyramid = PoolingPyramid(last, last // len(BINS))
         self.merge = nn.Sequential(conv_norm_relu(2 * last, WIDTH, 3), nn.Dropout2d(DROPOUT))
@@ -125,7 +123,7 @@ class PSPNet(Segmenter):
 
     def to_image_size(self, logits: Tensor, size: torch.Size) -> Tensor:
         """Logits BKHW, resized from those of `decode`, corners on corners."""
-        return resize(logits, size, align_corners=True)
+        return resize_and_cut(logits, self.backbone.padded_size(size), size, align_corners=True)
 
     def training_logits(self, image: Tensor) -> list[Tensor]:
         """The main map and, where there is an auxiliary head, its map, both BKHW."""
@@ -140,10 +138,29 @@ class PSPNet(Segmenter):
         return head_apart(self, self.backbone)
 
     def adapt_weights(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """torchvision's ResNets have no prefix; files of the authors' code have other names."""
+        """torchvision's and timm's have no prefix; files of the authors' code have other names."""
+        if isinstance(self.backbone, TimmFeatures):
+            return adapt_timm(state, self.backbone)
         for theirs, ours in SEMSEG_KEYS:
             state = rename_prefix(state, theirs, ours)
         return adapt_resnet(state, backbone="backbone.")
+
+
+def _backbone(name: str, in_channels: int, deep_stem: bool) -> Backbone:
+    if is_timm(name):
+        return TimmFeatures(
+            name, "PSPNet", in_channels=in_channels, reductions=(8,), output_stride=8
+        )
+    if name not in RESNETS:
+        raise unknown_backbone("PSPNet", name, RESNETS)
+    return named_resnet(
+        name,
+        "PSPNet",
+        in_channels=in_channels,
+        output_stride=8,
+        dilate_first=True,
+        deep_stem=deep_stem,
+    )
 
 
 class PoolingPyramid(nn.Module):

@@ -9,6 +9,9 @@ sizes. The paper's "drop-out layers at the end of the contracting path", which i
 an option, `dropout`; they lie where the authors' released network has them: behind the second ReLU
 of the two deepest levels, so that the skip of the fourth is dropped too. That network (a ReLU after
 each up-convolution as well, 31,100,354 parameters) is another one and is not built here.
+
+On an encoder of timm the decoder is the same, as far up as the encoder has maps; its logits are
+resized to the image.
 """
 
 from __future__ import annotations
@@ -20,8 +23,9 @@ import torch
 from torch import Tensor, nn
 
 from semisup.errors import RecipeError, suggest
+from semisup.models.backbones.timm import TimmFeatures, adapt_timm, is_timm, unknown_backbone
 from semisup.models.base import Segmenter
-from semisup.models.layers import conv_norm_relu
+from semisup.models.layers import conv_norm_relu, resize_and_cut
 
 LEVELS = 5
 """Resolutions, the full one included."""
@@ -50,7 +54,8 @@ class UNet(Segmenter):
     Args:
         num_classes: K.
         in_channels: C of the input image.
-        width: channels at full resolution; they double at each of the four poolings.
+        width: channels at full resolution; they double at each of the four poolings. On an encoder
+            of timm, of the decoder's last map; they double from each of its maps to the one below.
         padding: "same" pads every convolution with zeros; "valid" is the paper's network, whose
             `forward` mirrors the image at its borders so that the output covers it (the paper's
             overlap-tile strategy). "valid" costs more: even 16 x 16 pixels pass as 204 x 204.
@@ -58,9 +63,11 @@ class UNet(Segmenter):
             more than one image, or more than 16 pixels a side.
         dropout: share of the values that training drops at the end of the contracting path, in the
             maps of the two deepest levels; 0.5 in the authors' network.
+        backbone: "timm:" and the name of an encoder of timm; empty: U-Net's own.
 
     Raises:
-        RecipeError: `padding` is neither "same" nor "valid".
+        RecipeError: `padding` is neither "same" nor "valid", or not "same" on an encoder of timm,
+            or `dropout` is not 0 there; or there is no such encoder.
     """
 
     paper: ClassVar[str] = "https://arxiv.org/abs/1505.04597"
@@ -76,6 +83,7 @@ class UNet(Segmenter):
         padding: Literal["same", "valid"] = "same",
         batch_norm: bool = False,
         dropout: float = 0.0,
+        backbone: str = "",
     ) -> None:
         super().__init__(num_classes, in_channels=in_channels)
         if width < 1:
@@ -85,8 +93,20 @@ class UNet(Segmenter):
         if padding not in ("same", "valid"):
             hint = suggest(padding, ("same", "valid"))
             raise RecipeError(f"U-Net has no padding '{padding}'.{hint}")
+        if backbone and not is_timm(backbone):
+            raise unknown_backbone("U-Net", backbone, ())
+        if backbone and padding == "valid":
+            raise RecipeError(
+                f"U-Net has padding 'valid' on its own encoder alone, not on '{backbone}'; leave "
+                "one of the two out."
+            )
+        if backbone and dropout:
+            raise RecipeError(
+                f"U-Net has dropout in its own encoder alone, not on '{backbone}'; leave one of "
+                "the two out."
+            )
         self.padding = padding
-        widths = [width * 2**level for level in range(LEVELS)]
+        self.backbone: TimmFeatures | None = None
 
         def pair(channels: int, out: int) -> nn.Sequential:
             edge = 1 if padding == "same" else 0
@@ -95,27 +115,41 @@ class UNet(Segmenter):
                 conv_norm_relu(out, out, 3, padding=edge, batch_norm=batch_norm),
             )
 
-        self.pool = nn.MaxPool2d(2, ceil_mode=True)
-        self.down = nn.ModuleList(
-            pair(channels, out)
-            for channels, out in zip([in_channels, *widths[:-1]], widths, strict=True)
-        )
+        if backbone:
+            self.backbone = TimmFeatures(backbone, "U-Net", in_channels=in_channels)
+            *skips, deepest = self.backbone.channels
+        else:
+            *skips, deepest = encoded = [width * 2**level for level in range(LEVELS)]
+            self.pool = nn.MaxPool2d(2, ceil_mode=True)
+            self.down = nn.ModuleList(
+                pair(channels, out)
+                for channels, out in zip([in_channels, *skips], encoded, strict=True)
+            )
+        widths = [width * 2**level for level in reversed(range(len(skips)))]
         self.up = nn.ModuleList(
-            nn.ConvTranspose2d(2 * out, out, 2, stride=2) for out in reversed(widths[:-1])
+            nn.ConvTranspose2d(below, out, 2, stride=2)
+            for below, out in zip([deepest, *widths[:-1]], widths, strict=True)
         )
-        self.merge = nn.ModuleList(pair(2 * out, out) for out in reversed(widths[:-1]))
+        self.merge = nn.ModuleList(
+            pair(skip + out, out) for skip, out in zip(reversed(skips), widths, strict=True)
+        )
         self.classifier = nn.Conv2d(width, num_classes, 1)
         self.drop = nn.Dropout(dropout) if dropout else nn.Identity()
-        for layer in self.modules():
-            if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
-                _initialise(layer)
+        for part in (child for child in self.children() if child is not self.backbone):
+            for layer in part.modules():
+                if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+                    _initialise(layer)
 
     def encode(self, image: Tensor) -> list[Tensor]:
         """The maps of the five resolutions (BChw) of `image` (BCHW), finest first.
 
+        On an encoder of timm, all that it has, of an image that may be padded.
+
         Raises:
             ValueError: with valid convolutions, a side of `image` is not legal (`legal_size`).
         """
+        if self.backbone is not None:
+            return [stage.pooled for stage in self.backbone.stages(image)]
         if self.padding == "valid":
             _check_legal(image)
         features: list[Tensor] = []
@@ -134,7 +168,8 @@ class UNet(Segmenter):
     def embed(self, features: list[Tensor]) -> Tensor:
         """The last map BChw.
 
-        It has the image's size when padded, and is 184 pixels smaller per axis when valid.
+        It has the image's size when padded, and is 184 pixels smaller per axis when valid. On an
+        encoder of timm it has the size of the finest map.
         """
         *skips, current = features
         for skip, up, merge in zip(reversed(skips), self.up, self.merge, strict=True):
@@ -153,8 +188,14 @@ class UNet(Segmenter):
 
     def to_image_size(self, logits: Tensor, size: torch.Size) -> Tensor:
         """The logits of the image, which lies at the top left of what was decoded."""
+        if self.backbone is not None:
+            return resize_and_cut(logits, self.backbone.padded_size(size), size)
         height, width = size
         return logits[..., :height, :width]
+
+    def adapt_weights(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """timm's encoders have no prefix."""
+        return state if self.backbone is None else adapt_timm(state, self.backbone)
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits BKHW of `image` (BCHW)."""

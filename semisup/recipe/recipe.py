@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from semisup.models.torchvision_weights import TORCHVISION
 from semisup.recipe.toml import dump_toml, flatten
 from semisup.settings import (
     DataSettings,
@@ -68,8 +69,8 @@ class Recipe:
         """10 hexadecimal digits that tell this recipe from others, whatever the seed.
 
         The folder of the data and the number of workers do not count; of initial weights and of
-        lists of labelled images and of tags the content counts, not the path. Of a recipe that it
-        starts from its own digest counts.
+        lists of labelled images and of tags the content counts, not the path; of torchvision's
+        weights that word. Of a recipe that it starts from its own digest counts.
         """
         flat = {k: v for k, v in flatten(self.resolved()).items() if k not in PLACES}
         flat["data.ignore_classes"] = sorted(flat["data.ignore_classes"])
@@ -79,7 +80,7 @@ class Recipe:
             ("data.tagged", _named_file(self.data.tagged)),
             ("data.tags", _named_file(self.data.tags)),
         ):
-            if name and is_file(Path(name)):
+            if name and name != TORCHVISION and is_file(Path(name)):
                 with Path(name).open("rb") as file:
                     flat[key] = hashlib.file_digest(file, "sha256").hexdigest()
         if self.first is not None:

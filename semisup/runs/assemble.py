@@ -30,6 +30,7 @@ from semisup.losses.supervised import SupervisedLoss
 from semisup.methods.base import Method, Task
 from semisup.models.base import Segmenter
 from semisup.models.layers import channels_last_of
+from semisup.models.torchvision_weights import TORCHVISION, fetch, torchvision_weights
 from semisup.models.weights import load_weights
 from semisup.ops.pixels import RGB, ImageKind
 from semisup.options import option_names
@@ -38,6 +39,7 @@ from semisup.runs.paths import Paths
 from semisup.settings import DataSettings
 from semisup.system import distributed as ranks
 from semisup.system.device import usable_cores
+from semisup.system.files import name_with_hash
 from semisup.types import StreamName
 
 
@@ -172,7 +174,6 @@ def build_method(
         RecipeError: the method cannot train the model, or one of them not on such images.
     """
     notes: list[str] = []
-    weights = start or recipe.model.weights
     trained_by = MODELS[recipe.model.name].trained_by
     if trained_by and recipe.method.name not in trained_by:
         raise RecipeError(
@@ -181,6 +182,9 @@ def build_method(
         )
 
     options = recipe.model_options | _channels(recipe, kind)
+    weights = start or weights_file(recipe)
+    if not start and recipe.model.weights == TORCHVISION:
+        ranks.first_before_others(lambda: fetch(_outline(recipe)))
 
     def build_segmenter(extra: int = 0) -> Segmenter:
         model = create_model(recipe.model.name, num_classes + extra, **options)
@@ -191,6 +195,38 @@ def build_method(
     crop = None if recipe.data.crop == "whole" else recipe.data.crop
     task = Task(build_segmenter, num_classes, crop)
     return create_method(recipe.method.name, task, **recipe.method_options), notes
+
+
+def weights_file(recipe: Recipe) -> Path | None:
+    """The file in `model.weights`, or the one that torchvision's weights are kept in; None: none.
+
+    It need not be there yet.
+
+    Raises:
+        RecipeError: torchvision has no weights of the network.
+    """
+    if recipe.model.weights == TORCHVISION:
+        return torchvision_weights(_outline(recipe)).path
+    return Path(recipe.model.weights) if recipe.model.weights else None
+
+
+def weights_name(recipe: Recipe) -> str:
+    """What the weights are called that a network starts from: "none", or file and start of hash.
+
+    Of torchvision's, the name that they have there too.
+    """
+    path = weights_file(recipe)
+    if path is None:
+        return "none"
+    if recipe.model.weights == TORCHVISION:
+        return f"torchvision {torchvision_weights(_outline(recipe)).name}, {name_with_hash(path)}"
+    return name_with_hash(path)
+
+
+def _outline(recipe: Recipe) -> Segmenter:
+    """The network of a recipe without memory."""
+    with torch.device("meta"):
+        return create_model(recipe.model.name, 2, **recipe.model_options)
 
 
 def _channels(recipe: Recipe, kind: ImageKind) -> dict[str, int]:

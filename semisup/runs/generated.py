@@ -34,6 +34,7 @@ from semisup.metrics.frechet import frechet_distance
 from semisup.monitoring.snapshots import spread
 from semisup.ops.pixels import IMAGENET_MEAN, IMAGENET_STD, per_channel, to_bytes
 from semisup.pictures.grid import image_grid
+from semisup.runs.assemble import weights_file
 from semisup.runs.folder import RunFolder
 from semisup.runs.paths import Paths
 from semisup.runs.reopen import OpenCheckpoint, open_checkpoint, run_recipe_of
@@ -106,7 +107,7 @@ def sample_run(
     recipe = run_recipe_of(folder)
     _check_makes_images(METHODS[recipe.method.name], recipe.method.name)
     settle_on(device)
-    features = open_features(device, backbone, weights, otherwise=recipe.model.weights)
+    features = open_features(device, backbone, weights, otherwise=weights_file(recipe))
     opened = open_checkpoint(folder, paths, device)
     images = _training_images(opened)
     if len(images) < 4:

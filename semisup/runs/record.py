@@ -21,7 +21,7 @@ from semisup.evaluation.objects import ObjectEvaluation
 from semisup.evaluation.protocol import protocol
 from semisup.models.weights import weights_sha256
 from semisup.recipe.recipe import Recipe
-from semisup.runs.assemble import Labels
+from semisup.runs.assemble import Labels, weights_name
 from semisup.runs.data.identity import SetIdentity
 from semisup.runs.experiment import Experiment
 from semisup.runs.plugins import describe_plugins
@@ -43,7 +43,7 @@ from semisup.runs.result import (
 )
 from semisup.system import distributed as ranks
 from semisup.system.device import device_name, git_state, versions
-from semisup.system.files import name_with_hash, write_text
+from semisup.system.files import write_text
 from semisup.training.state import TrainingState
 
 _RECIPE = "recipe"
@@ -371,11 +371,4 @@ def started_from(experiment: Experiment) -> str:
     """What the weights of the first stage started from; its labels are recorded in its split."""
     if experiment.first is not None:
         return experiment.first.result.pretraining
-    return pretraining(experiment.recipe)
-
-
-def pretraining(recipe: Recipe) -> str:
-    """What the weights started from: "none", or the file with the start of its hash."""
-    if not recipe.model.weights:
-        return "none"
-    return name_with_hash(Path(recipe.model.weights))
+    return weights_name(experiment.recipe)

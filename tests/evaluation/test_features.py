@@ -97,7 +97,7 @@ def test_random_weights_are_named_and_always_the_same() -> None:
 def test_a_file_says_which_backbone_it_is_of(tmp_path: Path) -> None:
     path = weights_of(wide(in_channels=3), tmp_path / "wide.safetensors")
     told = f"wide.safetensors ({hashlib.sha256(path.read_bytes()).hexdigest()[:8]})"
-    for opened in (open_features(CPU, weights=path), open_features(CPU, otherwise=str(path))):
+    for opened in (open_features(CPU, weights=path), open_features(CPU, otherwise=path)):
         assert (opened.backbone, opened.weights) == ("another", told)
         stored = opened.network.state_dict()["last.0.weight"]
         assert stored.shape == (7, 4, 1, 1)
@@ -121,7 +121,7 @@ def test_weights_of_the_recipe_are_taken_where_they_fit(tmp_path: Path) -> None:
     for backbone, otherwise in (("tiny", str(path)), ("", str(tmp_path / "gone.pth")), ("", "")):
         assert open_features(CPU, backbone, otherwise=otherwise).weights.startswith("random")
     own = weights_of(Tiny(in_channels=3), tmp_path / "own.safetensors")
-    assert open_features(CPU, weights=own, otherwise=str(path)).backbone == "tiny"
+    assert open_features(CPU, weights=own, otherwise=path).backbone == "tiny"
 
 
 def test_a_backbone_that_is_none() -> None:

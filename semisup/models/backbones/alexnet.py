@@ -75,6 +75,7 @@ class AlexNetFeatures(Backbone):
         first_padding: int = 2,
     ) -> None:
         super().__init__()
+        self.torchvision_name = "alexnet" if form == FORMS["alexnet"] else ""
         self.channels = tuple(form.widths[number] for number in POOLED)
         layers: list[nn.Module] = []
         channels = in_channels

@@ -40,6 +40,13 @@ class Backbone(nn.Module, ABC):
     torchvision_parts: tuple[str, ...] = ("features.",)
     """What the keys of torchvision's state dict begin with, as far as they are this backbone's."""
 
+    torchvision_name: str = ""
+    """The network of torchvision whose ImageNet weights are this backbone's; empty: none."""
+
     @abstractmethod
     def stages(self, image: Tensor) -> list[PooledStage]:
         """The maps of `image` (BCHW), finest first."""
+
+    def padded_size(self, size: torch.Size) -> torch.Size:
+        """H and W of what the maps of an image of `size` cover: it, or more where it is padded."""
+        return size

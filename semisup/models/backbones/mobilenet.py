@@ -31,6 +31,7 @@ class MobileNetV2Features(Backbone):
             as the original stride of 32, two and four times as densely.
     """
 
+    torchvision_name = "mobilenet_v2"
     low_channels = 24
     high_channels = 320
     channels = (24, 32, 96, 320)

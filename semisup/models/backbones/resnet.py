@@ -82,6 +82,7 @@ class ResNetFeatures(Backbone):
         super().__init__()
         changed = output_stride != 32 or multi_grid or deep_stem or caffe
         assert depth != 18 or not changed, "blocks of two convolutions are changed in another way"
+        self.torchvision_name = f"resnet{depth}"
         whole = DEPTHS[depth]()
         self.conv1: nn.Module = whole.conv1
         self.bn1 = whole.bn1

@@ -47,6 +47,7 @@ class VGG16Features(Backbone):
         first_padding: int = 1,
     ) -> None:
         super().__init__()
+        self.torchvision_name = "vgg16_bn" if batch_norm else "vgg16"
         layers: list[nn.Module] = []
         channels, padding = in_channels, first_padding
         for stage in STAGES:

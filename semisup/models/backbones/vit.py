@@ -88,6 +88,7 @@ class ViT(nn.Module):
     def __init__(self, shape: ViTShape, *, in_channels: int = 3) -> None:
         super().__init__()
         width = shape.width
+        self.width, self.depth, self.patch = width, shape.depth, PATCH
         self.taps = shape.taps
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + TABLE**2, width))

@@ -24,6 +24,7 @@ from semisup.data.sets.masks_in_folder import MasksInFolder, describe_masks, rea
 from semisup.data.sets.photographs import describe_photographs, read_photographs
 from semisup.errors import DataError, RecipeError, RunError
 from semisup.evaluation.protocol import ids_sha256
+from semisup.models.torchvision_weights import TORCHVISION
 from semisup.ops.pixels import RGB_FORMAT, ImageFormat
 from semisup.recipe.recipe import PLACES, Recipe
 from semisup.recipe.toml import flatten, read_toml
@@ -390,7 +391,8 @@ def _named_files(recipe: Recipe) -> list[str]:
         "data.tags": recipe.data.tags,
     }
     named = [key for key, value in lists.items() if value.strip().startswith("file:")]
-    return [*["model.weights"] * bool(recipe.model.weights), *named]
+    by_file = recipe.model.weights not in ("", TORCHVISION)
+    return [*["model.weights"] * by_file, *named]
 
 
 def _recipe_of(run: Path) -> dict[str, Any]:
