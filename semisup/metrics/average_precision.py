@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import io
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -60,7 +61,8 @@ def average_precision(
             "average precision is computed by pycocotools, which is not installed: pip install "
             "'semisup[coco]'"
         ) from error
-    with contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # numpy's about pycocotools
         annotated = _indexed(COCO(), truth)
         # It writes into what it is given.
         found = copy.deepcopy([dict(one) for one in detections])

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from scipy.io import savemat
+from support.coco import make_coco
 
 from semisup.data.formats.pictures import full_palette, voc_palette
 from semisup.data.sets.camvid_classes import COLOURS, frames
@@ -150,6 +151,12 @@ def original_root(tmp_path: Path) -> Path:
     (tmp_path / "LabeledApproved_full").mkdir()
     Image.fromarray(colours).save(tmp_path / "LabeledApproved_full" / f"{name}_L.png")
     return tmp_path
+
+
+@pytest.fixture
+def coco_root(tmp_path: Path) -> Path:
+    """MS COCO in its layout: four train and two val images of three categories."""
+    return make_coco(tmp_path)
 
 
 @pytest.fixture

@@ -14,13 +14,17 @@ from torch import Tensor
 from semisup.data.base import Objects, SegmentationData
 from semisup.data.formats.lists import choose_subset, find_folder, unique
 from semisup.data.formats.pictures import read_rgb, voc_palette
-from semisup.data.sets.coco_annotations import CocoImage, mask_tools, objects_of, read_coco
+from semisup.data.sets.coco_annotations import (
+    BACKGROUND,
+    CocoImage,
+    mask_tools,
+    objects_of,
+    read_coco,
+)
 from semisup.data.without_classes import check_names, classes_made_void
 from semisup.errors import DataError, RecipeError
 from semisup.system.files import is_file
 from semisup.types import IGNORE
-
-BACKGROUND = "background"
 
 _PLACES = ("coco", "COCO", ".")
 

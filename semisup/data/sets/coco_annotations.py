@@ -1,6 +1,6 @@
 """The annotations of MS COCO: a JSON of images, categories and objects, and the masks in it.
 
-An object has polygons, or runs of a mask (RLE), plain or packed; what they cover is computed by
+An object has polygons, or runs of a mask (RLE), plain or packed. What polygons cover is computed by
 pycocotools, so that a mask here is the one that its evaluation sees.
 """
 
@@ -22,6 +22,9 @@ from semisup.errors import DataError
 EXTRA = "pip install 'semisup[coco]'"
 """What brings pycocotools."""
 
+
+BACKGROUND = "background"
+"""The class of a pixel that is of no object."""
 
 MOST_CATEGORIES = 254
 """Beside background and void, in a mask of 8 bits."""
@@ -95,10 +98,10 @@ def read_coco(path: Path) -> CocoFile:
         ) from None
     if not images or not categories:
         raise DataError(f"{path}: lists no {'category' if images else 'image'}; get it again")
-    names = list(categories.values())
+    names = [BACKGROUND, *categories.values()]
     twice = next((name for name in names if names.count(name) > 1), "")
-    if twice or len(names) > MOST_CATEGORIES:
-        what = f"'{twice}' is the name of two" if twice else f"{len(names)} are more"
+    if twice or len(categories) > MOST_CATEGORIES:
+        what = f"'{twice}' is the name of two" if twice else f"{len(categories)} are more"
         raise DataError(
             f"{path}: {what} categories{'' if twice else f' than the {MOST_CATEGORIES} of a mask'};"
             " take a file with fewer, of names of their own"
@@ -173,18 +176,25 @@ def objects_of(image: CocoImage, label_of: Mapping[int, int], path: Path) -> Obj
 
 def _mask(tools: Any, outline: Any, image: CocoImage, path: Path) -> Tensor:
     """What polygons or runs cover, uint8 HW."""
-    height, width = image.size
     try:
-        if isinstance(outline, list):
-            runs = tools.merge(tools.frPyObjects([_polygon(one) for one in outline], height, width))
-        else:
-            runs = _runs(tools, outline, image.size)
-        return torch.from_numpy(tools.decode(runs))
+        return _filled(_runs(tools, outline, image.size), image.size)
     except Exception as error:  # whatever pycocotools says of what is no outline
         raise DataError(
             f"{path}: an object of image {image.number} ({image.file}) has an outline that covers "
             f"nothing that can be read ({type(error).__name__}: {_line(error)}); correct it"
         ) from None
+
+
+def _runs(tools: Any, outline: Any, size: tuple[int, int]) -> list[int]:
+    """Lengths of runs down the columns, the first of zeros."""
+    if isinstance(outline, list):
+        polygons = [_polygon(one) for one in outline]
+        packed = tools.merge(tools.frPyObjects(polygons, *size))["counts"]
+        return _unpacked(packed.decode("ascii"))
+    if [int(side) for side in outline["size"]] != list(size):
+        raise ValueError(f"size {outline['size']!r} is not that of the image")
+    counts = outline["counts"]
+    return [int(n) for n in counts] if isinstance(counts, list) else _unpacked(str(counts))
 
 
 def _polygon(sides: Any) -> list[float]:
@@ -195,34 +205,32 @@ def _polygon(sides: Any) -> list[float]:
     return numbers
 
 
-def _runs(tools: Any, stated: Any, size: tuple[int, int]) -> Any:
-    """Runs as pycocotools packs them, whose sum is that of the pixels."""
-    counts = stated["counts"]
-    if [int(side) for side in stated["size"]] != list(size):
-        raise ValueError(f"size {stated['size']!r} is not that of the image")
-    if isinstance(counts, list):
-        lengths = [int(length) for length in counts]
-        if min(lengths, default=0) < 0 or sum(lengths) != size[0] * size[1]:
-            raise ValueError("its runs do not add up to the pixels of the image")
-        return tools.frPyObjects({"size": list(size), "counts": lengths}, *size)
-    _check_packed(str(counts), size)
-    return {"size": list(size), "counts": str(counts).encode("ascii")}
+def _unpacked(text: str) -> list[int]:
+    """Runs out of COCO's text: five bits a letter, the lowest first, bit 6 where more follow.
 
-
-def _check_packed(text: str, size: tuple[int, int]) -> None:
-    """Refuse packed runs that do not add up to the pixels: pycocotools trusts them."""
+    From the fourth on, a length is stated as its difference to the last but one.
+    """
     lengths: list[int] = []
-    place = 0
-    while place < len(text):
-        value, shift, more = 0, 0, True
-        while more:
-            bits = ord(text[place]) - 48
-            if not 0 <= bits < 64 or shift > 30:
-                raise ValueError("its runs are damaged")
-            value |= (bits & 0x1F) << shift
-            more, shift, place = bool(bits & 0x20), shift + 5, place + 1
-            if not more and bits & 0x10:
-                value |= -1 << shift
+    value = shift = 0
+    for letter in text:
+        bits = ord(letter) - 48
+        if not 0 <= bits < 64 or shift > 30:
+            raise ValueError("its runs are damaged")
+        value |= (bits & 0x1F) << shift
+        shift += 5
+        if bits & 0x20:
+            continue
+        if bits & 0x10:
+            value -= 1 << shift
         lengths.append(value + (lengths[-2] if len(lengths) > 2 else 0))
-    if min(lengths, default=0) < 0 or sum(lengths) != size[0] * size[1]:
+        value = shift = 0
+    return lengths
+
+
+def _filled(lengths: list[int], size: tuple[int, int]) -> Tensor:
+    """The mask of some runs, uint8 HW."""
+    height, width = size
+    if min(lengths, default=0) < 0 or sum(lengths) != height * width:
         raise ValueError("its runs do not add up to the pixels of the image")
+    values = torch.arange(len(lengths)).remainder(2).to(torch.uint8)
+    return values.repeat_interleave(torch.tensor(lengths)).view(width, height).T

@@ -36,6 +36,9 @@ class Tree:
 
 TREES = {
     "camvid": Tree("camvid", "segnet_root"),
+    "coco": Tree("coco", "coco_root"),
+    "coco, few classes": Tree("coco", "coco_root", {"classes": ["background", "cat"]}),
+    "coco, without cars": Tree("coco", "coco_root", {"ignore_classes": ["car"]}),
     "folder": Tree("folder", "folder_root"),
     "scenes": Tree("scenes", "tmp_path", {"train": 2, "val": 1, "test": 1, "size": (48, 64)}),
     "stack": Tree("stack", "stack_root", {"held_out": 4}),
