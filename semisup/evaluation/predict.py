@@ -271,7 +271,7 @@ def predict_files(
                 files[EXPLANATION], inference, made.image, made.labels, classes, palette
             )
         if made.uncertainty is not None:
-            _write_uncertainty(files, made.uncertainty, samples, len(classes))
+            _write_uncertainty(files, made.uncertainty, samples)
         # last: the image is done
         write_palette_png(files[LABELS], made.labels, palette, image=image)
         written += 1
@@ -344,13 +344,11 @@ def _write_picture(path: Path, picture: Tensor) -> None:
     write_atomically(path, lambda file: encoded.save(file, format="PNG"))
 
 
-def _write_uncertainty(
-    files: Mapping[str, Path], uncertainty: Tensor, samples: int, classes: int
-) -> None:
+def _write_uncertainty(files: Mapping[str, Path], uncertainty: Tensor, samples: int) -> None:
     from semisup.pictures.uncertainty import draw_uncertainty, write_uncertainty
 
     write_uncertainty(files[UNCERTAINTY], uncertainty, samples)
-    _write_picture(files[UNCERTAINTY_COLOURS], draw_uncertainty(uncertainty, classes))
+    _write_picture(files[UNCERTAINTY_COLOURS], draw_uncertainty(uncertainty))
 
 
 def _write_soft(path: Path, probabilities: Tensor, classes: Sequence[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,7 +9,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import PowerNorm
+from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.figure import Figure as Figure
 from numpy.typing import NDArray
 from torch import Tensor
@@ -60,14 +59,14 @@ def with_bar(colours: Tensor, largest: float, name: str) -> Tensor:
     """A map in the colours of `drawing.heat` with the bar that says what they mean, on its right.
 
     Args:
-        colours: uint8 HW3, `heat` of the square roots of the shares of `largest`.
+        colours: uint8 HW3, `heat` of the shares of `largest`.
         largest: value of the last colour.
         name: of what is shown.
 
     Returns:
         uint8 of the map's height, or the bar's where that is more, and of the width of both.
     """
-    bar = _bar(largest, name)
+    bar = render(_bar(largest, name)).permute(1, 2, 0)
     height = max(len(colours), len(bar))
     parts = []
     for part in (colours, bar):
@@ -77,20 +76,17 @@ def with_bar(colours: Tensor, largest: float, name: str) -> Tensor:
     return torch.cat(parts, dim=1)
 
 
-@functools.lru_cache(maxsize=1)
-def _bar(largest: float, name: str) -> Tensor:
-    """uint8 HW3; the same for all maps of a call."""
-    figure = Figure(figsize=(0.95, 3.2), dpi=100)
-    norm = PowerNorm(0.5, vmin=0.0, vmax=largest)
-    shares = [0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0]
+def _bar(largest: float, name: str) -> Figure:
+    figure = Figure(figsize=(0.95, 2.2), dpi=100)
+    ticks = [largest * share for share in (0.0, 0.25, 0.5, 0.75, 1.0)]
     bar = figure.colorbar(
-        ScalarMappable(norm, HEAT),
-        cax=_axes_in_inches(figure, 0.1, 0.1, 0.15, 3.0),
-        ticks=[largest * share for share in shares],
+        ScalarMappable(Normalize(0.0, largest), HEAT),
+        cax=_axes_in_inches(figure, 0.1, 0.1, 0.15, 2.0),
+        ticks=ticks,
     )
-    bar.ax.set_yticklabels([f"{largest * share:.2g}" for share in shares], fontsize=7)
+    bar.ax.set_yticklabels([f"{tick:.2g}" for tick in ticks], fontsize=7)
     bar.set_label(name, fontsize=7)
-    return render(figure).permute(1, 2, 0)
+    return figure
 
 
 def render(figure: Figure) -> Tensor:

@@ -44,16 +44,13 @@ def write_uncertainty(path: Path, uncertainty: Tensor, samples: int) -> None:
     write_atomically(path, lambda file: levels.save(file, format="PNG", pnginfo=about))
 
 
-def draw_uncertainty(uncertainty: Tensor, classes: int) -> Tensor:
-    """A map in colours with a bar beside it: uint8 HW3.
+def draw_uncertainty(uncertainty: Tensor) -> Tensor:
+    """A map in colours, from 0 to its largest value, with a bar beside it: uint8 HW3.
 
-    Colours go from 0 to (K - 1) / K^2, the largest there is, by the square root: the same for all
-    images of K classes.
+    As the authors of Bayesian SegNet draw it, but for the colours.
 
     Args:
         uncertainty: HW.
-        classes: K.
     """
-    largest = (classes - 1) / classes**2
-    colours = heat((uncertainty / largest).clamp(0, 1).sqrt())
-    return with_bar(colours, largest, "variance of the probabilities")
+    largest = max(float(uncertainty.max()), LARGEST / LEVELS)
+    return with_bar(heat(uncertainty / largest), largest, "variance of the probabilities")

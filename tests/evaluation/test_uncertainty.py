@@ -342,8 +342,8 @@ def test_an_image_named_like_a_map_of_another_is_refused(tmp_path: Path, ending:
 
 def test_the_picture_has_the_map_and_a_bar_beside_it() -> None:
     uncertainty = torch.zeros(400, 50)
-    uncertainty[100:200] = 2 / 9
-    picture = draw_uncertainty(uncertainty, 3)
+    uncertainty[100:200] = 0.02
+    picture = draw_uncertainty(uncertainty)
     assert picture.dtype == torch.uint8
     assert picture.shape[0] == 400
     assert picture.shape[1] > 100
@@ -352,7 +352,8 @@ def test_the_picture_has_the_map_and_a_bar_beside_it() -> None:
     for share in (0.0, 0.3, 1.0):
         nearest = (bar - heat(torch.tensor([[share]]))[0]).abs().amax(1).min()
         assert int(nearest) < 8, "the bar has the colours of the map, but for their edges"
-    small = draw_uncertainty(uncertainty[:9, :12], 3)
+    small = draw_uncertainty(uncertainty[:9, :12])  # nowhere uncertain
+    assert torch.equal(small[:9, :12], heat(torch.zeros(9, 12)))
     assert len(small) > 200
     assert bool((small[9:, :12] == 255).all())
 
