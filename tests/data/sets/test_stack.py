@@ -115,8 +115,9 @@ def test_a_slice_of_another_size_is_named(grey: Path) -> None:
 
 
 def test_facts_say_what_was_held_out(grey: Path) -> None:
-    assert stack(grey, annotated=3).facts() == {
+    assert stack(grey, annotated=3, depth=8).facts() == {
         "held_out_slices": 4,
+        "block_depth": 8,
         "annotated_slices": 3,
         "values": {"0": "membrane", "255": "cell"},
     }
