@@ -578,8 +578,8 @@ MUTANTS = [
     Mutant(
         "unlabelled-slices-taught",
         "data/loading/blocks.py",
-        "            known = place in self._labelled\n",
-        "            known = True\n",
+        "for place in places if place in self._labelled}",
+        "for place in places}",
         "a volume is trained from masks that are not in the label budget",
         ("tests/data/loading/test_blocks.py",),
     ),
