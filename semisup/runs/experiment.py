@@ -219,7 +219,7 @@ class Experiment:
         """What applies a predictor to images, or to slices of a volume."""
         if not MODELS[self.recipe.model.name].reads_volumes:
             return Inference
-        return partial(VolumeInference, depth=self.recipe.resolved()["data"].get("depth", 16))
+        return partial(VolumeInference, depth=self.recipe.data_options.get("depth", 16))
 
     def inference(self, predictor: nn.Module) -> Inference:
         """`predictor` under the recipe's protocol."""

@@ -40,16 +40,17 @@ class Blocks(WrappedData):
         return as_volume([slices[place] for place in own], paths)
 
     def mask(self, index: int) -> Tensor:
-        """The masks of the same slices: uint8 LHW, void where a slice is not labelled."""
-        own = self._data.mask(index)
-        void = torch.full_like(own, IGNORE)
-        paths = [self._data.mask_path(index)]
-        masks = []
-        for place in self._places(index):
-            known = place in self._labelled
-            masks.append((self._data.mask(place) if known else void)[None])
-            paths.append(self._data.mask_path(place % len(self)))
-        return as_volume([own[None], *masks], paths)[0, 1:]
+        """The masks of the same slices: uint8 LHW, void where a slice is not labelled.
+
+        Args:
+            index: of a labelled slice.
+        """
+        places = self._places(index)
+        masks = {place: self._data.mask(place) for place in places if place in self._labelled}
+        void = torch.full_like(masks[index], IGNORE)
+        slices = [masks.get(place, void)[None] for place in places]
+        paths = [self._data.mask_path(place % len(self)) for place in places]
+        return as_volume(slices, paths)[0]
 
     def _places(self, index: int) -> range:
         """Where the slab begins and ends; beyond the ends of a stack of fewer slices than that."""

@@ -190,10 +190,11 @@ class Stack(SegmentationData):
         return as_volume([slices[path] for path in paths], paths)
 
     def facts(self) -> dict[str, object]:
-        """Which slices are held out and annotated, and how masks are read."""
+        """Which slices are held out and annotated, of how many a block is, how masks are read."""
         values = {"values": {str(key): name for key, name in self._values.items()}}
         return {
             "held_out_slices": self._held_out,
+            "block_depth": self._block.depth,
             **({"annotated_slices": self._annotated} if self._annotated else {}),
             **(values if self._values else {}),
             **({} if self._void is None else {"void": self._void}),

@@ -14,7 +14,7 @@ from semisup.data.labels.splits import make_split
 from semisup.data.sets.folder import Folder
 from semisup.data.sets.stack import Stack
 from semisup.errors import DataError, RecipeError
-from semisup.ops.pixels import RGB
+from semisup.ops.pixels import GREY, RGB
 from semisup.types import IGNORE
 
 
@@ -115,8 +115,9 @@ def test_a_slice_of_another_size_is_named(grey: Path) -> None:
 
 
 def test_facts_say_what_was_held_out(grey: Path) -> None:
-    assert stack(grey, annotated=3).facts() == {
+    assert stack(grey, annotated=3, depth=8).facts() == {
         "held_out_slices": 4,
+        "block_depth": 8,
         "annotated_slices": 3,
         "values": {"0": "membrane", "255": "cell"},
     }
@@ -175,3 +176,14 @@ def test_wrapped_data_have_the_slices_of_the_data_in_them(grey: Path) -> None:
     coloured = fitted(data, RGB)
     assert coloured.block == data.block
     assert torch.equal(coloured.context(0, 2), data.context(0, 2).expand(3, -1, -1, -1))
+
+
+def test_the_real_em_stack(shared_data: Path) -> None:
+    root = shared_data / "isbi2012" / "train"
+    data = stack(root, held_out=6, annotated=3)
+    assert data.ids == tuple(map(str, range(24)))
+    assert data.masked_ids == ("4", "12", "20")
+    assert data.image_kind == GREY
+    assert data.context(22, 26).shape == (1, 4, 512, 512)
+    shares = [float((data.mask(index) == 0).float().mean()) for index in (4, 12, 20)]
+    assert all(0.15 < share < 0.3 for share in shares)  # membranes
