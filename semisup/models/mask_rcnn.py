@@ -138,9 +138,8 @@ class MaskRCNN(Segmenter):
         return part
 
     def encode(self, image: Tensor) -> list[Tensor]:
-        """The pyramid of `image` (BCHW), brought to `min_size`: strides 4, 8, 16, 32 and 64."""
-        images, _ = self._sized(image)
-        return list(self.backbone(images.tensors).values())
+        """The pyramid of `image` (BCHW) at its own size: maps of strides 4, 8, 16, 32 and 64."""
+        return list(self.backbone(image).values())
 
     def decode(self, features: list[Tensor]) -> Tensor:
         """Refused: boxes are found in whole images."""

@@ -77,7 +77,8 @@ def count_multiply_adds(network: Segmenter, side: int = COUNT_SIDE) -> int | Non
         side: of the image, in pixels.
 
     Returns:
-        None where the network, one from outside the package, cannot run on the meta device.
+        None where the network cannot run on the meta device: one from outside the package, or one
+        whose cost depends on how many boxes it finds.
     """
     import torch
     from torch.utils.flop_counter import FlopCounterMode

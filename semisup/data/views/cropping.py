@@ -125,7 +125,7 @@ def cut_out(
     if mask is not None:
         # Not tv_tensors.Mask, whose "nearest" samples the corner of a pixel and so shifts the
         # mask by up to half a pixel against the image.
-        maps = mask.view(-1, *mask.shape[-2:])
+        maps = mask[None] if mask.ndim == 2 else mask
         labels = seen(maps, InterpolationMode.NEAREST_EXACT)
         labels = place(labels, fill=IGNORE)
         labels = labels[0] if mask.ndim == 2 else labels
