@@ -14,14 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import segmentation_models_pytorch as smp
-import timm
 import torch
 import torchvision
-from segmentation_models_pytorch.decoders.deeplabv3 import decoder as smp_deeplab
-from segmentation_models_pytorch.decoders.pspnet.decoder import PSPModule
-from segmentation_models_pytorch.encoders import get_encoder
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torchvision.models import alexnet, mobilenet_v2, resnet18, resnet50, vgg16, vgg16_bn
 from torchvision.models import segmentation as peers
@@ -41,6 +35,11 @@ from semisup.models.lraspp import LRASPP
 from semisup.models.pspnet import PoolingPyramid, PSPNet
 from semisup.models.unet import UNet
 from tests.support.networks import shuffled
+
+timm = pytest.importorskip("timm")
+smp = pytest.importorskip("segmentation_models_pytorch")
+
+SmpPyramid = smp.decoders.deeplabv3.decoder.ASPP
 
 TABLE = Path(__file__).parents[2] / "docs" / "models.md"
 SIZE = (64, 96)
@@ -146,7 +145,7 @@ def test_encoders_are_torchvisions(name: str, training: bool) -> None:
 def test_encoders_are_those_of_smp(name: str, make: Callable[[], Backbone], first: int) -> None:
     """But for the last map of MobileNetV2, behind a convolution of 1,280 channels that we leave."""
     torch.manual_seed(0)
-    ours, theirs = make().eval(), shuffled(get_encoder(name, weights=None))
+    ours, theirs = make().eval(), shuffled(smp.encoders.get_encoder(name, weights=None))
     fill(ours, theirs.state_dict())
     last = -1 if name == "mobilenet_v2" else None
     with torch.no_grad():
@@ -179,7 +178,9 @@ def test_dilated_resnets_are_torchvisions(
 def test_dilated_resnets_of_smp_are_those_of_pspnet(output_stride: Any) -> None:
     """SMP dilates the first block of a stage too, as PSPNet's authors and not as torchvision."""
     torch.manual_seed(0)
-    theirs = shuffled(get_encoder("resnet50", weights=None, output_stride=output_stride)).double()
+    theirs = shuffled(
+        smp.encoders.get_encoder("resnet50", weights=None, output_stride=output_stride)
+    ).double()
     same, other = (
         ResNetFeatures(50, output_stride=output_stride, dilate_first=first).double().eval()
         for first in (True, False)
@@ -197,7 +198,7 @@ def test_transformers_of_dinov2_are_timms_where_positions_are_not_resized() -> N
     """At 518 x 518; elsewhere timm resizes the table of positions in another way."""
     torch.manual_seed(0)
     shape = ViTShape(width=16, depth=4, heads=2, taps=(0, 1, 2, 3))
-    theirs = VisionTransformer(
+    theirs = timm.models.vision_transformer.VisionTransformer(
         img_size=518, patch_size=14, embed_dim=16, depth=4, num_heads=2, init_values=1.0,
         num_classes=0, dynamic_img_size=True,
     ).eval()  # fmt: skip
@@ -227,7 +228,7 @@ PYRAMID_KEYS = (
 
 
 def smp_pyramid(rates: list[int]) -> nn.Module:
-    pyramid: nn.Module = smp_deeplab.ASPP(24, 256, rates, separable=False, dropout=0.0)
+    pyramid: nn.Module = SmpPyramid(24, 256, rates, separable=False, dropout=0.0)
     return pyramid
 
 
@@ -253,7 +254,7 @@ def test_the_pyramid_of_deeplab_on_a_resnet_is_that_of_both(
 def test_the_separable_pyramid_of_smp_has_no_norm_between_its_convolutions() -> None:
     with torch.device("meta"):
         ours = AtrousPyramid(24, (6, 12, 18))
-        theirs = smp_deeplab.ASPP(24, 256, [6, 12, 18], separable=True, dropout=0.5)
+        theirs = SmpPyramid(24, 256, [6, 12, 18], separable=True, dropout=0.5)
     norms = [
         sum(isinstance(layer, nn.BatchNorm2d) for layer in network.modules())
         for network in (ours, theirs)
@@ -263,7 +264,7 @@ def test_the_separable_pyramid_of_smp_has_no_norm_between_its_convolutions() -> 
 
 def test_the_pyramid_of_pspnet_is_smps_but_for_one_norm_and_the_order() -> None:
     torch.manual_seed(0)
-    theirs, ours = shuffled(PSPModule(16)), PoolingPyramid(16, 4).eval()
+    theirs, ours = shuffled(smp.decoders.pspnet.decoder.PSPModule(16)), PoolingPyramid(16, 4).eval()
     state = {}
     for key, tensor in theirs.state_dict().items():
         _, level, _, _, part, name = key.split(".")
@@ -283,6 +284,15 @@ def test_the_pyramid_of_pspnet_is_smps_but_for_one_norm_and_the_order() -> None:
     with torch.no_grad():
         first, last = ours(maps), theirs(maps)
     equal(first, torch.cat([last[:, 16:], last[:, :16]], dim=1))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [(224, 224), (364, 476), (518, 518)])
+def test_dpt_of_smp_takes_no_image_on_a_transformer_of_dinov2(size: tuple[int, int]) -> None:
+    with torch.device("meta"):
+        model = smp.DPT("tu-vit_small_patch14_dinov2", **SMP).eval()
+        with pytest.raises(RuntimeError):
+            model(torch.empty(1, 3, *size))
 
 
 @pytest.mark.slow
