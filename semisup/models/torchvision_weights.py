@@ -12,6 +12,7 @@ networks started from. Later ones (V2: longer training, stronger augmentation) a
 from __future__ import annotations
 
 import contextlib
+import io
 import socket
 import sys
 from collections.abc import Iterator
@@ -77,10 +78,11 @@ def fetch(network: nn.Module) -> Path:
     weights = torchvision_weights(network)
     if is_file(weights.path):
         return weights.path
+    shown = sys.stderr.isatty()
     try:
-        with _patience(), contextlib.redirect_stdout(sys.stderr):
+        with _patience(), contextlib.redirect_stdout(sys.stderr if shown else io.StringIO()):
             _entry(_backbone_of(network)).get_state_dict(
-                progress=sys.stderr.isatty(), check_hash=True, map_location="cpu", weights_only=True
+                progress=shown, check_hash=True, map_location="cpu", weights_only=True
             )
     except (OSError, RuntimeError, HTTPException) as error:
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__

@@ -43,7 +43,6 @@ WITHOUT = {
     ("fc_densenet56", ""): "FCDenseNet56 has no backbone that is torchvision's",
     ("dpt", ""): "DPT has no backbone that is torchvision's",
     ("fcn32s", "bvlc_alexnet"): "FCN32s here has a backbone that is not torchvision's",
-    ("unet", "timm:test_resnet"): "UNet here has a backbone that is not torchvision's",
 }
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
+import pytest
 from cases import read, refused
 from click.testing import Result
 from places import Call, Place
@@ -232,6 +235,30 @@ def unknown_data_set(place: Place) -> list[object]:
 @refused("unknown model", "no model is called 'unett'", "Did you mean 'unet'?")
 def unknown_model(place: Place) -> list[object]:
     return place.train("model.name=unett")
+
+
+@refused("unknown encoder of timm", "no backbone 'timm:resnet188'", "Did you mean 'timm:resnet18")
+def unknown_encoder(place: Place) -> list[object]:
+    pytest.importorskip("timm")
+    return place.train("model.backbone=timm:resnet188")
+
+
+@refused("encoder of timm with a tag", "names weights", "Write 'timm:resnet18'")
+def encoder_with_a_tag(place: Place) -> list[object]:
+    pytest.importorskip("timm")
+    return place.train("model.backbone=timm:resnet18.a1_in1k")
+
+
+@refused("encoder of timm for one size alone", "reads images of any size", "Choose another")
+def encoder_of_one_size(place: Place) -> list[object]:
+    pytest.importorskip("timm")
+    return place.train("model.backbone=timm:test_maxvit")
+
+
+@refused("encoder of timm without timm", "needs timm", "pip install 'semisup[timm]'")
+def encoder_without_timm(place: Place) -> list[object]:
+    place.patch.setitem(sys.modules, "timm", None)
+    return place.train("model.backbone=timm:resnet18")
 
 
 @refused("unknown method", "no method is called 'supervized'", "Did you mean 'supervised'?")

@@ -7,6 +7,7 @@ import os
 import struct
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
 
 import torch
 from cases import read, refused
@@ -195,3 +196,29 @@ def weights_of_another_number_of_classes(place: Place) -> Call:
         assert "2 of another shape (classifier.weight" in result.stderr
 
     return Call(start(place, place.root / "five.safetensors"), then)
+
+
+ON_MOBILENET = ("model.name=fcn8s_mobilenet_v2", "data.crop=[64,64]")
+
+
+def nothing_answers(*_: object, **__: object) -> None:
+    raise URLError(ConnectionRefusedError(111, "Connection refused"))
+
+
+@refused("torchvision's weights without a network", "Connection refused", "put it at ")
+def torchvision_without_a_network(place: Place) -> list[object]:
+    place.patch.setenv("TORCH_HOME", str(place.root / "torch"))
+    place.patch.setattr("torch.hub.urlopen", nothing_answers)
+    return place.train(*ON_MOBILENET, extra=["--weights", "torchvision"])
+
+
+@refused("torchvision's weights for a network of none", "UNet has no backbone", "Give a file")
+def torchvision_without_a_backbone(place: Place) -> list[object]:
+    return place.train(extra=["--weights", "torchvision"])
+
+
+@refused("torchvision's weights cut short in its cache", "cannot be read", "get the file again")
+def torchvision_cut_short(place: Place) -> list[object]:
+    place.patch.setenv("TORCH_HOME", str(place.root / "torch"))
+    place.write("torch/hub/checkpoints/mobilenet_v2-b0353104.pth", b"PK\x03\x04")
+    return place.train(*ON_MOBILENET, extra=["--weights", "torchvision"])

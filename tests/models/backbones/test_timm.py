@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-import timm
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
@@ -21,9 +20,12 @@ from semisup.models.deeplab_v3plus import DeepLabV3Plus
 from semisup.models.dpt import DPT
 from semisup.models.linknet import LinkNet
 from semisup.models.pspnet import PSPNet
+from semisup.models.torchvision_weights import torchvision_weights
 from semisup.models.unet import UNet
 from semisup.models.weights import load_weights
 from tests.support.networks import shuffled
+
+timm = pytest.importorskip("timm")
 
 CLASSES = 5
 Build = Callable[..., Segmenter]
@@ -303,6 +305,11 @@ def test_an_encoder_that_does_not_fit(name: str, chosen: str, expected: str) -> 
     line = refusal(NETWORKS[name], f"timm:{chosen}")
     assert expected in line
     assert "Choose " in line
+
+
+def test_torchvision_has_no_weights_for_an_encoder_of_timm() -> None:
+    with pytest.raises(RecipeError, match="UNet here has a backbone that is not torchvision's"):
+        torchvision_weights(tiny("unet"))
 
 
 def test_valid_convolutions_have_no_encoder_of_timm() -> None:
