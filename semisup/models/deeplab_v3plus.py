@@ -28,7 +28,7 @@ from semisup.models.backbones.base import Backbone
 from semisup.models.backbones.mobilenet import MobileNetV2Features
 from semisup.models.backbones.resnet import RESNETS, ResNetFeatures, adapt_resnet
 from semisup.models.base import ParameterGroup, Segmenter, head_apart
-from semisup.models.layers import conv_norm_relu, initialise, resize
+from semisup.models.layers import conv_norm_relu, initialise, laid_out_as, resize
 from semisup.models.weights import rename_prefix
 
 BACKBONES: Mapping[str, Callable[..., Backbone]] = MappingProxyType(
@@ -195,7 +195,7 @@ class AtrousPyramid(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """BChw -> B(256)hw."""
         maps = [branch(features) for branch in self.branches]
-        maps.append(self.whole(features).expand_as(maps[0]))
+        maps.append(laid_out_as(self.whole(features).expand_as(maps[0]), maps[0]))
         pooled: Tensor = self.project(torch.cat(maps, dim=1))
         return pooled
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from semisup.errors import RecipeError
 from semisup.models.backbones.resnet import adapt_resnet, named_resnet
 from semisup.models.base import ParameterGroup, Segmenter, head_apart
-from semisup.models.layers import conv_norm_relu, resize
+from semisup.models.layers import conv_norm_relu, laid_out_as, resize
 from semisup.models.weights import rename_prefix
 
 BINS = (1, 2, 3, 6)
@@ -165,4 +165,4 @@ class PoolingPyramid(nn.Module):
         """BChw -> B(C + 4 * width)hw: the map itself and those of 1, 2, 3 and 6 bins a side."""
         size = features.shape[-2:]
         pooled = [resize(level(features), size, align_corners=True) for level in self.levels]
-        return torch.cat([features, *pooled], dim=1)
+        return torch.cat([features, *(laid_out_as(maps, features) for maps in pooled)], dim=1)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from semisup.errors import RecipeError, suggest
 from semisup.models.base import Segmenter
-from semisup.models.layers import conv_norm_relu
+from semisup.models.layers import conv_norm_relu, laid_out_as
 
 LEVELS = 5
 """Resolutions, the full one included."""
@@ -152,12 +152,13 @@ def mirror_pad(image: Tensor) -> Tensor:
     92 pixels go before each axis, at least as many behind it. The border itself is not repeated;
     an image smaller than the margin is mirrored again and again.
     """
+    mirrored = image
     for axis in (-2, -1):
         side = image.shape[axis]
         position = torch.arange(legal_size(side + MARGIN), device=image.device) - MARGIN // 2
         folded = position % (2 * side - 2)
-        image = image.index_select(axis, torch.minimum(folded, 2 * side - 2 - folded))
-    return image
+        mirrored = mirrored.index_select(axis, torch.minimum(folded, 2 * side - 2 - folded))
+    return laid_out_as(mirrored, image)
 
 
 def _centre_crop(features: Tensor, height: int, width: int) -> Tensor:
