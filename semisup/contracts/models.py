@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from semisup.contracts.base import Check, NotApplicable, require
@@ -36,14 +39,32 @@ class ModelSubject:
                 weight = getattr(layer, "weight", None)
                 if isinstance(weight, nn.Parameter) and not weight.any():
                     nn.init.normal_(weight, std=0.1)
-        if isinstance(model, SegmentsByClass):
-            model.force_classes([1, 3])
+        return _of_two_classes(model)
+
+    def restore(self, state: dict[str, Tensor]) -> Segmenter:
+        """Another network, started from other random numbers, with the `state` of the first."""
+        torch.manual_seed(1)
+        model = self.make()
+        model.load_state_dict(state)
         return model
 
 
-def picture() -> Tensor:
-    """One image of odd sides, 1 x 3 x 35 x 45."""
-    return torch.randn(1, 3, 35, 45, generator=torch.Generator().manual_seed(1))
+def _of_two_classes(model: Segmenter) -> Segmenter:
+    """`model`, told which classes to segment where it would first identify them."""
+    if isinstance(model, SegmentsByClass):
+        model.force_classes([1, 3])
+    return model
+
+
+def picture(height: int = 35, width: int = 45, batch: int = 1) -> Tensor:
+    """Images of odd sides, `batch` x 3 x `height` x `width`."""
+    numbers = torch.Generator().manual_seed(1)
+    return torch.randn(batch, 3, height, width, generator=numbers)
+
+
+def _apply_exceptions(model: Segmenter, check: str) -> None:
+    if check in model.exceptions:
+        raise NotApplicable(model.exceptions[check])
 
 
 def logits_have_the_size_of_the_image(subject: ModelSubject) -> None:
@@ -51,9 +72,9 @@ def logits_have_the_size_of_the_image(subject: ModelSubject) -> None:
     with torch.no_grad(), _fast_device(subject):
         model = subject.make().eval()
         smallest = type(model).stride
-        sides = sorted({smallest, smallest + 1, 33, 48, 71, 225})
+        sides = sorted({smallest, smallest + 1, 33, 48, 71, 97})
         sides = [side for side in sides if side >= smallest]
-        for height, width in zip(sides, [*sides[1:], sides[0]], strict=True):
+        for height, width in itertools.zip_longest(sides[::2], sides[1::2], fillvalue=sides[0]):
             logits = model(torch.empty(2, 3, height, width))
             expected = (2, CLASSES, height, width)
             require(
@@ -82,9 +103,9 @@ def takes_other_channels(subject: ModelSubject) -> None:
     """Images of one and of four channels are taken."""
     with torch.no_grad(), _fast_device(subject):
         for channels in (1, 4):
-            logits = subject.make(in_channels=channels).eval()(torch.empty(2, channels, 65, 79))
+            logits = subject.make(in_channels=channels).eval()(torch.empty(2, channels, 33, 47))
             require(
-                tuple(logits.shape) == (2, CLASSES, 65, 79),
+                tuple(logits.shape) == (2, CLASSES, 33, 47),
                 f"with in_channels = {channels} logits have shape {tuple(logits.shape)}.",
             )
 
@@ -126,12 +147,11 @@ def _maps_in_training(model: Segmenter) -> list[Tensor]:
     except ValueError as error:
         if "Expected more than 1 value per channel" not in str(error):
             raise
-    several = torch.randn(3, 3, 35, 45, generator=torch.Generator().manual_seed(2))
-    return model.training_logits(several)
+    return model.training_logits(picture(batch=3))
 
 
 def eval_is_deterministic(subject: ModelSubject) -> None:
-    """In eval mode the same image gives the same finite logits, in every memory format."""
+    """In eval mode the same image gives the same finite logits."""
     model = subject.build().eval()
     with torch.no_grad():
         first = model(picture())
@@ -149,13 +169,110 @@ def eval_is_deterministic(subject: ModelSubject) -> None:
         require(alike, "the first of training_logits is not `forward`'s.")
         require(torch.isfinite(first).all(), "logits are not finite.")
         require(first.std() > 0, "logits are the same everywhere.")
+
+
+def channels_last_is_kept(subject: ModelSubject) -> None:
+    """An image whose channels lie last in memory gives such logits, and convolutions get no other.
+
+    The logits are those of the plain image.
+    """
+    model = subject.build().eval()
+    with torch.no_grad():
+        expected = model(picture())
         model = model.to(memory_format=channels_last_of(model))
-        last = model(picture().contiguous(memory_format=torch.channels_last))
-    scale = float(first.abs().max())
+        with _turned_inputs(model) as turned:
+            maps = model.training_logits(picture().contiguous(memory_format=torch.channels_last))
     require(
-        torch.allclose(last, first, rtol=1e-4, atol=1e-4 * scale),
+        _close(maps[0], expected),
         "logits depend on the memory format (channels_last). Use `reshape`, not `view`.",
     )
+    _apply_exceptions(model, "channels_last")
+    require(
+        not turned,
+        f"{listed(turned)}: gets its channels first, though the image has them last "
+        "(channels_last), and has to turn them. `torch.cat` keeps the format only where all maps "
+        "have it, and a map of 1 x 1 that is resized or expanded has not: see "
+        "semisup.models.layers.laid_out_as. Or say why in `exceptions`.",
+    )
+    require(
+        not any(map(channels_lie_first, maps)),
+        "logits have their channels first, though the image has them last (channels_last).",
+    )
+
+
+@contextmanager
+def _turned_inputs(model: Segmenter) -> Iterator[list[str]]:
+    """The names of convolutions that meanwhile get maps with their channels first."""
+    found: list[str] = []
+
+    def record(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if channels_lie_first(inputs[0]):
+            found.append(names[layer])
+
+    kinds = (nn.Conv2d, nn.ConvTranspose2d)
+    names: dict[nn.Module, str] = {
+        layer: name for name, layer in model.named_modules() if isinstance(layer, kinds)
+    }
+    handles = [layer.register_forward_pre_hook(record) for layer in names]
+    try:
+        yield found
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def channels_lie_first(maps: Tensor) -> bool:
+    """Whether neighbours in memory are pixels and not channels; of a BCHW with several of both."""
+    batch, channels, height, width = maps.shape
+    return min(batch, channels, height * width - 1) > 0 < channels - 1 and maps.stride(1) > 1
+
+
+def _close(one: Tensor, other: Tensor) -> bool:
+    scale = float(other.detach().abs().max())
+    return torch.allclose(one, other, rtol=1e-4, atol=1e-4 * scale)
+
+
+def a_saved_network_is_the_same(subject: ModelSubject) -> None:
+    """A state that was saved and loaded gives the same logits, to the bit."""
+    model = subject.build().eval()
+    restored = _of_two_classes(subject.restore(load(save(model.state_dict()))).eval())
+    with torch.no_grad():
+        require(
+            torch.equal(model(picture()), restored(picture())),
+            "a network with the same saved state gives other logits. Keep all that they depend on "
+            "in parameters and buffers (register_buffer), which are saved.",
+        )
+
+
+def forward_is_one_graph(subject: ModelSubject) -> None:
+    """`torch.compile` takes `forward` in one graph, at two sizes, and `training_logits` too."""
+    model = subject.build()
+    _apply_exceptions(model, "compile")
+    with torch.no_grad():
+        _compare_compiled(model.eval(), [picture(), picture(64, 39)])
+    _compare_compiled(model.train(), [picture(batch=3)])
+
+
+def _compare_compiled(model: Segmenter, images: list[Tensor]) -> None:
+    from torch._dynamo.exc import TorchDynamoException  # takes long to import
+
+    maps_of = model.training_logits if model.training else lambda image: [model(image)]
+    torch.compiler.reset()
+    compiled = torch.compile(maps_of, backend="eager", fullgraph=True)
+    for image in images:
+        with torch.random.fork_rng(devices=[]):
+            expected = maps_of(image)
+        try:
+            found = compiled(image)
+        except TorchDynamoException as error:
+            reason = next(line for line in str(error).splitlines() if line.strip())
+            require(
+                False,
+                f"torch.compile cannot take it in one graph ({reason.strip()}). Let nothing "
+                "depend on computed values in Python, or say why not in `exceptions`.",
+            )
+        alike = all(map(_close, found, expected))
+        require(alike, "compiled with torch.compile it gives other logits.")
 
 
 def forward_encodes_and_decodes(subject: ModelSubject) -> None:
@@ -232,6 +349,9 @@ CHECKS: tuple[Check[ModelSubject], ...] = (
     Check("no classes and no channels are refused", refuses_no_classes_and_no_channels),
     Check("a gradient reaches every parameter", gradient_reaches_every_parameter),
     Check("eval is deterministic and finite", eval_is_deterministic),
+    Check("channels_last is kept", channels_last_is_kept),
+    Check("a saved network is the same", a_saved_network_is_the_same),
+    Check("forward compiles to one graph", forward_is_one_graph),
     Check("forward encodes and decodes", forward_encodes_and_decodes),
     Check("groups hold each parameter once", groups_hold_each_parameter_once),
     Check("its state has stable keys", keys_are_stable),

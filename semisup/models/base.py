@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol, runtime_checkable
 
@@ -106,6 +106,13 @@ class Segmenter(nn.Module, ABC):
 
     reads_volumes: ClassVar[bool] = False
     """Whether it maps volumes BCDHW to logits BKDHW; an image BCHW is then one slice."""
+
+    exceptions: ClassVar[Mapping[str, str]] = {}
+    """What `semisup check` would find but cannot be otherwise, each with its reason.
+
+    "compile": `torch.compile` cannot take `forward` in one graph; "channels_last": a convolution
+    gets a map whose channels do not lie last in memory, though those of the image do.
+    """
 
     paper: ClassVar[str] = ""
     """Where to read about it, such as https://arxiv.org/abs/1411.4038; empty: in no paper."""

@@ -16,7 +16,7 @@ and no ensemble with FCN.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
 import torch
@@ -51,6 +51,9 @@ class DeconvNet(Segmenter):
         kernel: side of fc6; images are padded to 32 times that at least.
     """
 
+    exceptions: ClassVar[Mapping[str, str]] = {
+        "channels_last": "the deconvolution of 7 x 7 on few pixels is a matrix product"
+    }
     paper: ClassVar[str] = "https://arxiv.org/abs/1505.04366"
     year: ClassVar[int | None] = 2015
     stride: ClassVar[int] = 1

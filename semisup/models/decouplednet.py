@@ -30,7 +30,7 @@ Differs from the release:
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -153,6 +153,11 @@ class DecoupledNet(Segmenter):
     paper: ClassVar[str] = "https://arxiv.org/abs/1506.04924"
     year: ClassVar[int | None] = 2015
     stride: ClassVar[int] = 1
+    exceptions: ClassVar[Mapping[str, str]] = {
+        "compile": "how many maps it computes depends on the classes that it identifies",
+        "channels_last": "the saliency is a matrix product over the places of a map, and logits "
+        "are filled class by class",
+    }
     trained_by: ClassVar[tuple[str, ...]] = (
         "decouplednet_classifier",
         "decouplednet",

@@ -31,7 +31,13 @@ from semisup.models.backbones.mobilenet import MobileNetV2Features
 from semisup.models.backbones.resnet import RESNETS, ResNetFeatures, adapt_resnet
 from semisup.models.backbones.timm import TimmFeatures, adapt_timm, is_timm, unknown_backbone
 from semisup.models.base import ParameterGroup, Segmenter, head_apart
-from semisup.models.layers import conv_norm_relu, initialise, resize, resize_and_cut
+from semisup.models.layers import (
+    conv_norm_relu,
+    initialise,
+    laid_out_as,
+    resize,
+    resize_and_cut,
+)
 from semisup.models.weights import rename_prefix
 
 BACKBONES: Mapping[str, Callable[..., Backbone]] = MappingProxyType(
@@ -207,7 +213,7 @@ class AtrousPyramid(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """BChw -> B(256)hw."""
         maps = [branch(features) for branch in self.branches]
-        maps.append(self.whole(features).expand_as(maps[0]))
+        maps.append(laid_out_as(self.whole(features).expand_as(maps[0]), maps[0]))
         pooled: Tensor = self.project(torch.cat(maps, dim=1))
         return pooled
 

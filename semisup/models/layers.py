@@ -114,6 +114,17 @@ def unpool(maps: Tensor, switches: Tensor, size: torch.Size) -> Tensor:
     return torch.unflatten(raised, 2, (height, width))
 
 
+def laid_out_as(maps: Tensor, other: Tensor) -> Tensor:
+    """`maps` (BCHW) with their channels last in memory where those of `other` (BDHW) are.
+
+    `torch.cat` keeps that format only where all maps have it, and one that was made from 1 x 1
+    has not. A convolution behind it would turn all of them.
+    """
+    if other.is_contiguous() or not other.is_contiguous(memory_format=torch.channels_last):
+        return maps
+    return maps.contiguous(memory_format=torch.channels_last)
+
+
 def of_rows(maps: Tensor, rows: Tensor | None) -> Tensor:
     """N of B maps: those of `rows`, or all B in order where that is None."""
     return maps if rows is None else maps[rows]

@@ -25,7 +25,7 @@ from semisup.models.backbones.base import Backbone
 from semisup.models.backbones.resnet import RESNETS, adapt_resnet, named_resnet
 from semisup.models.backbones.timm import TimmFeatures, adapt_timm, is_timm, unknown_backbone
 from semisup.models.base import ParameterGroup, Segmenter, head_apart
-from semisup.models.layers import conv_norm_relu, resize, resize_and_cut
+from semisup.models.layers import conv_norm_relu, laid_out_as, resize, resize_and_cut
 from semisup.models.weights import rename_prefix
 
 BINS = (1, 2, 3, 6)
@@ -182,4 +182,4 @@ class PoolingPyramid(nn.Module):
         """BChw -> B(C + 4 * width)hw: the map itself and those of 1, 2, 3 and 6 bins a side."""
         size = features.shape[-2:]
         pooled = [resize(level(features), size, align_corners=True) for level in self.levels]
-        return torch.cat([features, *pooled], dim=1)
+        return torch.cat([features, *(laid_out_as(maps, features) for maps in pooled)], dim=1)

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from semisup.errors import RecipeError, suggest
 from semisup.models.backbones.timm import TimmFeatures, adapt_timm, is_timm, unknown_backbone
 from semisup.models.base import Segmenter
-from semisup.models.layers import conv_norm_relu, resize_and_cut
+from semisup.models.layers import conv_norm_relu, laid_out_as, resize_and_cut
 
 LEVELS = 5
 """Resolutions, the full one included."""
@@ -232,13 +232,14 @@ def mirror_pad(image: Tensor, rows: slice | None = None, columns: slice | None =
         rows: of the window; None: all.
         columns: of the window; None: all.
     """
+    mirrored = image
     for axis, part in ((-2, rows), (-1, columns)):
         side = image.shape[axis]
         start, stop = (part.start, part.stop) if part is not None else (0, side)
         position = torch.arange(legal_size(stop - start + MARGIN), device=image.device)
         folded = (position + start - MARGIN // 2) % (2 * side - 2)
-        image = image.index_select(axis, torch.minimum(folded, 2 * side - 2 - folded))
-    return image
+        mirrored = mirrored.index_select(axis, torch.minimum(folded, 2 * side - 2 - folded))
+    return laid_out_as(mirrored, image)
 
 
 def _aligned(part: slice) -> slice:

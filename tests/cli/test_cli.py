@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import os
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,6 +29,7 @@ from torch import Tensor
 import semisup
 from semisup.catalog import DATASETS, METHODS, MODELS
 from semisup.cli import doctor, monitor
+from semisup.cli.display import listing
 from semisup.cli.display.listing import count_multiply_adds, entries, output_stride, print_entries
 from semisup.cli.display.results import print_result
 from semisup.cli.display.verification import print_verification
@@ -334,6 +336,15 @@ def test_show_prints_where_each_value_came_from(place: Path) -> None:
     assert f"{facts['digest']}-s0" == finished(place).name
 
 
+@pytest.fixture(scope="module")
+def _measured_once() -> Iterator[None]:
+    """What is measured of a network stays known: of all of them it takes seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(listing, "measured", functools.cache(listing.measured))
+        yield
+
+
+@pytest.mark.usefixtures("_measured_once")
 def test_list_names_everything_that_a_recipe_may_name() -> None:
     everything = json.loads(succeed("list", "--json"))
     names = {kind: [row["name"] for row in rows] for kind, rows in everything.items()}
@@ -352,7 +363,7 @@ def test_list_names_everything_that_a_recipe_may_name() -> None:
 
 
 @pytest.fixture(scope="module")
-def networks() -> list[dict[str, Any]]:
+def networks(_measured_once: None) -> list[dict[str, Any]]:
     """What is listed of all networks, measured once."""
     return entries("models")
 

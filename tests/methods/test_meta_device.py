@@ -60,6 +60,16 @@ PAIRS = [
 ]
 """What a recipe may name together."""
 
+OPTIONS: list[tuple[str, dict[str, Any]]] = [
+    ("deeplab_v2", {"backbone": "resnet50"}),
+    ("deeplab_v3plus", {"backbone": "resnet50", "deep_stem": True}),
+    ("enet", {"decoder": False}),
+    ("fc_densenet56", {"recompute": True}),
+    ("fcn32s", {"backbone": "alexnet"}),
+    ("unet", {"padding": "valid"}),
+]
+"""A network -> options that make other layers, or other steps, of it."""
+
 OFTEN = {("supervised", model) for model in MODELS}
 """Every network once, also where slow tests are left out."""
 
@@ -129,6 +139,20 @@ def test_a_step_asks_for_no_value(method: str, model: str) -> None:
     scalars = take_step(build(method, partial(of_catalogue, model)))
     assert scalars
     assert all(value.is_meta and value.dim() == 0 for value in scalars.values())
+
+
+@pytest.mark.parametrize(
+    ("model", "options"),
+    [
+        pytest.param(*form, marks=() if form[0] in {"fcn32s", "unet"} else pytest.mark.slow)
+        for form in OPTIONS
+    ],
+)
+def test_a_step_of_another_form_asks_for_no_value(model: str, options: dict[str, Any]) -> None:
+    def network(extra: int = 0) -> Segmenter:
+        return create_model(model, CLASSES + extra, **options)
+
+    assert take_step(build("supervised", network))
 
 
 def test_every_network_and_method_is_in_a_pair() -> None:

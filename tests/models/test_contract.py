@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import hashlib
 import re
 from collections.abc import Callable
 from functools import partial
@@ -14,6 +16,7 @@ from torch import Tensor
 
 from semisup.catalog import MODELS as CATALOGUE
 from semisup.contracts import models as contract
+from semisup.contracts.base import ContractError, NotApplicable
 from semisup.errors import RecipeError
 from semisup.models.base import Segmenter
 from semisup.models.deconvnet import DeconvNet
@@ -36,7 +39,7 @@ from semisup.models.unet3d import UNet3D
 
 CLASSES = 5
 
-MODELS: dict[str, Callable[..., Segmenter]] = {
+MODELS: dict[str, partial[Segmenter]] = {
     "fcn32s": partial(FCN32s, CLASSES, width=8),
     "fcn32s_alexnet": partial(FCN32s, CLASSES, width=8, backbone="alexnet"),
     "fcn32s_bvlc_alexnet": partial(FCN32s, CLASSES, width=8, backbone="bvlc_alexnet"),
@@ -78,6 +81,9 @@ MODELS: dict[str, Callable[..., Segmenter]] = {
     "deeplab_v3plus": partial(DeepLabV3Plus, CLASSES),
     "deeplab_v3plus_stride_8": partial(DeepLabV3Plus, CLASSES, output_stride=8),
     "deeplab_v3plus_resnet50": partial(DeepLabV3Plus, CLASSES, backbone="resnet50"),
+    "deeplab_v3plus_deep_stem": partial(
+        DeepLabV3Plus, CLASSES, backbone="resnet50", deep_stem=True
+    ),
     "pspnet": partial(PSPNet, CLASSES),
     "deeplab_v2_resnet50": partial(DeepLabV2, CLASSES, backbone="resnet50"),
     "dpt": partial(DPT, CLASSES),
@@ -128,6 +134,37 @@ every_model_in_one_piece = pytest.mark.parametrize(
     [name for name in computing if name not in ("decouplednet", "mask_rcnn")],
 )
 
+COMPILED_QUICKLY = {"segnet_basic"}
+"""Of every other the trace takes seconds, and it is slow. That no branch in Python depends on a
+computed value, the usual break of a graph, is found for each by test_meta_device.py.
+"""
+
+every_compiled_model = pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=() if n in COMPILED_QUICKLY else pytest.mark.slow) for n in MODELS],
+)
+
+HEAVY = {
+    "bayesian_segnet",
+    "deconvnet",
+    "deeplab_v2_resnet50",
+    "deeplab_v3plus_deep_stem",
+    "deeplab_v3plus_resnet50",
+    "fcn8s",
+    "pspnet",
+    "refinenet_resnet50",
+    "segnet",
+}
+"""So many weights that to save and load them takes longest: that test of them is slow."""
+
+DECLARED = {
+    "compile": contract.forward_is_one_graph,
+    "channels_last": contract.channels_last_is_kept,
+}
+"""What `Segmenter.exceptions` may name -> the check that it stands for."""
+
+EXCEPTIONS = [(n, check) for n, make in MODELS.items() for check in make.func.exceptions]
+
 
 class Copied(contract.ModelSubject):
     """A network that is built once: to fill millions of weights takes longer than to copy them."""
@@ -136,6 +173,16 @@ class Copied(contract.ModelSubject):
         if self.make not in _BUILT:
             _BUILT[self.make] = super().build()
         return copy.deepcopy(_BUILT[self.make])
+
+    def restore(self, state: dict[str, Tensor]) -> Segmenter:
+        """Without first filling millions of weights, where the state holds all that there is."""
+        with torch.device("meta"):
+            model = self.make()
+        if not {name for name, _ in model.named_buffers()} <= set(state):
+            return super().restore(state)  # it computes constants as it is built
+        # Copied: where a tensor begins in a file, sums may be added up in another order.
+        model.load_state_dict({key: value.clone() for key, value in state.items()}, assign=True)
+        return model
 
 
 _BUILT: dict[Callable[..., Segmenter], Segmenter] = {}
@@ -169,8 +216,43 @@ def test_gradient_reaches_every_parameter(name: str) -> None:
 
 
 @every_computing_model
-def test_eval_is_deterministic_finite_and_independent_of_memory_format(name: str) -> None:
+def test_eval_is_deterministic_and_finite(name: str) -> None:
     contract.eval_is_deterministic(subject(name))
+
+
+def hold(check: Callable[[contract.ModelSubject], None], name: str) -> None:
+    """Run a check that a network may be an exception to."""
+    with contextlib.suppress(NotApplicable):
+        check(subject(name))
+
+
+@every_computing_model
+def test_channels_last_is_kept(name: str) -> None:
+    hold(contract.channels_last_is_kept, name)
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow if n in HEAVY else ()) for n in computing]
+)
+def test_a_saved_network_is_the_same(name: str) -> None:
+    contract.a_saved_network_is_the_same(subject(name))
+
+
+@every_compiled_model
+def test_forward_compiles_to_one_graph(name: str) -> None:
+    hold(contract.forward_is_one_graph, name)
+
+
+@pytest.mark.parametrize(("name", "check"), EXCEPTIONS)
+def test_an_exception_is_still_one(name: str, check: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MODELS[name].func, "exceptions", {})
+    with pytest.raises(ContractError):
+        DECLARED[check](subject(name))
+
+
+def test_every_network_of_the_catalogue_is_here() -> None:
+    classes = {make.func for make in MODELS.values()}
+    assert {name for name, cls in CATALOGUE.items() if cls not in classes} == set()
 
 
 def features_of(model: Segmenter, picture: Tensor) -> list[Tensor]:
@@ -205,16 +287,15 @@ def test_gradients_reach_the_encoder_through_the_embedding(name: str) -> None:
     with torch.device("meta"):  # to be reached by a gradient is no question of its value
         model = MODELS[name]()
         embedding = model.embed(features_of(model, torch.empty(2, 3, 35, 45)))
-    model.classify(embedding).square().sum().backward(retain_graph=True)
-    used = reached(model)  # of no auxiliary head, and not frozen
-    model.zero_grad()
     embedding.square().sum().backward()
-    missing = used - reached(model)
+    encoder = reached(model)
     again = embedding.detach().requires_grad_()
     model.zero_grad()
     model.classify(again).square().sum().backward()
-    assert missing == reached(model), "a parameter belongs to the embedding or to the classifier"
-    assert again.grad is not None
+    assert encoder
+    assert reached(model)
+    assert not encoder & reached(model), "a parameter is of the embedding or of the classifier"
+    assert again.grad is not None  # so the gradient of `classify` goes on to the encoder
 
 
 @every_model
@@ -247,6 +328,23 @@ def test_state_dict_keys_are_the_stored_ones(name: str) -> None:
         keys = list(MODELS[name]().state_dict())
     stored = (KEYS / f"{SAME_KEYS.get(name, name)}.txt").read_text().split()
     assert keys == stored, "a renamed key breaks old checkpoints; if meant, edit the stored list"
+
+
+SHAPES = Path(__file__).parent / "shapes.txt"
+"""Name in the catalogue and SHA-256 of its state's keys and shapes, at 21 classes."""
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_keys_and_shapes_of_the_catalogue_are_the_stored_ones(name: str) -> None:
+    with torch.device("meta"):
+        state = CATALOGUE[name](21).state_dict()
+    lines = "".join(f"{key} {tuple(value.shape)}\n" for key, value in state.items())
+    digest = hashlib.sha256(lines.encode()).hexdigest()
+    stored = dict(line.split() for line in SHAPES.read_text().splitlines())
+    assert stored.get(name) == digest, (
+        f"other keys or shapes break old checkpoints; if meant, say so in CHANGELOG.md and store\n"
+        f"{name} {digest}"
+    )
 
 
 @every_model

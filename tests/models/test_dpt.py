@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from pathlib import Path
 
@@ -423,16 +422,3 @@ def test_a_checkpoint_of_unimatch_v2_loads_in_full(network: DPT, tmp_path: Path)
     assert not report.unused
     own = network.state_dict()
     assert all(torch.equal(tensor, own[key]) for key, tensor in fresh.state_dict().items())
-
-
-@pytest.mark.slow
-def test_compiles_in_one_graph_at_two_sizes(network: DPT) -> None:
-    torch._dynamo.reset()
-    network = copy.deepcopy(network)
-    network.backbone.blocks = network.backbone.blocks[:4]
-    network.backbone.taps = (0, 1, 2, 3)
-    compiled = torch.compile(network, backend="eager", fullgraph=True)
-    with torch.no_grad():
-        for size in ((28, 42), (35, 30)):
-            image = torch.randn(1, 3, *size)
-            torch.testing.assert_close(compiled(image), network(image))

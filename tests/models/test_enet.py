@@ -257,14 +257,3 @@ def test_trains_with_deterministic_algorithms() -> None:
         logits.square().mean().backward()
     assert torch.equal(logits, expected)
     assert all(p.grad is not None for p in model.parameters())
-
-
-@pytest.mark.slow
-def test_compiles_without_a_graph_break() -> None:
-    torch.manual_seed(0)
-    model = ENet(5).eval()
-    compiled = torch.compile(model, backend="eager", fullgraph=True)
-    with torch.no_grad():
-        for height, width in ((32, 40), (35, 45)):
-            image = torch.randn(1, 3, height, width)
-            torch.testing.assert_close(compiled(image), model(image))

@@ -294,7 +294,12 @@ def kept_for_the_backward_pass(model: nn.Module, image: Tensor) -> int:
 
 
 @pytest.mark.parametrize(
-    ("network", "least"), [(FCDenseNet56, 3.3), (FCDenseNet67, 3.9), (FCDenseNet103, 3.9)]
+    ("network", "least"),
+    [
+        (FCDenseNet56, 3.3),
+        pytest.param(FCDenseNet67, 3.9, marks=pytest.mark.slow),
+        pytest.param(FCDenseNet103, 3.9, marks=pytest.mark.slow),
+    ],
 )
 def test_recomputing_takes_a_fraction_of_the_memory(
     network: type[FCDenseNet], least: float

@@ -180,14 +180,3 @@ def test_maps_are_cut_at_their_right_and_bottom() -> None:
         whole, cut = model(image), model(image[..., :1019])
     torch.testing.assert_close(cut[..., :256], whole[..., :256])
     assert cut.shape[-1] == 1019
-
-
-@pytest.mark.slow
-def test_compiles_without_a_graph_break() -> None:
-    torch.manual_seed(0)
-    model = LinkNet(5).eval()
-    compiled = torch.compile(model, backend="eager", fullgraph=True)
-    with torch.no_grad():
-        for height, width in ((64, 96), (65, 97)):
-            image = torch.randn(1, 3, height, width)
-            torch.testing.assert_close(compiled(image), model(image))

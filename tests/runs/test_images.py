@@ -74,7 +74,13 @@ class Interrupting(Silent):
 
 @pytest.mark.parametrize(
     ("name", "model"),
-    [*((name, "unet") for name in SETS), *((name, "deeplab_v3plus") for name in list(SETS)[:2])],
+    [
+        *((name, "unet") for name in SETS),
+        *(
+            pytest.param(name, "deeplab_v3plus", marks=pytest.mark.slow if slow else ())
+            for slow, name in enumerate(list(SETS)[:2])
+        ),
+    ],
 )
 def test_a_run_from_files_to_predictions(tmp_path: Path, name: str, model: str) -> None:
     channels, bits, write = SETS[name]
