@@ -13,7 +13,7 @@ sizes are rounded up and the upsampled map is cut to its skip, which changes not
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
 import torch
@@ -57,6 +57,9 @@ class UNet3D(Segmenter):
     year: ClassVar[int | None] = 2016
     stride: ClassVar[int] = 8
     reads_volumes: ClassVar[bool] = True
+    exceptions: ClassVar[Mapping[str, str]] = {
+        "channels_last": "the channels of volumes lie last as NDHWC, and an image is one slice"
+    }
 
     def __init__(
         self,
