@@ -182,4 +182,5 @@ class PoolingPyramid(nn.Module):
         """BChw -> B(C + 4 * width)hw: the map itself and those of 1, 2, 3 and 6 bins a side."""
         size = features.shape[-2:]
         pooled = [resize(level(features), size, align_corners=True) for level in self.levels]
-        return torch.cat([features, *(laid_out_as(maps, features) for maps in pooled)], dim=1)
+        pooled = [laid_out_as(maps, features) for maps in pooled]
+        return torch.cat([features, *pooled], dim=1)

@@ -6,9 +6,10 @@ import contextlib
 import copy
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -106,8 +107,17 @@ WITHOUT_EMBEDDING = {
 }
 """Network -> why no single map comes before its classifier."""
 
+DEEPER = {"fc_densenet67", "fc_densenet103"}
+"""The code of fc_densenet56 with longer blocks: slow, but for what is stored of them."""
+
+
+def cases(names: Iterable[str]) -> list[Any]:
+    """Cases of a test, those of `DEEPER` marked slow."""
+    return [pytest.param(n, marks=pytest.mark.slow if n in DEEPER else ()) for n in names]
+
+
 embedding = [name for name in MODELS if name not in WITHOUT_EMBEDDING]
-every_embedding_model = pytest.mark.parametrize("name", embedding)
+every_embedding_model = pytest.mark.parametrize("name", cases(embedding))
 
 KEYS = Path(__file__).parent / "keys"
 SAME_KEYS = {
@@ -119,19 +129,19 @@ SAME_KEYS = {
     "segnet_basic_bayesian": "segnet_basic",
 }
 
-every_model = pytest.mark.parametrize("name", MODELS)
+every_model = pytest.mark.parametrize("name", cases(MODELS))
 SAME_ARITHMETIC = {"fcn32s", "fcn16s", "fcn8s_at_once"}
 """The code of fcn8s with fewer skips, or with a fixed factor on each: test_fcn.py has the values.
 The 7 x 7 convolution of their VGG takes longer than all the rest, so it computes for fcn8s alone.
 """
 
 computing = [name for name in MODELS if name not in SAME_ARITHMETIC]
-every_computing_model = pytest.mark.parametrize("name", computing)
+every_computing_model = pytest.mark.parametrize("name", cases(computing))
 every_model_in_one_piece = pytest.mark.parametrize(
     "name",
     # With a threshold between two networks, or boxes between two parts: their methods' tests look
     # at their gradients.
-    [name for name in computing if name not in ("decouplednet", "mask_rcnn")],
+    cases(name for name in computing if name not in ("decouplednet", "mask_rcnn")),
 )
 
 COMPILED_QUICKLY = {"segnet_basic"}
