@@ -242,6 +242,7 @@ def parse() -> Namespace:
 def main() -> None:
     options = parse()
     height, width = options.size
+    torch.set_num_threads(max(options.threads))
     print(f"{machine()}, onnxruntime {onnxruntime.__version__}")
     print(f"One image of {height} x {width}; faster and fewer: times, against {BASE}\n")
     print(markdown_head(columns(options.threads), texts=1))

@@ -57,13 +57,22 @@ class LRASPP(Segmenter):
 
     def embed(self, features: list[Tensor]) -> Tensor:
         """The shallow map, then the gated one at its size: BChw at stride 8."""
-        low, high = features
-        gated = self.head.cbr(high) * self.head.scale(high)
-        return torch.cat([low, resize(gated, low.shape[-2:])], dim=1)
+        return torch.cat(self._maps(features), dim=1)
 
     def classify(self, embedding: Tensor) -> Tensor:
         """Logits BKhw of BChw, each place by itself: the sum of the two maps' scores."""
-        low, gated = embedding[:, : self.low_channels], embedding[:, self.low_channels :]
+        return self._score(embedding[:, : self.low_channels], embedding[:, self.low_channels :])
+
+    def decode(self, features: list[Tensor]) -> Tensor:
+        """Logits BKhw from what `encode` returned; the maps are not joined and cut again."""
+        return self._score(*self._maps(features))
+
+    def _maps(self, features: list[Tensor]) -> tuple[Tensor, Tensor]:
+        low, high = features
+        gated = self.head.cbr(high) * self.head.scale(high)
+        return low, resize(gated, low.shape[-2:])
+
+    def _score(self, low: Tensor, gated: Tensor) -> Tensor:
         logits: Tensor = self.head.low_classifier(low) + self.head.high_classifier(gated)
         return logits
 

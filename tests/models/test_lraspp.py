@@ -66,6 +66,17 @@ def test_it_is_torchvisions(size: tuple[int, int]) -> None:
         torch.testing.assert_close(ours(image), theirs(image)["out"])
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("size", [(64, 96), (65, 97), (33, 40)])
+def test_the_joined_map_has_the_same_scores(
+    size: tuple[int, int], layout: torch.memory_format
+) -> None:
+    model = LRASPP(5).eval().to(memory_format=layout)
+    features = model.encode(torch.randn(2, 3, *size).contiguous(memory_format=layout))
+    joined = model.classify(model.embed(features))
+    torch.testing.assert_close(model.decode(features), joined, rtol=0, atol=1e-6)
+
+
 def test_sizes_of_its_maps() -> None:
     with torch.device("meta"):
         model = LRASPP(3)
