@@ -152,7 +152,8 @@ def timed(
 class Apart:
     """Measures peaks of memory, each in a process of its own.
 
-    They are forked from a server that has imported what they need and done nothing.
+    They are forked from a server that has imported what they need and done nothing. The `with`
+    block ends it.
     """
 
     def __init__(self, options: Namespace) -> None:
@@ -160,6 +161,13 @@ class Apart:
         context.set_forkserver_preload(IMPORTS[: None if options.table in PEERS else 2])
         self.options = options
         self._pool = context.Pool(1, maxtasksperchild=1)
+
+    def __enter__(self) -> Apart:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._pool.terminate()
+        self._pool.join()
 
     def peaks(self, *which: object) -> dict[str, float]:
         """MiB of each kind of pass; `which` as `network_of` takes it."""
@@ -345,11 +353,12 @@ def main() -> None:
     if options.table == "nearest":
         columns = (*columns, PER_MULTIPLY_ADD)
     print(markdown_head(columns, texts=1 if catalogue else 2))
-    rows, apart = [], Apart(options)
-    for row in of_catalogue(options, apart) if catalogue else of_peers(options, apart):
-        cells = cells_of_catalogue(row) if catalogue else cells_of_peers(row)
-        print(markdown_row(cells), flush=True)
-        rows.append(row)
+    rows = []
+    with Apart(options) as apart:
+        for row in of_catalogue(options, apart) if catalogue else of_peers(options, apart):
+            cells = cells_of_catalogue(row) if catalogue else cells_of_peers(row)
+            print(markdown_row(cells), flush=True)
+            rows.append(row)
     if options.json:
         record = {"machine": machine(), "table": options.table, "batch": options.batch}
         text = json.dumps({**record, "size": options.size, "rows": rows}, indent=2)
