@@ -396,6 +396,7 @@ def test_list_measures_every_network(networks: list[dict[str, Any]]) -> None:
         "pspnet": 8,
         "segnet_basic": 16,
         "unet": 16,
+        "unet3d": 8,
     }
 
 
