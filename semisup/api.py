@@ -19,8 +19,8 @@ from torch import Tensor
 
 from semisup.errors import RecipeError, SemisupError
 from semisup.evaluation import predict as prediction
-from semisup.evaluation.prediction_folder import UNCERTAINTY_NAMES, PredictionFolder
-from semisup.evaluation.sources import find_images
+from semisup.evaluation.folders.prediction_folder import UNCERTAINTY_NAMES, PredictionFolder
+from semisup.evaluation.folders.sources import find_images
 from semisup.evaluation.uncertainty import Sampled
 from semisup.monitoring.live import make_view
 from semisup.monitoring.view import Silent

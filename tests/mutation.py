@@ -534,11 +534,11 @@ MUTANTS = [
     ),
     Mutant(
         "label-map-of-another-image",
-        "evaluation/prediction_folder.py",
+        "evaluation/folders/prediction_folder.py",
         'return labelled_image(self.file(name)) not in (None, "", image)',
         "return False",
         "the label map of another image of the same name stays, and is taken for that of this one",
-        ("tests/evaluation/test_prediction_folder.py",),
+        ("tests/evaluation/folders/test_prediction_folder.py",),
     ),
     Mutant(
         "checkpoint-runs-code",
@@ -964,11 +964,11 @@ MUTANTS = [
     ),
     Mutant(
         "old-predictions-stay",
-        "evaluation/prediction_folder.py",
+        "evaluation/folders/prediction_folder.py",
         "                self._remove_old()\n",
         "                pass\n",
         "after --overwrite a stopped call leaves label maps of two runs in one folder",
-        ("tests/evaluation/test_prediction_folder.py",),
+        ("tests/evaluation/folders/test_prediction_folder.py",),
     ),
     Mutant(
         "crf-takes-probabilities-for-logits",

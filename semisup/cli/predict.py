@@ -11,8 +11,8 @@ import click
 from semisup.cli import options
 
 if TYPE_CHECKING:
+    from semisup.evaluation.folders.sources import Sources
     from semisup.evaluation.predict import Labelled
-    from semisup.evaluation.sources import Sources
 
 
 @click.command(
@@ -110,9 +110,9 @@ def predict(
     for option in [name for name, given in of_images.items() if given and submission is not None]:
         raise click.UsageError(f"--{option} is for IMAGES, and not for --submission")
     from semisup.evaluation.class_by_class import check_by_class
+    from semisup.evaluation.folders.prediction_folder import UNCERTAINTY_NAMES, PredictionFolder
+    from semisup.evaluation.folders.sources import find_images
     from semisup.evaluation.predict import predict_files, write_submission
-    from semisup.evaluation.prediction_folder import UNCERTAINTY_NAMES, PredictionFolder
-    from semisup.evaluation.sources import find_images
     from semisup.runs.reopen import open_run
     from semisup.system.device import resolve_device
     from semisup.system.torch_errors import translated_errors

@@ -19,9 +19,7 @@ from semisup.data.formats.orientation import stored_orientation, upright
 from semisup.data.formats.pictures import write_palette_png
 from semisup.errors import DataError, RecipeError, SemisupError
 from semisup.evaluation.class_by_class import draw_explanation
-from semisup.evaluation.in_memory import as_batch, as_given
-from semisup.evaluation.inference import Inference
-from semisup.evaluation.prediction_folder import (
+from semisup.evaluation.folders.prediction_folder import (
     EXPLANATION,
     OVERLAY,
     PROBABILITIES,
@@ -30,7 +28,9 @@ from semisup.evaluation.prediction_folder import (
     PredictionFolder,
     make_folder,
 )
-from semisup.evaluation.sources import LABELS, ImageFile
+from semisup.evaluation.folders.sources import LABELS, ImageFile
+from semisup.evaluation.in_memory import as_batch, as_given
+from semisup.evaluation.inference import Inference
 from semisup.evaluation.tiles import LabelledImages, is_tiled, label_images
 from semisup.evaluation.uncertainty import Sampled
 from semisup.evaluation.volumes import SliceFiles, VolumeInference

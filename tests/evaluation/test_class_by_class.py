@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from semisup.errors import DataError, RecipeError
 from semisup.evaluation.class_by_class import check_by_class, draw_explanation
+from semisup.evaluation.folders.prediction_folder import PredictionFolder
+from semisup.evaluation.folders.sources import find_images
 from semisup.evaluation.inference import Inference
 from semisup.evaluation.predict import predict_files
-from semisup.evaluation.prediction_folder import PredictionFolder
-from semisup.evaluation.sources import find_images
 from semisup.settings import EvalSettings
 
 CLASSES = ("background", "cat", "dog")

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from semisup.data.formats.pictures import read_rgb
 from semisup.errors import DataError
+from semisup.evaluation.folders.prediction_folder import PredictionFolder
+from semisup.evaluation.folders.sources import find_images
 from semisup.evaluation.inference import Inference
 from semisup.evaluation.predict import (
     Labelled,
@@ -20,8 +22,6 @@ from semisup.evaluation.predict import (
     predict_files,
     write_submission,
 )
-from semisup.evaluation.prediction_folder import PredictionFolder
-from semisup.evaluation.sources import find_images
 from semisup.metrics.confusion import label_map
 from semisup.pictures.drawing import overlay
 from semisup.settings import EvalSettings

@@ -161,8 +161,8 @@ import torch
 from PIL import Image
 from semisup.evaluation.inference import Inference
 from semisup.evaluation.predict import predict_files
-from semisup.evaluation.prediction_folder import PredictionFolder
-from semisup.evaluation.sources import find_images
+from semisup.evaluation.folders.prediction_folder import PredictionFolder
+from semisup.evaluation.folders.sources import find_images
 from semisup.models.unet import UNet
 from semisup.settings import EvalSettings
 

@@ -20,11 +20,11 @@ from semisup.catalog import MODELS, create_model
 from semisup.errors import DataError, RecipeError
 from semisup.evaluation import tiles
 from semisup.evaluation.evaluate import evaluate
+from semisup.evaluation.folders.prediction_folder import UNCERTAINTY_NAMES, PredictionFolder
+from semisup.evaluation.folders.sources import find_images
 from semisup.evaluation.inference import Inference
 from semisup.evaluation.predict import Labelled, Predictor, predict_files
-from semisup.evaluation.prediction_folder import UNCERTAINTY_NAMES, PredictionFolder
 from semisup.evaluation.protocol import protocol, protocol_line
-from semisup.evaluation.sources import find_images
 from semisup.evaluation.tiles import label_images
 from semisup.evaluation.uncertainty import mean_and_uncertainty, seed_of
 from semisup.models.layers import dropout_layers

@@ -28,7 +28,7 @@ from semisup.data.sets.camvid import CamVid
 from semisup.data.sets.folder import Folder
 from semisup.data.sets.voc import Voc
 from semisup.errors import CheckpointError
-from semisup.evaluation.prediction_folder import PredictionFolder
+from semisup.evaluation.folders.prediction_folder import PredictionFolder
 from semisup.models.fcn import FCN32s
 from semisup.models.weights import load_weights
 from semisup.monitoring.tracker import _reopen  # a Tracker would write TensorBoard's files as well

@@ -10,7 +10,7 @@ import torch
 
 from semisup.data.formats.pictures import write_palette_png
 from semisup.errors import RunError
-from semisup.evaluation.prediction_folder import PredictionFolder
+from semisup.evaluation.folders.prediction_folder import PredictionFolder
 
 OLD, NEW = {"step": 1}, {"step": 2}
 

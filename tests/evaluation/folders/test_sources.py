@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from semisup.errors import DataError
-from semisup.evaluation.sources import find_images
+from semisup.evaluation.folders.sources import find_images
 
 
 def save(*paths: Path) -> None:

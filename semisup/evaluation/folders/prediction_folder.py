@@ -10,7 +10,7 @@ from typing import Any
 
 from semisup.data.formats.pictures import labelled_image
 from semisup.errors import RunError
-from semisup.evaluation.sources import LABELS, MARKER
+from semisup.evaluation.folders.sources import LABELS, MARKER
 from semisup.system.files import exists, write_text
 
 OVERLAY = "_overlay.png"
