@@ -674,8 +674,8 @@ MUTANTS = [
     Mutant(
         "corners-of-unimatch-not-aligned",
         "models/deeplab_v3plus.py",
-        "return resize(logits, size, align_corners=self.on_resnet)",
-        "return resize(logits, size)",
+        "return resize_and_cut(logits, padded, size, align_corners=self.on_resnet)",
+        "return resize_and_cut(logits, padded, size)",
         "logits are shifted by up to two pixels against those of the published weights",
         ("tests/models/test_deeplab_v3plus.py",),
     ),
@@ -1226,8 +1226,8 @@ MUTANTS = [
     Mutant(
         "border-weights-inside-objects",
         "data/views/cropping.py",
-        "weights = weights.masked_fill(labels != 0, 0.0)",
-        "weights = weights.masked_fill(labels == 255, 0.0)",
+        "weights = weights.masked_fill(classes != 0, 0.0)",
+        "weights = weights.masked_fill(classes == 255, 0.0)",
         "the rims of cells weigh as much as what is between them",
         ("tests/data/views/test_elastic.py",),
     ),

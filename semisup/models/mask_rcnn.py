@@ -16,7 +16,7 @@ Differs from the paper, as torchvision does:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar, Literal
 
 import torch
@@ -39,6 +39,7 @@ from semisup.errors import RecipeError, suggest
 from semisup.models.backbones.mobilenet import STAGE_BLOCKS, MobileNetV2Features
 from semisup.models.backbones.resnet import ResNetFeatures
 from semisup.models.base import Found, Segmenter
+from semisup.models.layers import laid_out_as
 from semisup.models.weights import rename_prefix
 
 ANCHOR_SIZES = (32, 64, 128, 256, 512)
@@ -91,6 +92,10 @@ class MaskRCNN(Segmenter):
     trained_by: ClassVar[tuple[str, ...]] = ("mask_rcnn",)
     paper: ClassVar[str] = "https://arxiv.org/abs/1703.06870"
     year: ClassVar[int | None] = 2017
+    exceptions: ClassVar[Mapping[str, str]] = {
+        "compile": "how many boxes are found decides what follows; `static_part` is one graph",
+        "channels_last": "what RoIAlign reads of a box has its channels first",
+    }
 
     def __init__(
         self,
@@ -200,8 +205,9 @@ class MaskRCNN(Segmenter):
     ) -> tuple[ImageList, list[dict[str, Tensor]] | None]:
         """Images and targets at the size at which objects are found."""
         given = None if targets is None else list(targets)
-        sized: tuple[ImageList, list[dict[str, Tensor]] | None] = self.transform(list(image), given)
-        return sized
+        images, sized = self.transform(list(image), given)
+        tensors = laid_out_as(images.tensors, image)
+        return ImageList(tensors, images.image_sizes), sized
 
 
 def _check_options(
