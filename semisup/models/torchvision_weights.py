@@ -85,7 +85,8 @@ def fetch(network: nn.Module) -> Path:
                 progress=shown, check_hash=True, map_location="cpu", weights_only=True
             )
     except (OSError, RuntimeError, HTTPException) as error:
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        said = str(getattr(error, "reason", error))  # of what urllib wraps, the inner one
+        reason = next(iter(said.splitlines()), "") or type(error).__name__
         raise CheckpointError(
             f'model.weights = "{TORCHVISION}": {weights.url} cannot be fetched ({reason}). Get it '
             f"on a machine with a network and put it at {weights.path}, or name the file in "

@@ -290,7 +290,7 @@ def test_the_pyramid_of_pspnet_is_smps_but_for_one_norm_and_the_order() -> None:
 @pytest.mark.parametrize("size", [(224, 224), (364, 476), (518, 518)])
 def test_dpt_of_smp_takes_no_image_on_a_transformer_of_dinov2(size: tuple[int, int]) -> None:
     with torch.device("meta"):
-        model = smp.DPT("tu-vit_small_patch14_dinov2", **SMP).eval()
+        model = smp.DPT("tu-vit_small_patch14_dinov2", dynamic_img_size=True, **SMP).eval()
         with pytest.raises(RuntimeError):
             model(torch.empty(1, 3, *size))
 

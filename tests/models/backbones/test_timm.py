@@ -64,7 +64,7 @@ def tiny(name: str) -> Segmenter:
 
 
 def refusal(build: Build, name: str) -> str:
-    with torch.device("meta"), pytest.raises(RecipeError) as caught:
+    with pytest.raises(RecipeError) as caught:
         build(backbone=name)
     line = str(caught.value)
     assert "\n" not in line
@@ -85,12 +85,11 @@ def test_logits_have_the_size_of_any_image(name: str) -> None:
             assert model(torch.randn(1, 3, *size)).shape == (1, CLASSES, *size)
 
 
-@every_network
-@pytest.mark.parametrize("channels", [1, 4])
+@pytest.mark.parametrize(("name", "channels"), [("unet", 1), *((name, 4) for name in NETWORKS)])
 def test_other_channels(name: str, channels: int) -> None:
-    with torch.device("meta"):
-        model = NETWORKS[name](backbone=TINY[name], in_channels=channels).eval()
-        assert model(torch.empty(1, channels, 40, 50)).shape == (1, CLASSES, 40, 50)
+    model = NETWORKS[name](backbone=TINY[name], in_channels=channels).eval()
+    with torch.no_grad():
+        assert model(torch.randn(1, channels, 40, 50)).shape == (1, CLASSES, 40, 50)
 
 
 @every_network
@@ -107,7 +106,13 @@ def test_eval_is_deterministic_in_every_memory_format(name: str) -> None:
     )
 
 
-@every_network
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in ("unet", "dpt") else pytest.param(name, marks=pytest.mark.slow)
+        for name in NETWORKS
+    ],
+)
 def test_keys_groups_and_steps_of_the_network(name: str) -> None:
     subject = contract.ModelSubject(partial(NETWORKS[name], backbone=TINY[name]))
     contract.groups_hold_each_parameter_once(subject)
@@ -261,7 +266,7 @@ def test_linknet_adds_every_map_but_the_deepest() -> None:
     assert [maps.shape[-1] for maps in features] == [16, 8, 4, 2]
 
 
-@every_network
+@pytest.mark.parametrize("name", ["unet", "dpt"])
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
@@ -276,6 +281,11 @@ def test_linknet_adds_every_map_but_the_deepest() -> None:
 )
 def test_a_wrong_name_suggests_the_right_one(name: str, given: str, expected: str) -> None:
     assert expected in refusal(NETWORKS[name], given)
+
+
+@every_network
+def test_every_network_suggests_the_right_name(name: str) -> None:
+    assert "Did you mean 'timm:resnet18" in refusal(NETWORKS[name], "timm:resnet188")
 
 
 @pytest.mark.parametrize(
