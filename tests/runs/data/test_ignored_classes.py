@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from support.coco import make_coco
 from support.runs import CPU, IDS, make_set, relabelled
 from torch import Tensor
 
@@ -79,6 +80,7 @@ def as_nothing(root: Path) -> None:
 
 SETS: dict[str, tuple[Make, dict[str, Any], tuple[str, ...]]] = {
     "camvid": (as_camvid, {}, (CAMVID[1], *CAMVID[4:])),
+    "coco": (make_coco, {}, ("background", "cat")),
     "folder": (as_folder, {}, ("ground",)),
     "scenes": (
         as_nothing,
