@@ -75,13 +75,13 @@ def test_a_peak_of_memory_is_that_since_it_was_forgotten() -> None:
     ratios = load("ratios")
     if not Path("/proc/self/clear_refs").exists():
         pytest.skip("the system keeps a process's peak as long as the process")
-    del_me = torch.ones(64 * 2**18)  # 64 MiB
-    del del_me
+    freed = torch.ones(256 * 2**18)  # 256 MiB
+    del freed
     ratios.forget_peak()
     before = ratios.peak_memory()
-    held = torch.ones(32 * 2**18)
+    held = torch.ones(128 * 2**18)  # so much is given by the system anew
     grown = ratios.peak_memory() - before
-    assert 24 < grown < 60
+    assert 100 < grown < 200
     assert held.sum() > 0
 
 

@@ -297,10 +297,15 @@ def test_many_windows_are_counted_once(side: int, overlap: float) -> None:
     found(image(side, side))  # a warning is an error here
 
 
+def alone(forward: Callable[[Tensor], Tensor]) -> Callable[[Tensor, slice, slice], Tensor]:
+    """What labels a window by itself."""
+    return lambda picture, rows, columns: forward(picture[..., rows, columns])
+
+
 def test_windows_of_a_local_predictor_give_the_whole_image(colours: Make) -> None:
     pictures = image(31, 45).float()
     for window, overlap in (((8, 8), 0.0), ((7, 20), 0.5), ((31, 9), 0.9)):
-        found = slide(pictures, colours(), window, overlap)
+        found = slide(pictures, alone(colours()), window, overlap)
         torch.testing.assert_close(found, colours()(pictures))
 
 

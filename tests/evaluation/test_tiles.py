@@ -102,7 +102,7 @@ def test_tiles_of_valid_convolutions_give_what_the_whole_image_gives(
     whole = Inference(network, EvalSettings(flip=settings.get("flip", False)), CPU).logits(images)
     inference = Inference(network, EvalSettings(**settings), CPU)
     assert is_tiled(inference, images)
-    _, probabilities = label_images(inference, images, torch.float32)
+    probabilities = label_images(inference, images, torch.float32).probabilities
     assert probabilities is not None
     assert float((probabilities - whole.softmax(dim=1)).abs().max()) < 1e-5
 

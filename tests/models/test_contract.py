@@ -144,7 +144,7 @@ every_model_in_one_piece = pytest.mark.parametrize(
     cases(name for name in computing if name not in ("decouplednet", "mask_rcnn")),
 )
 
-COMPILED_QUICKLY = {"segnet_basic"}
+COMPILED_QUICKLY = {"unet"}
 """Of every other the trace takes seconds, and it is slow. That no branch in Python depends on a
 computed value, the usual break of a graph, is found for each by test_meta_device.py.
 """
@@ -173,7 +173,11 @@ DECLARED = {
 }
 """What `Segmenter.exceptions` may name -> the check that it stands for."""
 
-EXCEPTIONS = [(n, check) for n, make in MODELS.items() for check in make.func.exceptions]
+EXCEPTIONS = [
+    pytest.param(name, check, marks=pytest.mark.slow if check == "compile" else ())
+    for name, make in MODELS.items()
+    for check in make.func.exceptions
+]
 
 
 class Copied(contract.ModelSubject):

@@ -44,7 +44,7 @@ def folder_as_recipe(place: Place) -> list[object]:
     return ["run", "folder.toml"]
 
 
-@refused("empty recipe", "recipe tiny: 'data.name' is missing", "Known: camvid, folder")
+@refused("empty recipe", "recipe tiny: 'data.name' is missing", "Known: camvid, coco")
 def empty_recipe(place: Place) -> list[object]:
     return written(place, "")
 

@@ -87,6 +87,7 @@ SETS: dict[str, tuple[Make, dict[str, Any], tuple[str, ...]]] = {
         {"train": 4, "val": 2, "test": 1, "size": (48, 64)},
         ("background", "striped_star"),
     ),
+    "stack": (as_folder, {"held_out": len(IDS["val"])}, ("ground",)),
     "voc": (as_voc, {}, ("background",)),
     "plugged": (as_folder, {}, ("sky",)),
 }
