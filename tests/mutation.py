@@ -602,8 +602,8 @@ MUTANTS = [
     Mutant(
         "border-of-a-block-kept",
         "evaluation/volumes.py",
-        "            start = first - (self._depth - kept) // 2\n",
-        "            start = first\n",
+        "        start = index // self._kept * self._kept - (self._depth - self._kept) // 2\n",
+        "        start = index // self._kept * self._kept\n",
         "slices are labelled without those before them",
         ("tests/evaluation/test_volumes.py",),
     ),

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from semisup.data.base import SegmentationData
+from semisup.data.by_name import listed
 from semisup.data.evidence import Sign, masks_of, names, signs, signs_of_classes, signs_of_some
 from semisup.data.labels.classes_in_masks import MaskContent, content_of, count_labels
 from semisup.data.leftovers import leftovers, named, twins
@@ -188,7 +189,12 @@ def verify(datasets: Sequence[SegmentationData]) -> Verification:
     has no mask the image alone is read, but each image of the reported subset must have one;
     photographs may be no files of that subset. What the labels of all masks say is in
     `semisup.data.evidence`, what their colours say in `semisup.data.palettes`.
+
+    Raises:
+        DataError: as in `check_same_classes`.
     """
+    for other in datasets[1:]:
+        check_same_classes(datasets[0], other)
     where = {_pair(data, i): (data, i) for data in datasets for i in range(len(data))}
     findings = dict(zip(where, _check_all(list(where.values())), strict=True))
     sets = [
@@ -223,6 +229,23 @@ def _notes(masked: Sequence[_Checked], datasets: Sequence[SegmentationData]) -> 
     if void := [name for name in datasets[0].stored_classes if name not in datasets[0].classes]:
         yield f"pixels of {names(void)} count as void"
     yield from leftovers(datasets)
+
+
+def check_same_classes(data: SegmentationData, other: SegmentationData) -> None:
+    """Refuse two subsets in which a label is not of the same class.
+
+    Raises:
+        DataError: they have other classes, or the same in another order.
+    """
+    if data.classes == other.classes:
+        return
+    own, others = (
+        f"{each.subset} has the classes {listed(each.classes)}" for each in (data, other)
+    )
+    raise DataError(
+        f"{other.root}: {own}, and {others}. A label must be of one class in all subsets of "
+        f"{data.name}: give all of them the same list of classes."
+    )
 
 
 def check_apart(data: SegmentationData, reported: SegmentationData) -> None:

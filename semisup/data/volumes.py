@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,9 @@ import torch
 from torch import Tensor
 
 from semisup.errors import DataError, RecipeError
+
+DEEPEST = 4096
+"""Slices of a block: more of them are refused before memory is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +36,10 @@ class Block:
     deformation: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.depth < 1:
-            raise RecipeError(f"depth = {self.depth}: a block has at least one slice")
+        if not 1 <= self.depth <= DEEPEST:
+            raise RecipeError(
+                f"depth = {self.depth}: a block has at least one slice, and at most {DEEPEST:,}"
+            )
         if not 0 <= self.rotation <= 180:
             raise RecipeError(f"rotation = {self.rotation:g}: must be 0 to 180 degrees")
         if not 0 <= self.deformation <= 100:
@@ -43,7 +49,28 @@ class Block:
 def by_numbers(name: str) -> list[tuple[bool, int, str]]:
     """A key by which "slice2.png" comes before "slice10.png"."""
     parts = re.split(r"([0-9]+)", name)
-    return [(not part.isdigit(), int(part) if part.isdigit() else 0, part) for part in parts]
+    return [
+        (place % 2 == 0, int(part) if place % 2 else 0, part) for place, part in enumerate(parts)
+    ]
+
+
+def gap(names: Sequence[str]) -> tuple[str, str] | None:
+    """The neighbours whose numbers lie furthest apart, where those of others lie nearer.
+
+    None where all steps are equal, or more than one number changes, or what is around it does.
+
+    Args:
+        names: of slices, in order.
+    """
+    if len({re.sub("[0-9]+", "0", name) for name in names}) != 1:
+        return None
+    numbers = [[int(digits) for digits in re.findall("[0-9]+", name)] for name in names]
+    changing = [column for column in zip(*numbers, strict=True) if len({*column}) > 1]
+    if len(changing) != 1:
+        return None
+    steps = [after - before for before, after in itertools.pairwise(changing[0])]
+    furthest = steps.index(max(steps))
+    return None if min(steps) == max(steps) else (names[furthest], names[furthest + 1])
 
 
 def mirrored(place: int, length: int) -> int:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -217,7 +218,8 @@ def predict_files(
 
     An image whose files are all there already is left alone, so that an interrupted call goes on
     where it was stopped; the folder sees to it that they are of the same run and protocol, and each
-    label map states the hash of its image. One of another image counts as bad and is left alone.
+    label map states the hash of its image, or of the slices that it is made from. One of another
+    image counts as bad and is left alone.
 
     Args:
         inference: the predictor with its protocol.
@@ -240,12 +242,14 @@ def predict_files(
     ]
     written, kept, tiled, bad = 0, 0, 0, []
     volumes = _volumes(inference, images)
+    hash_of = functools.cache(_file_sha256)
     for source in track(images, "predicting"):
-        image = _file_sha256(source.path)
+        image = _stated_hash(inference, volumes, source.path, hash_of)
         if image and folder.is_of_another(source.name, image):
+            of = "another image than {} is now" if not volumes else "{} among other slices than now"
             bad.append(
-                f"{folder.file(source.name)}: is the label map of another image than {source.path} "
-                "is now; replace it with --overwrite, or choose another --to"
+                f"{folder.file(source.name)}: is the label map of {of.format(source.path)}; "
+                "replace it with --overwrite, or choose another --to"
             )
             continue
         if image and folder.is_done(source.name, endings):
@@ -286,6 +290,24 @@ def _file_sha256(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return ""
+
+
+def _stated_hash(
+    inference: Inference,
+    volumes: Mapping[Path, SliceFiles],
+    path: Path,
+    hash_of: Callable[[Path], str],
+) -> str:
+    """What a label map states of its image: the hash of it, or of the slices that it is made from.
+
+    Empty where one cannot be read.
+    """
+    if not isinstance(inference, VolumeInference):
+        return hash_of(path)
+    volume = volumes[path.parent]
+    places = inference.places_around(volume.paths.index(path))
+    hashes = [hash_of(own) for own in volume.paths_of(places)]
+    return hashlib.sha256("".join(hashes).encode()).hexdigest() if all(hashes) else ""
 
 
 def _predict(inference: Inference, path: Path, soft: bool, apply_exif: bool) -> _Prediction:

@@ -41,9 +41,13 @@ class SliceFiles:
         Raises:
             DataError: one cannot be read, or is of another size.
         """
-        places = [mirrored(place, len(self.paths)) for place in range(first, last)]
-        slices = {place: read_image(self.paths[place], self._kind) for place in {*places}}
-        return as_volume([slices[p] for p in places], [self.paths[p] for p in places])
+        paths = self.paths_of(range(first, last))
+        slices = {path: read_image(path, self._kind) for path in dict.fromkeys(paths)}
+        return as_volume([slices[path] for path in paths], paths)
+
+    def paths_of(self, places: range) -> list[Path]:
+        """Where the slices at `places` lie, mirrored beyond the ends."""
+        return [self.paths[mirrored(place, len(self.paths))] for place in places]
 
 
 class _Labelled(NamedTuple):
@@ -82,14 +86,23 @@ class VolumeInference(Inference):
 
     def slice_logits(self, volume: Volume, index: int) -> Tensor:
         """Logits KHW of slice `index`; errors as in `context`."""
-        kept = max(1, self._depth // 2)
-        first = index // kept * kept
+        first = index // self._kept * self._kept
         if self._last is None or self._last.volume is not volume or self._last.first != first:
-            start = first - (self._depth - kept) // 2
-            block = volume.context(start, start + self._depth)
-            middle = slice(first - start, first - start + kept)
+            places = self.places_around(index)
+            block = volume.context(places.start, places.stop)
+            middle = slice(first - places.start, first - places.start + self._kept)
             self._last = _Labelled(volume, first, self.logits(block[None])[0, :, middle])
         return self._last.logits[:, index - first]
+
+    def places_around(self, index: int) -> range:
+        """Of the slices that slice `index` is labelled from; some may be beyond the volume."""
+        start = index // self._kept * self._kept - (self._depth - self._kept) // 2
+        return range(start, start + self._depth)
+
+    @property
+    def _kept(self) -> int:
+        """Slices of a block that are labelled."""
+        return max(1, self._depth // 2)
 
     def _check(self, images: Tensor) -> None:
         kind = self.images.kind

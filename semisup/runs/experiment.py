@@ -20,7 +20,7 @@ from semisup.data.before_training import (
 )
 from semisup.data.by_name import listed
 from semisup.data.image_formats import constant_channels, fitted, format_of
-from semisup.data.verify import check_apart, check_pool_apart
+from semisup.data.verify import check_apart, check_pool_apart, check_same_classes
 from semisup.errors import RecipeError
 from semisup.evaluation.inference import Inference
 from semisup.evaluation.volumes import VolumeInference
@@ -135,8 +135,8 @@ class Experiment:
         """Open all that training reads, so that what is missing is said before it starts.
 
         Raises:
-            DataError: an image is in the training set and in the reported one, or nothing can be
-                learnt from the masks or scored on them.
+            DataError: an image is in the training set and in the reported one, or they have other
+                classes, or nothing can be learnt from the masks or scored on them.
             RecipeError: the method needs a class that is left out, or goes on from a network of
                 other classes.
         """
@@ -144,6 +144,7 @@ class Experiment:
         check_objects(self.recipe, self.data)
         check_volumes(self.recipe, self.data)
         self._check_first_stage()
+        check_same_classes(self.data, self.reported)
         check_apart(self.data, self.reported)
         check_pool_apart(self.labels.pool.data, self.reported)
         _ = self.doubts

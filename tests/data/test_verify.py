@@ -11,7 +11,7 @@ from PIL import Image
 from semisup.data.sets.camvid import CamVid
 from semisup.data.sets.folder import Folder
 from semisup.data.sets.voc import Voc
-from semisup.data.verify import Verification, check_apart, verify
+from semisup.data.verify import Verification, check_apart, check_same_classes, verify
 from semisup.errors import DataError
 
 Picture = Callable[..., Path]
@@ -129,6 +129,18 @@ def test_training_on_what_is_reported_is_refused(folder_root: Path) -> None:
     (folder_root / "val.txt").write_text("three\ntwo\n")
     with pytest.raises(DataError, match=r"folder: 'two' is in both train and val.*eval\.subset"):
         check_apart(train, Folder(folder_root, "val"))
+
+
+def test_subsets_of_other_classes_are_refused(folder_root: Path) -> None:
+    train, val = Folder(folder_root), Folder(folder_root, "val")
+    check_same_classes(train, val)
+    for classes in (val.classes[:-1], val.classes[::-1], (*val.classes, "more")):
+        val.classes = classes
+        with pytest.raises(DataError, match="the same list of classes") as caught:
+            check_same_classes(train, val)
+        assert str(folder_root) in str(caught.value)
+        with pytest.raises(DataError, match="the same list of classes"):
+            verify([train, val])
 
 
 def test_what_all_masks_say_is_a_problem_of_its_subset(folder_root: Path, save_mask: Save) -> None:

@@ -14,7 +14,10 @@ from torch import Tensor, nn
 from semisup.data.sets.stack import Stack
 from semisup.errors import DataError
 from semisup.evaluation.evaluate import evaluate
+from semisup.evaluation.folders.prediction_folder import PredictionFolder
+from semisup.evaluation.folders.sources import find_images
 from semisup.evaluation.inference import slide
+from semisup.evaluation.predict import Labelled, predict_files
 from semisup.evaluation.volumes import SliceFiles, VolumeInference
 from semisup.models.unet3d import UNet3D
 from semisup.ops.pixels import GREY, ImageFormat
@@ -111,6 +114,52 @@ def test_a_data_set_without_slices_is_refused(tmp_path: Path) -> None:
     data = Folder(tmp_path, "all")
     with pytest.raises(DataError, match="no slices of a volume"):
         evaluate(inference(Own()), data)
+
+
+def test_a_held_out_mask_of_another_size_is_named(tmp_path: Path) -> None:
+    data = grey(tmp_path)
+    for number, size in ((8, (3, 4)), (9, (8, 6)), (10, (1, 1))):
+        Image.fromarray(np.zeros(size, np.uint8)).save(tmp_path / "masks" / f"{number}.png")
+        with pytest.raises(
+            DataError, match=f"masks/{number}.png: the mask is .* make them the same"
+        ):
+            evaluate(inference(Own()), data, [str(number)], boundary=False)
+
+
+def label(root: Path, *slices: Path, overwrite: bool = False) -> Labelled:
+    """Label files as slices of a volume, into `root`/labels."""
+    sources = find_images(slices)
+    folder = PredictionFolder(root / "labels", {}, sources.names, overwrite=overwrite)
+    colours = [(0, 0, 0), (255, 255, 255)]
+    return predict_files(inference(Own()), sources.images, folder, ["dark", "bright"], colours)
+
+
+def test_an_interrupted_prediction_of_a_stack_goes_on(tmp_path: Path) -> None:
+    grey(tmp_path)
+    images = tmp_path / "images"
+    assert label(tmp_path, images).written == 12
+    for name in ("0", "7", "8"):
+        (tmp_path / "labels" / f"{name}.png").unlink()
+    again = label(tmp_path, images)
+    assert (again.written, again.kept, again.bad) == (3, 9, ())
+
+
+@pytest.mark.parametrize("change", ["alone", "removed", "added", "swapped"])
+def test_labels_made_among_other_slices_are_not_kept(tmp_path: Path, change: str) -> None:
+    grey(tmp_path)
+    images = tmp_path / "images"
+    label(tmp_path, images / "6.png" if change == "alone" else images)
+    if change == "removed":
+        (images / "7.png").unlink()
+    if change == "added":
+        Image.new("L", (8, 6)).save(images / "6b.png")
+    if change == "swapped":
+        (images / "8.png").write_bytes((images / "5.png").read_bytes())
+    made = label(tmp_path, images)
+    stale = [line for line in made.bad if "6.png among other slices than now" in line]
+    assert len(stale) == 1
+    assert "--overwrite" in stale[0]
+    assert label(tmp_path, images, overwrite=True).bad == ()
 
 
 def test_files_are_slices_in_the_order_of_their_numbers(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import cases_channels
+import cases_coco
 import cases_commands
 import cases_disk
 import cases_images
@@ -46,6 +47,7 @@ MODULES = {
     "sets of one's own": cases_own_sets,
     "other folders": cases_pools,
     "volumes": cases_volumes,
+    "annotations of objects": cases_coco,
     "recipes": cases_recipes,
     "weights": cases_weights,
     "training": cases_training,

@@ -29,6 +29,15 @@ BACKGROUND = "background"
 MOST_CATEGORIES = 254
 """Beside background and void, in a mask of 8 bits."""
 
+MOST_PIXELS = 1 << 30
+"""Of an image: what a file states is compared with it before masks of that size are made."""
+
+MOST_EXACT = 1 << 53
+"""Whole numbers beyond it are not kept by programs to which all numbers are floats."""
+
+FURTHEST = 100_000
+"""Pixels from the origin that a corner may lie; lines are drawn up to there, seen or not."""
+
 
 @dataclass(frozen=True, slots=True)
 class CocoImage:
@@ -85,11 +94,12 @@ def read_coco(path: Path) -> CocoFile:
     """
     content = _read_json(path)
     try:
-        categories = {int(one["id"]): str(one["name"]) for one in content["categories"]}
-        objects: dict[int, list[Any]] = {int(one["id"]): [] for one in content["images"]}
+        categories = {n: _name(one) for n, one in _by_id(content, "categories").items()}
+        listed = _by_id(content, "images")
+        objects: dict[int, list[Any]] = {number: [] for number in listed}
         for one in content["annotations"]:
-            objects[int(one["image_id"])].append(_needed(one, categories))
-        images = [_image(one, objects[int(one["id"])]) for one in content["images"]]
+            objects[_number(one["image_id"])].append(_needed(one, categories))
+        images = [_image(number, one, objects[number]) for number, one in listed.items()]
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise DataError(
             f"{path}: is no file of COCO's instances ({type(error).__name__}: "
@@ -124,26 +134,68 @@ def _read_json(path: Path) -> Any:
         raise DataError(f"{path}: is no JSON ({_line(error)}); get it again") from None
 
 
-def _image(stated: Mapping[str, Any], objects: list[Any]) -> CocoImage:
-    size = (int(stated["height"]), int(stated["width"]))
+def _by_id(content: Mapping[str, Any], key: str) -> dict[int, Any]:
+    """Images or categories by their ids, in the order of the file."""
+    found: dict[int, Any] = {}
+    for one in content[key]:
+        number = _number(one["id"])
+        if number in found:
+            raise ValueError(f"two {key} have the id {number}")
+        found[number] = one
+    return found
+
+
+def _number(value: Any) -> int:
+    """A whole number that JSON keeps exactly."""
+    number = int(value)
+    if isinstance(value, bool) or number != float(value) or abs(number) > MOST_EXACT:
+        raise ValueError(f"{value!r} is no whole number")
+    return number
+
+
+def _measure(value: Any, what: str) -> float:
+    """A length or area, in pixels."""
+    number = float(value)
+    if not (math.isfinite(number) and number >= 0):
+        raise ValueError(f"{what} {value!r}")
+    return number
+
+
+def _name(stated: Mapping[str, Any]) -> str:
+    """Of a category: in one line."""
+    name = stated["name"]
+    if not isinstance(name, str) or not name.strip() or len(name.splitlines()) > 1:
+        raise ValueError(f"{name!r} is no name of a category")
+    name.encode()  # half a surrogate pair could never be written again
+    return name
+
+
+def _image(number: int, stated: Mapping[str, Any], objects: list[Any]) -> CocoImage:
+    size = (_number(stated["height"]), _number(stated["width"]))
     name = str(stated["file_name"])
-    if min(size) < 1 or Path(name).name != name or not Path(name).suffix:
+    no_name = Path(name).name != name or not Path(name).suffix or "\0" in name
+    if min(size) < 1 or math.prod(size) > MOST_PIXELS or no_name:
         raise ValueError(f"image {name!r} of {size[0]}x{size[1]}")
-    return CocoImage(int(stated["id"]), name, size, json.dumps(objects).encode())
+    name.encode()
+    return CocoImage(number, name, size, json.dumps(objects).encode())
 
 
 def _needed(stated: Mapping[str, Any], categories: Mapping[int, str]) -> dict[str, Any]:
     """What is used of an annotation, checked but for its outline."""
-    category, box = int(stated["category_id"]), [float(side) for side in stated["bbox"]]
+    category, box = _number(stated["category_id"]), [float(side) for side in stated["bbox"]]
     if category not in categories:
         raise ValueError(f"category_id {category} is none of the categories")
-    if len(box) != 4 or not all(map(math.isfinite, box)):
+    is_box = isinstance(stated["bbox"], list) and len(box) == 4 and all(map(math.isfinite, box))
+    if not is_box or min(box[2:]) < 0:
         raise ValueError(f"bbox {stated['bbox']!r}")
+    crowd = stated.get("iscrowd", 0)
+    if crowd not in (0, 1):
+        raise ValueError(f"iscrowd {crowd!r} is neither 0 nor 1")
     return {
         "category": category,
         "bbox": box,
-        "area": float(stated.get("area", box[2] * box[3])),
-        "crowd": bool(stated.get("iscrowd", 0)),
+        "area": _measure(stated.get("area", box[2] * box[3]), "area"),
+        "crowd": crowd == 1,
         "segmentation": stated["segmentation"],
     }
 
@@ -200,8 +252,10 @@ def _runs(tools: Any, outline: Any, size: tuple[int, int]) -> list[int]:
 def _polygon(sides: Any) -> list[float]:
     """A polygon of three corners or more."""
     numbers = [float(side) for side in sides]
-    if len(numbers) < 6 or len(numbers) % 2 or not all(map(math.isfinite, numbers)):
+    if len(numbers) < 6 or len(numbers) % 2:
         raise ValueError("a polygon is x, y of three corners or more")
+    if not all(abs(number) <= FURTHEST for number in numbers):
+        raise ValueError(f"a corner lies further than {FURTHEST:,} pixels away")
     return numbers
 
 

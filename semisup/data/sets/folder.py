@@ -125,15 +125,7 @@ class Folder(SegmentationData):
     @functools.cached_property
     def _masks(self) -> MaskFiles:
         masks = MaskFiles(self.root / "masks", self._mask_suffix, self._files)
-        overlooked = masks.overlooked()
-        if overlooked:
-            one = len(overlooked) == 1
-            what = "1 image is" if one else f"{len(overlooked):,} images are"
-            warnings.warn(
-                f"{what} unlabelled, though masks may hold what is meant for "
-                f"{'it' if one else 'them'}: {masks.missing(overlooked[0])}",
-                stacklevel=2,
-            )
+        masks.warn_of_overlooked()
         return masks
 
     @functools.cached_property

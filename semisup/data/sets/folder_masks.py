@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import unicodedata
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
@@ -55,6 +56,18 @@ class MaskFiles:
                 f"{self.path(name)} is missing; add it, or take the image off the list"
             )
         return DataError(f"{self.path(name)} is missing, but {near} is there: {remedy}")
+
+    def warn_of_overlooked(self) -> None:
+        """Say how many images without a mask may have one in a file that is not read."""
+        overlooked = self.overlooked()
+        if overlooked:
+            one = len(overlooked) == 1
+            what = "1 image is" if one else f"{len(overlooked):,} images are"
+            warnings.warn(
+                f"{what} unlabelled, though masks may hold what is meant for "
+                f"{'it' if one else 'them'}: {self.missing(overlooked[0])}",
+                stacklevel=2,
+            )
 
     def overlooked(self) -> list[str]:
         """Images without a mask, of whom there is a file under another name or in another format.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from semisup.data.formats.mask_keys import LabelKey
 from semisup.data.formats.pictures import IMAGE_SUFFIXES, voc_palette
 from semisup.data.formats.trees import list_files
 from semisup.data.sets.folder_masks import MaskFiles
-from semisup.data.volumes import Block, as_volume, by_numbers, mirrored
+from semisup.data.volumes import Block, as_volume, by_numbers, gap, mirrored
 from semisup.errors import DataError, RecipeError
 from semisup.ops.pixels import ImageKind
 from semisup.system.files import exists, is_file
@@ -42,6 +43,7 @@ class Stack(SegmentationData):
         folder: the folder under `root`.
         image_folder: folder of the slices, under `folder`.
         mask_folder: folder of their masks, under `folder`.
+        mask_suffix: what the name of a mask has behind that of its slice, such as "_mask".
         classes: names of the classes; empty: those in classes.txt.
         values: value in a mask -> name of its class, such as {0 = "membrane", 255 = "cell"};
             empty: the position in the list of classes.
@@ -72,6 +74,7 @@ class Stack(SegmentationData):
         folder: str = ".",
         image_folder: str = "images",
         mask_folder: str = "masks",
+        mask_suffix: str = "",
         classes: Sequence[str] = (),
         values: dict[str | int, str] | None = None,
         void: int | None = None,
@@ -90,12 +93,17 @@ class Stack(SegmentationData):
             what="the stack",
             remedy=f"and lay out {image_folder}/<slice>.png and {mask_folder}/<slice>.png there",
         )
+        if (self.root / image_folder).resolve() == (self.root / mask_folder).resolve():
+            raise DataError(
+                f"{self.root / mask_folder}: holds the slices; give their masks their own folder"
+            )
         self.subset = choose_subset(subset, SUBSETS, self.root)
         listed = _classes(self.root, classes)
         self.classes, self.palette = listed.names, listed.palette
         self._key = LabelKey(listed, values, void)
         self._files = _in_order(self.root / image_folder)
-        self._masks = MaskFiles(self.root / mask_folder, "", self._files)
+        self._masks = MaskFiles(self.root / mask_folder, mask_suffix, self._files)
+        self._masks.warn_of_overlooked()
         self._channels, self._values, self._void = channels, values or {}, void
         self._block = Block(depth, rotation, deformation)
         self._held_out, self._annotated = held_out, annotated
@@ -230,4 +238,11 @@ def _in_order(folder: Path) -> Mapping[str, Path]:
         files[key] = path
     if not files:
         raise DataError(f"{folder}: holds no image ({', '.join(IMAGE_SUFFIXES)}).")
+    apart = gap(list(files))
+    if apart is not None:
+        warnings.warn(
+            f"{folder}: slices may be missing between '{apart[0]}' and '{apart[1]}', which are "
+            "taken for neighbours, as the numbers of the others go on in smaller steps",
+            stacklevel=2,
+        )
     return files

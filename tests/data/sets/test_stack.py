@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -143,6 +144,7 @@ def test_what_cannot_be_opened(grey: Path, options: dict[str, object], says: str
         ({"held_out": -1}, "held_out = -1"),
         ({"annotated": -3}, "annotated = -3"),
         ({"depth": 0}, "depth = 0"),
+        ({"depth": 10**9}, "depth = 1000000000"),
         ({"rotation": 200.0}, "rotation = 200"),
         ({"deformation": -1.0}, "deformation = -1"),
         ({"values": {0: "membran"}}, "Did you mean 'membrane'"),
@@ -162,6 +164,55 @@ def test_two_slices_of_one_name(grey: Path) -> None:
     shade(grey / "image" / "3.tif", 3)
     with pytest.raises(DataError, match="the same id"):
         stack(grey)
+
+
+@pytest.mark.parametrize("missing", [[3], [1, 2, 9], [5, 8]])
+def test_a_gap_in_the_numbers_is_warned_of(grey: Path, missing: list[int]) -> None:
+    for number in missing:
+        (grey / "image" / f"{number}.png").unlink()
+    with pytest.warns(UserWarning, match="slices may be missing between"):
+        stack(grey)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["0", "10", "20", "30", "40"],
+        ["a", "b", "c", "d", "e"],
+        ["x1y1", "x1y5", "x2y1", "x2y5", "x3y1"],
+        ["day1", "day2", "night", "slice", "z9"],
+        ["007", "008", "009", "010", "011"],
+    ],
+)
+def test_other_ways_to_number_slices_are_no_gap(tmp_path: Path, names: list[str]) -> None:
+    for name in names:
+        shade(tmp_path / "image" / f"{name}.png", 1)
+        shade(tmp_path / "label" / f"{name}.png", 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert stack(tmp_path, "all").ids == tuple(names)
+
+
+def test_digits_that_are_no_numbers_are_letters(tmp_path: Path) -> None:
+    for name in ("²1", "²10", "²2", "③4", "a٣"):
+        shade(tmp_path / "image" / f"{name}.png", 1)
+        shade(tmp_path / "label" / f"{name}.png", 0)
+    assert stack(tmp_path, "all").ids == ("a٣", "²1", "²2", "²10", "③4")
+
+
+def test_masks_of_another_name_are_warned_of_or_read(grey: Path) -> None:
+    for number in (2, 3):
+        mask = grey / "label" / f"{number}.png"
+        mask.rename(mask.with_stem(f"{number}_seg"))
+    with pytest.warns(UserWarning, match='2 images are unlabelled.*set mask_suffix = "_seg"'):
+        assert not stack(grey).has_mask(2)
+    with pytest.warns(UserWarning, match="10 images are unlabelled"):
+        assert stack(grey, mask_suffix="_seg").has_mask(2)
+
+
+def test_slices_are_not_their_own_masks(grey: Path) -> None:
+    with pytest.raises(DataError, match="holds the slices; give their masks their own folder"):
+        stack(grey, mask_folder="image")
 
 
 def test_images_of_a_folder_are_no_slices(folder_root: Path) -> None:
