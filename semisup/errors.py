@@ -58,7 +58,7 @@ def suggest(name: str, known: Iterable[str]) -> str:
     Returns:
         `" Did you mean 'fcn8s'?"` where something is near, else `" Known: a, b."`.
     """
-    names = sorted(known)
+    names = sorted({*known})
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if near:
         return f" Did you mean '{near[0]}'?"

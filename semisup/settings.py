@@ -13,6 +13,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from semisup.ops.crf import CrfSettings
 
+SMALLEST = 1e-30
+"""Least number that is added to a root against a division by 0."""
+
 
 def _as_tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
@@ -29,6 +32,13 @@ def _several_or_none(value: int) -> int:
     """Refuses 1."""
     if value == 1:
         raise ValueError("one sample has no variance: take 2 or more, or 0 for none")
+    return value
+
+
+def _not_rounded_to_0(value: float) -> float:
+    """Refuses what is 0, or nearly, in float32."""
+    if value < SMALLEST:
+        raise ValueError(f"take {SMALLEST} or more: less is 0 in float32")
     return value
 
 
@@ -82,7 +92,7 @@ class OptimSettings(Settings):
     """Decay of the running moments of adam and adamw."""
     alpha: Decay = 0.99
     """Decay of the running mean of squares of rmsprop."""
-    eps: Annotated[float, Field(gt=0)] = 1e-8
+    eps: Annotated[float, Field(gt=0), AfterValidator(_not_rounded_to_0)] = 1e-8
     """Added to the root of the mean of squares in adam, adamw and rmsprop."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     """L2 penalty (decoupled in adamw)."""
@@ -92,7 +102,7 @@ class OptimSettings(Settings):
     """Exponent of poly."""
     milestones: Shares = (0.5, 0.75)
     """Shares of the run at which step multiplies by `gamma`."""
-    gamma: Annotated[float, Field(gt=0)] = 0.1
+    gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
     """Factor of step at each milestone, of exponential over the whole run."""
     warmup: Share = 0.0
     """Share of the run in which the rate rises linearly from 0; on top of any schedule."""
@@ -113,7 +123,7 @@ class TrainSettings(Settings):
     """Largest gradient norm of a player; 0 clips nothing."""
     class_weights: Literal["none", "median_frequency", "enet", "segnet_camvid"] | Weights = "none"
     """Factors on the supervised loss of each class's pixels: from the masks, or a number each."""
-    border_weight: Weight = 0.0
+    border_weight: Annotated[Weight, Field(le=1e6)] = 0.0
     """Of two classes: w0 of U-Net's weights between objects (class 1); 0: none; the paper's: 10."""
     border_sigma: Sigma = 5.0
     """How wide these are: sigma, in pixels of the mask."""
@@ -273,7 +283,7 @@ class DataSettings(Settings):
     """Smallest and largest factor of the random scale."""
     flip: bool = True
     """Mirror half of the crops."""
-    elastic: Annotated[float, Field(ge=0)] = 0.0
+    elastic: Annotated[float, Field(ge=0, le=1e4)] = 0.0
     """Elastic deformation: deviation (pixels) of random shifts on a 3 x 3 grid; 0: none."""
     strong_labelled: bool = False
     """Train on labelled crops in changed colours (the strong view), whatever the method."""

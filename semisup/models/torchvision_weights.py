@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
 
 import torch
 from torch import nn
@@ -85,6 +86,11 @@ def fetch(network: nn.Module) -> Path:
                 progress=shown, check_hash=True, map_location="cpu", weights_only=True
             )
     except (OSError, RuntimeError, HTTPException) as error:
+        if isinstance(error, OSError) and not isinstance(error, URLError) and error.filename:
+            raise CheckpointError(
+                f'model.weights = "{TORCHVISION}": {error.filename}: cannot be read or written '
+                f"({error.strerror}). Set TORCH_HOME to a folder that can."
+            ) from None
         said = str(getattr(error, "reason", error))  # of what urllib wraps, the inner one
         reason = next(iter(said.splitlines()), "") or type(error).__name__
         raise CheckpointError(

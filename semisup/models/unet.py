@@ -225,7 +225,8 @@ def mirror_pad(image: Tensor, rows: slice | None = None, columns: slice | None =
     """A window of `image` with what surrounds it, of legal sides whose output covers it.
 
     92 pixels go before each axis, at least as many behind it. Beyond the image it is mirrored; the
-    border itself is not repeated, and an image smaller than the margin is mirrored again and again.
+    border itself is not repeated; an image smaller than the margin is mirrored again and again, and
+    a single row or column repeated.
 
     Args:
         image: BCHW.
@@ -237,8 +238,9 @@ def mirror_pad(image: Tensor, rows: slice | None = None, columns: slice | None =
         side = image.shape[axis]
         start, stop = (part.start, part.stop) if part is not None else (0, side)
         position = torch.arange(legal_size(stop - start + MARGIN), device=image.device)
-        folded = (position + start - MARGIN // 2) % (2 * side - 2)
-        mirrored = mirrored.index_select(axis, torch.minimum(folded, 2 * side - 2 - folded))
+        period = max(1, 2 * side - 2)
+        folded = (position + start - MARGIN // 2) % period
+        mirrored = mirrored.index_select(axis, torch.minimum(folded, period - folded) % side)
     return laid_out_as(mirrored, image)
 
 

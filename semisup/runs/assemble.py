@@ -248,6 +248,11 @@ def _channels(recipe: Recipe, kind: ImageKind) -> dict[str, int]:
             f"method '{recipe.method.name}' reads 8-bit RGB images, and those of "
             f"'{recipe.data.name}' are {kind}: {remedy}."
         )
+    if recipe.model_options.get("raw_values") and kind != RGB:
+        raise RecipeError(
+            "model.raw_values: the values of 8-bit RGB alone are known, and the images of "
+            f"'{recipe.data.name}' are {kind}. Set it to false."
+        )
     if "in_channels" in option_names(MODELS[recipe.model.name]):
         return {"in_channels": kind.channels}
     if kind.channels != 3:

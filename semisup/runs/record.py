@@ -86,7 +86,11 @@ class ScoredPredictor:
 
 
 def write_facts(
-    path: Path, experiment: Experiment, command: Sequence[str], notes: Sequence[str]
+    path: Path,
+    experiment: Experiment,
+    command: Sequence[str],
+    notes: Sequence[str],
+    origin: str,
 ) -> None:
     """Write run.json: how a run was started, and below that each time that it went on.
 
@@ -95,6 +99,7 @@ def write_facts(
         experiment: that starts.
         command: how it was started; empty: as this process was.
         notes: what was read of the weights to start from.
+        origin: what these are, as `started_from` says.
     """
     facts: dict[str, Any] = {
         _RECIPE: experiment.recipe.name,
@@ -108,7 +113,7 @@ def write_facts(
         _SPLIT: plain(describe_split(experiment.labels)),
         _DATA: plain(experiment.identity.record),
         _PALETTE: plain(experiment.reported.palette),
-        _ORIGIN: started_from(experiment),
+        _ORIGIN: origin,
         **({_INIT: plain(describe_first(experiment.first))} if experiment.first else {}),
         **({_PLUGINS: plugins} if (plugins := describe_plugins(experiment.recipe)) else {}),
         "weights": list(notes),
@@ -154,6 +159,28 @@ def recorded_data(facts: dict[str, Any] | None) -> DataRecord | None:
         with contextlib.suppress(ValidationError):
             return _DATA_RECORD.validate_python(stated.get(_DATA))
     return None
+
+
+def refuse_other_weights(path: Path, facts: dict[str, Any] | None, origin: str) -> None:
+    """Refuse to go on with a run whose weights to start from have changed since it was begun.
+
+    The digest of a recipe knows a file by its content, and torchvision's weights by that word
+    alone, so that a run finds its folder where they are not fetched yet.
+
+    Args:
+        path: of run.json.
+        facts: its content; None for a run that begins.
+        origin: what the weights are now, as `started_from` says.
+
+    Raises:
+        RunError: they are others.
+    """
+    recorded = (facts or {}).get(_ORIGIN)
+    if isinstance(recorded, str) and recorded.split()[-1:] != origin.split()[-1:]:  # the hash
+        raise RunError(
+            f"{path}: the run was begun from {recorded}, and now it would be from {origin}. Put "
+            "that file back, or choose another folder of runs (--out)."
+        )
 
 
 def record_of_stopped(

@@ -46,6 +46,7 @@ from semisup.runs.record import (
     recorded_data,
     recorded_plugins,
     recorded_split,
+    refuse_other_weights,
     result_of_run,
     started_from,
     write_detections,
@@ -120,7 +121,7 @@ def run_recipe(
     ):
         state, selection = _prepare(experiment, view)
         origin = started_from(experiment)  # now: the file may change while the run goes on
-        ranks.from_first(lambda: _start(stack, experiment, state, command))
+        ranks.from_first(lambda: _start(stack, experiment, state, command, origin))
         for note in experiment.weight_notes:
             view.note(note)
         for doubt in experiment.doubts:
@@ -251,6 +252,7 @@ def _start(
     experiment: Experiment,
     state: TrainingState,
     command: Sequence[str],
+    origin: str,
 ) -> None:
     """Take the folder, until `stack` is closed, and record how the run was started."""
     folder = experiment.folder
@@ -263,10 +265,11 @@ def _start(
     refuse_changed_data(
         folder.path, recorded_split(facts), plain(describe_split(experiment.labels))
     )
+    refuse_other_weights(folder.facts, facts, origin)
     write_files(folder.files, experiment.identity)
     write_text(folder.recipe, experiment.recipe.to_toml())
     write_split(folder.split, experiment.labels.split)
-    write_facts(folder.facts, experiment, command, experiment.weight_notes)
+    write_facts(folder.facts, experiment, command, experiment.weight_notes, origin)
 
 
 def _score(

@@ -91,6 +91,19 @@ def test_mirror_padding_is_that_of_numpy(height: int, width: int) -> None:
     assert np.array_equal(padded.numpy(), np.pad(image.numpy(), amounts, mode="reflect"))
 
 
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 40), (30, 1)])
+def test_a_single_row_or_column_is_repeated(height: int, width: int) -> None:
+    image = torch.randn(2, 3, height, width, generator=torch.Generator().manual_seed(0))
+    padded = mirror_pad(image)
+    if height == 1:
+        assert torch.equal(padded, padded[..., :1, :].expand_as(padded))
+    if width == 1:
+        assert torch.equal(padded, padded[..., :1].expand_as(padded))
+    whole = UNet(3, width=2, padding="valid").eval()
+    assert whole(image).shape == (2, 3, height, width)
+    assert whole.forward_window(image, slice(0, height), slice(0, width)).shape[-2] == height
+
+
 def test_stitched_tiles_equal_one_pass() -> None:
     torch.manual_seed(0)
     model = UNet(2, width=4, padding="valid").double().eval()

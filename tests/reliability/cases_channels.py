@@ -156,6 +156,12 @@ def mobilenet_of_two(place: Place) -> Call:
     return trained(with_images(place, lambda v: four(v)[..., :2], ".npy"), 2, 16, *changes)
 
 
+@refused("raw values of 16 bits", "model.raw_values", "are 3 channels of 16", "Set it to false")
+def raw_values_of_16_bits(place: Place) -> list[object]:
+    with_images(place, lambda values: values.astype(np.uint16) * 9, ".tif", photometric="rgb")
+    return place.train("model.name=segnet_basic", "model.raw_values=true")
+
+
 @refused("arrays of more channels than rows", "no axis is surely", "set data.channels")
 def unstated_channels(place: Place) -> list[object]:
     return with_images(place, sixty, ".npy").verify()

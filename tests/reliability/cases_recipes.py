@@ -197,6 +197,28 @@ def no_eps(place: Place) -> list[object]:
     return place.train("optim.segmenter.kind=rmsprop", "optim.segmenter.eps=0.0")
 
 
+@refused(
+    "root with next to nothing added", "'optim.segmenter.eps' = 1e-46 (float)", "take 1e-30 or more"
+)
+def hardly_any_eps(place: Place) -> list[object]:
+    return place.train("optim.segmenter.kind=adam", "optim.segmenter.eps=1e-46")
+
+
+@refused("schedule that rises", "'optim.segmenter.gamma' = 1e+200 (float)", "less than or equal")
+def schedule_that_rises(place: Place) -> list[object]:
+    return place.train("optim.segmenter.schedule=step", "optim.segmenter.gamma=1e200")
+
+
+@refused("deformation beyond all pictures", "'data.elastic' = 1e+20 (float)", "less than or equal")
+def deformation_beyond_pictures(place: Place) -> list[object]:
+    return place.train("data.elastic=1e20")
+
+
+@refused("border weight beyond all numbers", "'train.border_weight' = 1e+300", "less than or equal")
+def border_weight_beyond_numbers(place: Place) -> list[object]:
+    return place.train("train.border_weight=1e300")
+
+
 @refused("schedule with a slip", "'optim.segmenter.schedule' = 'exponentail'", "'exponential'")
 def slip_in_the_schedule(place: Place) -> list[object]:
     return place.train("optim.segmenter.schedule=exponentail")

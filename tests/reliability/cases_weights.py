@@ -12,8 +12,9 @@ from urllib.error import URLError
 import torch
 from cases import read, refused
 from click.testing import Result
-from places import Call, Place, cut
+from places import Call, Place, cut, run_command
 from safetensors.torch import load_file, save_file
+from torchvision.models import mobilenet_v2
 
 from semisup.catalog import create_model
 
@@ -222,3 +223,26 @@ def torchvision_cut_short(place: Place) -> list[object]:
     place.patch.setenv("TORCH_HOME", str(place.root / "torch"))
     place.write("torch/hub/checkpoints/mobilenet_v2-b0353104.pth", b"PK\x03\x04")
     return place.train(*ON_MOBILENET, extra=["--weights", "torchvision"])
+
+
+@refused("cache of torch that is no folder", "torch/hub: cannot be read or wr", "Set TORCH_HOME")
+def torchvision_without_a_cache(place: Place) -> list[object]:
+    place.patch.setenv("TORCH_HOME", str(place.write("torch", "no folder")))
+    return place.train(*ON_MOBILENET, extra=["--weights", "torchvision"])
+
+
+@refused(
+    "torchvision's weights exchanged in its cache", "was begun from torchvision", "Put that fi"
+)
+def torchvision_exchanged(place: Place) -> list[object]:
+    place.patch.setenv("TORCH_HOME", str(place.root / "torch"))
+    path = place.write("torch/hub/checkpoints/mobilenet_v2-b0353104.pth", b"")
+    command = place.train(*ON_MOBILENET, extra=["--weights", "torchvision"])
+    for seed in range(2):
+        torch.manual_seed(seed)
+        torch.save(mobilenet_v2().state_dict(), path)
+        if not seed:
+            assert run_command(command).exit_code == 0
+    for result in place.runs.rglob("result.json"):
+        result.unlink()
+    return command
