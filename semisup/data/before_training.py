@@ -62,12 +62,14 @@ def check_reported(reported: SegmentationData) -> list[str]:
     sets that hold nothing but void up to there.
 
     Raises:
-        DataError: no score can come of them: nothing but void, or 0 and 255 alone.
+        DataError: one is missing, or no score can come of them: nothing but void, or 0 and 255
+            alone.
     """
     contents, seen = [], frozenset[int]()
     for index in range(len(reported)):
         if not reported.has_mask(index):
-            continue
+            reported.mask(index)  # says what is missing
+    for index in range(len(reported)):
         contents.append(content_of(reported.mask(index)))
         seen |= contents[-1].labels
         if len(seen) == reported.num_classes or (seen and len(contents) == MOST_OPENED):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from cases import read, refused
 from cases_own_sets import warns
+from click.testing import Result
 from PIL import Image
 from places import Call, Place
 
@@ -64,6 +65,16 @@ def lovasz_of_volumes(place: Place) -> list[object]:
 def odd_held_out_mask(place: Place) -> list[object]:
     Image.fromarray(np.zeros((7, 9), np.uint8)).save(place.mask("v1"))
     return stack(place)
+
+
+@refused("a held-out slice without a mask", "v1.png is missing", "is not annotated; add it")
+def no_held_out_mask(place: Place) -> Call:
+    place.mask("v1").unlink()
+
+    def then(result: Result) -> None:
+        assert "training" not in result.output
+
+    return Call(stack(place), then)
 
 
 @refused("slices that are their own masks", "holds the slices", "their own folder")
