@@ -27,6 +27,7 @@ class View:
         valid: bool HW, False where there is no picture.
         selection: int64, the label ids of the classes that it was cut for, ascending; None unless
             the view chooses some.
+        border: float32 HW, weights of the pixels between objects; None unless some were given.
     """
 
     image: Tensor

@@ -26,9 +26,7 @@ def boxes_around(covers: Tensor) -> Tensor:
 
     The right and lower sides are behind the last pixel, so that one pixel is a box of side 1.
     """
-    columns, rows = covers.any(1), covers.any(2)
-    sides = [*_ends(columns), *_ends(rows)]
-    x0, x1, y0, y1 = sides
+    (x0, x1), (y0, y1) = _ends(covers.any(1)), _ends(covers.any(2))
     return torch.stack([x0, y0, x1, y1], dim=1).float()
 
 
