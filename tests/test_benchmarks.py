@@ -139,6 +139,8 @@ def test_the_networks_of_the_latency_table_are_in_the_catalogue() -> None:
         latency.compare(logits, other, moved=0.05)
     with pytest.raises(AssertionError, match="differ"):
         latency.compare(logits, logits + 1e-3)
+    with pytest.raises(AssertionError, match="nothing is compared"):
+        latency.compare(0 * logits, 0 * logits)
 
 
 @pytest.mark.slow
