@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 
 import torch
@@ -24,6 +25,33 @@ def initialise(module: nn.Module) -> None:
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
+
+
+def initialise_by_connections(layer: nn.Module) -> None:
+    """Fill a convolution as U-Net's authors: N(0, sqrt(2 / N)) of N incoming connections, biases 0.
+
+    The transposed ones are of stride and side 2: a place that leaves one was reached by one tap per
+    channel. Other layers are left alone.
+    """
+    kinds = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+    if not isinstance(layer, kinds):
+        return
+    taps = 1 if layer.transposed else math.prod(layer.kernel_size)
+    nn.init.normal_(layer.weight, std=math.sqrt(2 / (taps * layer.in_channels)))
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+
+
+def mirrored(maps: Tensor, axis: int, first: int, length: int) -> Tensor:
+    """`length` places of `maps` along an axis from `first` on, mirrored beyond its ends.
+
+    The border itself is not repeated; a side smaller than what is asked for is mirrored again and
+    again, and a single place repeated.
+    """
+    side = maps.shape[axis]
+    period = max(1, 2 * side - 2)
+    folded = (torch.arange(length, device=maps.device) + first) % period
+    return maps.index_select(axis, torch.minimum(folded, period - folded) % side)
 
 
 def channels_last_of(module: nn.Module) -> torch.memory_format:

@@ -25,7 +25,13 @@ from torch import Tensor, nn
 from semisup.errors import RecipeError, suggest
 from semisup.models.backbones.timm import TimmFeatures, adapt_timm, is_timm, unknown_backbone
 from semisup.models.base import Segmenter
-from semisup.models.layers import conv_norm_relu, laid_out_as, resize_and_cut
+from semisup.models.layers import (
+    conv_norm_relu,
+    initialise_by_connections,
+    laid_out_as,
+    mirrored,
+    resize_and_cut,
+)
 
 LEVELS = 5
 """Resolutions, the full one included."""
@@ -136,9 +142,7 @@ class UNet(Segmenter):
         self.classifier = nn.Conv2d(width, num_classes, 1)
         self.drop = nn.Dropout(dropout) if dropout else nn.Identity()
         for part in (child for child in self.children() if child is not self.backbone):
-            for layer in part.modules():
-                if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
-                    _initialise(layer)
+            part.apply(initialise_by_connections)
 
     def encode(self, image: Tensor) -> list[Tensor]:
         """The maps of the five resolutions (BChw) of `image` (BCHW), finest first.
@@ -233,15 +237,11 @@ def mirror_pad(image: Tensor, rows: slice | None = None, columns: slice | None =
         rows: of the window; None: all.
         columns: of the window; None: all.
     """
-    mirrored = image
+    padded = image
     for axis, part in ((-2, rows), (-1, columns)):
-        side = image.shape[axis]
-        start, stop = (part.start, part.stop) if part is not None else (0, side)
-        position = torch.arange(legal_size(stop - start + MARGIN), device=image.device)
-        period = max(1, 2 * side - 2)
-        folded = (position + start - MARGIN // 2) % period
-        mirrored = mirrored.index_select(axis, torch.minimum(folded, period - folded) % side)
-    return laid_out_as(mirrored, image)
+        start, stop = (part.start, part.stop) if part is not None else (0, image.shape[axis])
+        padded = mirrored(padded, axis, start - MARGIN // 2, legal_size(stop - start + MARGIN))
+    return laid_out_as(padded, image)
 
 
 def _aligned(part: slice) -> slice:
@@ -263,11 +263,3 @@ def _check_legal(image: Tensor) -> None:
                 f"U-Net with valid convolutions takes sides of 16 k + 60, at least 188, not {side}:"
                 f" give {legal_size(side)}, or call the network itself, which pads"
             )
-
-
-def _initialise(layer: nn.Conv2d | nn.ConvTranspose2d) -> None:
-    # A pixel that leaves a 2 x 2 up-convolution of stride 2 was reached by one tap per channel.
-    taps = math.prod(layer.kernel_size) if isinstance(layer, nn.Conv2d) else 1
-    nn.init.normal_(layer.weight, std=math.sqrt(2 / (taps * layer.in_channels)))
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)

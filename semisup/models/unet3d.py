@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from semisup.errors import RecipeError, suggest
 from semisup.models.base import Segmenter
+from semisup.models.layers import initialise_by_connections, mirrored
 
 LEVELS = 4
 """Resolutions, the full one included."""
@@ -98,9 +99,7 @@ class UNet3D(Segmenter):
         )
         self.merge = nn.ModuleList(pair(3 * out, out, out) for out in reversed(widths[:-1]))
         self.classifier = nn.Conv3d(widths[0], num_classes, 1)
-        for layer in self.modules():
-            if isinstance(layer, nn.Conv3d | nn.ConvTranspose3d):
-                _initialise(layer)
+        self.apply(initialise_by_connections)
 
     def encode(self, image: Tensor) -> list[Tensor]:
         """The maps of the four resolutions (BCdhw) of `image` (BCDHW), finest first.
@@ -172,11 +171,7 @@ def mirror_pad(volume: Tensor) -> Tensor:
     volume smaller than the margin is mirrored again and again, and a single slice repeated.
     """
     for axis in (2, 3, 4):
-        side = volume.shape[axis]
-        position = torch.arange(legal_size(side + MARGIN), device=volume.device) - MARGIN // 2
-        period = max(1, 2 * side - 2)
-        folded = position % period
-        volume = volume.index_select(axis, torch.minimum(folded, period - folded) % side)
+        volume = mirrored(volume, axis, -MARGIN // 2, legal_size(volume.shape[axis] + MARGIN))
     return volume
 
 
@@ -207,11 +202,3 @@ def _check_legal(volume: Tensor) -> None:
                 f"3D U-Net with valid convolutions takes sides of 8 k + 4, at least 92, not {side}:"
                 f" give {legal_size(side)}, or call the network itself, which pads"
             )
-
-
-def _initialise(layer: nn.Conv3d | nn.ConvTranspose3d) -> None:
-    # A voxel that leaves a 2 x 2 x 2 up-convolution of stride 2 was reached by one tap per channel.
-    taps = math.prod(layer.kernel_size) if isinstance(layer, nn.Conv3d) else 1
-    nn.init.normal_(layer.weight, std=math.sqrt(2 / (taps * layer.in_channels)))
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
