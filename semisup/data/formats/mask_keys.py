@@ -60,13 +60,21 @@ class LabelKey:
         values: Mapping[str | int, str] | None = None,
         void: int | None = None,
     ) -> None:
-        self._classes = classes
+        self._classes, self._values, self._void = classes, values or {}, void
         self._stated = bool(values) or classes.values is not None
         self._table = _table(classes, values or {}, void)
         usual = np.full(IGNORE + 1, _UNKNOWN, np.int16)
         usual[: len(classes.names)] = np.arange(len(classes.names))
         usual[IGNORE] = IGNORE
         self._is_usual = bool((usual == self._table).all())
+
+    def facts(self) -> dict[str, object]:
+        """The values and the void that were stated, for the protocol; nothing of the usual ones."""
+        values = {str(value): name for value, name in self._values.items()}
+        return {
+            **({"values": values} if values else {}),
+            **({} if self._void is None else {"void": self._void}),
+        }
 
     def read(self, path: Path) -> Tensor:
         """The mask in `path`: uint8 HW, 0..K-1 and 255 for void.

@@ -91,6 +91,21 @@ def list_files(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
+def files_by_id(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
+    """Id, the path without its ending -> file, as in `list_files`.
+
+    Raises:
+        DataError: two files of one id; else as in `list_files`.
+    """
+    files: dict[str, Path] = {}
+    for name, path in list_files(folder, suffixes).items():
+        key = name.rpartition(".")[0]
+        if key in files:
+            raise DataError(f"{files[key]} and {path.name} have the same id; rename one of the two")
+        files[key] = path
+    return files
+
+
 def other_files(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
     """The paths of the files that `list_files` leaves out, but for hidden ones."""
     start = len(str(folder)) + 1

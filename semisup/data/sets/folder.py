@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 
 from torch import Tensor
@@ -17,7 +16,7 @@ from semisup.data.formats.lists import choose_subset, find_folder, unique
 from semisup.data.formats.mask_keys import LabelKey
 from semisup.data.formats.orientation import Choice, Orientation, check_mask_orientation
 from semisup.data.formats.pictures import IMAGE_SUFFIXES
-from semisup.data.formats.trees import list_files, other_files
+from semisup.data.formats.trees import files_by_id, other_files
 from semisup.data.sets.folder_masks import MaskFiles
 from semisup.errors import DataError, RecipeError
 from semisup.ops.pixels import ImageKind
@@ -79,8 +78,8 @@ class Folder(SegmentationData):
         self._key = LabelKey(listed, values, void)
         if "/" in mask_suffix or "\0" in mask_suffix:
             raise RecipeError(f"mask_suffix = {mask_suffix!r} is no end of a name of a file")
-        self._mask_suffix, self._values, self._void = mask_suffix, values or {}, void
-        self._files = _images(self.root / "images")
+        self._mask_suffix = mask_suffix
+        self._files = files_by_id(self.root / "images", IMAGE_SUFFIXES)
         self.ids = self._read_subset()
         self._channels, self._exif = channels, exif
 
@@ -174,12 +173,7 @@ class Folder(SegmentationData):
 
     def facts(self) -> dict[str, object]:
         """How the masks are read, where it is not by position."""
-        facts: dict[str, object] = (
-            {"values": {str(key): name for key, name in self._values.items()}}
-            if self._values
-            else {}
-        )
-        return facts if self._void is None else {**facts, "void": self._void}
+        return self._key.facts()
 
 
 def _find(root: Path | str, folder: str) -> tuple[Path, Path]:
@@ -215,14 +209,3 @@ def _warn_of_others(folder: Path) -> None:
         names = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
         count = "1 file is" if len(others) == 1 else f"{len(others):,} files are"
         warnings.warn(f"{folder}: {count} of no format that is read: {names}", stacklevel=2)
-
-
-def _images(folder: Path) -> Mapping[str, Path]:
-    """Id -> file of each image in `folder` and its sub-folders."""
-    files: dict[str, Path] = {}
-    for name, path in list_files(folder, IMAGE_SUFFIXES).items():
-        key = name.rpartition(".")[0]
-        if key in files:
-            raise DataError(f"{files[key]} and {path.name} have the same id; rename one of the two")
-        files[key] = path
-    return files

@@ -15,7 +15,7 @@ from semisup.data.formats.class_lists import NAMES, ClassList, read_class_list
 from semisup.data.formats.lists import choose_subset, find_folder
 from semisup.data.formats.mask_keys import LabelKey
 from semisup.data.formats.pictures import IMAGE_SUFFIXES, voc_palette
-from semisup.data.formats.trees import list_files
+from semisup.data.formats.trees import files_by_id
 from semisup.data.sets.folder_masks import MaskFiles
 from semisup.data.volumes import Block, as_volume, by_numbers, gap, mirrored
 from semisup.errors import DataError, RecipeError
@@ -104,7 +104,7 @@ class Stack(SegmentationData):
         self._files = _in_order(self.root / image_folder)
         self._masks = MaskFiles(self.root / mask_folder, mask_suffix, self._files)
         self._masks.warn_of_overlooked()
-        self._channels, self._values, self._void = channels, values or {}, void
+        self._channels = channels
         self._block = Block(depth, rotation, deformation)
         self._held_out, self._annotated = held_out, annotated
         self._slices = tuple(self._files)
@@ -199,13 +199,11 @@ class Stack(SegmentationData):
 
     def facts(self) -> dict[str, object]:
         """Which slices are held out and annotated, of how many a block is, how masks are read."""
-        values = {"values": {str(key): name for key, name in self._values.items()}}
         return {
             "held_out_slices": self._held_out,
             "block_depth": self._block.depth,
             **({"annotated_slices": self._annotated} if self._annotated else {}),
-            **(values if self._values else {}),
-            **({} if self._void is None else {"void": self._void}),
+            **self._key.facts(),
         }
 
 
@@ -229,13 +227,9 @@ def _classes(root: Path, names: Sequence[str]) -> ClassList:
 
 def _in_order(folder: Path) -> Mapping[str, Path]:
     """Slice -> its file, in the order of the numbers in their names."""
-    files: dict[str, Path] = {}
-    found = list_files(folder, IMAGE_SUFFIXES)
-    for name in sorted(found, key=by_numbers):
-        key, path = name.rpartition(".")[0], found[name]
-        if key in files:
-            raise DataError(f"{files[key]} and {path.name} have the same id; rename one of the two")
-        files[key] = path
+    found = files_by_id(folder, IMAGE_SUFFIXES)
+    ordered = sorted(found, key=lambda name: by_numbers(name + found[name].suffix))
+    files = {name: found[name] for name in ordered}
     if not files:
         raise DataError(f"{folder}: holds no image ({', '.join(IMAGE_SUFFIXES)}).")
     apart = gap(list(files))
