@@ -168,8 +168,8 @@ def _labelled(
     """What is predicted for images, and their masks; several of them together."""
     if isinstance(inference, VolumeInference):
         for number in track(numbers, description, len(share)):
-            _, mask = data.pair(number)
-            yield label_map(inference.logits_of(data, number)[None]), [mask]
+            image, mask = data.pair(number)
+            yield label_map(inference.logits_of(data, number, image)[None]), [mask]
         return
     pairs = track(_read_ahead(data, numbers), description, len(share))
     for images, masks in _batches(zip(share, pairs, strict=True)):

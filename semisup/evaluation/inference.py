@@ -105,9 +105,9 @@ class Inference:
         scores = self._scores(image)
         return scores if self._has_views else scores.softmax(dim=1)
 
-    def logits_of(self, data: SegmentationData, index: int) -> Tensor:
-        """Logits KHW of image `index` of a data set."""
-        return self.logits(data.image(index)[None])[0]
+    def logits_of(self, data: SegmentationData, index: int, image: Tensor) -> Tensor:
+        """Logits KHW of image `index` of a data set, which has been read as `image`."""
+        return self.logits(image[None])[0]
 
     def _check(self, images: Tensor) -> None:
         kind, shape = self.images.kind, tuple(images.shape)

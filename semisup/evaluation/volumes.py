@@ -76,7 +76,7 @@ class VolumeInference(Inference):
         self._depth = depth
         self._last: _Labelled | None = None
 
-    def logits_of(self, data: SegmentationData, index: int) -> Tensor:
+    def logits_of(self, data: SegmentationData, index: int, image: Tensor) -> Tensor:
         """Logits KHW of slice `index`, from a block in whose middle it lies.
 
         Raises:

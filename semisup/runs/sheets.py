@@ -108,7 +108,7 @@ def draw_sheet(
         name = scored.ids[position]
         index = data.index(name)
         image, mask = data.image(index), data.mask(index)
-        logits = inference.logits_of(data, index)[None]
+        logits = inference.logits_of(data, index, image)[None]
         labels = label_map(logits)[0].cpu()
         shown = as_shown(image, inference.images.kind)
         rows.append(
