@@ -19,13 +19,12 @@ memory of a prediction at each number of classes, beside the budget for the clas
 
 from __future__ import annotations
 
-import resource
 from argparse import Namespace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from ratios import Contestant, arguments, interleave, machine, show, speed_up
+from ratios import Contestant, arguments, interleave, machine, peak_memory, show, speed_up
 from torch import Tensor, nn
 
 from semisup.models.decouplednet import FAINT, MEBIBYTE, DecoupledNet, to_square
@@ -103,13 +102,6 @@ def floor(network: DecoupledNet, image: Tensor, count: int) -> Contestant:
     return run
 
 
-def peak(device: torch.device) -> float:
-    """Most memory that was in use so far, in MiB."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / MEBIBYTE
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
 def show_memory(network: DecoupledNet, image: Tensor) -> None:
     """Peaks with ever more classes: what is above the first is what the classes took."""
     print(f"Peak memory of the process, budget for class maps {network.memory} MiB:")
@@ -117,7 +109,7 @@ def show_memory(network: DecoupledNet, image: Tensor) -> None:
     for count in COUNTS:
         network.force_classes(range(1, count + 1))
         network(image)
-        now = peak(image.device)
+        now = peak_memory()
         first = now if first is None else first
         print(f"  {count:2d} classes: {now:6.0f} MiB, {now - first:+.0f} against one class")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from typing import Any
@@ -155,10 +156,11 @@ def test_no_forward_pass_is_larger_than_a_tile() -> None:
 
 
 PROGRAM = """
-import resource, sys
+import sys
 from pathlib import Path
 import torch
 from PIL import Image
+from support.memory import peak_mebibytes
 from semisup.evaluation.inference import Inference
 from semisup.evaluation.predict import predict_files
 from semisup.evaluation.folders.prediction_folder import PredictionFolder
@@ -178,8 +180,7 @@ done = predict_files(
 )
 assert (done.written, done.bad) == (1, ()), done
 assert Image.open(folder / "out" / "a.png").size == (side, side)
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(peak // (2**20 if sys.platform == "darwin" else 2**10))
+print(round(peak_mebibytes()))
 """
 
 
@@ -191,6 +192,7 @@ def peak_mebibytes(side: int, folder: Any) -> int:
         text=True,
         check=True,
         timeout=600,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
     )
     return int(done.stdout)
 

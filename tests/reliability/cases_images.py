@@ -5,9 +5,7 @@ from __future__ import annotations
 import builtins
 import errno
 import os
-import resource
 import struct
-import sys
 import zlib
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from cases import read, refused
 from click.testing import Result
 from PIL import Image, ImageOps
 from places import Call, Place, cut, noise
+from support.memory import forget_peak, peak_mebibytes
 
 from semisup.data.formats.pictures import read_rgb
 from semisup.data.sets.folder import Folder
@@ -36,14 +35,9 @@ def png(width: int, height: int, *chunks: bytes, depth: int = 8, colour: int = 2
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + b"".join(chunks) + chunk(b"IEND", b"")
 
 
-def peak_mebibytes() -> float:
-    """The most memory that this process ever had."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)
-
-
 def bounded(place: Place) -> Call:
     """`data verify`, and that it took no more memory than a small picture does."""
+    forget_peak()
     before = peak_mebibytes()
 
     def then(_: Result) -> None:
