@@ -199,6 +199,25 @@ class Segmenter(nn.Module, ABC):
         return state
 
 
+def joint_training_logits(network: Segmenter, *batches: Tensor) -> list[list[Tensor]]:
+    """The trained maps of several batches of images from one forward pass over all of them.
+
+    Batch norms see them as one batch, too. Images of different sizes get a pass for each batch.
+
+    Args:
+        network: in training mode.
+        batches: BCHW each.
+
+    Returns:
+        For each batch what `training_logits` returns.
+    """
+    if len({images.shape[1:] for images in batches}) > 1:
+        return [network.training_logits(images) for images in batches]
+    maps = network.training_logits(torch.cat(batches))
+    parts = [m.split([len(images) for images in batches]) for m in maps]
+    return [list(part) for part in zip(*parts, strict=True)]
+
+
 def _no_embedding(network: Segmenter) -> RecipeError:
     return RecipeError(
         f"model.name: {type(network).__name__} has no single map before its classifier, and the "

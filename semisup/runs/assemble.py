@@ -382,7 +382,11 @@ def stream_builder(
             "strong_image": settings.strong_labelled,
             "border": border_weights_of(recipe, data, method),
         },
-        "unlabelled": {"data": pool_data, "ids": pool.ids if pool is not None else ()},
+        "unlabelled": {
+            "data": pool_data,
+            "ids": pool.ids if pool is not None else (),
+            "numbers": method.reads.unlabelled_numbers,
+        },
         "weak": {"ids": split.weak, "tags": split.tags},
     }
     if method.reads.instances:

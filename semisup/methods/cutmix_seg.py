@@ -1,0 +1,112 @@
+"""CutMix with a mean teacher: what is said of two images holds for their mixture.
+
+French, Laine, Aila, Mackiewicz, Finlayson: "Semi-supervised semantic segmentation needs strong,
+varied perturbations", BMVC 2020, https://arxiv.org/abs/1906.01916.
+
+    S:  min  CE(S(x), y) + w c mean |softmax S(M(u, v)) - M(softmax T(u), softmax T(v))|^2
+    T  <- average of S
+
+M shows v within a box over half of the image and u outside of it; c is the share of the pixels of
+which T is sure (probability above t). The square is summed over the classes.
+
+Differs from the authors' code (Britefury/cutmix-semisup-seg, train_seg_semisup_mask_mt.py):
+1. Padding counts neither in the mean nor in c. In theirs the loss of padding is 0 but it is in the
+   divisor, and its confidence counts.
+2. v is another image of the same batch; they draw a second batch.
+3. The average's decay starts from 0 (ops/teacher.py).
+4. Norms learn; theirs are frozen on Pascal VOC.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from semisup.losses.consistency import squared_difference
+from semisup.losses.segmentation import masked_mean
+from semisup.methods.base import Method, Task, require_not_negative, require_share
+from semisup.models.base import joint_training_logits
+from semisup.ops.cutmix import FRENCH, partners, paste
+from semisup.ops.teacher import Teacher
+from semisup.types import Batch, Progress, Reads, Scalars, Unlabelled, Update
+
+
+class CutMixSeg(Method):
+    """French et al. 2020: the teacher's probabilities of two images, mixed as the images are.
+
+    Args:
+        task: network and classes.
+        consistency_weight: w; >= 0. With 0 it is supervised training.
+        confidence_threshold: t in [0, 1]; 0 leaves c at 1.
+        per_pixel: leave unsure pixels out one by one, in place of c.
+        teacher_decay: of the moving average; in [0, 1].
+
+    Logs:
+        loss_segmentation: cross entropy on labelled images; falls from about ln K.
+        loss_consistency: squared difference of probabilities, times c; 0 as long as the teacher is
+            unsure, then between 0.01 and 0.2.
+        confident_share: c; rises from 0 to between 0.5 and 0.95.
+    """
+
+    reads = Reads(unlabelled=True, unlabelled_numbers=FRENCH.numbers)
+
+    def __init__(
+        self,
+        task: Task,
+        *,
+        consistency_weight: float = 1.0,
+        confidence_threshold: float = 0.97,
+        per_pixel: bool = False,
+        teacher_decay: float = 0.99,
+    ) -> None:
+        super().__init__()
+        require_not_negative(consistency_weight=consistency_weight)
+        require_share(confidence_threshold=confidence_threshold, teacher_decay=teacher_decay)
+        self.consistency_weight = consistency_weight
+        self.confidence_threshold = confidence_threshold
+        self.per_pixel = per_pixel
+        self.segmenter = task.build_segmenter()
+        self.teacher = Teacher(self.segmenter, teacher_decay)
+
+    def predictor(self) -> nn.Module:
+        """The teacher; the segmenter where nothing is taught."""
+        return self.teacher.network if self.consistency_weight > 0 else self.segmenter
+
+    def step(self, batch: Batch, progress: Progress, update: Update) -> Scalars:
+        """One step of the segmenter, then one of its average."""
+        labelled = batch.labelled
+        if self.consistency_weight > 0:
+            maps, consistency, share = self._on_unlabelled(labelled.image, batch.unlabelled)
+        else:
+            maps = self.segmenter.training_logits(labelled.image)
+            consistency = share = labelled.image.new_zeros(())
+        supervised = self.supervised_loss(maps, labelled.mask, labelled.border_weights)
+        update("segmenter", supervised + self.consistency_weight * consistency)
+        self.teacher.follow(self.segmenter, progress)
+        return {
+            "loss_segmentation": supervised.detach(),
+            "loss_consistency": consistency.detach(),
+            "confident_share": share,
+        }
+
+    def _on_unlabelled(
+        self, image: Tensor, free: Unlabelled
+    ) -> tuple[list[Tensor], Tensor, Tensor]:
+        """The maps of the labelled `image`, the consistency of the others, and c."""
+        assert free.numbers is not None
+        boxes = FRENCH.draw(free.numbers, free.valid.shape[-2:])
+        shown = free.image.masked_fill(~free.valid[:, None], 0.0)
+        said = self.teacher(free.image).softmax(dim=1)
+        mixed, target, valid = (
+            paste(partners(part), part, boxes) for part in (shown, said, free.valid)
+        )
+        sure = target.amax(dim=1) > self.confidence_threshold
+        share = masked_mean(sure.to(target), valid)
+        maps, (logits, *_) = joint_training_logits(self.segmenter, image, mixed)
+        if self.per_pixel:
+            difference = (logits.softmax(dim=1) - target).square().sum(dim=1)
+            return maps, masked_mean(difference * sure, valid), share
+        return maps, share * squared_difference(logits, target, valid), share
+
+    def pictures(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
+        """The probability of the class that the teacher chooses."""
+        return {"confidence": logits.softmax(dim=1).amax(dim=1, keepdim=True)}
