@@ -25,13 +25,13 @@ from semisup.errors import RecipeError, suggest
 from semisup.methods.adversarial import Adversarial
 from semisup.methods.adversarial_luc import AdversarialLuc
 from semisup.methods.base import Method, Task
+from semisup.methods.cps import CrossPseudoSupervision
+from semisup.methods.cutmix_seg import CutMixSeg
 from semisup.methods.decouplednet import (
     DecoupledNetClassifier,
     DecoupledNetJoint,
     DecoupledNetSegmentation,
 )
-from semisup.methods.cps import CrossPseudoSupervision
-from semisup.methods.cutmix_seg import CutMixSeg
 from semisup.methods.fixmatch import FixMatch
 from semisup.methods.gan_segmentation import GanSegmentation, GanSegmentationWeak
 from semisup.methods.mask_rcnn import MaskRCNNTraining

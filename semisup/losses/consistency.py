@@ -45,7 +45,10 @@ class PseudoLabels:
     def pasted(self, boxes: Tensor) -> PseudoLabels:
         """Those of the images whose boxes (BHW bool) show their partners."""
         return PseudoLabels(
-            *(paste(partners(part), part, boxes) for part in (self.classes, self.taught, self.valid))
+            *(
+                paste(partners(part), part, boxes)
+                for part in (self.classes, self.taught, self.valid)
+            )
         )
 
     def as_mask(self) -> Tensor:

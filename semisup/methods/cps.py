@@ -81,11 +81,11 @@ class CrossPseudoSupervision(Method):
     def step(self, batch: Batch, progress: Progress, update: Update) -> Scalars:
         """One step of each network; both are taught what was said before either moved."""
         labelled, zero = batch.labelled, batch.labelled.image.new_zeros(())
+        images, agreement = [labelled.image], zero
+        taught: list[PseudoLabels] = []
         if self.cross_weight > 0:
-            mixed, (of_first, of_second), agreement = self._labels(batch.unlabelled)
-            images, taught = (labelled.image, mixed), (of_second, of_first)
-        else:
-            images, taught, agreement = (labelled.image,), (), zero
+            mixed, taught, agreement = self._labels(batch.unlabelled)
+            images.append(mixed)
         reported = {"agreement": agreement}
         for number, (name, network) in enumerate(zip(NAMES, self.networks, strict=True)):
             maps, *others = joint_training_logits(network, *images)
@@ -98,14 +98,18 @@ class CrossPseudoSupervision(Method):
         return reported
 
     def _labels(self, free: Unlabelled) -> tuple[Tensor, list[PseudoLabels], Tensor]:
-        """Images with boxes of others, each network's classes there, and how often they agree."""
+        """Images with boxes of others, what each network is taught there, and how far they agree.
+
+        Each is taught the classes of the other one.
+        """
         assert free.numbers is not None
         boxes = self.boxes.draw(free.numbers, free.valid.shape[-2:])
-        labels = [self._classes(network, free.image, free.valid) for network in self.networks]
-        same = labels[0].classes == labels[1].classes
+        first, second = (self._classes(s, free.image, free.valid) for s in self.networks)
+        same = first.classes == second.classes
         shown = free.image.masked_fill(~free.valid[:, None], 0.0)
         mixed = paste(partners(shown), shown, boxes)
-        return mixed, [of.pasted(boxes) for of in labels], masked_mean(same.float(), free.valid)
+        taught = [second.pasted(boxes), first.pasted(boxes)]
+        return mixed, taught, masked_mean(same.float(), free.valid)
 
     @staticmethod
     def _classes(network: Segmenter, image: Tensor, valid: Tensor | None) -> PseudoLabels:

@@ -50,8 +50,8 @@ class UniMatch(Method):
 
     Logs:
         loss_segmentation: cross entropy on labelled images; falls from about ln K.
-        loss_pseudo: mean over the two strong views of the cross entropy with the taught labels, over
-            all pixels that are no padding; 0 as long as nothing is taught, then small.
+        loss_pseudo: cross entropy with the taught labels on the strong views, over all pixels that
+            are no padding; 0 as long as nothing is taught, then small.
         loss_features: the same through the perturbed features; below loss_pseudo.
         taught_share: share of the unlabelled pixels that are taught; rises from 0 to between 0.5
             and 0.95.

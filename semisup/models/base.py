@@ -214,7 +214,7 @@ def joint_training_logits(network: Segmenter, *batches: Tensor) -> list[list[Ten
     if len({images.shape[1:] for images in batches}) > 1:
         return [network.training_logits(images) for images in batches]
     maps = network.training_logits(torch.cat(batches))
-    parts = [m.split([len(images) for images in batches]) for m in maps]
+    parts = [torch.split(m, [len(images) for images in batches]) for m in maps]
     return [list(part) for part in zip(*parts, strict=True)]
 
 

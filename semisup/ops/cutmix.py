@@ -39,7 +39,7 @@ class BoxRule:
         """How many numbers an image's boxes are drawn from: R of `draw`."""
         return 1 + 4 * self.boxes
 
-    def draw(self, numbers: Tensor, size: tuple[int, int]) -> Tensor:
+    def draw(self, numbers: Tensor, size: tuple[int, ...]) -> Tensor:
         """The boxes of each image.
 
         Args:
@@ -51,7 +51,7 @@ class BoxRule:
         """
         assert numbers.shape[1] == self.numbers, (numbers.shape, self.numbers)
         chosen = numbers[:, 0] < self.chance
-        extent, shape, top, left = numbers[:, 1:].unflatten(1, (-1, 4)).unbind(2)
+        extent, shape, top, left = numbers[:, 1:].reshape(len(numbers), self.boxes, 4).unbind(2)
         height, width = self._sides(extent, shape)
         rows, columns = _between(top, height, size[0]), _between(left, width, size[1])
         boxes = rows[:, :, :, None] & columns[:, :, None, :]
@@ -106,7 +106,7 @@ def partners(images: Tensor) -> Tensor:
     if len(images) % 2:
         swapped = images.roll(1, 0)
     else:
-        swapped = images.unflatten(0, (-1, 2)).flip(1).flatten(0, 1)
+        swapped = torch.stack([images[1::2], images[::2]], dim=1).flatten(0, 1)
     if images.ndim == 4 and images.is_contiguous(memory_format=torch.channels_last):
         return swapped.contiguous(memory_format=torch.channels_last)
     return swapped

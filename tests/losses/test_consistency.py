@@ -1,4 +1,4 @@
-"""Consistency losses: closed forms, directions of gradients, and the values of the authors' code."""
+"""Consistency losses: closed forms, directions of gradients, and values of the authors' code."""
 
 from __future__ import annotations
 
@@ -156,9 +156,7 @@ def mean_teacher(given: Mapping[str, Tensor], options: Mapping[str, Any]) -> Ten
 def cutmix_seg(given: Mapping[str, Tensor], options: Mapping[str, Any]) -> Tensor:
     """Theirs divides by all pixels, padding too, and counts its confidence."""
     box = given["batch_mix_masks"] == 1
-    teacher = paste(
-        given["logits_u1_tea"].softmax(1), given["logits_u0_tea"].softmax(1), box
-    )
+    teacher = paste(given["logits_u1_tea"].softmax(1), given["logits_u0_tea"].softmax(1), box)
     valid = paste(given["batch_um1"], given["batch_um0"], box) == 1
     sure = teacher.amax(1) > options["conf_thresh"]
     student, share = given["logits_cons_stu"], valid.double().mean()

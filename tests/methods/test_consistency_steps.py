@@ -44,9 +44,7 @@ def boxes_of(rule: BoxRule, numbers: Tensor) -> Tensor:
     return torch.stack([rule.draw(row[None], (SIDE, SIDE))[0] for row in numbers])
 
 
-def teach(
-    logits: Tensor, probability: Tensor, valid: Tensor, threshold: float
-) -> Tensor:
+def teach(logits: Tensor, probability: Tensor, valid: Tensor, threshold: float) -> Tensor:
     """Cross entropy at confident pixels, image by image, over the pixels that are no padding."""
     total = torch.zeros((), dtype=logits.dtype)
     for own, target, known in zip(logits, probability, valid, strict=True):
