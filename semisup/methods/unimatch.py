@@ -53,7 +53,7 @@ class UniMatch(Method):
         loss_pseudo: cross entropy with the taught labels on the strong views, over all pixels that
             are no padding; 0 as long as nothing is taught, then small.
         loss_features: the same through the perturbed features; below loss_pseudo.
-        taught_share: share of the unlabelled pixels that are taught; rises from 0 to between 0.5
+        self_taught_share: share of the unlabelled pixels that are taught; rises from 0 to between 0.5
             and 0.95.
     """
 
@@ -96,7 +96,7 @@ class UniMatch(Method):
         """One step of the segmenter, then one of its average."""
         labelled = batch.labelled
         zero = labelled.image.new_zeros(())
-        terms = dict.fromkeys(("loss_pseudo", "loss_features", "taught_share"), zero)
+        terms = dict.fromkeys(("loss_pseudo", "loss_features", "self_taught_share"), zero)
         if self.unlabelled_weight > 0:
             maps, terms = self._on_unlabelled(labelled.image, batch.unlabelled)
         else:
@@ -124,7 +124,7 @@ class UniMatch(Method):
         return maps, {
             "loss_pseudo": 0.5 * (losses[0] + losses[1]),
             "loss_features": pseudo_label_loss(perturbed, labels, self.divisor),
-            "taught_share": labels.share(),
+            "self_taught_share": labels.share(),
         }
 
     def _mixed(
