@@ -55,8 +55,8 @@ class FixMatch(Method):
         loss_segmentation: cross entropy on labelled images; falls from about ln K.
         loss_pseudo: cross entropy with the taught labels, over all pixels that are no padding; 0 as
             long as nothing is taught, then rises to a tenth of loss_segmentation's start, or less.
-        self_taught_share: share of the unlabelled pixels that are taught; rises from 0 to between 0.5
-            and 0.95. Near 1 from the start, the threshold selects nothing; 0 to the end, no pixel
+        self_taught_share: share of the unlabelled pixels that are taught; rises from 0 to between
+            0.5 and 0.95. Near 1 from the start, the threshold selects nothing; 0 to the end, no pixel
             was ever sure enough.
     """
 

@@ -53,8 +53,8 @@ class UniMatch(Method):
         loss_pseudo: cross entropy with the taught labels on the strong views, over all pixels that
             are no padding; 0 as long as nothing is taught, then small.
         loss_features: the same through the perturbed features; below loss_pseudo.
-        self_taught_share: share of the unlabelled pixels that are taught; rises from 0 to between 0.5
-            and 0.95.
+        self_taught_share: share of the unlabelled pixels that are taught; rises from 0 to between
+            0.5 and 0.95.
     """
 
     reads = Reads(unlabelled=True, unlabelled_views=2, unlabelled_numbers=2 * UNIMATCH.numbers)
@@ -132,7 +132,7 @@ class UniMatch(Method):
     ) -> tuple[Tensor, PseudoLabels]:
         """A strong view with boxes of other images, and what is taught on it."""
         assert free.numbers is not None
-        numbers = free.numbers.chunk(2, dim=1)[number]
+        numbers = free.numbers[:, number * self.boxes.numbers :]
         boxes = self.boxes.draw(numbers, free.valid.shape[-2:])
         view = free.views[number].masked_fill(~free.valid[:, None], 0.0)
         return paste(partners(view), view, boxes), labels.pasted(boxes)

@@ -43,13 +43,14 @@ class BoxRule:
         """The boxes of each image.
 
         Args:
-            numbers: BR, even in [0, 1).
+            numbers: BR, even in [0, 1); those behind the first `self.numbers` are not used.
             size: H and W.
 
         Returns:
             BHW bool, True inside.
         """
-        assert numbers.shape[1] == self.numbers, (numbers.shape, self.numbers)
+        assert numbers.shape[1] >= self.numbers, (numbers.shape, self.numbers)
+        numbers = numbers[:, : self.numbers]
         chosen = numbers[:, 0] < self.chance
         extent, shape, top, left = numbers[:, 1:].reshape(len(numbers), self.boxes, 4).unbind(2)
         height, width = self._sides(extent, shape)
