@@ -43,12 +43,14 @@ class MaskSet(NamedTuple):
         contents: what each mask holds.
         stored: the names of all labels of the files, where `classes` are not all of them; the
             pixels of the others are void here, and the labels of `classes` are numbered anew.
+        drawn: whether they are drawn from objects, so that no file holds their labels.
     """
 
     which: str
     classes: tuple[str, ...]
     contents: Sequence[MaskContent]
     stored: tuple[str, ...] = ()
+    drawn: bool = False
 
     @property
     def left_out(self) -> list[str]:
@@ -71,7 +73,7 @@ class MaskSet(NamedTuple):
 
 def masks_of(data: SegmentationData, which: str, contents: Sequence[MaskContent]) -> MaskSet:
     """Some masks of a data set, with the classes of its files."""
-    return MaskSet(which, data.classes, contents, data.stored_classes)
+    return MaskSet(which, data.classes, contents, data.stored_classes, data.has_objects)
 
 
 def signs(masks: MaskSet) -> list[Sign]:
@@ -159,6 +161,11 @@ def _binary(masks: MaskSet) -> str:
         return ""
     if masks.left_out and masks.stored[0] != masks.classes[0]:
         return ""  # 0 is another label in the files
+    if masks.drawn:
+        return (
+            f"all objects in {masks.named} are crowds or of classes that are left out: no pixel of "
+            f"{names(masks.classes[1:])} is left. Keep classes that have objects of their own"
+        )
     hold = "hold" if len(masks.contents) != 1 else "holds"
     left, beside = names(masks.classes[1:]), ""
     if masks.left_out:

@@ -203,7 +203,19 @@ class MaskRCNN(Segmenter):
     def _sized(
         self, image: Tensor, targets: Targets | None = None
     ) -> tuple[ImageList, list[dict[str, Tensor]] | None]:
-        """Images and targets at the size at which objects are found."""
+        """Images and targets at the size at which objects are found.
+
+        Raises:
+            RecipeError: the images are so long and narrow that nothing would be left of them.
+        """
+        short, long = sorted(image.shape[-2:])
+        largest = self.transform.max_size
+        if short * largest < long:
+            raise RecipeError(
+                f"an image of {image.shape[-2]}x{image.shape[-1]} (height x width) has no pixel "
+                f"left across when its longer side is brought to max_size = {largest}; cut it into "
+                "pieces that are less narrow"
+            )
         given = None if targets is None else list(targets)
         images, sized = self.transform(list(image), given)
         tensors = laid_out_as(images.tensors, image)

@@ -321,3 +321,12 @@ def test_backbone_and_pyramid_are_one_graph_and_the_rest_is_none() -> None:
         with pytest.raises(torch._dynamo.exc.TorchDynamoException, match="data-dependent"):
             whole(torch.randn(1, 3, 64, 64))
     torch._dynamo.reset()
+
+
+@pytest.mark.parametrize("shape", [(3000, 1), (1, 97)])
+def test_an_image_of_which_nothing_would_be_left_is_refused(shape: tuple[int, int]) -> None:
+    model = MaskRCNN(3, **SMALL).eval()
+    with pytest.raises(RecipeError, match=f"{shape[0]}x{shape[1]}.* max_size = 96; cut it"):
+        model(torch.zeros(1, 3, *shape))
+    with torch.no_grad():
+        assert model(torch.zeros(1, 3, 1, 96)).shape == (1, 3, 1, 96)

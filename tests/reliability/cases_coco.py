@@ -11,6 +11,7 @@ from cases import read, refused
 from click.testing import Result
 from places import Call, Place, cut
 from support.coco import HEIGHT, WIDTH, make_coco
+from support.memory import forget_peak, peak_mebibytes
 
 Edit = Callable[[dict[str, Any]], object]
 
@@ -175,7 +176,27 @@ def objects_by_unet(place: Place) -> list[object]:
     return place.train(*plain)
 
 
-@refused("crowds of COCO alone", "hold only 0 and 255")
+@refused("an image of COCO of a size that is not its own, and fills a memory", FILE, "30000x30000")
+def a_large_size(place: Place) -> Call:
+    def enlarge(content: dict[str, Any]) -> None:
+        content["images"][0].update(height=30_000, width=30_000)
+        number = content["images"][0]["id"]
+        corners = [0, 0, 30_000, 0, 30_000, 30_000]
+        for one in content["annotations"]:
+            if one["image_id"] == number:
+                one.update(iscrowd=0, segmentation=[corners])
+
+    words = verify(place, enlarge)
+    forget_peak()
+    before = peak_mebibytes()
+
+    def then(_: Result) -> None:
+        assert peak_mebibytes() - before < 200
+
+    return Call(words, then)
+
+
+@refused("crowds of COCO alone", "are crowds or of classes that are left out", "of their own")
 def crowds_alone(place: Place) -> list[object]:
     return verify(place, lambda c: [one.update(iscrowd=1) for one in c["annotations"]])
 

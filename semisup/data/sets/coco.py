@@ -5,6 +5,7 @@ Lin et al., Microsoft COCO: Common Objects in Context, ECCV 2014, https://arxiv.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Literal
 
@@ -27,6 +28,9 @@ from semisup.system.files import is_file
 from semisup.types import IGNORE
 
 _PLACES = ("coco", "COCO", ".")
+
+LARGE = 1 << 24
+"""Pixels above which a stated size is compared with the image before masks are drawn."""
 
 
 class Coco(SegmentationData):
@@ -140,7 +144,19 @@ class Coco(SegmentationData):
         path = self.mask_path(index)
         if not is_file(path):
             raise DataError(f"{path} is missing; unpack COCO's annotations there")
+        if math.prod(self._images[index].size) > LARGE:
+            self._check_size(index)
         return objects_of(self._images[index], self._label_of, path)
+
+    def _check_size(self, index: int) -> None:
+        """Refuse a stated size that is not the image's: masks of it could fill the memory."""
+        height, width = self._images[index].size
+        image = self.image(index)
+        if image.shape[-2:] != (height, width):
+            raise DataError(
+                f"{self.mask_path(index)}: image '{self.ids[index]}' is said to be {height}x{width}"
+                f", and is {image.shape[-2]}x{image.shape[-1]} (height x width); correct it"
+            )
 
     def image_number(self, index: int) -> int:
         """The id in the annotation file."""
