@@ -95,15 +95,30 @@ def pseudo_label_loss(logits: Tensor, labels: PseudoLabels, divisor: Divisor = "
     return losses.sum() / count(counted[divisor])
 
 
-def squared_difference(logits: Tensor, target: Tensor, counted: Tensor) -> Tensor:
-    """Squared difference of probabilities, summed over the classes; mean over pixels.
+def squared_differences(logits: Tensor, target: Tensor) -> Tensor:
+    """Squared differences of probabilities, summed over the classes, of each pixel.
 
     Args:
         logits: BKHW, of the student.
         target: BKHW, probabilities; no gradient passes.
-        counted: BHW bool, which pixels count; the others have no part in sum and divisor.
 
     Returns:
-        0-d.
+        BHW.
     """
-    return masked_mean((logits.softmax(dim=1) - target.detach()).square().sum(dim=1), counted)
+    return (logits.softmax(dim=1) - target.detach()).square().sum(dim=1)
+
+
+@torch.no_grad()
+def agreement(logits: Tensor, other: Tensor, counted: Tensor) -> Tensor:
+    """Share of the pixels at which two maps of logits have one most probable class.
+
+    Args:
+        logits: BKHW.
+        other: BKHW, or BHW classes.
+        counted: BHW bool, which pixels count.
+
+    Returns:
+        0-d; 0 where no pixel counts.
+    """
+    classes = other.argmax(dim=1) if other.ndim == logits.ndim else other
+    return masked_mean((logits.argmax(dim=1) == classes).float(), counted)

@@ -31,7 +31,13 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
-from semisup.losses.consistency import Divisor, PseudoLabels, confident, pseudo_label_loss
+from semisup.losses.consistency import (
+    Divisor,
+    PseudoLabels,
+    agreement,
+    confident,
+    pseudo_label_loss,
+)
 from semisup.methods.base import Method, Task, require_not_negative, require_share
 from semisup.models.base import joint_training_logits
 from semisup.ops.cutmix import UNIMATCH, partners, paste
@@ -56,8 +62,14 @@ class FixMatch(Method):
         loss_pseudo: cross entropy with the taught labels, over all pixels that are no padding; 0 as
             long as nothing is taught, then rises to a tenth of loss_segmentation's start, or less.
         self_taught_share: share of the unlabelled pixels that are taught; rises from 0 to between
-            0.5 and 0.95. Near 1 from the start, the threshold selects nothing; 0 to the end, no pixel
-            was ever sure enough.
+            0.5 and 0.95. Near 1 from the start, the threshold selects nothing; 0 to the end, no
+            pixel was ever sure enough.
+        strong_agreement: share of the taught pixels at which S says on the strong view what it is
+            taught; between 0.8 and 0.99, 0 while nothing is taught. Below 0.5 to the end, the view
+            has lost what the labels are about.
+        teacher_agreement: at log points, share of the pixels of the weak view at which teacher and
+            student say the same; rises to between 0.8 and 0.98. Below 0.5 late in a run, the
+            teacher does not follow.
     """
 
     reads = Reads(unlabelled=True, unlabelled_views=1, unlabelled_numbers=UNIMATCH.numbers)
@@ -95,9 +107,10 @@ class FixMatch(Method):
             strong, labels = self._strong(batch.unlabelled)
             maps, (logits, *_) = joint_training_logits(self.segmenter, labelled.image, strong)
             taught, share = pseudo_label_loss(logits, labels, self.divisor), labels.share()
+            agreed = agreement(logits, labels.classes, labels.taught)
         else:
             maps = self.segmenter.training_logits(labelled.image)
-            taught = share = labelled.image.new_zeros(())
+            taught = share = agreed = labelled.image.new_zeros(())
         supervised = self.supervised_loss(maps, labelled.mask, labelled.border_weights)
         update("segmenter", supervised + self.unlabelled_weight * taught)
         self.teacher.follow(self.segmenter, progress)
@@ -105,6 +118,7 @@ class FixMatch(Method):
             "loss_segmentation": supervised.detach(),
             "loss_pseudo": taught.detach(),
             "self_taught_share": share,
+            "strong_agreement": agreed,
         }
 
     def _strong(self, free: Unlabelled) -> tuple[Tensor, PseudoLabels]:
@@ -114,6 +128,14 @@ class FixMatch(Method):
         boxes = self.boxes.draw(free.numbers, free.valid.shape[-2:])
         view = free.views[0].masked_fill(~free.valid[:, None], 0.0)
         return paste(partners(view), view, boxes), labels.pasted(boxes)
+
+    def measure(self, batch: Batch) -> Scalars:
+        """How far teacher and student agree on the weak view."""
+        free = batch.unlabelled
+        if self.unlabelled_weight == 0:
+            return {"teacher_agreement": free.image.new_zeros(())}
+        said, answer = self.teacher(free.image), self.segmenter(free.image)
+        return {"teacher_agreement": agreement(answer, said, free.valid)}
 
     def pictures(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
         """The probability of the class that the teacher chooses."""

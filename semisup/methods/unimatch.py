@@ -26,12 +26,20 @@ from dataclasses import replace
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from semisup.losses.consistency import Divisor, PseudoLabels, confident, pseudo_label_loss
+from semisup.losses.consistency import (
+    Divisor,
+    PseudoLabels,
+    agreement,
+    confident,
+    pseudo_label_loss,
+)
 from semisup.methods.base import Method, Task, require_not_negative, require_share
 from semisup.models.base import Segmenter, joint_training_logits
 from semisup.ops.cutmix import UNIMATCH, partners, paste
 from semisup.ops.teacher import Teacher
 from semisup.types import Batch, Progress, Reads, Scalars, Unlabelled, Update
+
+TERMS = ("loss_pseudo", "loss_features", "self_taught_share", "strong_agreement")
 
 
 class UniMatch(Method):
@@ -55,6 +63,12 @@ class UniMatch(Method):
         loss_features: the same through the perturbed features; below loss_pseudo.
         self_taught_share: share of the unlabelled pixels that are taught; rises from 0 to between
             0.5 and 0.95.
+        strong_agreement: share of the taught pixels at which S says on the strong views what it is
+            taught; between 0.8 and 0.99, 0 while nothing is taught. Below 0.5 to the end, the view
+            has lost what the labels are about.
+        teacher_agreement: at log points, share of the pixels of the weak view at which teacher and
+            student say the same; rises to between 0.8 and 0.98. Below 0.5 late in a run, the
+            teacher does not follow.
     """
 
     reads = Reads(unlabelled=True, unlabelled_views=2, unlabelled_numbers=2 * UNIMATCH.numbers)
@@ -96,7 +110,7 @@ class UniMatch(Method):
         """One step of the segmenter, then one of its average."""
         labelled = batch.labelled
         zero = labelled.image.new_zeros(())
-        terms = dict.fromkeys(("loss_pseudo", "loss_features", "self_taught_share"), zero)
+        terms = dict.fromkeys(TERMS, zero)
         if self.unlabelled_weight > 0:
             maps, terms = self._on_unlabelled(labelled.image, batch.unlabelled)
         else:
@@ -120,11 +134,16 @@ class UniMatch(Method):
             pseudo_label_loss(logits, mixed, self.divisor)
             for (logits, *_), (_, mixed) in zip(others, views, strict=True)
         ]
+        agreed = [
+            agreement(logits, mixed.classes, mixed.taught)
+            for (logits, *_), (_, mixed) in zip(others, views, strict=True)
+        ]
         perturbed = with_dropped_channels(self.segmenter, free.image, self.feature_dropout)
         return maps, {
             "loss_pseudo": 0.5 * (losses[0] + losses[1]),
             "loss_features": pseudo_label_loss(perturbed, labels, self.divisor),
             "self_taught_share": labels.share(),
+            "strong_agreement": 0.5 * (agreed[0] + agreed[1]),
         }
 
     def _mixed(
@@ -136,6 +155,14 @@ class UniMatch(Method):
         boxes = self.boxes.draw(numbers, free.valid.shape[-2:])
         view = free.views[number].masked_fill(~free.valid[:, None], 0.0)
         return paste(partners(view), view, boxes), labels.pasted(boxes)
+
+    def measure(self, batch: Batch) -> Scalars:
+        """How far teacher and student agree on the weak view."""
+        free = batch.unlabelled
+        if self.unlabelled_weight == 0:
+            return {"teacher_agreement": free.image.new_zeros(())}
+        said, answer = self.teacher(free.image), self.segmenter(free.image)
+        return {"teacher_agreement": agreement(answer, said, free.valid)}
 
     def pictures(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
         """The probability of the class that the teacher chooses."""

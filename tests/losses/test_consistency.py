@@ -15,15 +15,20 @@ from torch import Tensor
 from semisup.losses.consistency import (
     Divisor,
     PseudoLabels,
+    agreement,
     confident,
     pseudo_label_loss,
-    squared_difference,
+    squared_differences,
 )
 from semisup.losses.segmentation import cross_entropy, masked_mean
 from semisup.ops.cutmix import paste
 from semisup.types import IGNORE
 
 VALID = torch.tensor([[[True, True, True, False]]])
+
+
+def squared_difference(logits: Tensor, target: Tensor, counted: Tensor) -> Tensor:
+    return masked_mean(squared_differences(logits, target), counted)
 
 
 def four_pixels() -> Tensor:
@@ -202,3 +207,12 @@ def test_the_mean_over_taught_pixels_is_torchs_own() -> None:
     expected = F.cross_entropy(student, labels.as_mask(), ignore_index=IGNORE)
     torch.testing.assert_close(pseudo_label_loss(student, labels, "taught"), expected)
     assert labels.share() == masked_mean(labels.taught.float(), labels.valid)
+
+
+def test_agreement_is_a_share_of_the_counted_pixels() -> None:
+    logits = torch.tensor([[1.0, 2.0, 3.0, 0.0], [2.0, 1.0, 0.0, 9.0]]).view(1, 2, 1, 4)
+    assert agreement(logits, logits.flip(1), VALID) == 0
+    assert agreement(logits, logits, VALID) == 1
+    classes = torch.tensor([[[1, 0, 1, 0]]])
+    assert agreement(logits, classes, VALID) == pytest.approx(2 / 3)
+    assert agreement(logits, classes, torch.zeros_like(VALID)) == 0
