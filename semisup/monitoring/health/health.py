@@ -17,7 +17,7 @@ they fail shows in a few scalars, whose names the methods have in common:
     trusted_share          share of these that would get a pseudo-label
                            (`monitoring.pseudo_labels` has all)
     teacher_agreement      share of the pixels of one view at which teacher and student agree
-    strong_agreement       share of the taught pixels at which the student says so of the strong view
+    strong_agreement       share of the taught pixels at which the student agrees on a strong view
     loss_*                 any loss
     gradient_norm/<player>, update_ratio/<player>, weight_growth/<player>, lr/<player>
                            of every player (see `Updates.reports`)
