@@ -6,7 +6,7 @@ import contextlib
 import copy
 import hashlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -111,9 +111,23 @@ DEEPER = {"fc_densenet67", "fc_densenet103"}
 """The code of fc_densenet56 with longer blocks: slow, but for what is stored of them."""
 
 
-def cases(names: Iterable[str]) -> list[Any]:
-    """Cases of a test, those of `DEEPER` marked slow."""
-    return [pytest.param(n, marks=pytest.mark.slow if n in DEEPER else ()) for n in names]
+HEAVY = {
+    "bayesian_segnet",
+    "deconvnet",
+    "deeplab_v2_resnet50",
+    "deeplab_v3plus_deep_stem",
+    "deeplab_v3plus_resnet50",
+    "fcn8s",
+    "pspnet",
+    "refinenet_resnet50",
+    "segnet",
+}
+"""So many weights that to save, to load or to move them takes longest: these tests are slow."""
+
+
+def cases(names: Iterable[str], slow: Collection[str] = DEEPER) -> list[Any]:
+    """Cases of a test, some of them marked slow."""
+    return [pytest.param(n, marks=pytest.mark.slow if n in slow else ()) for n in names]
 
 
 embedding = [name for name in MODELS if name not in WITHOUT_EMBEDDING]
@@ -136,36 +150,15 @@ The 7 x 7 convolution of their VGG takes longer than all the rest, so it compute
 """
 
 computing = [name for name in MODELS if name not in SAME_ARITHMETIC]
-every_computing_model = pytest.mark.parametrize("name", cases(computing))
+every_computing_model = pytest.mark.parametrize("name", cases(computing, DEEPER | HEAVY))
 every_model_in_one_piece = pytest.mark.parametrize(
     "name",
     # With a threshold between two networks, or boxes between two parts: their methods' tests look
     # at their gradients.
-    cases(name for name in computing if name not in ("decouplednet", "mask_rcnn")),
+    cases(
+        (name for name in computing if name not in ("decouplednet", "mask_rcnn")), DEEPER | HEAVY
+    ),
 )
-
-COMPILED_QUICKLY = {"unet"}
-"""Of every other the trace takes seconds, and it is slow. That no branch in Python depends on a
-computed value, the usual break of a graph, is found for each by test_meta_device.py.
-"""
-
-every_compiled_model = pytest.mark.parametrize(
-    "name",
-    [pytest.param(n, marks=() if n in COMPILED_QUICKLY else pytest.mark.slow) for n in MODELS],
-)
-
-HEAVY = {
-    "bayesian_segnet",
-    "deconvnet",
-    "deeplab_v2_resnet50",
-    "deeplab_v3plus_deep_stem",
-    "deeplab_v3plus_resnet50",
-    "fcn8s",
-    "pspnet",
-    "refinenet_resnet50",
-    "segnet",
-}
-"""So many weights that to save and load them takes longest: that test of them is slow."""
 
 DECLARED = {
     "compile": contract.forward_is_one_graph,
@@ -245,15 +238,15 @@ def test_channels_last_is_kept(name: str) -> None:
     hold(contract.channels_last_is_kept, name)
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.slow if n in HEAVY else ()) for n in computing]
-)
+@pytest.mark.parametrize("name", cases(computing, HEAVY))
 def test_a_saved_network_is_the_same(name: str) -> None:
     contract.a_saved_network_is_the_same(subject(name))
 
 
-@every_compiled_model
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS)
 def test_forward_compiles_to_one_graph(name: str) -> None:
+    """That no branch in Python depends on a computed value is found by test_meta_device.py."""
     hold(contract.forward_is_one_graph, name)
 
 

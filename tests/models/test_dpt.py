@@ -54,9 +54,9 @@ def test_parameters(size: str, encoder: int, whole: int, slope: int, unused: int
     ("side", "expected"),
     [
         ((182, 238), (6.870, 26.435, 95.764)),
-        ((364, 476), (32.769, 116.087, 410.557)),
-        ((224, 224), (8.023, 30.715, 111.207)),
-        ((518, 518), (56.885, 192.091, 668.519)),
+        pytest.param((364, 476), (32.769, 116.087, 410.557), marks=pytest.mark.slow),
+        pytest.param((224, 224), (8.023, 30.715, 111.207), marks=pytest.mark.slow),
+        pytest.param((518, 518), (56.885, 192.091, 668.519), marks=pytest.mark.slow),
     ],
 )
 def test_multiply_adds(side: tuple[int, int], expected: tuple[float, ...]) -> None:
