@@ -84,7 +84,7 @@ class Unlabelled:
         ids: the B image ids.
         views: strong views of the same crops (colour jitter, grey, blur), BCHW each, drawn
             independently of one another, as many as `Reads.unlabelled_views`.
-        numbers: BR float32, R random numbers for each image, even in [0, 1), for what a method
+        numbers: BR float32, R random numbers for each image, uniform in [0, 1), for what a method
             draws for each of them (`Reads.unlabelled_numbers`). They depend on the image's place in
             the stream alone: not on what was drawn before, nor on the number of processes. None:
             the method reads none.

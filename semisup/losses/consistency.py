@@ -1,9 +1,9 @@
-"""Consistency: what a student has to say of one view of an image, given what is known of another.
+"""Consistency: targets for one view of an image, made from predictions on another.
 
-Where the target is a class, the loss is cross entropy with the most probable one wherever that is
-probable enough (FixMatch, Sohn et al. 2020, https://arxiv.org/abs/2001.07685); where it is a
-distribution, the squared difference (Mean Teacher, Tarvainen and Valpola 2017,
-https://arxiv.org/abs/1703.01780). No gradient passes through a target.
+A target is the most probable class where it is probable enough, with cross entropy (FixMatch, Sohn
+et al. 2020, https://arxiv.org/abs/2001.07685), or all probabilities, with their squared difference
+(Mean Teacher, Tarvainen and Valpola 2017, https://arxiv.org/abs/1703.01780). No gradient passes
+through a target.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from semisup.losses.segmentation import count, masked_mean
-from semisup.ops.cutmix import partners, paste
-from semisup.types import IGNORE
+from semisup.losses.segmentation import count, masked_mean, probabilities
+from semisup.ops.cutmix import cut_and_mixed
+from semisup.types import IGNORE, Unlabelled
 
-Divisor = Literal["valid", "taught", "all"]
+PseudoDivisor = Literal["valid", "taught", "all"]
 """What the sum over the taught pixels is divided by.
 
 "valid": the pixels that are no padding, taught or not, as in FixMatch for segmentation and
@@ -44,12 +44,8 @@ class PseudoLabels:
 
     def pasted(self, boxes: Tensor) -> PseudoLabels:
         """Those of the images whose boxes (BHW bool) show their partners."""
-        return PseudoLabels(
-            *(
-                paste(partners(part), part, boxes)
-                for part in (self.classes, self.taught, self.valid)
-            )
-        )
+        parts = (self.classes, self.taught, self.valid)
+        return PseudoLabels(*(cut_and_mixed(part, boxes) for part in parts))
 
     def as_mask(self) -> Tensor:
         """BHW int64, `IGNORE` where nothing is taught."""
@@ -68,13 +64,15 @@ def confident(logits: Tensor, threshold: float, valid: Tensor | None) -> PseudoL
         threshold: smallest probability, in [0, 1]; 0 takes all pixels.
         valid: BHW bool, False in the padding; None: there is none.
     """
-    probability, classes = logits.detach().softmax(dim=1).max(dim=1)
+    probability, classes = probabilities(logits.detach()).max(dim=1)
     if valid is None:
         valid = torch.ones_like(classes, dtype=torch.bool)
     return PseudoLabels(classes, (probability >= threshold) & valid, valid)
 
 
-def pseudo_label_loss(logits: Tensor, labels: PseudoLabels, divisor: Divisor = "valid") -> Tensor:
+def pseudo_label_loss(
+    logits: Tensor, labels: PseudoLabels, divisor: PseudoDivisor = "valid"
+) -> Tensor:
     """Cross entropy with the labels of the taught pixels; 0 where there is none.
 
     Args:
@@ -105,7 +103,7 @@ def squared_differences(logits: Tensor, target: Tensor) -> Tensor:
     Returns:
         BHW.
     """
-    return (logits.softmax(dim=1) - target.detach()).square().sum(dim=1)
+    return (probabilities(logits) - target.detach()).square().sum(dim=1)
 
 
 @torch.no_grad()
@@ -122,3 +120,13 @@ def agreement(logits: Tensor, other: Tensor, counted: Tensor) -> Tensor:
     """
     classes = other.argmax(dim=1) if other.ndim == logits.ndim else other
     return masked_mean((logits.argmax(dim=1) == classes).float(), counted)
+
+
+def teacher_agreement(teacher: nn.Module, student: nn.Module, free: Unlabelled) -> Tensor:
+    """Share of the pixels of the weak view at which teacher and student give one class; 0-d."""
+    return agreement(student(free.image), teacher(free.image), free.valid)
+
+
+def confidence(logits: Tensor) -> Tensor:
+    """The probability of the most probable class, B1HW."""
+    return probabilities(logits).amax(dim=1, keepdim=True)

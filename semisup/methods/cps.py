@@ -16,7 +16,8 @@ Differs from the authors' code (charlesCXK/TorchSemiSeg, exp.voc):
    several processes train, so that v is u in another crop.
 3. Their losses are divided by the number of processes twice.
 4. Padding is not taught.
-5. Without boxes (`cutmix = 0`) the cross terms are of unlabelled images alone; theirs are of the
+5. Labelled images and mixtures pass through a network in one batch; theirs have four passes.
+6. Without boxes (`cutmix = 0`) the cross terms are of unlabelled images alone; theirs are of the
    labelled ones too.
 """
 
@@ -27,12 +28,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from semisup.errors import RecipeError
 from semisup.losses.consistency import PseudoLabels, confident, pseudo_label_loss
 from semisup.losses.segmentation import masked_mean
 from semisup.methods.base import Method, Task, require_not_negative, require_share
 from semisup.models.base import ParameterGroup, Segmenter, joint_training_logits
 from semisup.models.layers import in_eval_mode
-from semisup.ops.cutmix import CPS, partners, paste
+from semisup.ops.cutmix import CPS, cut_and_mixed_images
 from semisup.types import Batch, Progress, Reads, Scalars, Unlabelled, Update
 
 NAMES = ("segmenter", "second_segmenter")
@@ -53,7 +55,7 @@ class CrossPseudoSupervision(Method):
         loss_cross: cross entropy of S1 with S2's classes, not weighted; falls from about ln K to
             between 0.05 and 0.5.
         loss_cross_second: the same of S2 with S1's.
-        agreement: share of the unlabelled pixels, before they are mixed, of which both say the same
+        agreement: share of the unlabelled pixels, before they are mixed, to which both give one
             class; rises to between 0.8 and 0.98. At 1, neither can teach the other.
     """
 
@@ -67,6 +69,7 @@ class CrossPseudoSupervision(Method):
         self.boxes = replace(CPS, chance=cutmix)
         self.segmenter = task.build_segmenter()
         self.second_segmenter = task.build_segmenter()
+        _require_difference(*self.networks)
 
     @property
     def networks(self) -> tuple[Segmenter, Segmenter]:
@@ -79,7 +82,7 @@ class CrossPseudoSupervision(Method):
         return {name: network.parameter_groups() for name, network in pairs}
 
     def step(self, batch: Batch, progress: Progress, update: Update) -> Scalars:
-        """One step of each network; both are taught what was said before either moved."""
+        """One step of each network, on labels that were made before either moved."""
         labelled, zero = batch.labelled, batch.labelled.image.new_zeros(())
         images, agreement = [labelled.image], zero
         taught: list[PseudoLabels] = []
@@ -106,8 +109,7 @@ class CrossPseudoSupervision(Method):
         boxes = self.boxes.draw(free.numbers, free.valid.shape[-2:])
         first, second = (self._classes(s, free.image, free.valid) for s in self.networks)
         same = first.classes == second.classes
-        shown = free.image.masked_fill(~free.valid[:, None], 0.0)
-        mixed = paste(partners(shown), shown, boxes)
+        mixed = cut_and_mixed_images(free.image, free.valid, boxes)
         taught = [second.pasted(boxes), first.pasted(boxes)]
         return mixed, taught, masked_mean(same.float(), free.valid)
 
@@ -121,3 +123,14 @@ class CrossPseudoSupervision(Method):
         if self.cross_weight == 0:
             return None
         return self._classes(self.second_segmenter, image, valid).as_mask()
+
+
+def _require_difference(first: Segmenter, second: Segmenter) -> None:
+    """Refuse two networks that start from the same weights: they would stay the same."""
+    pairs = list(zip(first.parameters(), second.parameters(), strict=True))
+    known = not any(one.is_meta for one, _ in pairs)
+    if known and all(torch.equal(one, other) for one, other in pairs):
+        raise RecipeError(
+            "cps: both networks start from the same weights, so that neither can teach the other. "
+            "Take model.weights of a backbone alone, so that their heads differ."
+        )

@@ -16,13 +16,15 @@ confident.
 Labelled and strong images pass through S together, in one batch.
 
 Differs from the authors' code (LiheYoung/UniMatch, fixmatch.py; UniMatch-V2, fixmatch.py):
-1. T is an average of S, as in the second; in the first S teaches itself (`teacher_decay = 0`), with
-   the batch's own statistics.
-2. The loss is the sum of the terms and not half of it: to train with their rate r and weight decay
-   d is to set r / 2 and 2 d here.
-3. Boxes are pasted from another image of the same batch, always. In theirs both come from one
-   order of the images when several processes train, so that each image gets a box of itself.
-4. In a sum over pixels padding is left out by its own mask, not by a label of 254.
+1. T is an average of S, as in the second. In the first S teaches itself: in training mode for an
+   image's own labels, in eval mode for those of the boxes (`teacher_decay = 0`: in eval mode).
+2. The loss is the sum of the terms and not half of it. With SGD, their rate r and weight decay d
+   are r / 2 and 2 d here.
+3. Boxes are pasted from another image of the same batch, as in the second. In the first both come
+   from one order of the images when several processes train: an image gets a box of itself.
+4. Labelled images and strong views share a pass, as in the second. In the first, labelled images
+   and weak views do, and the strong views have their own.
+5. In a sum over pixels padding is left out by its own mask, not by a label of 254.
 """
 
 from __future__ import annotations
@@ -32,15 +34,17 @@ from dataclasses import replace
 from torch import Tensor, nn
 
 from semisup.losses.consistency import (
-    Divisor,
+    PseudoDivisor,
     PseudoLabels,
     agreement,
+    confidence,
     confident,
     pseudo_label_loss,
+    teacher_agreement,
 )
 from semisup.methods.base import Method, Task, require_not_negative, require_share
 from semisup.models.base import joint_training_logits
-from semisup.ops.cutmix import UNIMATCH, partners, paste
+from semisup.ops.cutmix import UNIMATCH, cut_and_mixed_images
 from semisup.ops.teacher import Teacher
 from semisup.types import Batch, Progress, Reads, Scalars, Unlabelled, Update
 
@@ -52,7 +56,7 @@ class FixMatch(Method):
         task: network and classes.
         unlabelled_weight: w, of the pseudo-labels' term; >= 0. With 0 it is supervised training.
         confidence_threshold: t in [0, 1], smallest probability of a class that is taught; 0
-            teaches all pixels (Cityscapes in the papers), 1 next to none.
+            teaches all pixels (the first code on Cityscapes), 1 next to none.
         teacher_decay: of the moving average; in [0, 1]. 0: S teaches itself.
         cutmix: share of the images with a box of another image; in [0, 1].
         divisor: what the sum over the taught pixels is divided by (losses/consistency.py).
@@ -64,11 +68,11 @@ class FixMatch(Method):
         self_taught_share: share of the unlabelled pixels that are taught; rises from 0 to between
             0.5 and 0.95. Near 1 from the start, the threshold selects nothing; 0 to the end, no
             pixel was ever sure enough.
-        strong_agreement: share of the taught pixels at which S says on the strong view what it is
-            taught; between 0.8 and 0.99, 0 while nothing is taught. Below 0.5 to the end, the view
-            has lost what the labels are about.
+        strong_agreement: share of the taught pixels at which S gives the taught class on the
+            strong view; between 0.8 and 0.99, 0 while nothing is taught. Below 0.5 to the end,
+            the view has lost what the labels are about.
         teacher_agreement: at log points, share of the pixels of the weak view at which teacher and
-            student say the same; rises to between 0.8 and 0.98. Below 0.5 late in a run, the
+            student give one class; rises to between 0.8 and 0.98. Below 0.5 late in a run, the
             teacher does not follow.
     """
 
@@ -82,7 +86,7 @@ class FixMatch(Method):
         confidence_threshold: float = 0.95,
         teacher_decay: float = 0.996,
         cutmix: float = 0.5,
-        divisor: Divisor = "valid",
+        divisor: PseudoDivisor = "valid",
     ) -> None:
         super().__init__()
         require_not_negative(unlabelled_weight=unlabelled_weight)
@@ -92,7 +96,7 @@ class FixMatch(Method):
         self.unlabelled_weight = unlabelled_weight
         self.confidence_threshold = confidence_threshold
         self.boxes = replace(UNIMATCH, chance=cutmix)
-        self.divisor: Divisor = divisor
+        self.divisor: PseudoDivisor = divisor
         self.segmenter = task.build_segmenter()
         self.teacher = Teacher(self.segmenter, teacher_decay)
 
@@ -126,20 +130,18 @@ class FixMatch(Method):
         assert free.numbers is not None
         labels = confident(self.teacher(free.image), self.confidence_threshold, free.valid)
         boxes = self.boxes.draw(free.numbers, free.valid.shape[-2:])
-        view = free.views[0].masked_fill(~free.valid[:, None], 0.0)
-        return paste(partners(view), view, boxes), labels.pasted(boxes)
+        return cut_and_mixed_images(free.views[0], free.valid, boxes), labels.pasted(boxes)
 
     def measure(self, batch: Batch) -> Scalars:
         """How far teacher and student agree on the weak view."""
         free = batch.unlabelled
         if self.unlabelled_weight == 0:
             return {"teacher_agreement": free.image.new_zeros(())}
-        said, answer = self.teacher(free.image), self.segmenter(free.image)
-        return {"teacher_agreement": agreement(answer, said, free.valid)}
+        return {"teacher_agreement": teacher_agreement(self.teacher, self.segmenter, free)}
 
     def pictures(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
         """The probability of the class that the teacher chooses."""
-        return {"confidence": logits.softmax(dim=1).amax(dim=1, keepdim=True)}
+        return {"confidence": confidence(logits)}
 
     def pseudo_labels(self, image: Tensor, valid: Tensor | None = None) -> Tensor | None:
         """The teacher's classes where they are probable enough."""

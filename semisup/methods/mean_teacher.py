@@ -11,7 +11,7 @@ The mean is over pixels and classes; r(t) rises as exp(-5 (1 - t)^2) over the fi
 Differs from the authors' code (CuriousAI/mean-teacher), which classifies images:
 1. The student's view differs from the teacher's in colours, grey and blur. In theirs both views are
    noisy, with shifts that a label map would have to follow.
-2. Consistency is asked of unlabelled images alone; in theirs of the labelled ones too.
+2. The consistency term is of unlabelled images alone; theirs is of the labelled ones too.
 3. The teacher is in eval mode and has averages of running statistics; theirs is in training mode.
 
 The form that is compared with in segmentation (charlesCXK/TorchSemiSeg, "MeanTeacher") has the same
@@ -24,8 +24,13 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from semisup.losses.consistency import agreement, squared_differences
-from semisup.losses.segmentation import masked_mean
+from semisup.losses.consistency import (
+    agreement,
+    confidence,
+    squared_differences,
+    teacher_agreement,
+)
+from semisup.losses.segmentation import masked_mean, probabilities
 from semisup.methods.base import Method, Task, require_not_negative, require_share
 from semisup.models.base import joint_training_logits
 from semisup.ops.ramps import gaussian_ramp
@@ -46,11 +51,11 @@ class MeanTeacher(Method):
     Logs:
         loss_segmentation: cross entropy on labelled images; falls from about ln K.
         loss_consistency: squared difference of probabilities, mean over pixels and classes, not
-            weighted; below 0.01, 0 when teacher and student say the same.
-        strong_agreement: share of the pixels at which the student says in other colours what the
-            teacher says of the plain view; rises to between 0.8 and 0.98.
+            weighted; below 0.01, 0 when teacher and student give one class.
+        strong_agreement: share of the pixels at which the student gives in other colours the class
+            that the teacher gives to the plain view; rises to between 0.8 and 0.98.
         teacher_agreement: at log points, share of the pixels of the weak view at which teacher and
-            student say the same; rises to between 0.8 and 0.98. Below 0.5 late in a run, the
+            student give one class; rises to between 0.8 and 0.98. Below 0.5 late in a run, the
             teacher does not follow.
     """
 
@@ -80,7 +85,7 @@ class MeanTeacher(Method):
         labelled = batch.labelled
         if self.consistency_weight > 0:
             free = batch.unlabelled
-            target = self.teacher(free.image).softmax(dim=1)
+            target = probabilities(self.teacher(free.image))
             maps, (logits, *_) = joint_training_logits(
                 self.segmenter, labelled.image, free.views[0]
             )
@@ -105,9 +110,8 @@ class MeanTeacher(Method):
         free = batch.unlabelled
         if self.consistency_weight == 0:
             return {"teacher_agreement": free.image.new_zeros(())}
-        said, answer = self.teacher(free.image), self.segmenter(free.image)
-        return {"teacher_agreement": agreement(answer, said, free.valid)}
+        return {"teacher_agreement": teacher_agreement(self.teacher, self.segmenter, free)}
 
     def pictures(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
         """The probability of the class that the teacher chooses."""
-        return {"confidence": logits.softmax(dim=1).amax(dim=1, keepdim=True)}
+        return {"confidence": confidence(logits)}

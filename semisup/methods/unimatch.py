@@ -14,8 +14,9 @@ Differs from the authors' code (LiheYoung/UniMatch, unimatch.py):
    theirs S teaches itself, in training mode on the image's own labels and in eval mode on those of
    the pasted boxes; with `teacher_decay = 0` the teacher is S in eval mode for both.
 2. Channels of all maps that the encoder gives are dropped; theirs has two of them, of DeepLab v3+.
-3. The perturbed weak view has a pass of its own. In theirs its encoder's maps are those of a pass
-   over labelled and weak images, whose statistics the norms of the decoder share.
+3. Labelled images and strong views share a pass; the perturbed weak view has one of its own, which
+   leaves running statistics alone. In theirs labelled and weak images share a pass, whose decoder
+   sees the dropped maps in the same batch, and both strong views share another.
 4. What `fixmatch` says of the sum of the terms, of boxes and of padding holds here too.
 """
 
@@ -27,15 +28,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from semisup.losses.consistency import (
-    Divisor,
+    PseudoDivisor,
     PseudoLabels,
     agreement,
+    confidence,
     confident,
     pseudo_label_loss,
+    teacher_agreement,
 )
 from semisup.methods.base import Method, Task, require_not_negative, require_share
 from semisup.models.base import Segmenter, joint_training_logits
-from semisup.ops.cutmix import UNIMATCH, partners, paste
+from semisup.models.layers import statistics_kept
+from semisup.ops.cutmix import UNIMATCH, cut_and_mixed_images
 from semisup.ops.teacher import Teacher
 from semisup.types import Batch, Progress, Reads, Scalars, Unlabelled, Update
 
@@ -63,11 +67,11 @@ class UniMatch(Method):
         loss_features: the same through the perturbed features; below loss_pseudo.
         self_taught_share: share of the unlabelled pixels that are taught; rises from 0 to between
             0.5 and 0.95.
-        strong_agreement: share of the taught pixels at which S says on the strong views what it is
-            taught; between 0.8 and 0.99, 0 while nothing is taught. Below 0.5 to the end, the view
-            has lost what the labels are about.
+        strong_agreement: share of the taught pixels at which S gives the taught class on the
+            strong views; between 0.8 and 0.99, 0 while nothing is taught. Below 0.5 to the end,
+            the view has lost what the labels are about.
         teacher_agreement: at log points, share of the pixels of the weak view at which teacher and
-            student say the same; rises to between 0.8 and 0.98. Below 0.5 late in a run, the
+            student give one class; rises to between 0.8 and 0.98. Below 0.5 late in a run, the
             teacher does not follow.
     """
 
@@ -83,7 +87,7 @@ class UniMatch(Method):
         confidence_threshold: float = 0.95,
         teacher_decay: float = 0.996,
         cutmix: float = 0.5,
-        divisor: Divisor = "valid",
+        divisor: PseudoDivisor = "valid",
     ) -> None:
         super().__init__()
         require_not_negative(unlabelled_weight=unlabelled_weight)
@@ -98,7 +102,7 @@ class UniMatch(Method):
         self.feature_share, self.feature_dropout = feature_share, feature_dropout
         self.confidence_threshold = confidence_threshold
         self.boxes = replace(UNIMATCH, chance=cutmix)
-        self.divisor: Divisor = divisor
+        self.divisor: PseudoDivisor = divisor
         self.segmenter = task.build_segmenter()
         self.teacher = Teacher(self.segmenter, teacher_decay)
 
@@ -153,20 +157,18 @@ class UniMatch(Method):
         assert free.numbers is not None
         numbers = free.numbers[:, number * self.boxes.numbers :]
         boxes = self.boxes.draw(numbers, free.valid.shape[-2:])
-        view = free.views[number].masked_fill(~free.valid[:, None], 0.0)
-        return paste(partners(view), view, boxes), labels.pasted(boxes)
+        return cut_and_mixed_images(free.views[number], free.valid, boxes), labels.pasted(boxes)
 
     def measure(self, batch: Batch) -> Scalars:
         """How far teacher and student agree on the weak view."""
         free = batch.unlabelled
         if self.unlabelled_weight == 0:
             return {"teacher_agreement": free.image.new_zeros(())}
-        said, answer = self.teacher(free.image), self.segmenter(free.image)
-        return {"teacher_agreement": agreement(answer, said, free.valid)}
+        return {"teacher_agreement": teacher_agreement(self.teacher, self.segmenter, free)}
 
     def pictures(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
         """The probability of the class that the teacher chooses."""
-        return {"confidence": logits.softmax(dim=1).amax(dim=1, keepdim=True)}
+        return {"confidence": confidence(logits)}
 
     def pseudo_labels(self, image: Tensor, valid: Tensor | None = None) -> Tensor | None:
         """The teacher's classes where they are probable enough."""
@@ -176,9 +178,13 @@ class UniMatch(Method):
 
 
 def with_dropped_channels(network: Segmenter, image: Tensor, share: float) -> Tensor:
-    """Logits BKHW of `image` (BCHW), a share of the channels of the encoder's maps dropped."""
-    features = [
-        F.dropout2d(part, share) if part.is_floating_point() else part  # the rest are switches
-        for part in network.encode(image)
-    ]
-    return network.to_image_size(network.decode(features), image.shape[-2:])
+    """Logits BKHW of `image` (BCHW), a share of the channels of the encoder's maps dropped.
+
+    Running statistics are left alone: dropped maps vary more than those that are predicted from.
+    """
+    with statistics_kept(network):
+        features = [
+            F.dropout2d(part, share) if part.is_floating_point() else part  # the rest are switches
+            for part in network.encode(network.padded(image))
+        ]
+        return network.to_image_size(network.decode(features), image.shape[-2:])

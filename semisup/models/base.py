@@ -166,9 +166,14 @@ class Segmenter(nn.Module, ABC):
         """Logits BKHW at the `size` of the image, from those of `decode` or `classify`."""
         return resize(logits, size)
 
+    def padded(self, image: Tensor) -> Tensor:
+        """What `encode` is given of `image` (BCHW): mirrored where convolutions are valid."""
+        return image
+
     def forward(self, image: Tensor) -> Tensor:
         """Logits BKHW of `image` (BCHW)."""
-        return self.to_image_size(self.decode(self.encode(image)), image.shape[-2:])
+        features = self.encode(self.padded(image))
+        return self.to_image_size(self.decode(features), image.shape[-2:])
 
     @property
     def static_part(self) -> nn.Module:

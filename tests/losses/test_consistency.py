@@ -13,7 +13,7 @@ from support.oracles import Oracle
 from torch import Tensor
 
 from semisup.losses.consistency import (
-    Divisor,
+    PseudoDivisor,
     PseudoLabels,
     agreement,
     confident,
@@ -49,7 +49,7 @@ def test_confident_pixels_are_taught_and_padding_never(threshold: float, taught:
 
 
 @pytest.mark.parametrize(("divisor", "pixels"), [("valid", 3), ("taught", 2), ("all", 4)])
-def test_the_sum_is_divided_as_said(divisor: Divisor, pixels: int) -> None:
+def test_the_sum_is_divided_as_said(divisor: PseudoDivisor, pixels: int) -> None:
     labels = confident(four_pixels(), 0.75, VALID)
     student = torch.zeros(1, 2, 1, 4, requires_grad=True)
     loss = pseudo_label_loss(student, labels, divisor)
@@ -63,7 +63,7 @@ def test_the_sum_is_divided_as_said(divisor: Divisor, pixels: int) -> None:
 def test_where_nothing_is_taught_the_loss_is_0() -> None:
     nowhere = torch.zeros_like(VALID)
     student = torch.randn(1, 2, 1, 4, requires_grad=True)
-    divisors: tuple[Divisor, ...] = ("valid", "taught", "all")
+    divisors: tuple[PseudoDivisor, ...] = ("valid", "taught", "all")
     for divisor in divisors:
         loss = pseudo_label_loss(student, confident(four_pixels(), 0.0, nowhere), divisor)
         assert loss == 0
@@ -216,3 +216,12 @@ def test_agreement_is_a_share_of_the_counted_pixels() -> None:
     classes = torch.tensor([[[1, 0, 1, 0]]])
     assert agreement(logits, classes, VALID) == pytest.approx(2 / 3)
     assert agreement(logits, classes, torch.zeros_like(VALID)) == 0
+
+
+def test_half_precision_decides_in_full() -> None:
+    """A softmax in bfloat16 would put 0.949 at 0.95, and lose most digits of a square."""
+    logits = torch.tensor([2.9251, 0.0]).view(1, 2, 1, 1)  # 0.9491
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert not confident(logits.bfloat16(), 0.9495, None).taught.any()
+        squares = squared_differences(logits.bfloat16(), torch.zeros_like(logits))
+    assert squares.dtype == torch.float32

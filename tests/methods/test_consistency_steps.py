@@ -1,13 +1,16 @@
 """The steps of the consistency methods equal textbook ones, written out image by image.
 
-Boxes are set pixel by pixel, pasted by boolean masks, targets formed for one image after another,
-averages moved parameter by parameter, with torch's own losses and optimisers.
+Boxes (tests/ops/test_cutmix.py has them pixel by pixel) are pasted by boolean masks, targets formed
+for one image after another, averages moved parameter by parameter, with torch's own losses and
+optimisers. The textbook is told the options; it reads none off the method.
 """
 
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -44,14 +47,16 @@ def boxes_of(rule: BoxRule, numbers: Tensor) -> Tensor:
     return torch.stack([rule.draw(row[None], (SIDE, SIDE))[0] for row in numbers])
 
 
-def teach(logits: Tensor, probability: Tensor, valid: Tensor, threshold: float) -> Tensor:
-    """Cross entropy at confident pixels, image by image, over the pixels that are no padding."""
-    total = torch.zeros((), dtype=logits.dtype)
+def teach(logits: Tensor, probability: Tensor, valid: Tensor, chosen: dict[str, Any]) -> Tensor:
+    """Cross entropy at confident pixels, image by image, over the pixels of the divisor."""
+    total, count = torch.zeros((), dtype=logits.dtype), 0
     for own, target, known in zip(logits, probability, valid, strict=True):
         value, label = target.max(0)
-        taught = known & (value >= threshold)
+        taught = known & (value >= chosen["confidence_threshold"])
         total = total - own.log_softmax(0).gather(0, label[None])[0][taught].sum()
-    return total / valid.sum()
+        counted = {"valid": known, "taught": taught, "all": torch.ones_like(known)}
+        count += int(counted[chosen.get("divisor", "valid")].sum())
+    return total / count
 
 
 def descend(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
@@ -60,8 +65,8 @@ def descend(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
     optimiser.step()
 
 
-def follow(teacher: Any, student: nn.Module, progress: Progress) -> None:
-    decay = min(1 - 1 / (progress.step + 1), teacher.decay)
+def follow(teacher: Any, student: nn.Module, progress: Progress, decay: float) -> None:
+    decay = min(1 - 1 / (progress.step + 1), decay)
     copied = dict(teacher.network.named_buffers())
     for name, value in student.named_buffers():
         if name.endswith(("running_mean", "running_var")):
@@ -81,44 +86,75 @@ def answer(network: nn.Module, image: Tensor) -> Tensor:
     return said
 
 
-def fixmatch(method: Any, batch: Batch, optimisers: Optimisers, progress: Progress) -> None:
+def fixmatch(
+    method: Any,
+    batch: Batch,
+    optimisers: Optimisers,
+    progress: Progress,
+    *,
+    unlabelled_weight: float = 1.0,
+    teacher_decay: float = 0.996,
+    cutmix: float = 0.5,
+    **chosen: Any,
+) -> None:
     free, student = batch.unlabelled, method.segmenter
     assert free.numbers is not None
-    boxes = boxes_of(UNIMATCH, free.numbers)
+    boxes = boxes_of(replace(UNIMATCH, chance=cutmix), free.numbers)
     said = answer(method.teacher.network, free.image)
     count = len(batch.labelled.image)
     both = student(torch.cat([batch.labelled.image, pasted(free.views[0], boxes)]))
-    term = teach(
-        both[count:], pasted(said, boxes), pasted(free.valid, boxes), method.confidence_threshold
-    )
-    loss = supervised(both[:count], batch.labelled.mask) + method.unlabelled_weight * term
+    term = teach(both[count:], pasted(said, boxes), pasted(free.valid, boxes), chosen)
+    loss = supervised(both[:count], batch.labelled.mask) + unlabelled_weight * term
     descend(optimisers["segmenter"], loss)
-    follow(method.teacher, student, progress)
+    follow(method.teacher, student, progress, teacher_decay)
 
 
-def unimatch(method: Any, batch: Batch, optimisers: Optimisers, progress: Progress) -> None:
+def unimatch(
+    method: Any,
+    batch: Batch,
+    optimisers: Optimisers,
+    progress: Progress,
+    *,
+    unlabelled_weight: float = 1.0,
+    feature_share: float = 0.5,
+    feature_dropout: float = 0.5,
+    teacher_decay: float = 0.996,
+    cutmix: float = 0.5,
+    **chosen: Any,
+) -> None:
     free, student = batch.unlabelled, method.segmenter
     assert free.numbers is not None
     said = answer(method.teacher.network, free.image)
-    boxes = [boxes_of(UNIMATCH, free.numbers[:, place : place + 5]) for place in (0, 5)]
+    rule = replace(UNIMATCH, chance=cutmix)
+    boxes = [boxes_of(rule, free.numbers[:, place : place + 5]) for place in (0, 5)]
     views = [pasted(view, box) for view, box in zip(free.views, boxes, strict=True)]
     labelled, *strong = student(torch.cat([batch.labelled.image, *views])).split(2)
-    terms = [
-        teach(maps, pasted(said, box), pasted(free.valid, box), method.confidence_threshold)
+    first, second = (
+        teach(maps, pasted(said, box), pasted(free.valid, box), chosen)
         for maps, box in zip(strong, boxes, strict=True)
-    ]
-    (features,) = student.encode(free.image)
-    perturbed = student.decode([F.dropout2d(features, 0.5)])
-    loss = supervised(labelled, batch.labelled.mask) + (
-        0.25 * terms[0]
-        + 0.25 * terms[1]
-        + 0.5 * teach(perturbed, said, free.valid, method.confidence_threshold)
     )
+    kept = {name: value.clone() for name, value in student.named_buffers()}
+    (features,) = student.encode(free.image)
+    perturbed = student.decode([F.dropout2d(features, feature_dropout)])
+    dropped = teach(perturbed, said, free.valid, chosen)
+    term = (1 - feature_share) * (first + second) / 2 + feature_share * dropped
+    loss = supervised(labelled, batch.labelled.mask) + unlabelled_weight * term
     descend(optimisers["segmenter"], loss)
-    follow(method.teacher, student, progress)
+    for name, value in student.named_buffers():
+        value.copy_(kept[name])
+    follow(method.teacher, student, progress, teacher_decay)
 
 
-def cutmix_seg(method: Any, batch: Batch, optimisers: Optimisers, progress: Progress) -> None:
+def cutmix_seg(
+    method: Any,
+    batch: Batch,
+    optimisers: Optimisers,
+    progress: Progress,
+    *,
+    confidence_threshold: float,
+    consistency_weight: float = 1.0,
+    teacher_decay: float = 0.99,
+) -> None:
     free, student = batch.unlabelled, method.segmenter
     assert free.numbers is not None
     boxes = boxes_of(FRENCH, free.numbers)
@@ -127,31 +163,47 @@ def cutmix_seg(method: Any, batch: Batch, optimisers: Optimisers, progress: Prog
     count = len(batch.labelled.image)
     both = student(torch.cat([batch.labelled.image, pasted(free.image, boxes)]))
     squares = (both[count:].softmax(1) - target).pow(2).sum(1)
-    sure = target.max(1).values > method.confidence_threshold
-    if method.per_pixel:
-        term = squares[valid & sure].sum() / valid.sum()
-    else:
-        term = squares[valid].mean() * sure[valid].double().mean()
-    loss = supervised(both[:count], batch.labelled.mask) + method.consistency_weight * term
+    sure = target.max(1).values > confidence_threshold
+    term = squares[valid].mean() * sure[valid].double().mean()
+    loss = supervised(both[:count], batch.labelled.mask) + consistency_weight * term
     descend(optimisers["segmenter"], loss)
-    follow(method.teacher, student, progress)
+    follow(method.teacher, student, progress, teacher_decay)
 
 
-def mean_teacher(method: Any, batch: Batch, optimisers: Optimisers, progress: Progress) -> None:
+def mean_teacher(
+    method: Any,
+    batch: Batch,
+    optimisers: Optimisers,
+    progress: Progress,
+    *,
+    consistency_weight: float = 100.0,
+    ramp_up: float = 0.25,
+    teacher_decay: float = 0.99,
+) -> None:
     free, student = batch.unlabelled, method.segmenter
     target = answer(method.teacher.network, free.image)
     count = len(batch.labelled.image)
     both = student(torch.cat([batch.labelled.image, free.views[0]]))
     squares = (both[count:].softmax(1) - target).pow(2).mean(1)[free.valid]
-    loss = supervised(both[:count], batch.labelled.mask) + 100.0 * squares.mean()
+    height = min(1.0, progress.step / progress.steps / ramp_up)
+    weight = consistency_weight * math.exp(-5 * (1 - height) ** 2)
+    loss = supervised(both[:count], batch.labelled.mask) + weight * squares.mean()
     descend(optimisers["segmenter"], loss)
-    follow(method.teacher, student, progress)
+    follow(method.teacher, student, progress, teacher_decay)
 
 
-def cps(method: Any, batch: Batch, optimisers: Optimisers, progress: Progress) -> None:
+def cps(
+    method: Any,
+    batch: Batch,
+    optimisers: Optimisers,
+    progress: Progress,
+    *,
+    cross_weight: float = 1.0,
+    cutmix: float = 1.0,
+) -> None:
     free, networks = batch.unlabelled, (method.segmenter, method.second_segmenter)
     assert free.numbers is not None
-    boxes = boxes_of(CPS, free.numbers)
+    boxes = boxes_of(replace(CPS, chance=cutmix), free.numbers)
     said = [pasted(answer(network, free.image), boxes) for network in networks]
     mixed, valid = pasted(free.image, boxes), pasted(free.valid, boxes)
     for name, network, target in zip(
@@ -159,11 +211,11 @@ def cps(method: Any, batch: Batch, optimisers: Optimisers, progress: Progress) -
     ):
         labelled, others = network(torch.cat([batch.labelled.image, mixed])).split(2)
         cross = F.cross_entropy(others, target.argmax(1), reduction="none")[valid].mean()
-        loss = supervised(labelled, batch.labelled.mask) + method.cross_weight * cross
+        loss = supervised(labelled, batch.labelled.mask) + cross_weight * cross
         descend(optimisers[name], loss)
 
 
-TEXTBOOK: dict[str, Callable[[Any, Batch, Optimisers, Progress], None]] = {
+TEXTBOOK: dict[str, Callable[..., None]] = {
     "cps": cps,
     "cutmix_seg": cutmix_seg,
     "fixmatch": fixmatch,
@@ -172,12 +224,24 @@ TEXTBOOK: dict[str, Callable[[Any, Batch, Optimisers, Progress], None]] = {
 }
 CASES: list[tuple[str, dict[str, Any]]] = [
     ("cps", {}),
+    ("cps", {"cross_weight": 1.5, "cutmix": 0.5}),
     ("cutmix_seg", {"confidence_threshold": 0.4}),
-    ("cutmix_seg", {"confidence_threshold": 0.4, "per_pixel": True}),
+    (
+        "cutmix_seg",
+        {"confidence_threshold": 0.45, "consistency_weight": 3.0, "teacher_decay": 0.5},
+    ),
     ("fixmatch", {"confidence_threshold": 0.4}),
     ("fixmatch", {"confidence_threshold": 0.4, "teacher_decay": 0.0, "unlabelled_weight": 2.0}),
+    ("fixmatch", {"confidence_threshold": 0.45, "divisor": "taught", "cutmix": 1.0}),
+    ("fixmatch", {"confidence_threshold": 0.45, "divisor": "all", "teacher_decay": 0.5}),
     ("mean_teacher", {}),
+    ("mean_teacher", {"ramp_up": 1.0, "consistency_weight": 30.0, "teacher_decay": 0.5}),
     ("unimatch", {"confidence_threshold": 0.4}),
+    (
+        "unimatch",
+        {"confidence_threshold": 0.4, "feature_share": 0.2, "feature_dropout": 0.3, "cutmix": 1.0},
+    ),
+    ("unimatch", {"confidence_threshold": 0.45, "divisor": "taught", "teacher_decay": 0.5}),
 ]
 
 
@@ -215,7 +279,7 @@ def test_a_step_equals_the_textbooks_in_every_weight(
         updates.begin(progress)
         fast.step(batch, progress, updates)
         torch.manual_seed(step)
-        TEXTBOOK[name](slow, batch, optimisers, progress)
+        TEXTBOOK[name](slow, batch, optimisers, progress, **options)
     expected = slow.state_dict()
     for key, value in fast.state_dict().items():
         torch.testing.assert_close(value, expected[key], rtol=1e-9, atol=1e-11, msg=key)

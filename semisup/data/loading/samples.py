@@ -33,10 +33,9 @@ class RawBatch:
         images: BCHW, uint8 or uint16; 0 where the crop was padded.
         valid: bool BHW, False where the crop was padded.
         ids: the B image ids.
-        labels: what is known of the images, by the name of its field in `Labelled` or `Weak`, B
-            first: "mask" uint8 BHW, "tags" and "selection" bool BK, "border_weights" float32 BHW;
-            "numbers" float32 BR;
-            "instances" one for each image.
+        labels: what is known of the images, by the name of its field in `Labelled`, `Unlabelled`
+            or `Weak`, B first: "mask" uint8 BHW, "tags" and "selection" bool BK, "border_weights"
+            float32 BHW, "numbers" float32 BR; "instances" one for each image.
         strong: B x 6 parameters of each strong view (see `draw_strong`).
         strong_image: whether the first of them takes the place of the image.
     """
@@ -138,7 +137,8 @@ class Samples(Dataset[Any]):  # the loader wants the type that collating makes o
         strong = tuple(draw_strong(generator) for _ in range(self._strong))
         labels = self._labels(key, view)
         if self._numbers:
-            labels["numbers"] = torch.rand(self._numbers, generator=generator)
+            own = _generator(self._seed, self._name, "numbers", position)
+            labels["numbers"] = torch.rand(self._numbers, generator=own)
         return _Sample(key, view.image, view.valid, labels, strong, instances)
 
     def _objects(self, index: int) -> Objects | None:

@@ -110,5 +110,5 @@ class Health:
         """Those of all checks whose scalars are there, always in the same order."""
         yield from self._games.check(step, steps, scalars)
         yield from check_pseudo_labels(step, steps, scalars, self._options)
-        yield from check_consistency(step, steps, scalars)
+        yield from check_consistency(step, steps, scalars, self._options)
         yield from self._optimisation.check(step, scalars)
