@@ -25,16 +25,21 @@ from semisup.errors import RecipeError, suggest
 from semisup.methods.adversarial import Adversarial
 from semisup.methods.adversarial_luc import AdversarialLuc
 from semisup.methods.base import Method, Task
+from semisup.methods.cps import CrossPseudoSupervision
+from semisup.methods.cutmix_seg import CutMixSeg
 from semisup.methods.decouplednet import (
     DecoupledNetClassifier,
     DecoupledNetJoint,
     DecoupledNetSegmentation,
 )
+from semisup.methods.fixmatch import FixMatch
 from semisup.methods.gan_segmentation import GanSegmentation, GanSegmentationWeak
 from semisup.methods.mask_rcnn import MaskRCNNTraining
+from semisup.methods.mean_teacher import MeanTeacher
 from semisup.methods.s4gan import S4Gan
 from semisup.methods.s4gan_multi_label import S4GanMultiLabel
 from semisup.methods.supervised import Supervised
+from semisup.methods.unimatch import UniMatch
 from semisup.models.base import Segmenter
 from semisup.models.deconvnet import DeconvNet
 from semisup.models.decouplednet import DecoupledNet
@@ -87,15 +92,20 @@ MODELS: dict[str, type[Segmenter]] = {
 METHODS: dict[str, type[Method]] = {
     "adversarial": Adversarial,
     "adversarial_luc": AdversarialLuc,
+    "cps": CrossPseudoSupervision,
+    "cutmix_seg": CutMixSeg,
     "decouplednet": DecoupledNetSegmentation,
     "decouplednet_classifier": DecoupledNetClassifier,
     "decouplednet_joint": DecoupledNetJoint,
+    "fixmatch": FixMatch,
     "gan_segmentation": GanSegmentation,
     "gan_segmentation_weak": GanSegmentationWeak,
     "mask_rcnn": MaskRCNNTraining,
+    "mean_teacher": MeanTeacher,
     "s4gan": S4Gan,
     "s4gan_multi_label": S4GanMultiLabel,
     "supervised": Supervised,
+    "unimatch": UniMatch,
 }
 
 DATASETS: dict[str, type[SegmentationData]] = {

@@ -84,12 +84,17 @@ class Unlabelled:
         ids: the B image ids.
         views: strong views of the same crops (colour jitter, grey, blur), BCHW each, drawn
             independently of one another, as many as `Reads.unlabelled_views`.
+        numbers: BR float32, R random numbers for each image, uniform in [0, 1), for what a method
+            draws for each of them (`Reads.unlabelled_numbers`). They depend on the image's place in
+            the stream alone: not on what was drawn before, nor on the number of processes. None:
+            the method reads none.
     """
 
     image: Tensor
     valid: Tensor
     ids: tuple[str, ...]
     views: tuple[Tensor, ...] = ()
+    numbers: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +129,7 @@ class Reads:
         labelled_views: strong views of each labelled image.
         unlabelled_views: strong views of each unlabelled image, each drawn on its own.
         weak_views: strong views of each weakly labelled image.
+        unlabelled_numbers: random numbers of each unlabelled image (`Unlabelled.numbers`).
         class_crops: whether each labelled crop is cut for a subset of its image's classes
             (`Labelled.selection`).
         instances: whether the objects of each labelled crop are read (`Labelled.instances`).
@@ -142,6 +148,7 @@ class Reads:
     labelled_views: int = 0
     unlabelled_views: int = 0
     weak_views: int = 0
+    unlabelled_numbers: int = 0
     class_crops: bool = False
     instances: bool = False
     trained_weights: bool = False

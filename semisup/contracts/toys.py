@@ -151,7 +151,11 @@ def toy_batch(
             instances=toy_instances(mask) if reads.instances else None,
         ),
         "unlabelled": Unlabelled(
-            free, valid, ("c", "d"), strong_views(free, reads.unlabelled_views)
+            free,
+            valid,
+            ("c", "d"),
+            strong_views(free, reads.unlabelled_views),
+            toy_numbers(reads.unlabelled_numbers, seed),
         ),
         "weak": Weak(free, valid, ("c", "d"), tags, strong_views(free, reads.weak_views)),
     }
@@ -166,6 +170,12 @@ def toy_instances(mask: Tensor) -> tuple[Instances, ...]:
 def _of_classes(mask: Tensor) -> Instances:
     masks = torch.stack([mask == k for k in range(1, CLASSES)]).byte()
     return instances_in(masks, torch.arange(1, CLASSES))
+
+
+def toy_numbers(count: int, seed: int) -> Tensor | None:
+    """`count` random numbers for each of the two unlabelled images, where there are any."""
+    generator = torch.Generator().manual_seed(1000 + seed)
+    return torch.rand(2, count, generator=generator) if count else None
 
 
 def strong_views(image: Tensor, count: int) -> tuple[Tensor, ...]:

@@ -127,6 +127,16 @@ def supervised_loss(
     return torch.stack([w * loss for w, loss in zip(weights, losses, strict=True)]).sum()
 
 
+def in_full_precision(logits: Tensor) -> Tensor:
+    """In float32 at least: autocast leaves a softmax in half precision on a CPU."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
+def probabilities(logits: Tensor) -> Tensor:
+    """Softmax over the classes (BKHW), in float32 at least."""
+    return in_full_precision(logits).softmax(dim=1)
+
+
 def masked_mean(values: Tensor, valid: Tensor) -> Tensor:
     """Mean of `values` where `valid`; 0, with gradients of 0, where nothing is.
 

@@ -24,8 +24,10 @@ from torch import Tensor
 from semisup.losses.segmentation import (
     Divisor,
     cross_entropy,
+    in_full_precision,
     masked_mean,
     pixel_weights,
+    probabilities,
     weighted_mean,
 )
 from semisup.ops.masks import one_hot
@@ -213,7 +215,7 @@ def dice(
         0-d.
     """
     valid = mask != IGNORE
-    shares = _probabilities(logits).masked_fill(~valid[:, None], 0.0)
+    shares = probabilities(logits).masked_fill(~valid[:, None], 0.0)
     truth = one_hot(mask, logits.shape[1]).bool()
     pixels = sum_over_ranks(truth.sum((0, 2, 3)))
     overlap = _sum_over_batch((shares * truth).sum((0, 2, 3)))
@@ -245,7 +247,7 @@ def lovasz(
     """
     valid = mask != IGNORE
     truth = one_hot(mask, logits.shape[1]).bool()
-    errors = (truth.to(torch.float32) - _probabilities(logits)).abs()
+    errors = (truth.to(torch.float32) - probabilities(logits)).abs()
     errors = errors.masked_fill(~valid[:, None], 0.0)
     # Class by class: what is sorted is large.
     losses = torch.stack(
@@ -282,18 +284,9 @@ def _slopes(errors: Tensor, truth: Tensor) -> Tensor:
     return torch.zeros_like(slopes).scatter(0, order, slopes)
 
 
-def _probabilities(logits: Tensor) -> Tensor:
-    return _in_full(logits).softmax(1)
-
-
-def _in_full(logits: Tensor) -> Tensor:
-    """At least float32."""
-    return logits.to(torch.promote_types(logits.dtype, torch.float32))
-
-
 def _pixel_losses(logits: Tensor, mask: Tensor) -> Tensor:
     """Cross entropy of each pixel, BHW; 0 at void pixels."""
-    return F.cross_entropy(_in_full(logits), mask, ignore_index=IGNORE, reduction="none")
+    return F.cross_entropy(in_full_precision(logits), mask, ignore_index=IGNORE, reduction="none")
 
 
 def _mean_over_pixels(

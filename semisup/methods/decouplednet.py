@@ -23,9 +23,6 @@ Differs from the paper:
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor, nn
 
@@ -35,6 +32,7 @@ from semisup.losses.segmentation import count, cross_entropy
 from semisup.methods.base import Method, Task
 from semisup.models.base import ParameterGroup
 from semisup.models.decouplednet import DecoupledNet, ScoreMaps
+from semisup.models.layers import in_eval_mode
 from semisup.types import IGNORE, Batch, Labelled, Progress, Reads, Scalars, Update, Weak
 
 
@@ -145,7 +143,7 @@ class DecoupledNetJoint(Method):
         """One step of each."""
         classifier = self.segmenter.classifier
         scalars = _step_classifier(classifier, batch.weak, update)
-        with _in_eval_mode(classifier):  # masks and scores as in a prediction, without dropout
+        with in_eval_mode(classifier):  # masks and scores as in a prediction, without dropout
             return {**scalars, **_step_segmentation(self.segmenter, batch.labelled, update)}
 
 
@@ -201,16 +199,6 @@ def chosen_pixels(mask: Tensor, selection: Tensor) -> Tensor:
     labels = mask.masked_fill(void, 0).flatten(1)
     chosen = selection.long().gather(1, labels).view_as(mask)
     return chosen.masked_fill(void, IGNORE)
-
-
-@contextlib.contextmanager
-def _in_eval_mode(module: nn.Module) -> Iterator[None]:
-    training = module.training
-    module.eval()
-    try:
-        yield
-    finally:
-        module.train(training)
 
 
 def _decouplednet(task: Task) -> DecoupledNet:

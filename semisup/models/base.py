@@ -166,9 +166,14 @@ class Segmenter(nn.Module, ABC):
         """Logits BKHW at the `size` of the image, from those of `decode` or `classify`."""
         return resize(logits, size)
 
+    def padded(self, image: Tensor) -> Tensor:
+        """What `encode` is given of `image` (BCHW): mirrored where convolutions are valid."""
+        return image
+
     def forward(self, image: Tensor) -> Tensor:
         """Logits BKHW of `image` (BCHW)."""
-        return self.to_image_size(self.decode(self.encode(image)), image.shape[-2:])
+        features = self.encode(self.padded(image))
+        return self.to_image_size(self.decode(features), image.shape[-2:])
 
     @property
     def static_part(self) -> nn.Module:
@@ -197,6 +202,25 @@ class Segmenter(nn.Module, ABC):
             state: key -> tensor, as read from the file; not to be changed in place.
         """
         return state
+
+
+def joint_training_logits(network: Segmenter, *batches: Tensor) -> list[list[Tensor]]:
+    """The trained maps of several batches of images from one forward pass over all of them.
+
+    Batch norms see them as one batch, too. Images of different sizes get a pass for each batch.
+
+    Args:
+        network: in training mode.
+        batches: BCHW each.
+
+    Returns:
+        For each batch what `training_logits` returns.
+    """
+    if len({images.shape[1:] for images in batches}) > 1:
+        return [network.training_logits(images) for images in batches]
+    maps = network.training_logits(torch.cat(batches))
+    parts = [torch.split(m, [len(images) for images in batches]) for m in maps]
+    return [list(part) for part in zip(*parts, strict=True)]
 
 
 def _no_embedding(network: Segmenter) -> RecipeError:

@@ -211,6 +211,17 @@ def statistics_kept(network: nn.Module) -> Iterator[None]:
             norm.track_running_stats = True
 
 
+@contextlib.contextmanager
+def in_eval_mode(network: nn.Module) -> Iterator[None]:
+    """In the `with` block, norms go by running statistics and nothing is dropped."""
+    training = network.training
+    network.eval()
+    try:
+        yield
+    finally:
+        network.train(training)
+
+
 def dropout_layers(network: nn.Module) -> list[nn.Module]:
     """The layers of a network that drop something.
 

@@ -201,10 +201,9 @@ class UNet(Segmenter):
         """timm's encoders have no prefix."""
         return state if self.backbone is None else adapt_timm(state, self.backbone)
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Logits BKHW of `image` (BCHW)."""
-        padded = mirror_pad(image) if self.padding == "valid" else image
-        return self.to_image_size(self.decode(self.encode(padded)), image.shape[-2:])
+    def padded(self, image: Tensor) -> Tensor:
+        """`image`, mirrored at its borders where convolutions are valid."""
+        return mirror_pad(image) if self.padding == "valid" else image
 
     def forward_window(self, image: Tensor, rows: slice, columns: slice) -> Tensor:
         """Logits of a window of `image`, as `SeesAround` says.

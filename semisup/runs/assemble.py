@@ -360,6 +360,8 @@ def stream_builder(
     _check_labels(recipe, split, pool, method)
     for name in method.reads.streams:
         _check_batch(f"data.{name}_batch", getattr(settings, f"{name}_batch"), settings.crop)
+    if method.reads.unlabelled_numbers:
+        _check_pairs(recipe)
     view = WeakView(
         crop=None if settings.crop == "whole" else settings.crop,
         scale=settings.scale,
@@ -382,7 +384,11 @@ def stream_builder(
             "strong_image": settings.strong_labelled,
             "border": border_weights_of(recipe, data, method),
         },
-        "unlabelled": {"data": pool_data, "ids": pool.ids if pool is not None else ()},
+        "unlabelled": {
+            "data": pool_data,
+            "ids": pool.ids if pool is not None else (),
+            "numbers": method.reads.unlabelled_numbers,
+        },
         "weak": {"ids": split.weak, "tags": split.tags},
     }
     if method.reads.instances:
@@ -481,6 +487,18 @@ def _check_batch(key: str, size: int, crop: tuple[int, int] | str) -> None:
         raise RecipeError(
             f'data.crop = "whole" goes with {key} = {processes}: images differ in size, and each '
             "process takes one. Use train.accumulate for larger steps."
+        )
+
+
+def _check_pairs(recipe: Recipe) -> None:
+    """Refuse a batch in which an image has no partner, or another one than in a single process."""
+    share, processes = recipe.data.unlabelled_batch // ranks.world(), ranks.world()
+    if share < 2 or (processes > 1 and share % 2):
+        what = f"gives each of {processes} processes {share}" if processes > 1 else "has 1"
+        raise RecipeError(
+            f"method '{recipe.method.name}' pastes parts of one unlabelled image into another, and "
+            f"data.unlabelled_batch = {recipe.data.unlabelled_batch} {what}. Set it to "
+            f"{2 * processes} or a multiple, with crops of one size."
         )
 
 

@@ -108,6 +108,11 @@ METHODS = {
         "generator_average = 0.9\ninstance_noise = 0.1",
     ),
     "gan_segmentation_weak": Tried(("generator",), "generator_width = 4", TAGGED),
+    "cps": Tried(("second_segmenter",)),
+    "cutmix_seg": Tried(options="confidence_threshold = 0.3"),
+    "fixmatch": Tried(options="confidence_threshold = 0.3"),
+    "mean_teacher": Tried(),
+    "unimatch": Tried(options="confidence_threshold = 0.3"),
     "s4gan": Tried(
         ("discriminator",),
         "discriminator_width = 4\nconfidence_threshold = 0.4\nspectral_norm = true",

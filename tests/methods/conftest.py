@@ -124,6 +124,9 @@ def own_networks() -> dict[str, Callable[[], Segmenter]]:
     }
 
 
+MOST_NUMBERS = max(method.reads.unlabelled_numbers for method in METHODS.values())
+
+
 def toy_picture(count: int, seed: int, device: str) -> tuple[Tensor, Tensor]:
     """Images whose colour tells the class, B3HW, and their masks BHW."""
     image, mask = toys.toy_picture(count, seed)
@@ -155,7 +158,8 @@ def toy_batch(
             image=free.to(dtype),
             valid=valid,
             ids=("c", "d"),
-            views=(0.8 * free.to(dtype),),
+            views=(0.8 * free.to(dtype), 0.7 * free.to(dtype)),
+            numbers=toys.toy_numbers(MOST_NUMBERS, seed),
         ),
     )
 

@@ -35,11 +35,18 @@ EXCEPTIONS = {
 }
 """(Method, check) -> why it is not held to it."""
 
+UNLABELLED, PADDING = "unlabelled images change the update", "padding does not count"
+SURE_OF_ALL = {"confidence_threshold": 0.0}
 CERTAIN: dict[tuple[str, str], dict[str, Any]] = {
-    ("s4gan", TERMS): {"confidence_threshold": 0.0},
-    ("s4gan_multi_label", TERMS): {"confidence_threshold": 0.0},
+    ("s4gan", TERMS): SURE_OF_ALL,
+    ("s4gan_multi_label", TERMS): SURE_OF_ALL,
+    **{
+        (name, check): SURE_OF_ALL
+        for name in ("cutmix_seg", "fixmatch", "unimatch")
+        for check in (TERMS, UNLABELLED, PADDING)
+    },
 }
-"""What makes every term act in a fresh method: a discriminator in doubt selects no image."""
+"""What makes every term act in a fresh method, which is sure of no image and no pixel."""
 
 
 @dataclass(frozen=True)

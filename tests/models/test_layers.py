@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 import semisup
 from semisup.errors import RecipeError
-from semisup.models.layers import dropout_active, statistics_kept, unpool
+from semisup.models.layers import dropout_active, in_eval_mode, statistics_kept, unpool
 from semisup.system.device import deterministic
 
 
@@ -41,6 +41,16 @@ def test_it_goes_on_tracking_after_an_error() -> None:
     except KeyError:
         pass
     assert norm.track_running_stats
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_eval_mode_ends_with_its_block_after_an_error_too(training: bool) -> None:
+    network = nn.Sequential(nn.BatchNorm2d(4), nn.Dropout()).train(training)
+    with in_eval_mode(network):
+        assert not any(layer.training for layer in network.modules())
+    with pytest.raises(KeyError), in_eval_mode(network):
+        raise KeyError
+    assert all(layer.training is training for layer in network.modules())
 
 
 def test_dropout_works_in_eval_mode_within_the_block_alone() -> None:

@@ -45,7 +45,7 @@ checkpoint_every = 2
 pictures = 1
 """
 SCENES = "train = 4\nval = 2\ntest = 1\nsize = [48, 64]"
-NAMES = {"method": "mean_teacher", "model": "two_scale", "data": "beside"}
+NAMES = {"method": "my_mean_teacher", "model": "two_scale", "data": "beside"}
 
 
 def run_command(*words: object) -> Result:
@@ -106,7 +106,7 @@ def result_of(folder: Path) -> dict[str, object]:
 
 
 def test_mean_teacher_takes_less_than_70_lines_of_code() -> None:
-    assert code_lines(example("mean_teacher")) < 70
+    assert code_lines(example("my_mean_teacher")) < 70
     assert code_lines(example("two_scale")) < 40
     assert code_lines(example("beside")) < 40
 
@@ -177,9 +177,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(folder)
         patch.delenv("SEMISUP_DATA", raising=False)
         patch.setattr(sys, "path", list(sys.path))
-        plugin = folder / "mean_teacher.py"
-        plugin.write_text(example("mean_teacher").read_text())
-        succeeded("run", write_recipe(folder, method="mean_teacher"), "--plugin", plugin)
+        plugin = folder / "my_mean_teacher.py"
+        plugin.write_text(example("my_mean_teacher").read_text())
+        succeeded("run", write_recipe(folder, method="my_mean_teacher"), "--plugin", plugin)
         forget()
     return folder
 
@@ -188,14 +188,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def ran(made: Path, here: Path) -> Path:
     """The plug-in of such a run, which lies beside it; it is not loaded any more."""
     shutil.copytree(made, here, dirs_exist_ok=True)
-    return here / "mean_teacher.py"
+    return here / "my_mean_teacher.py"
 
 
 def forget() -> None:
     """As a new process begins."""
-    catalog.METHODS.pop("mean_teacher", None)
+    catalog.METHODS.pop("my_mean_teacher", None)
     catalog.OUTSIDE.clear()
-    sys.modules.pop("mean_teacher", None)
+    sys.modules.pop("my_mean_teacher", None)
 
 
 @pytest.mark.parametrize("words", [["evaluate", "mine"], ["predict", "mine", "."], ["samples"]])
@@ -205,18 +205,18 @@ def test_a_run_says_which_plugin_to_give(words: list[str], ran: Path) -> None:
     done = run_command(*words, *([run] if words == ["samples"] else []))
     assert done.exit_code == 1
     assert done.stderr == (
-        f"semisup: {run}: this run was made with the plug-in mean_teacher.py (method "
-        "'mean_teacher'): add --plugin PATH/mean_teacher.py\n"
+        f"semisup: {run}: this run was made with the plug-in my_mean_teacher.py (method "
+        "'my_mean_teacher'): add --plugin PATH/my_mean_teacher.py\n"
     )
-    assert "mean_teacher" not in catalog.METHODS
+    assert "my_mean_teacher" not in catalog.METHODS
 
 
 def test_a_run_that_goes_on_says_it_too(ran: Path) -> None:
     done = run_command("run", "mine.toml")
     assert done.exit_code == 1
-    assert "add --plugin PATH/mean_teacher.py" in done.stderr
+    assert "add --plugin PATH/my_mean_teacher.py" in done.stderr
     assert (
-        "no method is called 'mean_teacher'"
+        "no method is called 'my_mean_teacher'"
         in run_command("run", "mine.toml", "--out", "elsewhere").stderr
     )
 
@@ -230,7 +230,7 @@ def test_evaluate_and_predict_work_with_it_and_warn_where_it_has_changed(ran: Pa
     for words in (["evaluate", "mine"], ["predict", "mine", "photo.png", "--to", "again"]):
         (line,) = succeeded(*words, "--plugin", ran).stderr.splitlines()
         assert "warning: runs/mine/" in line
-        assert "mean_teacher.py (method 'mean_teacher') has changed since this run" in line
+        assert "my_mean_teacher.py (method 'my_mean_teacher') has changed since this run" in line
 
 
 def test_a_resume_refuses_a_changed_plugin(ran: Path) -> None:
@@ -256,7 +256,7 @@ def test_a_finished_run_says_that_its_plugin_has_changed(ran: Path) -> None:
 def test_a_damaged_record_of_plugins_imports_nothing_and_is_refused_in_one_line(ran: Path) -> None:
     (path,) = ran.parent.glob("runs/mine/*/result.json")
     record = json.loads(path.read_text())
-    for damaged in ("mean_teacher", [3], {"kind": "method"}):
+    for damaged in ("my_mean_teacher", [3], {"kind": "method"}):
         path.write_text(json.dumps(record | {"plugins": damaged}))
         done = run_command("evaluate", "mine", "--plugin", ran)
         assert done.exit_code == 1

@@ -664,6 +664,16 @@ def test_a_split_without_unlabelled_images_is_refused_where_they_are_read(
         run_recipe(recipe, Paths(root, tmp_path), CPU)
 
 
+@pytest.mark.parametrize("data", [{"unlabelled_batch": 1}, {"crop": "whole", "labelled_batch": 1}])
+def test_a_box_of_another_image_needs_another_image(
+    data: dict[str, Any], root: Path, tmp_path: Path
+) -> None:
+    data = {"unlabelled_batch": 1, **data}
+    recipe = recipe_of(root, data=data, method={"name": "fixmatch"})
+    with pytest.raises(RecipeError, match=r"'fixmatch' pastes .* = 1 has 1\. Set it to 2 or a"):
+        run_recipe(recipe, Paths(root, tmp_path), CPU)
+
+
 def test_whole_images_go_one_by_one(root: Path, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r'data\.crop = "whole" goes with .* = 1'):
         run_recipe(recipe_of(root, data={"crop": "whole"}), Paths(root, tmp_path), CPU)

@@ -256,6 +256,7 @@ def make_training(
                 rank=ranks.rank(),
                 world=ranks.world(),
                 strong=run.method.reads.views(name),
+                numbers=run.method.reads.unlabelled_numbers if name == "unlabelled" else 0,
                 tags=tags if name == "weak" else None,
             )
             for name in run.method.reads.streams

@@ -122,6 +122,14 @@ GAMES: dict[str, tuple[str, dict[str, Any]]] = {
     "gan_segmentation, matching": ("gan_segmentation", {"feature_matching_weight": 1.0}),
     "gan_segmentation_weak": ("gan_segmentation_weak", {}),
     "gan_segmentation_weak, steadied": ("gan_segmentation_weak", {"r1": 2.0}),
+    "cps": ("cps", {}),
+    "cutmix_seg": ("cutmix_seg", TRUSTING),
+    "cutmix_seg, pixels": ("cutmix_seg", {**TRUSTING, "per_pixel": True}),
+    "fixmatch": ("fixmatch", TRUSTING),
+    "fixmatch, taught": ("fixmatch", {**TRUSTING, "divisor": "taught"}),
+    "mean_teacher": ("mean_teacher", {}),
+    # Dropped channels are each process's own.
+    "unimatch": ("unimatch", {**TRUSTING, "feature_dropout": 0.0}),
 }
 """Methods of several players with what they add up over images, all on."""
 

@@ -33,9 +33,9 @@ class RawBatch:
         images: BCHW, uint8 or uint16; 0 where the crop was padded.
         valid: bool BHW, False where the crop was padded.
         ids: the B image ids.
-        labels: what is known of the images, by the name of its field in `Labelled` or `Weak`, B
-            first: "mask" uint8 BHW, "tags" and "selection" bool BK, "border_weights" float32 BHW;
-            "instances" one for each image.
+        labels: what is known of the images, by the name of its field in `Labelled`, `Unlabelled`
+            or `Weak`, B first: "mask" uint8 BHW, "tags" and "selection" bool BK, "border_weights"
+            float32 BHW, "numbers" float32 BR; "instances" one for each image.
         strong: B x 6 parameters of each strong view (see `draw_strong`).
         strong_image: whether the first of them takes the place of the image.
     """
@@ -92,6 +92,7 @@ class Samples(Dataset[Any]):  # the loader wants the type that collating makes o
         *,
         strong: int,
         tags: Tags | None,
+        numbers: int = 0,
         border: BorderWeights | None = None,
         instances: bool = False,
     ) -> None:
@@ -105,6 +106,7 @@ class Samples(Dataset[Any]):  # the loader wants the type that collating makes o
         self._view = view
         self._strong = strong
         self._tags = tags
+        self._numbers = numbers
         self._border = border
         self._with_instances = instances
         self._epoch = -1
@@ -132,14 +134,12 @@ class Samples(Dataset[Any]):  # the loader wants the type that collating makes o
         if view.mask is not None and objects is not None:
             instances = instances_in(view.mask[1:], objects.labels)
             view = replace(view, mask=view.mask[0])
-        return _Sample(
-            key,
-            view.image,
-            view.valid,
-            labels=self._labels(key, view),
-            strong=tuple(draw_strong(generator) for _ in range(self._strong)),
-            instances=instances,
-        )
+        strong = tuple(draw_strong(generator) for _ in range(self._strong))
+        labels = self._labels(key, view)
+        if self._numbers:
+            own = _generator(self._seed, self._name, "numbers", position)
+            labels["numbers"] = torch.rand(self._numbers, generator=own)
+        return _Sample(key, view.image, view.valid, labels, strong, instances)
 
     def _objects(self, index: int) -> Objects | None:
         """The objects to learn from, where they are read."""

@@ -45,6 +45,7 @@ class Stream:
         view: `WeakView`; for the labelled stream, `CombinationView` too.
         strong: number of strong views whose parameters to draw too.
         strong_image: whether a strong view of its own takes the place of the image.
+        numbers: random numbers to draw for each image too (`Unlabelled.numbers`).
         tags: of the images; for the weak stream and no other.
         border: weights of the pixels between objects, for the labelled stream; None: there are
             none.
@@ -74,6 +75,7 @@ class Stream:
         view: DrawView,
         strong: int = 0,
         strong_image: bool = False,
+        numbers: int = 0,
         tags: Tags | None = None,
         border: BorderWeights | None = None,
         instances: bool = False,
@@ -102,6 +104,7 @@ class Stream:
             view,
             strong=strong + strong_image,
             tags=tags,
+            numbers=numbers,
             border=border,
             instances=instances,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from semisup.monitoring.health.checks_of_consistency import is_off
 from semisup.monitoring.health.course import SPAN, Finding, values_in_words
 
 EVERYTHING = 0.9999
@@ -37,26 +38,32 @@ def check_pseudo_labels(
             `self_taught_start` is the share of the run after which self-teaching begins, and where
             `confidence_threshold` is 0 all is to be taught.
     """
-    if options.get("self_taught_weight") == 0:
+    if options.get("self_taught_weight") == 0 or is_off(options):
         return
     share, accuracy = scalars.get("self_taught_share"), scalars.get("self_taught_accuracy")
     begun = step - options.get("self_taught_start", 0.0) * steps >= SPAN
     if share is not None:
-        yield _none_taught(share, begun and step > 0.5 * steps)
+        by_student = "strong_agreement" in scalars  # and not by a discriminator
+        yield _none_taught(share, begun and step > 0.5 * steps, by_student)
         # An untrained discriminator accepts everything: in `quickstart` for half of the run.
         wanted = options.get("confidence_threshold") == 0  # a threshold of 0 is to take all
-        yield _all_taught(share, scalars, step > 0.75 * steps and not wanted)
+        if not by_student:  # a threshold of probabilities may well let nearly all pass
+            yield _all_taught(share, scalars, step > 0.75 * steps and not wanted)
     if accuracy is not None and _is_meaningful(share, scalars.get("trusted_share")):
         yield _wrong_taught(accuracy, scalars)
 
 
-def _none_taught(share: float, reportable: bool) -> Finding:
+def _none_taught(share: float, reportable: bool, by_student: bool) -> Finding:
+    unsure = "The threshold takes nothing, for no prediction is as sure: lower it, or train longer."
+    rejected = (
+        "The threshold takes nothing, mostly because the discriminator rejects everything: "
+        "lower the threshold or the discriminator's learning rate."
+    )
     return Finding(
         "none taught",
         values_in_words({"self_taught_share": share}) if share == 0 else "",
         "nothing is self-taught",
-        "The threshold takes nothing, mostly because the discriminator rejects everything: "
-        "lower the threshold or the discriminator's learning rate.",
+        unsure if by_student else rejected,
         reportable,
     )
 

@@ -16,6 +16,8 @@ they fail shows in a few scalars, whose names the methods have in common:
                            all is well
     trusted_share          share of these that would get a pseudo-label
                            (`monitoring.pseudo_labels` has all)
+    teacher_agreement      share of the pixels of one view at which teacher and student agree
+    strong_agreement       share of the taught pixels at which the student agrees on a strong view
     loss_*                 any loss
     gradient_norm/<player>, update_ratio/<player>, weight_growth/<player>, lr/<player>
                            of every player (see `Updates.reports`)
@@ -30,6 +32,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from semisup.monitoring.health.checks_of_consistency import check_consistency
 from semisup.monitoring.health.checks_of_games import GameChecks
 from semisup.monitoring.health.checks_of_optimisation import OptimisationChecks
 from semisup.monitoring.health.checks_of_pseudo_labels import check_pseudo_labels
@@ -107,4 +110,5 @@ class Health:
         """Those of all checks whose scalars are there, always in the same order."""
         yield from self._games.check(step, steps, scalars)
         yield from check_pseudo_labels(step, steps, scalars, self._options)
+        yield from check_consistency(step, steps, scalars, self._options)
         yield from self._optimisation.check(step, scalars)

@@ -318,6 +318,24 @@ def test_asking_for_a_strong_view_leaves_the_weak_one() -> None:
     assert len(strong.strong[0].unique(dim=0)) == 4
 
 
+def test_numbers_depend_on_the_place_in_the_stream_alone() -> None:
+    free = {"name": "unlabelled", "numbers": 6}
+    whole = take(3, stream(**free))
+    numbers = torch.cat([batch.labels["numbers"] for batch in whole])
+    assert numbers.shape == (12, 6)
+    assert len(numbers.unique()) == 72
+    assert ((numbers >= 0) & (numbers < 1)).all()
+    plain = take(3, stream(name="unlabelled"))
+    assert all(torch.equal(a.images, b.images) for a, b in zip(whole, plain, strict=True))
+    assert "numbers" not in plain[0].labels
+    other = take(3, stream(**free, strong=2, workers=1))
+    assert torch.equal(torch.cat([batch.labels["numbers"] for batch in other]), numbers)
+    shares = [take(3, stream(**free, rank=rank, world=2)) for rank in (0, 1)]
+    pairs = zip(*shares, strict=True)
+    together = [torch.cat([one.labels["numbers"] for one in pair]) for pair in pairs]
+    assert torch.equal(torch.cat(together), numbers)
+
+
 def test_the_global_random_state_is_left_alone() -> None:
     for workers in (0, 1):
         before = torch.get_rng_state()

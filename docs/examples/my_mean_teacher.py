@@ -70,4 +70,4 @@ class MeanTeacher(Method):
         return masked_mean((student - teacher).square().sum(dim=1), free.valid)
 
 
-semisup.register("mean_teacher", MeanTeacher)
+semisup.register("my_mean_teacher", MeanTeacher)

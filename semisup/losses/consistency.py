@@ -1,0 +1,132 @@
+"""Consistency: targets for one view of an image, made from predictions on another.
+
+A target is the most probable class where it is probable enough, with cross entropy (FixMatch, Sohn
+et al. 2020, https://arxiv.org/abs/2001.07685), or all probabilities, with their squared difference
+(Mean Teacher, Tarvainen and Valpola 2017, https://arxiv.org/abs/1703.01780). No gradient passes
+through a target.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from semisup.losses.segmentation import count, masked_mean, probabilities
+from semisup.ops.cutmix import cut_and_mixed
+from semisup.types import IGNORE, Unlabelled
+
+PseudoDivisor = Literal["valid", "taught", "all"]
+"""What the sum over the taught pixels is divided by.
+
+"valid": the pixels that are no padding, taught or not, as in FixMatch for segmentation and
+UniMatch: the fewer pixels are taught, the less they count. "taught": those pixels alone, a mean as
+in DMT and the self-taught terms of GANs. "all": padding counts too, as in AugSeg and CutMix-Seg.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class PseudoLabels:
+    """What a student is taught on images without masks.
+
+    Attributes:
+        classes: BHW int64, 0..K-1, at every pixel.
+        taught: BHW bool, where the class is probable enough to be taught; never in the padding.
+        valid: BHW bool, False in the padding.
+    """
+
+    classes: Tensor
+    taught: Tensor
+    valid: Tensor
+
+    def pasted(self, boxes: Tensor) -> PseudoLabels:
+        """Those of the images whose boxes (BHW bool) show their partners."""
+        parts = (self.classes, self.taught, self.valid)
+        return PseudoLabels(*(cut_and_mixed(part, boxes) for part in parts))
+
+    def as_mask(self) -> Tensor:
+        """BHW int64, `IGNORE` where nothing is taught."""
+        return self.classes.masked_fill(~self.taught, IGNORE)
+
+    def share(self) -> Tensor:
+        """Share of the pixels that are taught, padding left out; 0-d."""
+        return masked_mean(self.taught.float(), self.valid)
+
+
+def confident(logits: Tensor, threshold: float, valid: Tensor | None) -> PseudoLabels:
+    """The most probable classes, taught where they are probable enough.
+
+    Args:
+        logits: BKHW; no gradient passes.
+        threshold: smallest probability, in [0, 1]; 0 takes all pixels.
+        valid: BHW bool, False in the padding; None: there is none.
+    """
+    probability, classes = probabilities(logits.detach()).max(dim=1)
+    if valid is None:
+        valid = torch.ones_like(classes, dtype=torch.bool)
+    return PseudoLabels(classes, (probability >= threshold) & valid, valid)
+
+
+def pseudo_label_loss(
+    logits: Tensor, labels: PseudoLabels, divisor: PseudoDivisor = "valid"
+) -> Tensor:
+    """Cross entropy with the labels of the taught pixels; 0 where there is none.
+
+    Args:
+        logits: BKHW, of the student.
+        labels: of the same images.
+        divisor: what the sum is divided by.
+
+    Returns:
+        0-d.
+    """
+    losses = F.cross_entropy(logits, labels.as_mask(), ignore_index=IGNORE, reduction="none")
+    counted = {
+        "valid": labels.valid,
+        "taught": labels.taught,
+        "all": torch.ones_like(labels.valid),
+    }
+    # Summed here: torch has no deterministic form of its own sum over maps on a GPU.
+    return losses.sum() / count(counted[divisor])
+
+
+def squared_differences(logits: Tensor, target: Tensor) -> Tensor:
+    """Squared differences of probabilities, summed over the classes, of each pixel.
+
+    Args:
+        logits: BKHW, of the student.
+        target: BKHW, probabilities; no gradient passes.
+
+    Returns:
+        BHW.
+    """
+    return (probabilities(logits) - target.detach()).square().sum(dim=1)
+
+
+@torch.no_grad()
+def agreement(logits: Tensor, other: Tensor, counted: Tensor) -> Tensor:
+    """Share of the pixels at which two maps of logits have one most probable class.
+
+    Args:
+        logits: BKHW.
+        other: BKHW, or BHW classes.
+        counted: BHW bool, which pixels count.
+
+    Returns:
+        0-d; 0 where no pixel counts.
+    """
+    classes = other.argmax(dim=1) if other.ndim == logits.ndim else other
+    return masked_mean((logits.argmax(dim=1) == classes).float(), counted)
+
+
+def teacher_agreement(teacher: nn.Module, student: nn.Module, free: Unlabelled) -> Tensor:
+    """Share of the pixels of the weak view at which teacher and student give one class; 0-d."""
+    return agreement(student(free.image), teacher(free.image), free.valid)
+
+
+def confidence(logits: Tensor) -> Tensor:
+    """The probability of the most probable class, B1HW."""
+    return probabilities(logits).amax(dim=1, keepdim=True)

@@ -1,0 +1,136 @@
+"""Cross pseudo supervision: two networks teach each other their classes.
+
+Chen, Yuan, Zeng, Wang: "Semi-Supervised Semantic Segmentation with Cross Pseudo Supervision", CVPR
+2021, https://arxiv.org/abs/2106.01226.
+
+    S1:  min  CE(S1(x), y) + w CE(S1(M(u, v)), M(argmax S2(u), argmax S2(v)))
+    S2:  min  CE(S2(x), y) + w CE(S2(M(u, v)), M(argmax S1(u), argmax S1(v)))
+
+The two have one architecture and different random weights. M shows v within three boxes and u
+outside of them. All pixels are taught, whatever their probability. S1 is what is tested.
+
+Differs from the authors' code (charlesCXK/TorchSemiSeg, exp.voc):
+1. Labels of mixed images come from the networks in eval mode; theirs are in training mode, so that
+   running statistics move on images that are not mixed too.
+2. v is another image of the same batch. They read a second batch, in the very same order when
+   several processes train, so that v is u in another crop.
+3. Their losses are divided by the number of processes twice.
+4. Padding is not taught.
+5. Labelled images and mixtures pass through a network in one batch; theirs have four passes.
+6. Without boxes (`cutmix = 0`) the cross terms are of unlabelled images alone; theirs are of the
+   labelled ones too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from semisup.errors import RecipeError
+from semisup.losses.consistency import PseudoLabels, confident, pseudo_label_loss
+from semisup.losses.segmentation import masked_mean
+from semisup.methods.base import Method, Task, require_not_negative, require_share
+from semisup.models.base import ParameterGroup, Segmenter, joint_training_logits
+from semisup.models.layers import in_eval_mode
+from semisup.ops.cutmix import CPS, cut_and_mixed_images
+from semisup.types import Batch, Progress, Reads, Scalars, Unlabelled, Update
+
+NAMES = ("segmenter", "second_segmenter")
+
+
+class CrossPseudoSupervision(Method):
+    """Chen et al. 2021: two networks, each taught the other one's classes.
+
+    Args:
+        task: network and classes; the network is built twice.
+        cross_weight: w; >= 0. With 0 the two train alone, each as by supervised training. The
+            authors have 1 with boxes and 1.5 without on Pascal VOC, 5 and 6 on Cityscapes.
+        cutmix: share of the images with boxes of another image; in [0, 1].
+
+    Logs:
+        loss_segmentation: cross entropy of S1 on labelled images; falls from about ln K.
+        loss_segmentation_second: the same of S2.
+        loss_cross: cross entropy of S1 with S2's classes, not weighted; falls from about ln K to
+            between 0.05 and 0.5.
+        loss_cross_second: the same of S2 with S1's.
+        agreement: share of the unlabelled pixels, before they are mixed, to which both give one
+            class; rises to between 0.8 and 0.98. At 1, neither can teach the other.
+    """
+
+    reads = Reads(unlabelled=True, unlabelled_numbers=CPS.numbers)
+
+    def __init__(self, task: Task, *, cross_weight: float = 1.0, cutmix: float = 1.0) -> None:
+        super().__init__()
+        require_not_negative(cross_weight=cross_weight)
+        require_share(cutmix=cutmix)
+        self.cross_weight = cross_weight
+        self.boxes = replace(CPS, chance=cutmix)
+        self.segmenter = task.build_segmenter()
+        self.second_segmenter = task.build_segmenter()
+        _require_difference(*self.networks)
+
+    @property
+    def networks(self) -> tuple[Segmenter, Segmenter]:
+        """Both, in the order of their names."""
+        return self.segmenter, self.second_segmenter
+
+    def players(self) -> dict[str, list[ParameterGroup]]:
+        """The two that teach each other."""
+        pairs = zip(NAMES, self.networks, strict=True)
+        return {name: network.parameter_groups() for name, network in pairs}
+
+    def step(self, batch: Batch, progress: Progress, update: Update) -> Scalars:
+        """One step of each network, on labels that were made before either moved."""
+        labelled, zero = batch.labelled, batch.labelled.image.new_zeros(())
+        images, agreement = [labelled.image], zero
+        taught: list[PseudoLabels] = []
+        if self.cross_weight > 0:
+            mixed, taught, agreement = self._labels(batch.unlabelled)
+            images.append(mixed)
+        reported = {"agreement": agreement}
+        for number, (name, network) in enumerate(zip(NAMES, self.networks, strict=True)):
+            maps, *others = joint_training_logits(network, *images)
+            supervised = self.supervised_loss(maps, labelled.mask, labelled.border_weights)
+            cross = pseudo_label_loss(others[0][0], taught[number]) if taught else zero
+            update(name, supervised + self.cross_weight * cross)
+            suffix = "_second" if number else ""
+            reported[f"loss_segmentation{suffix}"] = supervised.detach()
+            reported[f"loss_cross{suffix}"] = cross.detach()
+        return reported
+
+    def _labels(self, free: Unlabelled) -> tuple[Tensor, list[PseudoLabels], Tensor]:
+        """Images with boxes of others, what each network is taught there, and how far they agree.
+
+        Each is taught the classes of the other one.
+        """
+        assert free.numbers is not None
+        boxes = self.boxes.draw(free.numbers, free.valid.shape[-2:])
+        first, second = (self._classes(s, free.image, free.valid) for s in self.networks)
+        same = first.classes == second.classes
+        mixed = cut_and_mixed_images(free.image, free.valid, boxes)
+        taught = [second.pasted(boxes), first.pasted(boxes)]
+        return mixed, taught, masked_mean(same.float(), free.valid)
+
+    @staticmethod
+    def _classes(network: Segmenter, image: Tensor, valid: Tensor | None) -> PseudoLabels:
+        with torch.no_grad(), in_eval_mode(network):
+            return confident(network(image), 0.0, valid)
+
+    def pseudo_labels(self, image: Tensor, valid: Tensor | None = None) -> Tensor | None:
+        """What S1 is taught: S2's classes, at every pixel."""
+        if self.cross_weight == 0:
+            return None
+        return self._classes(self.second_segmenter, image, valid).as_mask()
+
+
+def _require_difference(first: Segmenter, second: Segmenter) -> None:
+    """Refuse two networks that start from the same weights: they would stay the same."""
+    pairs = list(zip(first.parameters(), second.parameters(), strict=True))
+    known = not any(one.is_meta for one, _ in pairs)
+    if known and all(torch.equal(one, other) for one, other in pairs):
+        raise RecipeError(
+            "cps: both networks start from the same weights, so that neither can teach the other. "
+            "Take model.weights of a backbone alone, so that their heads differ."
+        )

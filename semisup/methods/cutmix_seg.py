@@ -1,0 +1,126 @@
+"""CutMix with a mean teacher: predictions on two images, mixed, are the target for their mixture.
+
+French, Laine, Aila, Mackiewicz, Finlayson: "Semi-supervised semantic segmentation needs strong,
+varied perturbations", BMVC 2020, https://arxiv.org/abs/1906.01916.
+
+    S:  min  CE(S(x), y) + w c mean |softmax S(M(u, v)) - M(softmax T(u), softmax T(v))|^2
+    T  <- average of S
+
+M shows v within a box over half of the image and u outside of it; c is the share of the pixels at
+which a class of T is more probable than t. The square is summed over the classes.
+
+Differs from the authors' code (Britefury/cutmix-semisup-seg, train_seg_semisup_mask_mt.py):
+1. Padding counts neither in the mean nor in c. In theirs the loss of padding is 0 but it is in the
+   divisor, and its confidence counts.
+2. v is another image of the same batch; they draw a second batch.
+3. The decay of the moving average starts from 0 (ops/teacher.py).
+4. Norms learn; theirs are frozen on Pascal VOC.
+5. Labelled images and mixtures pass through S in one batch, theirs one after the other.
+6. The square of unsure pixels can be left out one by one there, by an option that is off.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from semisup.losses.consistency import (
+    agreement,
+    confidence,
+    squared_differences,
+    teacher_agreement,
+)
+from semisup.losses.segmentation import masked_mean, probabilities
+from semisup.methods.base import Method, Task, require_not_negative, require_share
+from semisup.models.base import joint_training_logits
+from semisup.ops.cutmix import FRENCH, cut_and_mixed, cut_and_mixed_images
+from semisup.ops.teacher import Teacher
+from semisup.types import Batch, Progress, Reads, Scalars, Unlabelled, Update
+
+
+class CutMixSeg(Method):
+    """French et al. 2020: the teacher's probabilities of two images, mixed as the images are.
+
+    Args:
+        task: network and classes.
+        consistency_weight: w; >= 0. With 0 it is supervised training.
+        confidence_threshold: t in [0, 1]; 0 leaves c at 1.
+        teacher_decay: of the moving average; in [0, 1].
+
+    Logs:
+        loss_segmentation: cross entropy on labelled images; falls from about ln K.
+        loss_consistency: squared difference of probabilities, times c; 0 while the teacher is
+            unsure, then between 0.01 and 0.2.
+        confident_share: c; rises from 0 to between 0.5 and 0.95.
+        strong_agreement: share of the pixels of the mixture at which S gives the class that the
+            teacher gives to their own image; rises to between 0.8 and 0.98.
+        teacher_agreement: at log points, share of the pixels of the weak view at which teacher and
+            student give one class; rises to between 0.8 and 0.98. Below 0.5 late in a run, the
+            teacher does not follow.
+    """
+
+    reads = Reads(unlabelled=True, unlabelled_numbers=FRENCH.numbers)
+
+    def __init__(
+        self,
+        task: Task,
+        *,
+        consistency_weight: float = 1.0,
+        confidence_threshold: float = 0.97,
+        teacher_decay: float = 0.99,
+    ) -> None:
+        super().__init__()
+        require_not_negative(consistency_weight=consistency_weight)
+        require_share(confidence_threshold=confidence_threshold, teacher_decay=teacher_decay)
+        self.consistency_weight = consistency_weight
+        self.confidence_threshold = confidence_threshold
+        self.segmenter = task.build_segmenter()
+        self.teacher = Teacher(self.segmenter, teacher_decay)
+
+    def predictor(self) -> nn.Module:
+        """The teacher; the segmenter where nothing is taught."""
+        return self.teacher.network if self.consistency_weight > 0 else self.segmenter
+
+    def step(self, batch: Batch, progress: Progress, update: Update) -> Scalars:
+        """One step of the segmenter, then one of its average."""
+        labelled = batch.labelled
+        zero = labelled.image.new_zeros(())
+        terms = dict.fromkeys(("loss_consistency", "confident_share", "strong_agreement"), zero)
+        if self.consistency_weight > 0:
+            maps, terms = self._on_unlabelled(labelled.image, batch.unlabelled)
+        else:
+            maps = self.segmenter.training_logits(labelled.image)
+        supervised = self.supervised_loss(maps, labelled.mask, labelled.border_weights)
+        update("segmenter", supervised + self.consistency_weight * terms["loss_consistency"])
+        self.teacher.follow(self.segmenter, progress)
+        reported = {"loss_segmentation": supervised, **terms}
+        return {name: value.detach() for name, value in reported.items()}
+
+    def _on_unlabelled(
+        self, image: Tensor, free: Unlabelled
+    ) -> tuple[list[Tensor], dict[str, Tensor]]:
+        """The maps of the labelled `image`, and the terms of the others."""
+        assert free.numbers is not None
+        boxes = FRENCH.draw(free.numbers, free.valid.shape[-2:])
+        mixed = cut_and_mixed_images(free.image, free.valid, boxes)
+        target = cut_and_mixed(probabilities(self.teacher(free.image)), boxes)
+        valid = cut_and_mixed(free.valid, boxes)
+        maps, (logits, *_) = joint_training_logits(self.segmenter, image, mixed)
+        sure = (target.amax(dim=1) > self.confidence_threshold).to(target)
+        share = masked_mean(sure, valid)
+        squares = squared_differences(logits, target)
+        return maps, {
+            "loss_consistency": share * masked_mean(squares, valid),
+            "confident_share": share,
+            "strong_agreement": agreement(logits, target, valid),
+        }
+
+    def measure(self, batch: Batch) -> Scalars:
+        """How far teacher and student agree on the weak view."""
+        free = batch.unlabelled
+        if self.consistency_weight == 0:
+            return {"teacher_agreement": free.image.new_zeros(())}
+        return {"teacher_agreement": teacher_agreement(self.teacher, self.segmenter, free)}
+
+    def pictures(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
+        """The probability of the class that the teacher chooses."""
+        return {"confidence": confidence(logits)}

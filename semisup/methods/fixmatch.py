@@ -1,0 +1,150 @@
+"""FixMatch for segmentation: confident labels of the weak view, taught on a strong one.
+
+Sohn et al., "FixMatch", NeurIPS 2020, https://arxiv.org/abs/2001.07685; for segmentation as in
+Yang, Qi, Feng, Zhang, Shi: "Revisiting Weak-to-Strong Consistency in Semi-Supervised Semantic
+Segmentation", CVPR 2023, https://arxiv.org/abs/2208.09910, and its successor UniMatch V2, TPAMI
+2025, https://arxiv.org/abs/2410.10777.
+
+    S:  min  CE(S(x), y) + w CE(S(s), argmax T(u)) where max T(u) >= t,     T <- average of S
+
+x, y are labelled images and masks, u the weak view of an unlabelled image (scale, crop, flip) and s
+its strong view: other colours, grey, blur, and in half of the images a box of another image,
+whose labels are pasted with it. The teacher T is the moving average of S. The sum over the taught
+pixels is divided by all that are no padding, so that what is taught counts more as T grows
+confident.
+
+Labelled and strong images pass through S together, in one batch.
+
+Differs from the authors' code (LiheYoung/UniMatch, fixmatch.py; UniMatch-V2, fixmatch.py):
+1. T is an average of S, as in the second. In the first S teaches itself: in training mode for an
+   image's own labels, in eval mode for those of the boxes (`teacher_decay = 0`: in eval mode).
+2. The loss is the sum of the terms and not half of it. With SGD, their rate r and weight decay d
+   are r / 2 and 2 d here.
+3. Boxes are pasted from another image of the same batch, as in the second. In the first both come
+   from one order of the images when several processes train: an image gets a box of itself.
+4. Labelled images and strong views share a pass, as in the second. In the first, labelled images
+   and weak views do, and the strong views have their own.
+5. In a sum over pixels padding is left out by its own mask, not by a label of 254.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from torch import Tensor, nn
+
+from semisup.losses.consistency import (
+    PseudoDivisor,
+    PseudoLabels,
+    agreement,
+    confidence,
+    confident,
+    pseudo_label_loss,
+    teacher_agreement,
+)
+from semisup.methods.base import Method, Task, require_not_negative, require_share
+from semisup.models.base import joint_training_logits
+from semisup.ops.cutmix import UNIMATCH, cut_and_mixed_images
+from semisup.ops.teacher import Teacher
+from semisup.types import Batch, Progress, Reads, Scalars, Unlabelled, Update
+
+
+class FixMatch(Method):
+    """Confident labels of a teacher's weak view, taught on a strong view with CutMix.
+
+    Args:
+        task: network and classes.
+        unlabelled_weight: w, of the pseudo-labels' term; >= 0. With 0 it is supervised training.
+        confidence_threshold: t in [0, 1], smallest probability of a class that is taught; 0
+            teaches all pixels (the first code on Cityscapes), 1 next to none.
+        teacher_decay: of the moving average; in [0, 1]. 0: S teaches itself.
+        cutmix: share of the images with a box of another image; in [0, 1].
+        divisor: what the sum over the taught pixels is divided by (losses/consistency.py).
+
+    Logs:
+        loss_segmentation: cross entropy on labelled images; falls from about ln K.
+        loss_pseudo: cross entropy with the taught labels, over all pixels that are no padding; 0 as
+            long as nothing is taught, then rises to a tenth of loss_segmentation's start, or less.
+        self_taught_share: share of the unlabelled pixels that are taught; rises from 0 to between
+            0.5 and 0.95. Near 1 from the start, the threshold selects nothing; 0 to the end, no
+            pixel was ever sure enough.
+        strong_agreement: share of the taught pixels at which S gives the taught class on the
+            strong view; between 0.8 and 0.99, 0 while nothing is taught. Below 0.5 to the end,
+            the view has lost what the labels are about.
+        teacher_agreement: at log points, share of the pixels of the weak view at which teacher and
+            student give one class; rises to between 0.8 and 0.98. Below 0.5 late in a run, the
+            teacher does not follow.
+    """
+
+    reads = Reads(unlabelled=True, unlabelled_views=1, unlabelled_numbers=UNIMATCH.numbers)
+
+    def __init__(
+        self,
+        task: Task,
+        *,
+        unlabelled_weight: float = 1.0,
+        confidence_threshold: float = 0.95,
+        teacher_decay: float = 0.996,
+        cutmix: float = 0.5,
+        divisor: PseudoDivisor = "valid",
+    ) -> None:
+        super().__init__()
+        require_not_negative(unlabelled_weight=unlabelled_weight)
+        require_share(
+            confidence_threshold=confidence_threshold, teacher_decay=teacher_decay, cutmix=cutmix
+        )
+        self.unlabelled_weight = unlabelled_weight
+        self.confidence_threshold = confidence_threshold
+        self.boxes = replace(UNIMATCH, chance=cutmix)
+        self.divisor: PseudoDivisor = divisor
+        self.segmenter = task.build_segmenter()
+        self.teacher = Teacher(self.segmenter, teacher_decay)
+
+    def predictor(self) -> nn.Module:
+        """The teacher; the segmenter where nothing is taught."""
+        return self.teacher.network if self.unlabelled_weight > 0 else self.segmenter
+
+    def step(self, batch: Batch, progress: Progress, update: Update) -> Scalars:
+        """One step of the segmenter, then one of its average."""
+        labelled = batch.labelled
+        if self.unlabelled_weight > 0:
+            strong, labels = self._strong(batch.unlabelled)
+            maps, (logits, *_) = joint_training_logits(self.segmenter, labelled.image, strong)
+            taught, share = pseudo_label_loss(logits, labels, self.divisor), labels.share()
+            agreed = agreement(logits, labels.classes, labels.taught)
+        else:
+            maps = self.segmenter.training_logits(labelled.image)
+            taught = share = agreed = labelled.image.new_zeros(())
+        supervised = self.supervised_loss(maps, labelled.mask, labelled.border_weights)
+        update("segmenter", supervised + self.unlabelled_weight * taught)
+        self.teacher.follow(self.segmenter, progress)
+        return {
+            "loss_segmentation": supervised.detach(),
+            "loss_pseudo": taught.detach(),
+            "self_taught_share": share,
+            "strong_agreement": agreed,
+        }
+
+    def _strong(self, free: Unlabelled) -> tuple[Tensor, PseudoLabels]:
+        """The strong view with boxes of other images, and what is taught on it."""
+        assert free.numbers is not None
+        labels = confident(self.teacher(free.image), self.confidence_threshold, free.valid)
+        boxes = self.boxes.draw(free.numbers, free.valid.shape[-2:])
+        return cut_and_mixed_images(free.views[0], free.valid, boxes), labels.pasted(boxes)
+
+    def measure(self, batch: Batch) -> Scalars:
+        """How far teacher and student agree on the weak view."""
+        free = batch.unlabelled
+        if self.unlabelled_weight == 0:
+            return {"teacher_agreement": free.image.new_zeros(())}
+        return {"teacher_agreement": teacher_agreement(self.teacher, self.segmenter, free)}
+
+    def pictures(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
+        """The probability of the class that the teacher chooses."""
+        return {"confidence": confidence(logits)}
+
+    def pseudo_labels(self, image: Tensor, valid: Tensor | None = None) -> Tensor | None:
+        """The teacher's classes where they are probable enough."""
+        if self.unlabelled_weight == 0:
+            return None
+        return confident(self.teacher(image), self.confidence_threshold, valid).as_mask()

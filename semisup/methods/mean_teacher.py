@@ -1,0 +1,117 @@
+"""Mean Teacher: the student's probabilities of one view against its own average's of another.
+
+Tarvainen and Valpola, "Mean teachers are better role models", NeurIPS 2017,
+https://arxiv.org/abs/1703.01780.
+
+    S:  min  CE(S(x), y) + w r(t) mean (softmax S(s) - softmax T(u))^2,     T <- average of S
+
+u is the weak view of an unlabelled image (scale, crop, flip) and s the same crop in other colours.
+The mean is over pixels and classes; r(t) rises as exp(-5 (1 - t)^2) over the first part of the run.
+
+Differs from the authors' code (CuriousAI/mean-teacher), which classifies images:
+1. The student's view differs from the teacher's in colours, grey and blur. In theirs both views are
+   noisy, with shifts that a label map would have to follow.
+2. The consistency term is of unlabelled images alone; theirs is of the labelled ones too.
+3. The teacher is in eval mode and has averages of running statistics; theirs is in training mode.
+
+The form that is compared with in segmentation (charlesCXK/TorchSemiSeg, "MeanTeacher") has the same
+w = 100, but shows both networks the very same image, without a ramp; labelled images count, the
+average moves before the step, and the student is tested. There teacher and student differ by their
+weights alone.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from semisup.losses.consistency import (
+    agreement,
+    confidence,
+    squared_differences,
+    teacher_agreement,
+)
+from semisup.losses.segmentation import masked_mean, probabilities
+from semisup.methods.base import Method, Task, require_not_negative, require_share
+from semisup.models.base import joint_training_logits
+from semisup.ops.ramps import gaussian_ramp
+from semisup.ops.teacher import Teacher
+from semisup.types import Batch, Progress, Reads, Scalars, Update
+
+
+class MeanTeacher(Method):
+    """Tarvainen and Valpola 2017: agreement with the student's own moving average.
+
+    Args:
+        task: network and classes.
+        consistency_weight: w, of the mean over pixels and classes; >= 0. With 0 it is supervised
+            training.
+        ramp_up: share of the run over which w is reached; in [0, 1].
+        teacher_decay: of the moving average; in [0, 1].
+
+    Logs:
+        loss_segmentation: cross entropy on labelled images; falls from about ln K.
+        loss_consistency: squared difference of probabilities, mean over pixels and classes, not
+            weighted; below 0.01, 0 when teacher and student give one class.
+        strong_agreement: share of the pixels at which the student gives in other colours the class
+            that the teacher gives to the plain view; rises to between 0.8 and 0.98.
+        teacher_agreement: at log points, share of the pixels of the weak view at which teacher and
+            student give one class; rises to between 0.8 and 0.98. Below 0.5 late in a run, the
+            teacher does not follow.
+    """
+
+    reads = Reads(unlabelled=True, unlabelled_views=1)
+
+    def __init__(
+        self,
+        task: Task,
+        *,
+        consistency_weight: float = 100.0,
+        ramp_up: float = 0.25,
+        teacher_decay: float = 0.99,
+    ) -> None:
+        super().__init__()
+        require_not_negative(consistency_weight=consistency_weight)
+        require_share(ramp_up=ramp_up, teacher_decay=teacher_decay)
+        self.consistency_weight, self.ramp_up = consistency_weight, ramp_up
+        self.segmenter = task.build_segmenter()
+        self.teacher = Teacher(self.segmenter, teacher_decay)
+
+    def predictor(self) -> nn.Module:
+        """The teacher; the segmenter where nothing is taught."""
+        return self.teacher.network if self.consistency_weight > 0 else self.segmenter
+
+    def step(self, batch: Batch, progress: Progress, update: Update) -> Scalars:
+        """One step of the segmenter, then one of its average."""
+        labelled = batch.labelled
+        if self.consistency_weight > 0:
+            free = batch.unlabelled
+            target = probabilities(self.teacher(free.image))
+            maps, (logits, *_) = joint_training_logits(
+                self.segmenter, labelled.image, free.views[0]
+            )
+            squares = squared_differences(logits, target) / target.shape[1]
+            consistency = masked_mean(squares, free.valid)
+            agreed = agreement(logits, target, free.valid)
+        else:
+            maps = self.segmenter.training_logits(labelled.image)
+            consistency = agreed = labelled.image.new_zeros(())
+        supervised = self.supervised_loss(maps, labelled.mask, labelled.border_weights)
+        weight = self.consistency_weight * gaussian_ramp(progress.fraction, self.ramp_up)
+        update("segmenter", supervised + weight * consistency)
+        self.teacher.follow(self.segmenter, progress)
+        return {
+            "loss_segmentation": supervised.detach(),
+            "loss_consistency": consistency.detach(),
+            "strong_agreement": agreed,
+        }
+
+    def measure(self, batch: Batch) -> Scalars:
+        """How far teacher and student agree on the weak view."""
+        free = batch.unlabelled
+        if self.consistency_weight == 0:
+            return {"teacher_agreement": free.image.new_zeros(())}
+        return {"teacher_agreement": teacher_agreement(self.teacher, self.segmenter, free)}
+
+    def pictures(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
+        """The probability of the class that the teacher chooses."""
+        return {"confidence": confidence(logits)}

@@ -1,0 +1,190 @@
+"""UniMatch: two strong views and a perturbed feature map, against one weak view.
+
+Yang, Qi, Feng, Zhang, Shi: "Revisiting Weak-to-Strong Consistency in Semi-Supervised Semantic
+Segmentation", CVPR 2023, https://arxiv.org/abs/2208.09910.
+
+    S:  min  CE(S(x), y) + w [1/4 CE(S(s1), l) + 1/4 CE(S(s2), l) + 1/2 CE(S~(u), l)],
+             l = argmax T(u) where max T(u) >= t,     T <- average of S
+
+As `fixmatch`, with two strong views s1 and s2 of each image, drawn apart and with boxes of their
+own, and with S~: S on the weak view, half of the channels of its encoder's maps dropped.
+
+Differs from the authors' code (LiheYoung/UniMatch, unimatch.py):
+1. T is an average of S, which in their later experiments is worth more than the method itself. In
+   theirs S teaches itself, in training mode on the image's own labels and in eval mode on those of
+   the pasted boxes; with `teacher_decay = 0` the teacher is S in eval mode for both.
+2. Channels of all maps that the encoder gives are dropped; theirs has two of them, of DeepLab v3+.
+3. Labelled images and strong views share a pass; the perturbed weak view has one of its own, which
+   leaves running statistics alone. In theirs labelled and weak images share a pass, whose decoder
+   sees the dropped maps in the same batch, and both strong views share another.
+4. What `fixmatch` says of the sum of the terms, of boxes and of padding holds here too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from semisup.losses.consistency import (
+    PseudoDivisor,
+    PseudoLabels,
+    agreement,
+    confidence,
+    confident,
+    pseudo_label_loss,
+    teacher_agreement,
+)
+from semisup.methods.base import Method, Task, require_not_negative, require_share
+from semisup.models.base import Segmenter, joint_training_logits
+from semisup.models.layers import statistics_kept
+from semisup.ops.cutmix import UNIMATCH, cut_and_mixed_images
+from semisup.ops.teacher import Teacher
+from semisup.types import Batch, Progress, Reads, Scalars, Unlabelled, Update
+
+TERMS = ("loss_pseudo", "loss_features", "self_taught_share", "strong_agreement")
+
+
+class UniMatch(Method):
+    """Confident labels of a teacher, taught on two strong views and through perturbed features.
+
+    Args:
+        task: network and classes.
+        unlabelled_weight: w, of both terms; >= 0. With 0 it is supervised training.
+        feature_share: weight of the perturbed features' term within w, the rest is of the strong
+            views, half each; in [0, 1].
+        feature_dropout: share of the channels that are dropped; in [0, 1].
+        confidence_threshold: t in [0, 1], smallest probability of a class that is taught.
+        teacher_decay: of the moving average; in [0, 1]. 0: S teaches itself.
+        cutmix: share of the images with a box of another image; in [0, 1].
+        divisor: what the sum over the taught pixels is divided by (losses/consistency.py).
+
+    Logs:
+        loss_segmentation: cross entropy on labelled images; falls from about ln K.
+        loss_pseudo: cross entropy with the taught labels on the strong views, over all pixels that
+            are no padding; 0 as long as nothing is taught, then small.
+        loss_features: the same through the perturbed features; below loss_pseudo.
+        self_taught_share: share of the unlabelled pixels that are taught; rises from 0 to between
+            0.5 and 0.95.
+        strong_agreement: share of the taught pixels at which S gives the taught class on the
+            strong views; between 0.8 and 0.99, 0 while nothing is taught. Below 0.5 to the end,
+            the view has lost what the labels are about.
+        teacher_agreement: at log points, share of the pixels of the weak view at which teacher and
+            student give one class; rises to between 0.8 and 0.98. Below 0.5 late in a run, the
+            teacher does not follow.
+    """
+
+    reads = Reads(unlabelled=True, unlabelled_views=2, unlabelled_numbers=2 * UNIMATCH.numbers)
+
+    def __init__(
+        self,
+        task: Task,
+        *,
+        unlabelled_weight: float = 1.0,
+        feature_share: float = 0.5,
+        feature_dropout: float = 0.5,
+        confidence_threshold: float = 0.95,
+        teacher_decay: float = 0.996,
+        cutmix: float = 0.5,
+        divisor: PseudoDivisor = "valid",
+    ) -> None:
+        super().__init__()
+        require_not_negative(unlabelled_weight=unlabelled_weight)
+        require_share(
+            feature_share=feature_share,
+            feature_dropout=feature_dropout,
+            confidence_threshold=confidence_threshold,
+            teacher_decay=teacher_decay,
+            cutmix=cutmix,
+        )
+        self.unlabelled_weight = unlabelled_weight
+        self.feature_share, self.feature_dropout = feature_share, feature_dropout
+        self.confidence_threshold = confidence_threshold
+        self.boxes = replace(UNIMATCH, chance=cutmix)
+        self.divisor: PseudoDivisor = divisor
+        self.segmenter = task.build_segmenter()
+        self.teacher = Teacher(self.segmenter, teacher_decay)
+
+    def predictor(self) -> nn.Module:
+        """The teacher; the segmenter where nothing is taught."""
+        return self.teacher.network if self.unlabelled_weight > 0 else self.segmenter
+
+    def step(self, batch: Batch, progress: Progress, update: Update) -> Scalars:
+        """One step of the segmenter, then one of its average."""
+        labelled = batch.labelled
+        zero = labelled.image.new_zeros(())
+        terms = dict.fromkeys(TERMS, zero)
+        if self.unlabelled_weight > 0:
+            maps, terms = self._on_unlabelled(labelled.image, batch.unlabelled)
+        else:
+            maps = self.segmenter.training_logits(labelled.image)
+        supervised = self.supervised_loss(maps, labelled.mask, labelled.border_weights)
+        strong, features = 1.0 - self.feature_share, self.feature_share
+        taught = strong * terms["loss_pseudo"] + features * terms["loss_features"]
+        update("segmenter", supervised + self.unlabelled_weight * taught)
+        self.teacher.follow(self.segmenter, progress)
+        reported = {"loss_segmentation": supervised, **terms}
+        return {name: value.detach() for name, value in reported.items()}
+
+    def _on_unlabelled(
+        self, image: Tensor, free: Unlabelled
+    ) -> tuple[list[Tensor], dict[str, Tensor]]:
+        """The maps of the labelled `image`, and the terms of the others."""
+        labels = confident(self.teacher(free.image), self.confidence_threshold, free.valid)
+        views = [self._mixed(number, free, labels) for number in range(2)]
+        maps, *others = joint_training_logits(self.segmenter, image, *(view for view, _ in views))
+        losses = [
+            pseudo_label_loss(logits, mixed, self.divisor)
+            for (logits, *_), (_, mixed) in zip(others, views, strict=True)
+        ]
+        agreed = [
+            agreement(logits, mixed.classes, mixed.taught)
+            for (logits, *_), (_, mixed) in zip(others, views, strict=True)
+        ]
+        perturbed = with_dropped_channels(self.segmenter, free.image, self.feature_dropout)
+        return maps, {
+            "loss_pseudo": 0.5 * (losses[0] + losses[1]),
+            "loss_features": pseudo_label_loss(perturbed, labels, self.divisor),
+            "self_taught_share": labels.share(),
+            "strong_agreement": 0.5 * (agreed[0] + agreed[1]),
+        }
+
+    def _mixed(
+        self, number: int, free: Unlabelled, labels: PseudoLabels
+    ) -> tuple[Tensor, PseudoLabels]:
+        """A strong view with boxes of other images, and what is taught on it."""
+        assert free.numbers is not None
+        numbers = free.numbers[:, number * self.boxes.numbers :]
+        boxes = self.boxes.draw(numbers, free.valid.shape[-2:])
+        return cut_and_mixed_images(free.views[number], free.valid, boxes), labels.pasted(boxes)
+
+    def measure(self, batch: Batch) -> Scalars:
+        """How far teacher and student agree on the weak view."""
+        free = batch.unlabelled
+        if self.unlabelled_weight == 0:
+            return {"teacher_agreement": free.image.new_zeros(())}
+        return {"teacher_agreement": teacher_agreement(self.teacher, self.segmenter, free)}
+
+    def pictures(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
+        """The probability of the class that the teacher chooses."""
+        return {"confidence": confidence(logits)}
+
+    def pseudo_labels(self, image: Tensor, valid: Tensor | None = None) -> Tensor | None:
+        """The teacher's classes where they are probable enough."""
+        if self.unlabelled_weight == 0:
+            return None
+        return confident(self.teacher(image), self.confidence_threshold, valid).as_mask()
+
+
+def with_dropped_channels(network: Segmenter, image: Tensor, share: float) -> Tensor:
+    """Logits BKHW of `image` (BCHW), a share of the channels of the encoder's maps dropped.
+
+    Running statistics are left alone: dropped maps vary more than those that are predicted from.
+    """
+    with statistics_kept(network):
+        features = [
+            F.dropout2d(part, share) if part.is_floating_point() else part  # the rest are switches
+            for part in network.encode(network.padded(image))
+        ]
+        return network.to_image_size(network.decode(features), image.shape[-2:])

@@ -1,0 +1,287 @@
+"""The steps of the consistency methods equal textbook ones, written out image by image.
+
+Boxes (tests/ops/test_cutmix.py has them pixel by pixel) are pasted by boolean masks, targets formed
+for one image after another, averages moved parameter by parameter, with torch's own losses and
+optimisers. The textbook is told the options; it reads none off the method.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from support.methods import create
+from torch import Tensor, nn
+
+from semisup.contracts.toys import toy_batch
+from semisup.methods.base import Method
+from semisup.ops.cutmix import CPS, FRENCH, UNIMATCH, BoxRule
+from semisup.settings import OptimSettings
+from semisup.training.updates import Updates
+from semisup.types import IGNORE, Batch, Progress
+
+CLASSES, SIDE, STEPS, RATE = 3, 32, 5, 0.05
+
+Optimisers = dict[str, torch.optim.Optimizer]
+
+
+def supervised(logits: Tensor, mask: Tensor) -> Tensor:
+    return F.cross_entropy(logits, mask, ignore_index=IGNORE)
+
+
+def pasted(images: Tensor, boxes: Tensor) -> Tensor:
+    """The two images of a batch, each with the other one's pixels in its box."""
+    mixed = images.clone()
+    for number, other in ((0, 1), (1, 0)):
+        mixed[number][..., boxes[number]] = images[other][..., boxes[number]]
+    return mixed
+
+
+def boxes_of(rule: BoxRule, numbers: Tensor) -> Tensor:
+    return torch.stack([rule.draw(row[None], (SIDE, SIDE))[0] for row in numbers])
+
+
+def teach(logits: Tensor, probability: Tensor, valid: Tensor, chosen: dict[str, Any]) -> Tensor:
+    """Cross entropy at confident pixels, image by image, over the pixels of the divisor."""
+    total, count = torch.zeros((), dtype=logits.dtype), 0
+    for own, target, known in zip(logits, probability, valid, strict=True):
+        value, label = target.max(0)
+        taught = known & (value >= chosen["confidence_threshold"])
+        total = total - own.log_softmax(0).gather(0, label[None])[0][taught].sum()
+        counted = {"valid": known, "taught": taught, "all": torch.ones_like(known)}
+        count += int(counted[chosen.get("divisor", "valid")].sum())
+    return total / count
+
+
+def descend(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
+    optimiser.zero_grad()
+    loss.backward()
+    optimiser.step()
+
+
+def follow(teacher: Any, student: nn.Module, progress: Progress, decay: float) -> None:
+    decay = min(1 - 1 / (progress.step + 1), decay)
+    copied = dict(teacher.network.named_buffers())
+    for name, value in student.named_buffers():
+        if name.endswith(("running_mean", "running_var")):
+            copied[name].copy_(decay * copied[name] + (1 - decay) * value)
+        else:
+            copied[name].copy_(value)
+    for mean, now in zip(teacher.network.parameters(), student.parameters(), strict=True):
+        mean.data.copy_(decay * mean.data + (1 - decay) * now.detach())
+
+
+def answer(network: nn.Module, image: Tensor) -> Tensor:
+    """Probabilities in eval mode."""
+    training = network.training
+    with torch.no_grad():
+        said: Tensor = network.eval()(image).softmax(1)
+    network.train(training)
+    return said
+
+
+def fixmatch(
+    method: Any,
+    batch: Batch,
+    optimisers: Optimisers,
+    progress: Progress,
+    *,
+    unlabelled_weight: float = 1.0,
+    teacher_decay: float = 0.996,
+    cutmix: float = 0.5,
+    **chosen: Any,
+) -> None:
+    free, student = batch.unlabelled, method.segmenter
+    assert free.numbers is not None
+    boxes = boxes_of(replace(UNIMATCH, chance=cutmix), free.numbers)
+    said = answer(method.teacher.network, free.image)
+    count = len(batch.labelled.image)
+    both = student(torch.cat([batch.labelled.image, pasted(free.views[0], boxes)]))
+    term = teach(both[count:], pasted(said, boxes), pasted(free.valid, boxes), chosen)
+    loss = supervised(both[:count], batch.labelled.mask) + unlabelled_weight * term
+    descend(optimisers["segmenter"], loss)
+    follow(method.teacher, student, progress, teacher_decay)
+
+
+def unimatch(
+    method: Any,
+    batch: Batch,
+    optimisers: Optimisers,
+    progress: Progress,
+    *,
+    unlabelled_weight: float = 1.0,
+    feature_share: float = 0.5,
+    feature_dropout: float = 0.5,
+    teacher_decay: float = 0.996,
+    cutmix: float = 0.5,
+    **chosen: Any,
+) -> None:
+    free, student = batch.unlabelled, method.segmenter
+    assert free.numbers is not None
+    said = answer(method.teacher.network, free.image)
+    rule = replace(UNIMATCH, chance=cutmix)
+    boxes = [boxes_of(rule, free.numbers[:, place : place + 5]) for place in (0, 5)]
+    views = [pasted(view, box) for view, box in zip(free.views, boxes, strict=True)]
+    labelled, *strong = student(torch.cat([batch.labelled.image, *views])).split(2)
+    first, second = (
+        teach(maps, pasted(said, box), pasted(free.valid, box), chosen)
+        for maps, box in zip(strong, boxes, strict=True)
+    )
+    kept = {name: value.clone() for name, value in student.named_buffers()}
+    (features,) = student.encode(free.image)
+    perturbed = student.decode([F.dropout2d(features, feature_dropout)])
+    dropped = teach(perturbed, said, free.valid, chosen)
+    term = (1 - feature_share) * (first + second) / 2 + feature_share * dropped
+    loss = supervised(labelled, batch.labelled.mask) + unlabelled_weight * term
+    descend(optimisers["segmenter"], loss)
+    for name, value in student.named_buffers():
+        value.copy_(kept[name])
+    follow(method.teacher, student, progress, teacher_decay)
+
+
+def cutmix_seg(
+    method: Any,
+    batch: Batch,
+    optimisers: Optimisers,
+    progress: Progress,
+    *,
+    confidence_threshold: float,
+    consistency_weight: float = 1.0,
+    teacher_decay: float = 0.99,
+) -> None:
+    free, student = batch.unlabelled, method.segmenter
+    assert free.numbers is not None
+    boxes = boxes_of(FRENCH, free.numbers)
+    target = pasted(answer(method.teacher.network, free.image), boxes)
+    valid = pasted(free.valid, boxes)
+    count = len(batch.labelled.image)
+    both = student(torch.cat([batch.labelled.image, pasted(free.image, boxes)]))
+    squares = (both[count:].softmax(1) - target).pow(2).sum(1)
+    sure = target.max(1).values > confidence_threshold
+    term = squares[valid].mean() * sure[valid].double().mean()
+    loss = supervised(both[:count], batch.labelled.mask) + consistency_weight * term
+    descend(optimisers["segmenter"], loss)
+    follow(method.teacher, student, progress, teacher_decay)
+
+
+def mean_teacher(
+    method: Any,
+    batch: Batch,
+    optimisers: Optimisers,
+    progress: Progress,
+    *,
+    consistency_weight: float = 100.0,
+    ramp_up: float = 0.25,
+    teacher_decay: float = 0.99,
+) -> None:
+    free, student = batch.unlabelled, method.segmenter
+    target = answer(method.teacher.network, free.image)
+    count = len(batch.labelled.image)
+    both = student(torch.cat([batch.labelled.image, free.views[0]]))
+    squares = (both[count:].softmax(1) - target).pow(2).mean(1)[free.valid]
+    height = min(1.0, progress.step / progress.steps / ramp_up)
+    weight = consistency_weight * math.exp(-5 * (1 - height) ** 2)
+    loss = supervised(both[:count], batch.labelled.mask) + weight * squares.mean()
+    descend(optimisers["segmenter"], loss)
+    follow(method.teacher, student, progress, teacher_decay)
+
+
+def cps(
+    method: Any,
+    batch: Batch,
+    optimisers: Optimisers,
+    progress: Progress,
+    *,
+    cross_weight: float = 1.0,
+    cutmix: float = 1.0,
+) -> None:
+    free, networks = batch.unlabelled, (method.segmenter, method.second_segmenter)
+    assert free.numbers is not None
+    boxes = boxes_of(replace(CPS, chance=cutmix), free.numbers)
+    said = [pasted(answer(network, free.image), boxes) for network in networks]
+    mixed, valid = pasted(free.image, boxes), pasted(free.valid, boxes)
+    for name, network, target in zip(
+        ("segmenter", "second_segmenter"), networks, reversed(said), strict=True
+    ):
+        labelled, others = network(torch.cat([batch.labelled.image, mixed])).split(2)
+        cross = F.cross_entropy(others, target.argmax(1), reduction="none")[valid].mean()
+        loss = supervised(labelled, batch.labelled.mask) + cross_weight * cross
+        descend(optimisers[name], loss)
+
+
+TEXTBOOK: dict[str, Callable[..., None]] = {
+    "cps": cps,
+    "cutmix_seg": cutmix_seg,
+    "fixmatch": fixmatch,
+    "mean_teacher": mean_teacher,
+    "unimatch": unimatch,
+}
+CASES: list[tuple[str, dict[str, Any]]] = [
+    ("cps", {}),
+    ("cps", {"cross_weight": 1.5, "cutmix": 0.5}),
+    ("cutmix_seg", {"confidence_threshold": 0.4}),
+    (
+        "cutmix_seg",
+        {"confidence_threshold": 0.45, "consistency_weight": 3.0, "teacher_decay": 0.5},
+    ),
+    ("fixmatch", {"confidence_threshold": 0.4}),
+    ("fixmatch", {"confidence_threshold": 0.4, "teacher_decay": 0.0, "unlabelled_weight": 2.0}),
+    ("fixmatch", {"confidence_threshold": 0.45, "divisor": "taught", "cutmix": 1.0}),
+    ("fixmatch", {"confidence_threshold": 0.45, "divisor": "all", "teacher_decay": 0.5}),
+    ("mean_teacher", {}),
+    ("mean_teacher", {"ramp_up": 1.0, "consistency_weight": 30.0, "teacher_decay": 0.5}),
+    ("unimatch", {"confidence_threshold": 0.4}),
+    (
+        "unimatch",
+        {"confidence_threshold": 0.4, "feature_share": 0.2, "feature_dropout": 0.3, "cutmix": 1.0},
+    ),
+    ("unimatch", {"confidence_threshold": 0.45, "divisor": "taught", "teacher_decay": 0.5}),
+]
+
+
+def optimisers_of(method: Method) -> Optimisers:
+    return {
+        player: torch.optim.SGD(
+            [{"params": list(g.params), "lr": RATE * g.lr_scale} for g in groups], lr=RATE
+        )
+        for player, groups in method.players().items()
+    }
+
+
+@pytest.mark.parametrize(("name", "options"), CASES)
+@pytest.mark.parametrize("kind", ["plain", "batch_norm"])
+def test_a_step_equals_the_textbooks_in_every_weight(
+    name: str,
+    options: dict[str, Any],
+    kind: str,
+    segmenters: dict[str, Callable[..., Any]],
+) -> None:
+    torch.manual_seed(0)
+    fast = create(name, segmenters[kind], CLASSES, (SIDE, SIDE), **options)
+    fast.double().train()
+    slow = copy.deepcopy(fast)
+    optim = {
+        player: OptimSettings(kind="sgd", lr=RATE, momentum=0.0, schedule="constant")
+        for player in fast.players()
+    }
+    updates, optimisers = Updates(fast.players(), optim), optimisers_of(slow)
+    start = copy.deepcopy(fast.state_dict())
+    for step in range(STEPS):
+        batch = toy_batch(fast.reads, step, dtype=torch.float64)
+        progress = Progress(90 + step, 100)
+        torch.manual_seed(step)
+        updates.begin(progress)
+        fast.step(batch, progress, updates)
+        torch.manual_seed(step)
+        TEXTBOOK[name](slow, batch, optimisers, progress, **options)
+    expected = slow.state_dict()
+    for key, value in fast.state_dict().items():
+        torch.testing.assert_close(value, expected[key], rtol=1e-9, atol=1e-11, msg=key)
+    moved = [key for key, value in fast.state_dict().items() if not torch.equal(value, start[key])]
+    assert len(moved) > 0.7 * len(start)
