@@ -37,6 +37,7 @@ CONTRACT = ("tests/methods/test_contract.py",)
 ADVERSARIAL = ("tests/methods/test_adversarial.py",)
 CODE = ("tests/methods/test_adversarial_code.py",)
 DECOUPLED = ("tests/methods/test_decouplednet.py", "tests/models/test_decouplednet.py")
+CONSISTENCY = ("tests/methods/test_consistency_steps.py",)
 RESNET = ("tests/models/backbones/test_resnet.py",)
 UPDATES = ("tests/training/test_updates.py",)
 RESUME = (
@@ -184,10 +185,62 @@ MUTANTS = [
     Mutant(
         "views-drawn-once",
         "data/loading/samples.py",
-        "strong=tuple(draw_strong(generator) for _ in range(self._strong))",
-        "strong=(draw_strong(generator),) * self._strong",
+        "strong = tuple(draw_strong(generator) for _ in range(self._strong))",
+        "strong = (draw_strong(generator),) * self._strong",
         "UniMatch's two strong views are one and the same",
         ("tests/data/loading/test_streams.py",),
+    ),
+    Mutant(
+        "boxes-without-their-labels",
+        "methods/fixmatch.py",
+        "return cut_and_mixed_images(free.views[0], free.valid, boxes), labels.pasted(boxes)",
+        "return cut_and_mixed_images(free.views[0], free.valid, boxes), labels",
+        "a pasted box is taught what it covers (CutMix)",
+        CONSISTENCY,
+    ),
+    Mutant(
+        "divided-by-the-taught",
+        "losses/consistency.py",
+        '"valid": labels.valid,',
+        '"valid": labels.taught,',
+        "FixMatch's few early pixels count as much as a whole image",
+        ("tests/losses/test_consistency.py",),
+    ),
+    Mutant(
+        "teacher-before-the-step",
+        "methods/fixmatch.py",
+        """        update("segmenter", supervised + self.unlabelled_weight * taught)
+        self.teacher.follow(self.segmenter, progress)
+""",
+        """        self.teacher.follow(self.segmenter, progress)
+        update("segmenter", supervised + self.unlabelled_weight * taught)
+""",
+        "the teacher is a step behind (TorchSemiSeg's Mean Teacher)",
+        CONSISTENCY,
+    ),
+    Mutant(
+        "each-network-taught-itself",
+        "methods/cps.py",
+        "taught = [second.pasted(boxes), first.pasted(boxes)]",
+        "taught = [first.pasted(boxes), second.pasted(boxes)]",
+        "CPS is self-training, twice",
+        CONSISTENCY,
+    ),
+    Mutant(
+        "dropped-maps-in-the-statistics",
+        "methods/unimatch.py",
+        "    with statistics_kept(network):\n        features",
+        "    if True:\n        features",
+        "the teacher predicts with the variances of dropped maps",
+        ("tests/methods/test_consistency.py",),
+    ),
+    Mutant(
+        "confidence-of-the-whole-batch",
+        "methods/cutmix_seg.py",
+        "share = masked_mean(sure, valid)",
+        "share = sure.mean()",
+        "padding, of which the teacher is sure, raises the weight (cutmix-semisup-seg)",
+        CONSISTENCY,
     ),
     Mutant(
         "pseudo-labels-of-the-segmenter",
@@ -330,8 +383,8 @@ MUTANTS = [
     Mutant(
         "void-in-the-overlap",
         "losses/supervised.py",
-        "shares = _probabilities(logits).masked_fill(~valid[:, None], 0.0)",
-        "shares = _probabilities(logits)",
+        "shares = probabilities(logits).masked_fill(~valid[:, None], 0.0)",
+        "shares = probabilities(logits)",
         "what is predicted on padding counts against a class",
         ("tests/losses/test_supervised.py",),
     ),
