@@ -1,6 +1,6 @@
 """Images a second and peak memory of every network, and of the versions that other libraries have.
 
-    python benchmarks/models.py inference              # every network of the catalogue
+    python benchmarks/models.py inference              # every network of the catalogue for images
     python benchmarks/models.py training
     python benchmarks/models.py same                   # the same network of another library
     python benchmarks/models.py nearest                # networks of the same name or encoder
@@ -69,6 +69,9 @@ SIZES = {"inference": (192, 256), "training": (128, 160), "same": (192, 256), "n
 """Table -> height and width of the images, so that it takes some minutes on two cores."""
 
 BATCH = {"inference": 1, "training": 2, "same": 2, "nearest": 2}
+COMMON = [name for name, cls in MODELS.items() if not (cls.trained_by or cls.reads_volumes)]
+"""Networks that a common method trains on images."""
+
 CLOSE = 1e-5
 """Largest difference of the same network's maps, as a share of their largest value."""
 
@@ -211,9 +214,8 @@ def fitting(size: tuple[int, int], multiple: int) -> tuple[int, int]:
 
 
 def of_catalogue(options: Namespace, apart: Apart) -> Iterable[dict[str, Any]]:
-    """A row for each network of the catalogue that a common method trains."""
-    chosen = options.networks or [name for name in MODELS if not MODELS[name].trained_by]
-    for name in chosen:
+    """A row for each network of the catalogue that a common method trains on images."""
+    for name in options.networks or COMMON:
         torch.manual_seed(0)
         network = Ours(name)
         timings = timed({name: network}, options.table, options, options.size)

@@ -122,6 +122,16 @@ def test_a_pass_of_training_moves_weights_and_one_of_inference_does_not(memory: 
     assert not torch.equal(weight, first)
 
 
+def test_the_tables_have_every_network_for_images_in_both_formats() -> None:
+    models = load("models")
+    assert set(MODELS) - set(models.COMMON) == {"decouplednet", "mask_rcnn", "unet3d"}
+    for name in models.COMMON:
+        with torch.device("meta"):
+            network = models.Ours(name)
+        for memory in models.FORMATS.values():
+            network.to(memory_format=memory)
+
+
 def test_sides_are_cut_to_what_a_peer_takes() -> None:
     models = load("models")
     assert models.fitting((192, 250), 32) == (192, 224)
