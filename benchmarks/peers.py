@@ -164,11 +164,11 @@ def smp_encoder(name: str) -> nn.Module:
     return Peer(smp.encoders.get_encoder(name, weights=None), without_image)
 
 
-def smp_network(name: str, encoder: str) -> nn.Module:
+def smp_network(name: str, encoder: str, **options: object) -> nn.Module:
     import segmentation_models_pytorch as smp
 
     build = getattr(smp, name)
-    return Peer(build(encoder, encoder_weights=None, classes=CLASSES), as_it_is)
+    return Peer(build(encoder, encoder_weights=None, classes=CLASSES, **options), as_it_is)
 
 
 SAME = (
@@ -267,6 +267,6 @@ NEAREST = (
         "dpt",
         "smp DPT, vit_small_patch16_224",
         lambda: Ours("dpt"),
-        lambda: smp_network("DPT", "tu-vit_small_patch16_224"),
+        lambda: smp_network("DPT", "tu-vit_small_patch16_224", dynamic_img_size=True),
     ),
 )

@@ -132,6 +132,18 @@ def test_the_tables_have_every_network_for_images_in_both_formats() -> None:
             network.to(memory_format=memory)
 
 
+@pytest.mark.slow
+def test_the_nearest_networks_take_the_sizes_of_the_table() -> None:
+    pytest.importorskip("segmentation_models_pytorch", reason="of the peers")
+    models = load("models")
+    for pair in models.NEAREST:
+        size = models.fitting((96, 128), pair.multiple)
+        for build in (pair.ours, pair.theirs):
+            with torch.no_grad():
+                (maps,) = build().eval()(torch.zeros(1, 3, *size))
+            assert maps.shape == (1, 21, *size), pair
+
+
 def test_sides_are_cut_to_what_a_peer_takes() -> None:
     models = load("models")
     assert models.fitting((192, 250), 32) == (192, 224)
