@@ -287,6 +287,8 @@ class DataSettings(Settings):
     """Elastic deformation: deviation (pixels) of random shifts on a 3 x 3 grid; 0: none."""
     strong_labelled: bool = False
     """Train on labelled crops in changed colours (the strong view), whatever the method."""
+    colours: Literal["unimatch", "augseg"] = "unimatch"
+    """Colour changes of strong views: jitter, grey and blur, or one to three of AugSeg's eleven."""
     labelled_batch: Annotated[int, Field(gt=0, le=2**16)] = 8
     """Labelled images in a batch."""
     unlabelled_batch: Annotated[int, Field(gt=0, le=2**16)] = 8

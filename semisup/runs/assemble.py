@@ -243,6 +243,10 @@ def _channels(recipe: Recipe, kind: ImageKind) -> dict[str, int]:
             f"Leave it out: it follows the data{rgb}."
         )
     remedy = "set data.channels = 3, for three equal ones" if grey else "choose another"
+    if kind != RGB and recipe.data.colours == "augseg":
+        raise RecipeError(
+            f"data.colours = 'augseg' changes 8-bit RGB images, and these are {kind}. Leave it out."
+        )
     if kind != RGB and METHODS[recipe.method.name].reads.rgb:
         raise RecipeError(
             f"method '{recipe.method.name}' reads 8-bit RGB images, and those of "
@@ -374,6 +378,7 @@ def stream_builder(
         "seed": recipe.train.seed,
         "view": view,
         "workers": worker_count(settings.workers),
+        "colours": settings.colours,
         "pin": device.type == "cuda",
         "rank": ranks.rank(),
         "world": ranks.world(),

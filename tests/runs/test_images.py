@@ -169,6 +169,12 @@ REFUSED: dict[str, tuple[str, dict[str, dict[str, Any]], str]] = {
         {"data": {"channels": 5}},
         "data.channels = 5, but the images, such as ",
     ),
+    "colour operations of RGB": (
+        "four",
+        {"data": {"colours": "augseg"}},
+        "data.colours = 'augseg' changes 8-bit RGB images, and these are 4 channels of 16 bits. "
+        "Leave it out.",
+    ),
     "a method that sees RGB": (
         "four",
         {"method": {"name": "s4gan"}},

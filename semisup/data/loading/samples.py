@@ -14,9 +14,9 @@ from torch.utils.data import Dataset, default_collate
 from semisup.data.base import Objects, SegmentationData
 from semisup.data.labels.border_weights import BorderWeights
 from semisup.data.labels.tags import Tags
+from semisup.data.views.colours import COLOUR_SETS, ColourSetName
 from semisup.data.views.cropping import DrawView, View
 from semisup.data.views.objects import instances_in
-from semisup.data.views.strong import draw_strong
 from semisup.errors import RecipeError, SemisupError
 from semisup.types import Instances, StreamName
 
@@ -36,8 +36,9 @@ class RawBatch:
         labels: what is known of the images, by the name of its field in `Labelled`, `Unlabelled`
             or `Weak`, B first: "mask" uint8 BHW, "tags" and "selection" bool BK, "border_weights"
             float32 BHW, "numbers" float32 BR; "instances" one for each image.
-        strong: B x 6 parameters of each strong view (see `draw_strong`).
+        strong: parameters of each strong view, a row an image, as `colours` draws them.
         strong_image: whether the first of them takes the place of the image.
+        colours: the set of colour changes.
     """
 
     name: StreamName
@@ -47,6 +48,7 @@ class RawBatch:
     labels: Mapping[str, Label] = field(default_factory=dict)
     strong: tuple[Tensor, ...] = ()
     strong_image: bool = False
+    colours: ColourSetName = "unimatch"
 
     def pin_memory(self) -> RawBatch:
         """The same in page-locked memory; the loader of a stream with `pin` calls it."""
@@ -93,6 +95,7 @@ class Samples(Dataset[Any]):  # the loader wants the type that collating makes o
         strong: int,
         tags: Tags | None,
         numbers: int = 0,
+        colours: ColourSetName = "unimatch",
         border: BorderWeights | None = None,
         instances: bool = False,
     ) -> None:
@@ -107,6 +110,7 @@ class Samples(Dataset[Any]):  # the loader wants the type that collating makes o
         self._strong = strong
         self._tags = tags
         self._numbers = numbers
+        self._draw = COLOUR_SETS[colours].draw
         self._border = border
         self._with_instances = instances
         self._epoch = -1
@@ -134,7 +138,7 @@ class Samples(Dataset[Any]):  # the loader wants the type that collating makes o
         if view.mask is not None and objects is not None:
             instances = instances_in(view.mask[1:], objects.labels)
             view = replace(view, mask=view.mask[0])
-        strong = tuple(draw_strong(generator) for _ in range(self._strong))
+        strong = tuple(self._draw(generator) for _ in range(self._strong))
         labels = self._labels(key, view)
         if self._numbers:
             own = _generator(self._seed, self._name, "numbers", position)
@@ -193,7 +197,10 @@ def _digest(text: str) -> int:
 
 
 def collate(
-    samples: Sequence[_Sample | SemisupError], name: StreamName, strong_image: bool = False
+    samples: Sequence[_Sample | SemisupError],
+    name: StreamName,
+    strong_image: bool = False,
+    colours: ColourSetName = "unimatch",
 ) -> RawBatch | SemisupError:
     """The samples of a stream as a batch, or the first error among them."""
     good: list[_Sample] = []
@@ -216,6 +223,7 @@ def collate(
         labels=labels,
         strong=tuple(default_collate([sample.strong for sample in good])),
         strong_image=strong_image,
+        colours=colours,
     )
 
 

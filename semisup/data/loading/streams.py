@@ -18,6 +18,7 @@ from semisup.data.base import SegmentationData
 from semisup.data.labels.border_weights import BorderWeights
 from semisup.data.labels.tags import Tags
 from semisup.data.loading.samples import RawBatch, Samples, collate
+from semisup.data.views.colours import ColourSetName
 from semisup.data.views.cropping import DrawView
 from semisup.errors import RecipeError, SemisupError
 from semisup.system.torch_errors import is_of_worker, worker_error
@@ -45,6 +46,7 @@ class Stream:
         view: `WeakView`; for the labelled stream, `CombinationView` too.
         strong: number of strong views whose parameters to draw too.
         strong_image: whether a strong view of its own takes the place of the image.
+        colours: the set of colour changes of strong views.
         numbers: random numbers to draw for each image too (`Unlabelled.numbers`).
         tags: of the images; for the weak stream and no other.
         border: weights of the pixels between objects, for the labelled stream; None: there are
@@ -75,6 +77,7 @@ class Stream:
         view: DrawView,
         strong: int = 0,
         strong_image: bool = False,
+        colours: ColourSetName = "unimatch",
         numbers: int = 0,
         tags: Tags | None = None,
         border: BorderWeights | None = None,
@@ -105,10 +108,11 @@ class Stream:
             strong=strong + strong_image,
             tags=tags,
             numbers=numbers,
+            colours=colours,
             border=border,
             instances=instances,
         )
-        self._collate = partial(collate, name=name, strong_image=strong_image)
+        self._collate = partial(collate, name=name, strong_image=strong_image, colours=colours)
         self.batch_size = batch_size
         self._share = (rank, world)
         self._workers = workers

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from semisup.data.loading.samples import Label, RawBatch, moved
-from semisup.data.views.strong import apply_strong
+from semisup.data.views.colours import COLOUR_SETS
 from semisup.ops.pixels import RGB_FORMAT, ImageFormat, per_channel, standardise_
 from semisup.types import Labelled, StreamName, Unlabelled, Weak
 
@@ -55,9 +55,8 @@ def to_device(
     if raw.strong:
         # Blur mixes what lies beyond the border into the picture: the mean, not black.
         filled = torch.where(padding, per_channel(images.mean, unit), unit)
-        for parameters in raw.strong:
-            moved = parameters.to(device, non_blocking=True)
-            views.append(finish(apply_strong(filled, moved, valid)))
+        change = COLOUR_SETS[raw.colours].apply
+        views += [finish(change(filled, parameters, valid)) for parameters in raw.strong]
     image = views.pop(0) if raw.strong_image else finish(unit)
     labels = {name: _moved(label, device) for name, label in raw.labels.items()}
     return STREAMS[raw.name](image=image, valid=valid, ids=raw.ids, views=tuple(views), **labels)
