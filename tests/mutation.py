@@ -185,8 +185,8 @@ MUTANTS = [
     Mutant(
         "views-drawn-once",
         "data/loading/samples.py",
-        "strong = tuple(draw_strong(generator) for _ in range(self._strong))",
-        "strong = (draw_strong(generator),) * self._strong",
+        "strong = tuple(self._draw(generator) for _ in range(self._strong))",
+        "strong = (self._draw(generator),) * self._strong",
         "UniMatch's two strong views are one and the same",
         ("tests/data/loading/test_streams.py",),
     ),
