@@ -7,7 +7,7 @@
 Prints a table in Markdown, a row as soon as it is measured. All networks have 11 classes and random
 weights; norms have statistics other than those of the start. Each is exported at the size given,
 which is then fixed, and its logits in onnxruntime have to be torch's (to 1e-4 of their largest;
-but for 1 % of the pixels where it unpools: two values of a window may be equal but for rounding).
+but for 10 % of the pixels where it unpools: two values of a window may be equal but for rounding).
 torch computes in inference mode, channels last; onnxruntime optimises the graph as it does by
 itself, which includes norms that become part of convolutions. Both take turns; what is printed is
 the median, with one thread and with `--threads`. A network that takes long has fewer rounds
@@ -63,8 +63,10 @@ SWITCHES = {"bayesian_segnet", "deconvnet", "enet", "segnet", "segnet_basic"}
 another order puts the value elsewhere; so does torch itself with norms made part of convolutions.
 """
 
-MOVED = 0.01
-"""Largest share of the pixels whose logits may differ by more than `CLOSE` in those."""
+MOVED = 0.1
+"""Largest share of the pixels whose logits may differ by more than `CLOSE` in those. SegNet at 512 x
+1024 differs from itself in 5 % between torch's two memory formats, at 360 x 480 in none.
+"""
 
 
 def build(name: str) -> nn.Module:
