@@ -55,7 +55,7 @@ def test_a_broken_method_ends_with_1_and_says_what_fails(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["mean_teacer"], "no method, model or data set is called 'mean_teacer'. Did you mean 'mean_teacher'?"),
+        (["qwerty"], "no method, model or data set is called 'qwerty'. Known: "),
         (["supervisd"], "Did you mean 'supervised'? Give its file with --plugin."),
         (["decouplednet"], "'decouplednet' is a method and a model: say which, with --kind."),
         (["decouplednet", "--kind", "method"], "trains model 'decouplednet' alone"),
