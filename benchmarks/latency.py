@@ -64,8 +64,8 @@ another order puts the value elsewhere; so does torch itself with norms made par
 """
 
 MOVED = 0.1
-"""Largest share of the pixels whose logits may differ by more than `CLOSE` in those. SegNet at 512 x
-1024 differs from itself in 5 % between torch's two memory formats, at 360 x 480 in none.
+"""Largest share of the pixels whose logits may differ by more than `CLOSE` in those. SegNet differs
+from itself in 5 % between torch's memory formats at 512 x 1024, and in none at 360 x 480.
 """
 
 
