@@ -232,7 +232,10 @@ print(counts[-1] - counts[-3])
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
-@pytest.mark.parametrize(("chosen", "kept"), [({}, True), ({"MALLOC_ARENA_MAX": "4"}, False)])
+@pytest.mark.parametrize(
+    ("chosen", "kept"),
+    [({}, True), pytest.param({"MALLOC_ARENA_MAX": "4"}, False, marks=pytest.mark.slow)],
+)
 def test_freed_memory_is_kept_for_the_next_tensor(chosen: dict[str, str], kept: bool) -> None:
     plain = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "GLIBC_"))}
     done = subprocess.run(
