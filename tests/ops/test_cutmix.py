@@ -68,8 +68,8 @@ def test_boxes_are_spread_as_the_authors(
     """
     drawn = RULES[name].draw(numbers_for(RULES[name], 2000), (64, 64))
     area = drawn.float().mean((1, 2))
-    assert area.mean().item() == pytest.approx(mean, abs=0.006)
-    assert area.std().item() == pytest.approx(deviation, abs=0.003)
+    assert area.mean().item() == pytest.approx(mean, abs=0.01)
+    assert area.std().item() == pytest.approx(deviation, abs=0.005)
     assert drawn.any(2).float().mean().item() == pytest.approx(rows, abs=0.01)
 
 
