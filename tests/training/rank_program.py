@@ -124,7 +124,6 @@ GAMES: dict[str, tuple[str, dict[str, Any]]] = {
     "gan_segmentation_weak, steadied": ("gan_segmentation_weak", {"r1": 2.0}),
     "cps": ("cps", {}),
     "cutmix_seg": ("cutmix_seg", TRUSTING),
-    "cutmix_seg, pixels": ("cutmix_seg", {**TRUSTING, "per_pixel": True}),
     "fixmatch": ("fixmatch", TRUSTING),
     "fixmatch, taught": ("fixmatch", {**TRUSTING, "divisor": "taught"}),
     "mean_teacher": ("mean_teacher", {}),
