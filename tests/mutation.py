@@ -237,7 +237,7 @@ MUTANTS = [
     Mutant(
         "confidence-of-the-whole-batch",
         "methods/cutmix_seg.py",
-        "share = masked_mean(sure, valid)",
+        "share = mean_over_ranks(masked_mean(sure, valid))",
         "share = sure.mean()",
         "padding, of which the teacher is sure, raises the weight (cutmix-semisup-seg)",
         CONSISTENCY,

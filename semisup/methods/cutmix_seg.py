@@ -34,6 +34,7 @@ from semisup.methods.base import Method, Task, require_not_negative, require_sha
 from semisup.models.base import joint_training_logits
 from semisup.ops.cutmix import FRENCH, cut_and_mixed, cut_and_mixed_images
 from semisup.ops.teacher import Teacher
+from semisup.system.distributed import mean_over_ranks
 from semisup.types import Batch, Progress, Reads, Scalars, Unlabelled, Update
 
 
@@ -106,7 +107,7 @@ class CutMixSeg(Method):
         valid = cut_and_mixed(free.valid, boxes)
         maps, (logits, *_) = joint_training_logits(self.segmenter, image, mixed)
         sure = (target.amax(dim=1) > self.confidence_threshold).to(target)
-        share = masked_mean(sure, valid)
+        share = mean_over_ranks(masked_mean(sure, valid))  # it is a factor of every process's loss
         squares = squared_differences(logits, target)
         return maps, {
             "loss_consistency": share * masked_mean(squares, valid),
