@@ -7,22 +7,19 @@ work in one process, so that the machine and its mood cancel out. None of them i
 from __future__ import annotations
 
 import argparse
-import contextlib
-import ctypes
 import gc
 import os
 import platform
-import resource
 import statistics
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from rich.console import Console
 from rich.table import Table
+
+from semisup.system import memory
 
 Contestant = Callable[[], object]
 """Does the whole work once; whatever it prepares beforehand is not timed."""
@@ -130,30 +127,18 @@ def height_and_width(text: str) -> tuple[int, int]:
 
 
 def peak_memory() -> float:
-    """Most memory that this process was given so far, in MiB; on a GPU what torch allocated.
-
-    Linux states it in /proc. `ru_maxrss` would be wrong in a child: Linux has it begin at the peak
-    of the process that started the child.
-    """
+    """Most memory that this process was given so far, in MiB; on a GPU what torch allocated."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 2**20
-    status = Path("/proc/self/status")
-    if status.is_file():
-        fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
-        return int(fields["VmHWM"].split()[0]) / 2**10
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    return memory.peak_mebibytes()
 
 
 def forget_peak() -> None:
     """`peak_memory` counts from now on, where the system can do that (Linux and CUDA can)."""
     gc.collect()
-    with contextlib.suppress(AttributeError, OSError):  # what the library keeps for the next tensor
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
+    memory.forget_peak()
 
 
 def arguments(description: str, *, rounds: int) -> argparse.ArgumentParser:

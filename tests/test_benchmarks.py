@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from semisup.catalog import MODELS
-from semisup.system.device import keep_freed_memory
+from semisup.system.memory import keep_freed_memory
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 

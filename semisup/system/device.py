@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import hashlib
 import os
 import platform
@@ -18,12 +17,10 @@ import torch
 
 from semisup.errors import SemisupError
 from semisup.system.distributed import is_first, rank
+from semisup.system.memory import keep_freed_memory
 from semisup.version import __version__
 
 Precision = Literal["float32", "bf16", "fp16"]
-
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-"""Parameters of glibc's mallopt(3)."""
 
 
 def resolve_device(name: str = "auto") -> torch.device:
@@ -118,20 +115,6 @@ def settle_on(device: torch.device) -> None:
     if "OMP_NUM_THREADS" not in os.environ and torch.get_num_threads() > usable_cores():
         torch.set_num_threads(usable_cores())
     keep_freed_memory()
-
-
-def keep_freed_memory() -> None:
-    """Let glibc keep what is freed for the next tensor; without glibc nothing changes.
-
-    By default it hands every block above 32 MiB back to the system at once, and so the maps of
-    every step are filled anew, 4 KiB at a time, with zeros that nothing reads. Settings of the
-    environment come first.
-    """
-    if not any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
-        with contextlib.suppress(AttributeError, OSError):
-            libc = ctypes.CDLL("libc.so.6")
-            for parameter in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD):
-                libc.mallopt(parameter, 1 << 30)
 
 
 def seed_everything(seed: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from typing import Any
@@ -160,7 +159,7 @@ import sys
 from pathlib import Path
 import torch
 from PIL import Image
-from support.memory import peak_mebibytes
+from semisup.system.memory import peak_mebibytes
 from semisup.evaluation.inference import Inference
 from semisup.evaluation.predict import predict_files
 from semisup.evaluation.folders.prediction_folder import PredictionFolder
@@ -192,7 +191,6 @@ def peak_mebibytes(side: int, folder: Any) -> int:
         text=True,
         check=True,
         timeout=600,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
     )
     return int(done.stdout)
 

@@ -11,7 +11,8 @@ from cases import read, refused
 from click.testing import Result
 from places import Call, Place, cut
 from support.coco import HEIGHT, WIDTH, make_coco
-from support.memory import forget_peak, peak_mebibytes
+
+from semisup.system.memory import forget_peak, peak_mebibytes
 
 Edit = Callable[[dict[str, Any]], object]
 

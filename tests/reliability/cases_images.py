@@ -16,10 +16,10 @@ from cases import read, refused
 from click.testing import Result
 from PIL import Image, ImageOps
 from places import Call, Place, cut, noise
-from support.memory import forget_peak, peak_mebibytes
 
 from semisup.data.formats.pictures import read_rgb
 from semisup.data.sets.folder import Folder
+from semisup.system.memory import forget_peak, peak_mebibytes
 
 MEND = "mend or remove"
 
