@@ -30,13 +30,20 @@ import subprocess
 import sys
 from argparse import Namespace
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from ratios import Contestant, arguments, interleave, machine, peak_memory, show, speed_up
+from steps import (
+    Library,
+    check_synchronisations,
+    in_format,
+    ladder,
+    largest_difference,
+    weights_of,
+)
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -44,19 +51,14 @@ from semisup.catalog import create_method, create_model
 from semisup.methods.base import Method, Task
 from semisup.models.layers import statistics_kept
 from semisup.ops.pixels import to_normalised, to_unit
-from semisup.settings import OptimSettings
 from semisup.system.device import autocast
-from semisup.training.updates import Updates
-from semisup.types import IGNORE, Batch, Labelled, Progress, Unlabelled
+from semisup.types import IGNORE, Batch, Labelled, Unlabelled
 
 CLASSES = 7
 HABITS = (
     *("channels first", "items", "host labels"),
     *("all gradients", "two passes", "plain optimiser"),
 )
-LATE = Progress(90, 100)
-"""Every term acts by then."""
-
 WIDTHS: dict[str, dict[str, Any]] = {
     "adversarial": {"discriminator_width": 16},
     "adversarial_luc": {},
@@ -265,20 +267,6 @@ class Scripted:
         )
 
 
-class Library:
-    """The step of the library: the method and the engine's updates."""
-
-    def __init__(self, method: Method, options: Namespace) -> None:
-        self.method, self.options = method, options
-        table = OptimSettings(kind="sgd", lr=options.rate, momentum=0.9, schedule="constant")
-        self.updates = Updates(method.players(), dict.fromkeys(method.players(), table))
-
-    def __call__(self, batch: Batch) -> None:
-        self.updates.begin(LATE)
-        with autocast(self.options.precision, batch.labelled.image.device):
-            self.method.step(batch, LATE, self.updates)
-
-
 def build(options: Namespace) -> Method:
     torch.manual_seed(0)
 
@@ -312,25 +300,13 @@ def make_batch(options: Namespace, dtype: torch.dtype = torch.float32) -> Batch:
     )
 
 
-def in_format(batch: Batch, memory_format: torch.memory_format) -> Batch:
-    """The batch with its images laid out anew, as a loader would have given them."""
-    labelled, unlabelled = batch.labelled, batch.unlabelled
-    return Batch(
-        labelled=replace(labelled, image=labelled.image.contiguous(memory_format=memory_format)),
-        unlabelled=replace(
-            unlabelled, image=unlabelled.image.contiguous(memory_format=memory_format)
-        ),
+def ways_of(options: Namespace) -> dict[str, Callable[[], Any]]:
+    """The ladder; with `--compile` also the library, compiled."""
+    ways = ladder(
+        HABITS,
+        lambda habits: Scripted(build(options), habits, options),
+        lambda: Library(build(options), options),
     )
-
-
-def ladder(options: Namespace) -> dict[str, Callable[[], Any]]:
-    """Name -> what builds the way: the textbook, each habit less, the library."""
-    names = ["textbook", *(f"- {habit}" for habit in HABITS)]
-    ways: dict[str, Callable[[], Any]] = {}
-    for given_up, name in enumerate(names):
-        habits = frozenset(HABITS[given_up:])
-        ways[name] = lambda habits=habits: Scripted(build(options), habits, options)
-    ways["semisup"] = lambda: Library(build(options), options)
     if options.compile:
         ways["semisup, compiled"] = lambda: Library(compiled(build(options)), options)
     return ways
@@ -349,25 +325,14 @@ def check_equal(options: Namespace) -> float:
     small.compile = False
     batch = make_batch(small, torch.float64)
     ends: dict[str, dict[str, Tensor]] = {}
-    for name, make in ladder(small).items():
+    for name, make in ways_of(small).items():
         way = make()
         way.method.double()
         for step in range(2):
             torch.manual_seed(step)
             way(batch)
-        ends[name] = {k: p.detach().clone() for k, p in way.method.named_parameters()}
-    reference = ends["textbook"]
-    start = dict(build(small).named_parameters())
-    moved = max(
-        float((value - start[key].detach()).abs().max()) for key, value in reference.items()
-    )
-    largest = max(
-        float((end[key] - value).abs().max())
-        for end in ends.values()
-        for key, value in reference.items()
-    )
-    assert largest < 1e-6 * moved, (largest, moved)
-    return largest / moved
+        ends[name] = weights_of(way.method)
+    return largest_difference(ends, weights_of(build(small)))
 
 
 def measure_memory(options: Namespace) -> None:
@@ -381,20 +346,10 @@ def measure_memory(options: Namespace) -> None:
 
 
 def peak_of(name: str, options: Namespace) -> None:
-    way, batch = ladder(options)[name](), make_batch(options)
+    way, batch = ways_of(options)[name](), make_batch(options)
     for _ in range(3):
         way(batch)
     print(f"{peak_memory():.0f}")
-
-
-def check_synchronisations(way: Library, batch: Batch) -> None:
-    """One step in which anything that waits for the device is an error."""
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        way(batch)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
-    print("semisup: no synchronisation in a step")
 
 
 def parse() -> Namespace:
@@ -422,7 +377,7 @@ def main() -> None:
     print(machine())
     batch = make_batch(options)
     difference = check_equal(options)
-    ways = {name: make() for name, make in ladder(options).items()}
+    ways = {name: make() for name, make in ways_of(options).items()}
     runs: dict[str, Contestant] = {n: (lambda way=way: way(batch)) for n, way in ways.items()}
     timings = interleave(runs, options.rounds)
     streams = len(ways["semisup"].method.reads.streams)

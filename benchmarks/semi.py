@@ -25,12 +25,20 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from ratios import Contestant, arguments, interleave, machine, show, speed_up
+from steps import (
+    LATE,
+    Library,
+    check_synchronisations,
+    in_format,
+    ladder,
+    largest_difference,
+    weights_of,
+)
 from torch import Tensor, nn
 
 from semisup.catalog import create_method, create_model
@@ -38,19 +46,14 @@ from semisup.methods.base import Method, Task
 from semisup.models.base import Segmenter
 from semisup.models.layers import in_eval_mode
 from semisup.ops.cutmix import CPS, FRENCH, UNIMATCH, BoxRule
-from semisup.settings import OptimSettings
 from semisup.system.device import autocast
-from semisup.training.updates import Updates
-from semisup.types import IGNORE, Batch, Labelled, Progress, Unlabelled
+from semisup.types import IGNORE, Batch, Labelled, Unlabelled
 
 CLASSES = 7
 HABITS = (
     *("channels first", "items", "boolean masks"),
     *("single averages", "separate passes", "plain optimiser"),
 )
-LATE = Progress(90, 100)
-"""Every term acts by then."""
-
 OPTIONS: dict[str, dict[str, Any]] = {
     "mean_teacher": {},
     "cutmix_seg": {"confidence_threshold": 0.2},
@@ -220,20 +223,6 @@ class Scripted:
             copied[name].copy_(decay * copied[name] + (1 - decay) * value if average else value)
 
 
-class Library:
-    """The step of the library: the method and the engine's updates."""
-
-    def __init__(self, method: Method, options: Namespace) -> None:
-        self.method, self.options = method, options
-        table = OptimSettings(kind="sgd", lr=options.rate, momentum=0.9, schedule="constant")
-        self.updates = Updates(method.players(), dict.fromkeys(method.players(), table))
-
-    def __call__(self, batch: Batch) -> None:
-        self.updates.begin(LATE)
-        with autocast(self.options.precision, batch.labelled.image.device):
-            self.method.step(batch, LATE, self.updates)
-
-
 def build(options: Namespace) -> Method:
     torch.manual_seed(0)
 
@@ -267,29 +256,13 @@ def make_batch(options: Namespace, dtype: torch.dtype = torch.float32) -> Batch:
     )
 
 
-def in_format(batch: Batch, memory_format: torch.memory_format) -> Batch:
-    """The batch with its images laid out anew, as a loader would have given them."""
-
-    def laid_out(image: Tensor) -> Tensor:
-        return image.contiguous(memory_format=memory_format)
-
-    labelled, free = batch.labelled, batch.unlabelled
-    views = (laid_out(free.views[0]), laid_out(free.views[1]))
-    return Batch(
-        labelled=replace(labelled, image=laid_out(labelled.image)),
-        unlabelled=replace(free, image=laid_out(free.image), views=views),
+def ways_of(options: Namespace) -> dict[str, Callable[[], Any]]:
+    """The ladder of habits."""
+    return ladder(
+        HABITS,
+        lambda habits: Scripted(build(options), habits, options),
+        lambda: Library(build(options), options),
     )
-
-
-def ladder(options: Namespace) -> dict[str, Callable[[], Any]]:
-    """Name -> what builds the way: the textbook, each habit less, the library."""
-    names = ["textbook", *(f"- {habit}" for habit in HABITS)]
-    ways: dict[str, Callable[[], Any]] = {}
-    for given_up, name in enumerate(names):
-        habits = frozenset(HABITS[given_up:])
-        ways[name] = lambda habits=habits: Scripted(build(options), habits, options)
-    ways["semisup"] = lambda: Library(build(options), options)
-    return ways
 
 
 def check_equal(options: Namespace) -> float:
@@ -297,7 +270,7 @@ def check_equal(options: Namespace) -> float:
     small = Namespace(**{**vars(options), "side": 64, "batch": 2, "precision": "float32"})
     batch = make_batch(small, torch.float64)
     ends: dict[str, dict[str, Tensor]] = {}
-    for name, make in ladder(small).items():
+    for name, make in ways_of(small).items():
         way = make()
         way.method.double()
         for layer in way.method.modules():
@@ -306,31 +279,13 @@ def check_equal(options: Namespace) -> float:
                 layer.training = False
         for _ in range(2):
             way(batch)
-        ends[name] = {k: p.detach().clone() for k, p in way.method.named_parameters()}
-    reference, start = ends["textbook"], dict(build(small).named_parameters())
-    moved = max(float((v - start[k].detach()).abs().max()) for k, v in reference.items())
-    largest = max(
-        float((end[key] - value).abs().max())
-        for end in ends.values()
-        for key, value in reference.items()
-    )
-    assert largest < 1e-6 * moved, (largest, moved)
-    return largest / moved
-
-
-def check_synchronisations(way: Library, batch: Batch) -> None:
-    """One step in which anything that waits for the device is an error."""
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        way(batch)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
-    print("semisup: no synchronisation in a step")
+        ends[name] = weights_of(way.method)
+    return largest_difference(ends, weights_of(build(small)))
 
 
 def compare(options: Namespace) -> None:
     batch, difference = make_batch(options), check_equal(options)
-    ways = {name: make() for name, make in ladder(options).items()}
+    ways = {name: make() for name, make in ways_of(options).items()}
     runs: dict[str, Contestant] = {n: (lambda way=way: way(batch)) for n, way in ways.items()}
     timings = interleave(runs, options.rounds)
     title = (
