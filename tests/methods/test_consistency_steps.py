@@ -7,28 +7,21 @@ optimisers. The textbook is told the options; it reads none off the method.
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from support.methods import create
+from support.textbook import SIDE, Optimisers, descend, side_by_side
 from torch import Tensor, nn
 
 from semisup.contracts.toys import toy_batch
-from semisup.methods.base import Method
 from semisup.ops.cutmix import CPS, FRENCH, UNIMATCH, BoxRule
-from semisup.settings import OptimSettings
-from semisup.training.updates import Updates
 from semisup.types import IGNORE, Batch, Progress
-
-CLASSES, SIDE, STEPS, RATE = 3, 32, 5, 0.05
-
-Optimisers = dict[str, torch.optim.Optimizer]
 
 
 def supervised(logits: Tensor, mask: Tensor) -> Tensor:
@@ -57,12 +50,6 @@ def teach(logits: Tensor, probability: Tensor, valid: Tensor, chosen: dict[str, 
         counted = {"valid": known, "taught": taught, "all": torch.ones_like(known)}
         count += int(counted[chosen.get("divisor", "valid")].sum())
     return total / count
-
-
-def descend(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
-    optimiser.zero_grad()
-    loss.backward()
-    optimiser.step()
 
 
 def follow(teacher: Any, student: nn.Module, progress: Progress, decay: float) -> None:
@@ -245,15 +232,6 @@ CASES: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-def optimisers_of(method: Method) -> Optimisers:
-    return {
-        player: torch.optim.SGD(
-            [{"params": list(g.params), "lr": RATE * g.lr_scale} for g in groups], lr=RATE
-        )
-        for player, groups in method.players().items()
-    }
-
-
 @pytest.mark.parametrize(("name", "options"), CASES)
 @pytest.mark.parametrize("kind", ["plain", "batch_norm"])
 def test_a_step_equals_the_textbooks_in_every_weight(
@@ -262,24 +240,13 @@ def test_a_step_equals_the_textbooks_in_every_weight(
     kind: str,
     segmenters: dict[str, Callable[..., Any]],
 ) -> None:
-    torch.manual_seed(0)
-    fast = create(name, segmenters[kind], CLASSES, (SIDE, SIDE), **options)
-    fast.double().train()
-    slow = copy.deepcopy(fast)
-    optim = {
-        player: OptimSettings(kind="sgd", lr=RATE, momentum=0.0, schedule="constant")
-        for player in fast.players()
-    }
-    updates, optimisers = Updates(fast.players(), optim), optimisers_of(slow)
-    start = copy.deepcopy(fast.state_dict())
-    for step in range(STEPS):
-        batch = toy_batch(fast.reads, step, dtype=torch.float64)
-        progress = Progress(90 + step, 100)
-        torch.manual_seed(step)
-        updates.begin(progress)
-        fast.step(batch, progress, updates)
-        torch.manual_seed(step)
-        TEXTBOOK[name](slow, batch, optimisers, progress, **options)
+    fast, slow, start = side_by_side(
+        name,
+        segmenters[kind],
+        options,
+        partial(TEXTBOOK[name], **options),
+        lambda method, step: toy_batch(method.reads, step, dtype=torch.float64),
+    )
     expected = slow.state_dict()
     for key, value in fast.state_dict().items():
         torch.testing.assert_close(value, expected[key], rtol=1e-9, atol=1e-11, msg=key)

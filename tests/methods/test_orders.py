@@ -13,20 +13,13 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from support.methods import create
+from support.textbook import CLASSES, Optimisers, Textbook, descend, side_by_side
 from torch import Tensor, nn
 
-from semisup.methods.base import Method
-from semisup.models.base import ParameterGroup
-from semisup.settings import OptimSettings
-from semisup.training.updates import Updates
 from semisup.types import IGNORE, Batch, Progress
 
-CLASSES, SIDE, STEPS, RATE = 3, 32, 5, 0.05
 MEAN = torch.tensor([0.485, 0.456, 0.406], dtype=torch.float64).view(3, 1, 1)
 DEVIATION = torch.tensor([0.229, 0.224, 0.225], dtype=torch.float64).view(3, 1, 1)
-
-Optimisers = dict[str, torch.optim.Optimizer]
 
 
 @contextmanager
@@ -34,22 +27,6 @@ def frozen(network: nn.Module) -> Iterator[None]:
     network.requires_grad_(False)
     yield
     network.requires_grad_(True)
-
-
-def optimisers_of(method: Method) -> Optimisers:
-    def groups(found: list[ParameterGroup]) -> list[dict[str, Any]]:
-        return [{"params": list(g.params), "lr": RATE * g.lr_scale} for g in found]
-
-    return {
-        player: torch.optim.SGD(groups(found), lr=RATE)
-        for player, found in method.players().items()
-    }
-
-
-def descend(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
-    optimiser.zero_grad()
-    loss.backward()
-    optimiser.step()
 
 
 def adversarial(method: Any, batch: Batch, optimisers: Optimisers, progress: Progress) -> None:
@@ -127,7 +104,7 @@ def gan(
     )
 
 
-TEXTBOOK: dict[str, Callable[[Any, Batch, Optimisers, Progress], None]] = {
+TEXTBOOK: dict[str, Textbook] = {
     "adversarial": adversarial,
     "gan_segmentation": lambda *step: gan(*step, weak=False),
     "gan_segmentation_weak": lambda *step: gan(*step, weak=True),
@@ -155,26 +132,15 @@ def test_the_fast_step_equals_the_textbook_in_every_parameter(
     segmenters: dict[str, Callable[..., Any]],
     make_batch: Callable[..., Batch],
 ) -> None:
-    torch.manual_seed(0)
-    fast = create(name, segmenters[kind], CLASSES, (SIDE, SIDE), **options)
-    fast.double().train()
-    slow = copy.deepcopy(fast)
-    optim = {
-        player: OptimSettings(kind="sgd", lr=RATE, momentum=0.0, schedule="constant")
-        for player in fast.players()
-    }
-    updates, optimisers = Updates(fast.players(), optim), optimisers_of(slow)
-    start = {key: p.detach().clone() for key, p in fast.named_parameters()}
-    for step in range(STEPS):
-        batch = make_batch(step, dtype=torch.float64)
-        progress = Progress(90 + step, 100)
-        torch.manual_seed(step)
-        updates.begin(progress)
-        fast.step(batch, progress, updates)
-        torch.manual_seed(step)
-        TEXTBOOK[name](slow, batch, optimisers, progress)
+    fast, slow, start = side_by_side(
+        name,
+        segmenters[kind],
+        options,
+        TEXTBOOK[name],
+        lambda _, step: make_batch(step, dtype=torch.float64),
+    )
     expected = dict(slow.named_parameters())
     for key, p in fast.named_parameters():
         torch.testing.assert_close(p, expected[key], rtol=1e-9, atol=1e-11, msg=key)
     moved = [key for key, p in fast.named_parameters() if not torch.equal(p, start[key])]
-    assert len(moved) > 0.7 * len(start)
+    assert len(moved) > 0.7 * len(expected)
