@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from semisup.ops.crf import CrfSettings
+from semisup.types import ColourSetName
 
 SMALLEST = 1e-30
 """Least number that is added to a root against a division by 0."""
@@ -287,7 +288,7 @@ class DataSettings(Settings):
     """Elastic deformation: deviation (pixels) of random shifts on a 3 x 3 grid; 0: none."""
     strong_labelled: bool = False
     """Train on labelled crops in changed colours (the strong view), whatever the method."""
-    colours: Literal["unimatch", "augseg"] = "unimatch"
+    colours: ColourSetName = "unimatch"
     """Colour changes of strong views: jitter, grey and blur, or one to three of AugSeg's eleven."""
     labelled_batch: Annotated[int, Field(gt=0, le=2**16)] = 8
     """Labelled images in a batch."""

@@ -27,6 +27,10 @@ StreamName = Literal["labelled", "unlabelled", "weak"]
 """The streams of a run, each with its own images and batch size."""
 
 
+ColourSetName = Literal["unimatch", "augseg"]
+"""The sets of colour changes that strong views may be drawn from (`data.views.colours`)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Instances:
     """The objects of an image, each with its own mask; there may be none.
@@ -82,7 +86,7 @@ class Unlabelled:
         image: BCHW float, normalised: the weak view (scale, crop, flip).
         valid: BHW bool, False where the crop was padded and there is no picture.
         ids: the B image ids.
-        views: strong views of the same crops (colour jitter, grey, blur), BCHW each, drawn
+        views: strong views of the same crops (other colours, blur), BCHW each, drawn
             independently of one another, as many as `Reads.unlabelled_views`.
         numbers: BR float32, R random numbers for each image, uniform in [0, 1), for what a method
             draws for each of them (`Reads.unlabelled_numbers`). They depend on the image's place in

@@ -192,9 +192,9 @@ MUTANTS = [
     ),
     Mutant(
         "boxes-without-their-labels",
-        "methods/fixmatch.py",
-        "return cut_and_mixed_images(free.views[0], free.valid, boxes), labels.pasted(boxes)",
-        "return cut_and_mixed_images(free.views[0], free.valid, boxes), labels",
+        "losses/consistency.py",
+        "return cut_and_mixed_images(free.views[number], free.valid, boxes), labels.pasted(boxes)",
+        "return cut_and_mixed_images(free.views[number], free.valid, boxes), labels",
         "a pasted box is taught what it covers (CutMix)",
         CONSISTENCY,
     ),

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from semisup.losses.segmentation import count, masked_mean, probabilities
-from semisup.ops.cutmix import cut_and_mixed
+from semisup.ops.cutmix import BoxRule, cut_and_mixed, cut_and_mixed_images
 from semisup.types import IGNORE, Unlabelled
 
 PseudoDivisor = Literal["valid", "taught", "all"]
@@ -68,6 +68,25 @@ def confident(logits: Tensor, threshold: float, valid: Tensor | None) -> PseudoL
     if valid is None:
         valid = torch.ones_like(classes, dtype=torch.bool)
     return PseudoLabels(classes, (probability >= threshold) & valid, valid)
+
+
+def mixed_view(
+    free: Unlabelled, number: int, rule: BoxRule, labels: PseudoLabels
+) -> tuple[Tensor, PseudoLabels]:
+    """A strong view with boxes of other images, and what is taught on it.
+
+    Args:
+        free: with R numbers for each of its views, R as `rule` takes.
+        number: of the view.
+        rule: of its boxes.
+        labels: of the weak view.
+
+    Returns:
+        BCHW, and the labels with those of the boxes.
+    """
+    assert free.numbers is not None
+    boxes = rule.draw(free.numbers[:, number * rule.numbers :], free.valid.shape[-2:])
+    return cut_and_mixed_images(free.views[number], free.valid, boxes), labels.pasted(boxes)
 
 
 def pseudo_label_loss(

@@ -35,18 +35,18 @@ from torch import Tensor, nn
 
 from semisup.losses.consistency import (
     PseudoDivisor,
-    PseudoLabels,
     agreement,
     confidence,
     confident,
+    mixed_view,
     pseudo_label_loss,
     teacher_agreement,
 )
 from semisup.methods.base import Method, Task, require_not_negative, require_share
 from semisup.models.base import joint_training_logits
-from semisup.ops.cutmix import UNIMATCH, cut_and_mixed_images
+from semisup.ops.cutmix import UNIMATCH
 from semisup.ops.teacher import Teacher
-from semisup.types import Batch, Progress, Reads, Scalars, Unlabelled, Update
+from semisup.types import Batch, Progress, Reads, Scalars, Update
 
 
 class FixMatch(Method):
@@ -108,7 +108,9 @@ class FixMatch(Method):
         """One step of the segmenter, then one of its average."""
         labelled = batch.labelled
         if self.unlabelled_weight > 0:
-            strong, labels = self._strong(batch.unlabelled)
+            free = batch.unlabelled
+            labels = confident(self.teacher(free.image), self.confidence_threshold, free.valid)
+            strong, labels = mixed_view(free, 0, self.boxes, labels)
             maps, (logits, *_) = joint_training_logits(self.segmenter, labelled.image, strong)
             taught, share = pseudo_label_loss(logits, labels, self.divisor), labels.share()
             agreed = agreement(logits, labels.classes, labels.taught)
@@ -124,13 +126,6 @@ class FixMatch(Method):
             "self_taught_share": share,
             "strong_agreement": agreed,
         }
-
-    def _strong(self, free: Unlabelled) -> tuple[Tensor, PseudoLabels]:
-        """The strong view with boxes of other images, and what is taught on it."""
-        assert free.numbers is not None
-        labels = confident(self.teacher(free.image), self.confidence_threshold, free.valid)
-        boxes = self.boxes.draw(free.numbers, free.valid.shape[-2:])
-        return cut_and_mixed_images(free.views[0], free.valid, boxes), labels.pasted(boxes)
 
     def measure(self, batch: Batch) -> Scalars:
         """How far teacher and student agree on the weak view."""

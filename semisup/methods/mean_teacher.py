@@ -51,7 +51,7 @@ class MeanTeacher(Method):
     Logs:
         loss_segmentation: cross entropy on labelled images; falls from about ln K.
         loss_consistency: squared difference of probabilities, mean over pixels and classes, not
-            weighted; below 0.01, 0 when teacher and student give one class.
+            weighted; below 0.01, 0 when teacher and student give the same probabilities.
         strong_agreement: share of the pixels at which the student gives in other colours the class
             that the teacher gives to the plain view; rises to between 0.8 and 0.98.
         teacher_agreement: at log points, share of the pixels of the weak view at which teacher and

@@ -29,17 +29,17 @@ from torch import Tensor, nn
 
 from semisup.losses.consistency import (
     PseudoDivisor,
-    PseudoLabels,
     agreement,
     confidence,
     confident,
+    mixed_view,
     pseudo_label_loss,
     teacher_agreement,
 )
 from semisup.methods.base import Method, Task, require_not_negative, require_share
 from semisup.models.base import Segmenter, joint_training_logits
 from semisup.models.layers import statistics_kept
-from semisup.ops.cutmix import UNIMATCH, cut_and_mixed_images
+from semisup.ops.cutmix import UNIMATCH
 from semisup.ops.teacher import Teacher
 from semisup.types import Batch, Progress, Reads, Scalars, Unlabelled, Update
 
@@ -132,16 +132,13 @@ class UniMatch(Method):
     ) -> tuple[list[Tensor], dict[str, Tensor]]:
         """The maps of the labelled `image`, and the terms of the others."""
         labels = confident(self.teacher(free.image), self.confidence_threshold, free.valid)
-        views = [self._mixed(number, free, labels) for number in range(2)]
-        maps, *others = joint_training_logits(self.segmenter, image, *(view for view, _ in views))
-        losses = [
-            pseudo_label_loss(logits, mixed, self.divisor)
-            for (logits, *_), (_, mixed) in zip(others, views, strict=True)
-        ]
-        agreed = [
-            agreement(logits, mixed.classes, mixed.taught)
-            for (logits, *_), (_, mixed) in zip(others, views, strict=True)
-        ]
+        (one, of_one), (two, of_two) = (
+            mixed_view(free, number, self.boxes, labels) for number in range(2)
+        )
+        maps, (first, *_), (second, *_) = joint_training_logits(self.segmenter, image, one, two)
+        pairs = ((first, of_one), (second, of_two))
+        losses = [pseudo_label_loss(logits, taught, self.divisor) for logits, taught in pairs]
+        agreed = [agreement(logits, taught.classes, taught.taught) for logits, taught in pairs]
         perturbed = with_dropped_channels(self.segmenter, free.image, self.feature_dropout)
         return maps, {
             "loss_pseudo": 0.5 * (losses[0] + losses[1]),
@@ -149,15 +146,6 @@ class UniMatch(Method):
             "self_taught_share": labels.share(),
             "strong_agreement": 0.5 * (agreed[0] + agreed[1]),
         }
-
-    def _mixed(
-        self, number: int, free: Unlabelled, labels: PseudoLabels
-    ) -> tuple[Tensor, PseudoLabels]:
-        """A strong view with boxes of other images, and what is taught on it."""
-        assert free.numbers is not None
-        numbers = free.numbers[:, number * self.boxes.numbers :]
-        boxes = self.boxes.draw(numbers, free.valid.shape[-2:])
-        return cut_and_mixed_images(free.views[number], free.valid, boxes), labels.pasted(boxes)
 
     def measure(self, batch: Batch) -> Scalars:
         """How far teacher and student agree on the weak view."""

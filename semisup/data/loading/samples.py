@@ -14,11 +14,11 @@ from torch.utils.data import Dataset, default_collate
 from semisup.data.base import Objects, SegmentationData
 from semisup.data.labels.border_weights import BorderWeights
 from semisup.data.labels.tags import Tags
-from semisup.data.views.colours import COLOUR_SETS, ColourSetName
+from semisup.data.views.colours import COLOUR_SETS
 from semisup.data.views.cropping import DrawView, View
 from semisup.data.views.objects import instances_in
 from semisup.errors import RecipeError, SemisupError
-from semisup.types import Instances, StreamName
+from semisup.types import ColourSetName, Instances, StreamName
 
 Label = Tensor | tuple[Instances, ...]
 """A label of a batch: a tensor, B first, or one entry for each image."""

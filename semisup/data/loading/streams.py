@@ -18,11 +18,10 @@ from semisup.data.base import SegmentationData
 from semisup.data.labels.border_weights import BorderWeights
 from semisup.data.labels.tags import Tags
 from semisup.data.loading.samples import RawBatch, Samples, collate
-from semisup.data.views.colours import ColourSetName
 from semisup.data.views.cropping import DrawView
 from semisup.errors import RecipeError, SemisupError
 from semisup.system.torch_errors import is_of_worker, worker_error
-from semisup.types import StreamName
+from semisup.types import ColourSetName, StreamName
 
 
 class Stream:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from semisup.data.views.augseg import apply_augseg, draw_augseg
 from semisup.data.views.strong import apply_strong, draw_strong
-
-ColourSetName = Literal["unimatch", "augseg"]
+from semisup.types import ColourSetName
 
 
 @dataclass(frozen=True, slots=True)
