@@ -62,6 +62,15 @@ def shared_data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def shared_oracles() -> Path:
+    """The values of the authors' code that developers and CI have beside the checkout."""
+    table = SHARED / "oracles.json"
+    if not table.is_file():
+        pytest.skip("needs ../shared/oracles.json, which is not here")
+    return table
+
+
 @pytest.fixture
 def shared_weights() -> Path:
     """The folder of ImageNet weights that developers and CI have beside the checkout."""

@@ -204,6 +204,14 @@ def test_the_tables_of_networks_at_a_tiny_size(tmp_path: Path, table: str) -> No
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("script", ["gan.py --method s4gan", "semi.py --methods fixmatch,cps"])
+def test_a_step_without_the_habits_is_the_same_step(script: str) -> None:
+    name, *options = script.split()
+    printed = run(name, *options, "--rounds", "1", "--batch", "2", "--side", "64")
+    assert any("x as fast as the textbook" in line for line in printed)
+
+
+@pytest.mark.slow
 def test_the_table_of_latencies_at_a_tiny_size() -> None:
     pytest.importorskip("onnxruntime", reason="extra export")
     tiny = ["--networks", "enet", "--size", "32x48", "--rounds", "1", "--threads", "1"]
