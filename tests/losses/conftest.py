@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from support.oracles import Oracle
 
+
 @pytest.fixture(scope="session")
 def oracles(shared_oracles: Path) -> Mapping[str, Oracle]:
     """Name -> what the authors' code says; skips where the table is absent."""
