@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import functools
 import re
+from pathlib import Path
 
 import pytest
 
+from semisup.data.labels.split_lists import read_kinds
+from semisup.data.sets.voc import Voc
 from semisup.recipe.load import load_recipe, shipped_recipes
 from semisup.recipe.recipe import Recipe
 
@@ -121,3 +124,40 @@ def test_arms_on_camvid_differ_by_the_method_alone(method: str, share: str) -> N
     assert second in (None, baseline["optim"]["segmenter"])
     assert ours.pop("method") != baseline.pop("method")
     assert ours == baseline
+
+
+PUBLISHED = {
+    "classic": "LiheYoung+UniMatch/splits/pascal/{masks}/labeled.txt",
+    "blended": "charlesCXK+TorchSemiSeg/DATA/pascal_voc/subset_train_aug/"
+    "train_aug_labeled_1-{share}.txt",
+    "u2pl": "Haochen-Wang409+U2PL/data/splits/pascal/{masks}/labeled.txt",
+}
+"""Family -> where the authors keep its lists."""
+
+
+@pytest.fixture
+def augmented(tmp_path: Path, shared_data: Path) -> Voc:
+    """The ids of VOC's augmented set, without its images."""
+    root = tmp_path / "VOC2012"
+    (root / "JPEGImages").mkdir(parents=True)
+    source = shared_data / "lists" / "LiheYoung+UniMatch" / "splits" / "pascal" / "train_aug.txt"
+    lines = source.read_text(encoding="utf-8").splitlines()
+    target = root / "ImageSets" / "Segmentation" / "train_aug.txt"
+    target.parent.mkdir(parents=True)
+    target.write_text("".join(f"{Path(line.split()[0]).stem}\n" for line in lines), "utf-8")
+    return Voc(root, "train_aug")
+
+
+@pytest.mark.parametrize("family", PUBLISHED)
+def test_the_lists_of_the_authors_are_read_as_they_are(
+    family: str, augmented: Voc, shared_data: Path
+) -> None:
+    found = {name: re.search("blended|u2pl", name) for name in LISTS}
+    names = [name for name, other in found.items() if (other[0] if other else "classic") == family]
+    for budget in {masks(name) for name in names}:
+        share = round(AUGMENTED / budget)
+        path = shared_data / "lists" / PUBLISHED[family].format(masks=budget, share=share)
+        kinds, _ = read_kinds(augmented, path)
+        assert {*kinds.values()} == {"mask"}
+        assert len(kinds) == budget
+    assert len(augmented.ids) == AUGMENTED
