@@ -1,0 +1,163 @@
+"""Recipes of the consistency methods: what their names and headers say is what they do."""
+
+from __future__ import annotations
+
+import functools
+import re
+from pathlib import Path
+
+import pytest
+
+from semisup.data.labels.split_lists import read_kinds
+from semisup.data.sets.voc import Voc
+from semisup.recipe.load import load_recipe, shipped_recipes
+from semisup.recipe.recipe import Recipe
+
+METHODS = ("mean_teacher", "cutmix_seg", "fixmatch", "unimatch", "cps")
+SHIPPED = shipped_recipes()
+OURS = [name for name in SHIPPED if name.split("/")[-1].startswith(METHODS)]
+VOC = [name for name in OURS if name.startswith("voc/")]
+LISTS = [name for name in VOC if re.search(r"_\d+$", name)]
+"""Of VOC, those whose masks a list of the literature names."""
+
+AUGMENTED = 10_582
+EPOCHS = {"resnet101": 80, "dpt": 60}
+"""Of UniMatch and of UniMatch V2 on VOC; CPS has others for each list."""
+EPOCHS_OF_CPS = {662: 32, 1323: 34, 2646: 40}
+
+
+@functools.cache
+def loaded(name: str) -> Recipe:
+    return load_recipe(name)
+
+
+def masks(name: str) -> int:
+    """The number at the end of the name."""
+    return int(name.rsplit("_", 1)[1])
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("data", ["voc", "camvid"])
+def test_each_method_has_recipes(method: str, data: str) -> None:
+    named = [name for name in OURS if name.startswith(f"{data}/{method}_")]
+    assert len(named) >= 3
+    assert {loaded(name).method.name for name in named} == {method}
+    assert {loaded(name).data.name for name in named} == {data}
+
+
+@pytest.mark.parametrize("name", VOC)
+def test_a_header_states_the_number_of_the_paper(name: str) -> None:
+    first, *others = SHIPPED[name].read_text(encoding="utf-8").splitlines()
+    assert re.search(r"(Theirs|run): (\d\d\.\d\d? mIoU|no number was found)\.$", first)
+    assert any("Not run by us." in line for line in others)
+
+
+def test_a_share_in_a_name_is_that_of_the_masks() -> None:
+    """Of all recipes: a run is looked up by the name of its recipe."""
+    ending = re.compile(r"_(\d+)-(\d+)$")
+    shares = {name: found for name in SHIPPED if (found := ending.search(name))}
+    assert len(shares) > 50
+    for name, found in shares.items():
+        assert loaded(name).data.split == f"{found[1]}/{found[2]}", name
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_a_list_in_a_name_is_the_one_that_is_read(name: str) -> None:
+    recipe = loaded(name)
+    family = re.search(r"_((?:blended_|u2pl_)?\d+)$", name)
+    assert family is not None
+    wanted = "train" if family[1] == "1464" else family[1]
+    assert recipe.data.split == f"file:{wanted}.txt"
+    assert recipe.data.subset == "train_aug"
+    header = " ".join(SHIPPED[name].read_text(encoding="utf-8").split("\n")[:20])
+    assert f"{masks(name):,} masks" in header
+
+
+def test_every_budget_of_a_table_is_there() -> None:
+    classic, blended = {92, 183, 366, 732, 1464}, {662, 1323, 2646}
+    tables = {
+        "fixmatch_deeplab_v3plus_resnet101": classic,
+        "unimatch_deeplab_v3plus_resnet101": classic,
+        "fixmatch_dpt": classic,
+        "unimatch_deeplab_v3plus_resnet101_blended": blended,
+        "unimatch_deeplab_v3plus_resnet101_u2pl": blended,
+        "cps_deeplab_v3plus_resnet101_blended": blended,
+        "mean_teacher_deeplab_v3plus_resnet101_blended": blended,
+    }
+    for head, budgets in tables.items():
+        assert {f"voc/{head}_{budget}" for budget in budgets} <= {*LISTS}
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_steps_are_the_epochs_of_the_authors(name: str) -> None:
+    """An epoch is one pass over the unlabelled images, as a loader rounds it."""
+    recipe = loaded(name)
+    is_cps = recipe.data.crop == (512, 512)
+    key = "dpt" if recipe.model.name == "dpt" else "resnet101"
+    epochs = EPOCHS_OF_CPS[masks(name)] if is_cps else EPOCHS[key]
+    assert recipe.train.steps % epochs == 0
+    exact = (AUGMENTED - masks(name)) / recipe.data.unlabelled_batch
+    assert abs(recipe.train.steps / epochs - exact) < 1
+    assert recipe.data.labelled_batch == recipe.data.unlabelled_batch
+
+
+@pytest.mark.parametrize("name", [n for n in LISTS if "match" in n])
+def test_rates_are_those_of_the_authors_for_a_sum_of_the_losses(name: str) -> None:
+    """With SGD half of the sum at r and decay d is the sum at r / 2 and 2 d; AdamW has no scale."""
+    recipe = loaded(name)
+    ours = recipe.optim["segmenter"]
+    head = "dpt" if recipe.model.name == "dpt" else "deeplab_v3plus_resnet101"
+    theirs = loaded(f"voc/supervised_{head}_1464").optim["segmenter"]
+    factor = 1 if head == "dpt" else 2
+    assert ours.lr * factor == pytest.approx(theirs.lr)
+    assert ours.weight_decay == pytest.approx(theirs.weight_decay * factor)
+    assert (ours.kind, ours.schedule, ours.power) == (theirs.kind, theirs.schedule, theirs.power)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("share", ["1-16", "1-8", "1-4"])
+def test_arms_on_camvid_differ_by_the_method_alone(method: str, share: str) -> None:
+    ours, baseline = (
+        loaded(f"camvid/{name}_lraspp_half_{share}").resolved() for name in (method, "supervised")
+    )
+    second = ours["optim"].pop("second_segmenter", None)
+    assert second in (None, baseline["optim"]["segmenter"])
+    assert ours.pop("method") != baseline.pop("method")
+    assert ours == baseline
+
+
+PUBLISHED = {
+    "classic": "LiheYoung+UniMatch/splits/pascal/{masks}/labeled.txt",
+    "blended": "charlesCXK+TorchSemiSeg/DATA/pascal_voc/subset_train_aug/"
+    "train_aug_labeled_1-{share}.txt",
+    "u2pl": "Haochen-Wang409+U2PL/data/splits/pascal/{masks}/labeled.txt",
+}
+"""Family -> where the authors keep its lists."""
+
+
+@pytest.fixture
+def augmented(tmp_path: Path, shared_data: Path) -> Voc:
+    """The ids of VOC's augmented set, without its images."""
+    root = tmp_path / "VOC2012"
+    (root / "JPEGImages").mkdir(parents=True)
+    source = shared_data / "lists" / "LiheYoung+UniMatch" / "splits" / "pascal" / "train_aug.txt"
+    lines = source.read_text(encoding="utf-8").splitlines()
+    target = root / "ImageSets" / "Segmentation" / "train_aug.txt"
+    target.parent.mkdir(parents=True)
+    target.write_text("".join(f"{Path(line.split()[0]).stem}\n" for line in lines), "utf-8")
+    return Voc(root, "train_aug")
+
+
+@pytest.mark.parametrize("family", PUBLISHED)
+def test_the_lists_of_the_authors_are_read_as_they_are(
+    family: str, augmented: Voc, shared_data: Path
+) -> None:
+    found = {name: re.search("blended|u2pl", name) for name in LISTS}
+    names = [name for name, other in found.items() if (other[0] if other else "classic") == family]
+    for budget in {masks(name) for name in names}:
+        share = round(AUGMENTED / budget)
+        path = shared_data / "lists" / PUBLISHED[family].format(masks=budget, share=share)
+        kinds, _ = read_kinds(augmented, path)
+        assert {*kinds.values()} == {"mask"}
+        assert len(kinds) == budget
+    assert len(augmented.ids) == AUGMENTED
