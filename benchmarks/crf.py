@@ -31,6 +31,7 @@ from ratios import Contestant, arguments, interleave, machine, show
 from torch import Tensor
 
 from semisup.data.sets.scenes.drawing import draw_scene
+from semisup.data.sets.scenes.pairs import PAIRS
 from semisup.data.sets.voc import Voc
 from semisup.evaluation.inference import Inference
 from semisup.models.deeplab_v3plus import DeepLabV3Plus
@@ -67,7 +68,7 @@ def pictures(args: Namespace) -> list[Case]:
 
 def drawn() -> Iterator[tuple[Tensor, Tensor]]:
     for number in count():
-        scene = draw_scene(SIZE, np.random.default_rng(number))
+        scene = draw_scene(SIZE, np.random.default_rng(number), PAIRS)
         yield torch.from_numpy(scene.picture).permute(2, 0, 1), torch.from_numpy(scene.mask)
 
 

@@ -52,6 +52,7 @@ from semisup.data.loading.cache import CachedData
 from semisup.data.loading.streams import Stream
 from semisup.data.loading.to_device import to_device
 from semisup.data.sets.scenes.drawing import draw_scene
+from semisup.data.sets.scenes.pairs import PAIRS
 from semisup.data.sets.voc import Voc
 from semisup.data.views.weak import WeakView
 from semisup.ops.pixels import IMAGENET_MEAN, IMAGENET_STD
@@ -195,7 +196,7 @@ def make_voc(root: Path, count: int) -> None:
         (folder / part).mkdir(parents=True)
     names = [f"2007_{number:06d}" for number in range(count)]
     for number, name in enumerate(names):
-        scene = draw_scene(MADE_SIZE, np.random.default_rng(number))
+        scene = draw_scene(MADE_SIZE, np.random.default_rng(number), PAIRS)
         Image.fromarray(scene.picture).save(folder / "JPEGImages" / f"{name}.jpg", quality=95)
         mask = Image.fromarray(scene.mask)
         mask.putpalette(full_palette(voc_palette()))

@@ -17,6 +17,7 @@ from semisup.cli.main import cli
 from semisup.options import nested_tables, options_schema
 from semisup.recipe.load import shipped_recipes
 from semisup.settings import (
+    BaselineSettings,
     DataSettings,
     EvalSettings,
     InitSettings,
@@ -30,6 +31,7 @@ OUT = Path(__file__).parent / "reference"
 HEAD = "<!-- Written by docs/generate.py: edit the docstrings in the code instead. -->\n\n"
 TABLES = {
     "init": InitSettings,
+    "baseline": BaselineSettings,
     "data": DataSettings,
     "model": ModelSettings,
     "method": MethodSettings,

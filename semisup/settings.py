@@ -255,6 +255,17 @@ class InitSettings(Settings):
     """Changes of its keys, as given to --set, such as ["data.tagged=5/class"]."""
 
 
+class BaselineSettings(Settings):
+    """`[baseline]`: the recipe that a run is compared with; it changes nothing of what is trained.
+
+    It is run first where it has not been, with the seed, the split, the data and the initial
+    weights of this one, and must be scored by the same protocol.
+    """
+
+    recipe: str = ""
+    """A shipped recipe, or the path of a .toml file, relative to this one; empty: none."""
+
+
 class DataSettings(Settings):
     """`[data]`: data set, label split, crops and batches. Options of the data set go here too."""
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from semisup.catalog import DATASETS, METHODS, MODELS, load_installed
 from semisup.options import nested_tables, options_schema
 from semisup.settings import (
+    BaselineSettings,
     DataSettings,
     EvalSettings,
     InitSettings,
@@ -26,6 +27,7 @@ def recipe_schema() -> dict[str, Any]:
     load_installed()
     tables: dict[str, Any] = {
         "init": _table_schema(InitSettings),
+        "baseline": _table_schema(BaselineSettings),
         "data": _named_schema(DataSettings, DATASETS),
         "model": _named_schema(ModelSettings, MODELS),
         "method": _named_schema(MethodSettings, METHODS),

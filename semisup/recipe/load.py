@@ -20,6 +20,7 @@ from semisup.options import describe_errors, option_names, options_schema, plain
 from semisup.recipe.recipe import Recipe
 from semisup.recipe.toml import flatten, parse_change, read_toml, shown, unflatten
 from semisup.settings import (
+    BaselineSettings,
     DataSettings,
     EvalSettings,
     InitSettings,
@@ -35,7 +36,7 @@ S = TypeVar("S", bound=BaseModel)
 DEEPEST = 20
 """Recipes over one another."""
 
-TABLES = ("init", "data", "model", "method", "optim", "train", "eval")
+TABLES = ("init", "baseline", "data", "model", "method", "optim", "train", "eval")
 
 
 _CATALOGUES: dict[str, Mapping[str, type]] = {
@@ -82,6 +83,46 @@ def _first_stage(recipe: Recipe, seen: tuple[str, ...]) -> Recipe | None:
         if len(seen) > 1:  # said once, by the recipe that the user named
             raise
         raise RecipeError(f"recipe {recipe.name}: its first stage ([init]): {error}") from None
+
+
+_OF_BASELINE = (
+    *("train.seed", "data.root", "data.workers", "data.cache", "data.split", "data.split_seed"),
+    *("data.tags", "model.weights"),
+)
+"""Keys that are handed on to the recipe that a run is compared with."""
+
+
+def load_baseline(recipe: Recipe) -> Recipe | None:
+    """The recipe that `recipe` is compared with, with its seed, split, data and weights.
+
+    Raises:
+        RecipeError: it cannot be used, or is scored in another way.
+    """
+    if not recipe.baseline.recipe:
+        return None
+    given = flatten(recipe.resolved())
+    handed = {key: given[key] for key in _OF_BASELINE if given[key] != ""}
+    source = f"recipe {recipe.name}"
+    try:
+        baseline = load_recipe(recipe.baseline.recipe, overrides=_state(handed, source))
+    except RecipeError as error:
+        raise RecipeError(f"recipe {recipe.name}: its baseline ([baseline]): {error}") from None
+    baseline = replace(baseline, baseline=BaselineSettings())
+    _check_scored_alike(recipe, baseline)
+    return baseline
+
+
+def _check_scored_alike(recipe: Recipe, baseline: Recipe) -> None:
+    own, other = flatten(recipe.resolved()), flatten(baseline.resolved())
+    for key in own.keys() | other.keys():
+        counts = key.startswith("eval.") or key in ("data.name", "data.ignore_classes")
+        of_training = key in ("eval.every", "eval.pictures")
+        if counts and not of_training and own.get(key) != other.get(key):
+            raise RecipeError(
+                f"recipe {recipe.name}: its baseline '{baseline.name}' has another {key}: "
+                f"{other.get(key)!r}, not {own.get(key)!r}. Their scores would not be "
+                "comparable; give both the same."
+            )
 
 
 def recipe_folder() -> Path:
@@ -233,6 +274,7 @@ def build_recipe(
     recipe = Recipe(
         name=name,
         init=_check(name, "init", tables.get("init", {}), InitSettings),
+        baseline=_check(name, "baseline", tables.get("baseline", {}), BaselineSettings),
         data=data,
         model=model,
         method=method,
@@ -295,9 +337,10 @@ def _read_with_parents(path: Path, seen: tuple[Path, ...]) -> Stated:
         raise RecipeError(f"recipe {path}: 'extends' is {DEEPEST} recipes deep. Copy what it says.")
     own = read_toml(path)
     parent = own.pop("extends", None)
-    first = own.get("init.from")
-    if isinstance(first, str) and first.endswith(".toml"):
-        own["init.from"] = str(path.parent / first)
+    for key in ("init.from", "baseline.recipe"):
+        named = own.get(key)
+        if isinstance(named, str) and named.endswith(".toml"):
+            own[key] = str(path.parent / named)
     stated = _state(own, path.name)
     if parent is None:
         return stated

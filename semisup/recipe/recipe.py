@@ -12,6 +12,7 @@ from typing import Any
 from semisup.models.torchvision_weights import TORCHVISION
 from semisup.recipe.toml import dump_toml, flatten
 from semisup.settings import (
+    BaselineSettings,
     DataSettings,
     EvalSettings,
     InitSettings,
@@ -22,7 +23,7 @@ from semisup.settings import (
 )
 from semisup.system.files import is_file
 
-PLACES = ("data.root", "data.workers", "data.cache", "train.seed")
+PLACES = ("data.root", "data.workers", "data.cache", "train.seed", "baseline.recipe")
 """Keys that do not change what is trained, or are told apart otherwise (the seed)."""
 
 
@@ -33,6 +34,7 @@ class Recipe:
     Attributes:
         name: what the run's folder is called.
         init: what the weights start from.
+        baseline: what the run is compared with.
         first: the recipe that `init` names, with what is handed on to it; None where there is none.
         sources: dotted key -> where its value came from.
     """
@@ -50,11 +52,14 @@ class Recipe:
     sources: Mapping[str, str]
     init: InitSettings = field(default_factory=InitSettings)
     first: Recipe | None = None
+    baseline: BaselineSettings = field(default_factory=BaselineSettings)
 
     def resolved(self) -> dict[str, Any]:
         """All tables as plain values: what a run is recorded by."""
         init = self.init.model_dump(by_alias=True)
-        tables: dict[str, Any] = ({"init": init} if self.init.recipe else {}) | {
+        tables: dict[str, Any] = {
+            **({"init": init} if self.init.recipe else {}),
+            **({"baseline": self.baseline.model_dump()} if self.baseline.recipe else {}),
             "data": self.data.model_dump() | self.data_options,
             "model": self.model.model_dump() | self.model_options,
             "method": self.method.model_dump() | self.method_options,

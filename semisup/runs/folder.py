@@ -26,6 +26,7 @@ class RunFolder:
         self.scalars = path / "scalars.jsonl"
         self.speed = path / "speed.jsonl"
         self.result = path / "result.json"
+        self.gain = path / "gain.json"
         self.detections = path / "detections.json"
         self.split = path / "split.txt"
         self.files = path / "files.json"

@@ -343,6 +343,26 @@ class Result:
 
 
 @dataclass(frozen=True)
+class Gain:
+    """How much higher a run scores than the one that it is compared with (`[baseline]`).
+
+    Attributes:
+        baseline: name of the other's recipe.
+        baseline_weights: hash of the other's predictor.
+        weights: of the run's own.
+        miou: difference of the mIoU.
+        miou_interval_95: its 95 % bootstrap interval, both scored on the same images. It says how
+            far the gain depends on the images, not on the seed.
+    """
+
+    baseline: str
+    baseline_weights: str
+    weights: str
+    miou: float
+    miou_interval_95: tuple[float, float]
+
+
+@dataclass(frozen=True)
 class FinishedRun:
     """A run that has been trained and scored, or scored again.
 
@@ -352,6 +372,8 @@ class FinishedRun:
         result: all that the file states.
         fresh: False where this call found the run finished.
         notes: what is to be known of the data it was scored on, each in one line.
+        baseline: the run that it is compared with; None where its recipe names none.
+        gain: over that one.
     """
 
     folder: Path
@@ -359,6 +381,8 @@ class FinishedRun:
     result: Result
     fresh: bool
     notes: tuple[str, ...] = ()
+    baseline: FinishedRun | None = None
+    gain: Gain | None = None
 
     @property
     def recipe(self) -> str:

@@ -7,6 +7,7 @@ import copy
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from safetensors.torch import save
@@ -19,6 +20,7 @@ from semisup.monitoring.pseudo_labels import PseudoLabelQuality, teaches_pseudo_
 from semisup.monitoring.tracker import Tracker, Untracked
 from semisup.monitoring.view import Silent, View
 from semisup.ops.teacher import Teacher
+from semisup.recipe.load import load_baseline
 from semisup.recipe.recipe import Recipe
 from semisup.recipe.toml import flatten
 from semisup.runs.assemble import (
@@ -27,6 +29,7 @@ from semisup.runs.assemble import (
     stream_builder,
     weights_of_classes,
 )
+from semisup.runs.baseline.compare import compare
 from semisup.runs.data.identity import (
     check_finished,
     of_other_length,
@@ -91,6 +94,20 @@ def run_recipe(
         SemisupError: whatever a user can mend.
     """
     view = view or Silent()
+    baseline = load_baseline(recipe)
+    if baseline is None:
+        return _run(recipe, paths, device, view, command)
+    view.note(f"{recipe.name} is compared with {paths.run_folder(baseline)}")
+    other = _run(baseline, paths, device, view, command)
+    done = _run(recipe, paths, device, view, command)
+    view.phase("comparing")
+    return replace(done, baseline=other, gain=compare(done, other, paths, device))
+
+
+def _run(
+    recipe: Recipe, paths: Paths, device: torch.device, view: View, command: Sequence[str]
+) -> FinishedRun:
+    """Train, score and record one recipe, after its first stage."""
     folder = RunFolder(paths.run_folder(recipe))
     known, notes = ranks.from_first(lambda: _read_known(folder, recipe, paths))
     if known is not None:
@@ -168,7 +185,7 @@ def _run_first_stage(
     if recipe.first is None:
         return None
     view.note(f"{recipe.name} starts from {paths.run_folder(recipe.first)}")
-    return run_recipe(recipe.first, paths, device, view=view, command=command)
+    return _run(recipe.first, paths, device, view, command)
 
 
 def _prepare(experiment: Experiment, view: View) -> tuple[TrainingState, Selection | None]:

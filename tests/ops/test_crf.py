@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from semisup.data.sets.scenes.drawing import draw_scene
+from semisup.data.sets.scenes.pairs import PAIRS
 from semisup.ops import crf
 from semisup.ops.crf import CrfSettings, dense_crf
 from semisup.ops.lattice import Lattice
@@ -82,7 +83,7 @@ def normalised(scores: list[float]) -> list[float]:
 
 def made_picture(height: int, width: int) -> tuple[Tensor, Tensor]:
     """A drawn scene, and logits that know its labels blurred and with noise. B is 1."""
-    scene = draw_scene((height, width), np.random.default_rng(3))
+    scene = draw_scene((height, width), np.random.default_rng(3), PAIRS)
     labels = torch.from_numpy(scene.mask.astype(np.int64)) % 6
     truth = F.one_hot(labels, 6).permute(2, 0, 1)[None].float()
     coarse = F.interpolate(truth, (height // 8, width // 8), mode="area")

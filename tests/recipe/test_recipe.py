@@ -491,7 +491,7 @@ def test_the_schema_knows_the_keys_of_every_shipped_recipe() -> None:
         player = tables["optim"]["additionalProperties"]
         for settings in resolved["optim"].values():
             assert settings.keys() == player["properties"].keys()
-    assert tables.keys() == {*resolved, "extends", "init"}
+    assert tables.keys() == {*resolved, "extends", "init", "baseline"}
 
 
 def test_the_schema_says_types_limits_and_meaning() -> None:

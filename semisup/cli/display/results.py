@@ -10,7 +10,14 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from semisup.runs.result import ObjectScores, Result, Scores, SplitRecord
+    from semisup.runs.result import (
+        FinishedRun,
+        Gain,
+        ObjectScores,
+        Result,
+        Scores,
+        SplitRecord,
+    )
 
 
 def print_result(result: Result, folder: Path, *, pictures: bool = True) -> None:
@@ -45,6 +52,38 @@ def print_result(result: Result, folder: Path, *, pictures: bool = True) -> None
     if pictures and sheet.is_file():
         console.print(f"Pictures: {sheet}", markup=False)
     console.print(f"Run: {folder}", markup=False)
+
+
+def print_gain(run: FinishedRun, baseline: FinishedRun, gain: Gain) -> None:
+    """Both runs in one table, and by how much the second is higher."""
+    console = Console(highlight=False, soft_wrap=True)
+    table = Table(title=escape(f"{run.recipe} beside {baseline.recipe}"), title_justify="left")
+    table.add_column("class")
+    table.add_column("baseline", justify="right")
+    table.add_column("this run", justify="right")
+    table.add_column("gain", justify="right")
+    own, others = run.per_class, baseline.per_class
+    for name, iou in own.items():
+        table.add_row(escape(name), *_pair(others.get(name), iou))
+    table.add_section()
+    table.add_row("mIoU", *_pair(baseline.miou, run.miou), style="bold")
+    table.add_row("masks", *(str(one.result.split.labelled) for one in (baseline, run)), "")
+    seconds = (f"{one.result.time.train_seconds:.0f} s" for one in (baseline, run))
+    table.add_row("training", *seconds, "")
+    console.print(table)
+    low, high = gain.miou_interval_95
+    console.print(
+        f"[bold]gain {gain.miou:+.4f}[/bold] (95 % interval over images {low:+.4f} to {high:+.4f}; "
+        f"seed {run.seed} alone)"
+    )
+    sheet = run.folder / "pictures" / "baseline.png"
+    if sheet.is_file():
+        console.print(f"Pictures of both: {sheet}", markup=False)
+
+
+def _pair(other: float | None, own: float | None) -> tuple[str, str, str]:
+    difference = "-" if own is None or other is None else f"{own - other:+.3f}"
+    return _cell(other, 3), _cell(own, 3), difference
 
 
 def _counted(result: Result) -> str:

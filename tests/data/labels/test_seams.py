@@ -11,6 +11,7 @@ from PIL import Image
 
 from semisup.data.labels.seams import Seams, seams_of
 from semisup.data.sets.scenes.drawing import draw_scene
+from semisup.data.sets.scenes.pairs import PAIRS
 
 SMOOTH = [Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS]
 
@@ -60,7 +61,7 @@ def test_the_smallest_masks_have_no_border(labels: list[list[int]]) -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_sound_masks_have_sharp_borders(seed: int) -> None:
-    for labels in (regions(seed), draw_scene((90, 120), np.random.default_rng(seed)).mask):
+    for labels in (regions(seed), draw_scene((90, 120), np.random.default_rng(seed), PAIRS).mask):
         for factor in (0.5, 1.0, 2.3):
             smaller = resized(labels, factor, Image.Resampling.NEAREST)
             assert not seams_of(torch.from_numpy(smaller)).prevail

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Literal
 
-from semisup.data.sets.scenes.drawing import CLASSES
-from semisup.data.sets.scenes.writing import PALETTE, SceneOptions, ensure_scenes
+from semisup.data.formats.pictures import voc_palette
+from semisup.data.sets.scenes.writing import DESIGNS, SceneOptions, ensure_scenes
 from semisup.data.sets.voc_layout import VocTree
 from semisup.errors import RecipeError
 
@@ -47,11 +48,13 @@ class Scenes(VocTree):
         test: int = 200,
         size: tuple[int, int] = (96, 128),
         seed: int = 0,
+        design: Literal["pairs", "things"] = "pairs",
     ) -> None:
-        self._options = SceneOptions(train, val, test, size, seed)
+        self._options = SceneOptions(train, val, test, size, seed, design)
         _check(self._options)
         folder = ensure_scenes(Path(root).expanduser(), self._options)
-        super().__init__(folder, subset, CLASSES, PALETTE)
+        classes = DESIGNS[design].classes
+        super().__init__(folder, subset, classes, voc_palette(len(classes)))
 
     def facts(self) -> dict[str, object]:
         """The options that the pictures depend on, and the digest of these and the generator."""

@@ -1,9 +1,7 @@
 """Drawing one made picture: textured shapes on clutter, in numpy alone.
 
-A class is a pair of shape and texture. Each shape comes with each texture, and the background has
-the classes' shapes without a texture and their textures on other shapes. A class prefers a hue,
-as real things do, but the hues of neighbours overlap and the clutter has them all: neither shape
-nor texture nor colour alone gives a class away.
+What is drawn, and under which light, is said by a `Design`: `pairs.py` and `things.py` have one
+each.
 
 Positions are in pixels, (y, x), the centre of the first pixel at 0; angles in radians.
 """
@@ -11,6 +9,7 @@ Positions are in pixels, (y, x), the centre of the first pixel at 0; angles in r
 from __future__ import annotations
 
 import colorsys
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,13 +22,6 @@ from semisup.types import IGNORE
 Labels = NDArray[np.uint8]
 Random = np.random.Generator
 
-_CLASS_SHAPES = ("disc", "star")
-_CLASS_TEXTURES = ("striped", "dotted", "checked", "ringed")
-_OTHER_SHAPES = ("triangle", "square", "cross")
-_PAIRS = [(shape, texture) for shape in _CLASS_SHAPES for texture in _CLASS_TEXTURES]
-CLASSES = ("background", *(f"{texture}_{shape}" for shape, texture in _PAIRS))
-
-_HUE_SPREAD = 0.1  # standard deviation; neighbouring classes are 1/8 of the circle apart
 _REFERENCE_SIDE = 112  # sizes in pixels below are for pictures whose short side is this
 _SMALLEST_VISIBLE = 0.4  # share of an object that must stay in sight
 _DIFFICULT_BELOW = 0.55
@@ -66,7 +58,7 @@ class Scene:
 
 
 @dataclass(frozen=True, slots=True)
-class _Item:
+class Item:
     """A shape with a texture, an object of class `label` or, with 0, part of the clutter."""
 
     label: int
@@ -81,68 +73,65 @@ class _Item:
     colours: Array
 
 
-def draw_scene(size: tuple[int, int], random: Random) -> Scene:
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Camera:
+    """The light that pictures are taken in: each is drawn evenly between two ends.
+
+    Attributes:
+        exposure: factor of all values.
+        slope: largest change of the light towards an edge, each way, as a share.
+        blur: standard deviation in pixels.
+        noise: standard deviation, of values in [0, 1].
+        cast: largest change of one channel, each way, as a share; 0 draws none.
+    """
+
+    exposure: Range
+    slope: float
+    blur: Range
+    noise: Range
+    cast: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """What a set of pictures shows.
+
+    Attributes:
+        classes: K names, "background" first.
+        textures: those of the classes, of which the ground has faint patches.
+        draw_items: (scale, random) -> objects and clutter of one picture, the farthest first;
+            `scale` is the size of a picture against the one that lengths are stated for.
+        camera: the light.
+    """
+
+    classes: tuple[str, ...]
+    textures: tuple[str, ...]
+    draw_items: Callable[[float, Random], list[Item]]
+    camera: Camera
+
+
+def draw_scene(size: tuple[int, int], random: Random, design: Design) -> Scene:
     """One picture of `size` (H, W); all that happens is drawn from `random`."""
-    canvas = _draw_background(size, random)
+    canvas = _draw_background(size, random, design.textures)
     light = random.uniform(0.0, 2 * np.pi)
     owner = np.zeros(size, np.int16)  # the item that is in front, from 1
-    items: list[_Item] = []
+    items: list[Item] = []
     areas: list[float] = []
-    for item in _draw_items(min(size) / _REFERENCE_SIDE, random):
+    for item in design.draw_items(min(size) / _REFERENCE_SIDE, random):
         placed = _place(item, items, areas, owner, random)
         if placed is not None:
             items.append(item)
             areas.append(_full_area(item))
             _paint(canvas, owner, item, placed, len(items), light)
     mask, instances, objects = _annotate(items, areas, owner)
-    return Scene(_photograph(canvas, random), mask, instances, objects)
+    return Scene(_photograph(canvas, random, design.camera), mask, instances, objects)
 
 
-def _draw_items(scale: float, random: Random) -> list[_Item]:
-    """Objects and clutter of one picture, the farthest first."""
-    count = random.integers(2, 5)
-    labels = random.integers(1, len(CLASSES), size=count)
-    kinds = [(int(label), _PAIRS[label - 1]) for label in labels]
-    kinds += [(0, _draw_distractor(random)) for _ in range(random.integers(0, 2))]
-    items = [_draw_item(label, pair, scale, random) for label, pair in kinds]
-    return [items[position] for position in random.permutation(len(items))]
-
-
-def _draw_distractor(random: Random) -> tuple[str, str]:
-    """A class's shape without a texture, or a class's texture on another shape."""
-    if random.random() < 0.6:
-        return str(random.choice(_CLASS_SHAPES)), "plain"
-    return str(random.choice(_OTHER_SHAPES)), str(random.choice(_CLASS_TEXTURES))
-
-
-def _draw_item(label: int, pair: tuple[str, str], scale: float, random: Random) -> _Item:
-    radius = scale * 16.0 * 3.0 ** random.random()
-    return _Item(
-        label,
-        *pair,
-        radius=radius,
-        stretch=random.uniform(0.85, 1.18),
-        angle=random.uniform(0.0, 2 * np.pi),
-        texture_angle=random.uniform(0.0, 2 * np.pi),
-        period=min(scale * random.uniform(6.5, 11.0), 0.75 * radius),
-        phase=(random.random(), random.random()),
-        colours=_draw_colours(label, random),
-    )
-
-
-def _draw_colours(label: int, random: Random) -> Array:
-    """A light and a dark colour of about one hue in random order (2x3, in [0, 1])."""
-    if label:
-        hue = (label - 1) / len(_PAIRS) + random.normal(0.0, _HUE_SPREAD)
-    else:
-        hue = random.random()
-    turn = random.choice((0.0, 0.06, -0.06))
-    light = _colour(hue, random.uniform(0.25, 0.6), random.uniform(0.9, 1.0))
-    dark = _colour(hue + turn, random.uniform(0.5, 0.95), random.uniform(0.2, 0.5))
-    return np.stack((light, dark) if random.random() < 0.5 else (dark, light))
-
-
-def _colour(hue: float, saturation: float, value: float) -> Array:
+def colour_of(hue: float, saturation: float, value: float) -> Array:
+    """Red, green and blue in [0, 1]; of `hue` the whole turns do not count."""
     return np.array(colorsys.hsv_to_rgb(hue % 1.0, saturation, value), np.float32)
 
 
@@ -165,12 +154,12 @@ class _Placed:
         return self.distance < 0
 
 
-def _full_area(item: _Item) -> float:
+def _full_area(item: Item) -> float:
     return AREAS[item.shape] * item.radius**2
 
 
 def _place(
-    item: _Item, items: list[_Item], areas: list[float], owner: NDArray[np.int16], random: Random
+    item: Item, items: list[Item], areas: list[float], owner: NDArray[np.int16], random: Random
 ) -> _Placed | None:
     """A random place where enough of `item` and of every object behind it stays in sight."""
     height, width = owner.shape
@@ -194,7 +183,7 @@ def _place(
     return None
 
 
-def _at(item: _Item, centre: tuple[float, float], size: tuple[int, int]) -> _Placed:
+def _at(item: Item, centre: tuple[float, float], size: tuple[int, int]) -> _Placed:
     reach = 1.5 * item.radius + 2
     low = [max(0, int(c - reach)) for c in centre]
     high = [
@@ -214,7 +203,7 @@ def _at(item: _Item, centre: tuple[float, float], size: tuple[int, int]) -> _Pla
 def _paint(
     canvas: Array,
     owner: NDArray[np.int16],
-    item: _Item,
+    item: Item,
     placed: _Placed,
     number: int,
     light: float,
@@ -230,7 +219,7 @@ def _paint(
     owner[placed.window][placed.inside] = number
 
 
-def _surface(item: _Item, placed: _Placed, light: float) -> Array:
+def _surface(item: Item, placed: _Placed, light: float) -> Array:
     """Colour of the item (hw3): texture, light from one side, a darker rim."""
     y, x = _turned(placed.dy, placed.dx, item.texture_angle)
     rho = np.hypot(placed.dy, placed.dx) / item.period + item.phase[0]
@@ -243,7 +232,7 @@ def _surface(item: _Item, placed: _Placed, light: float) -> Array:
     return surface
 
 
-def _draw_background(size: tuple[int, int], random: Random) -> Array:
+def _draw_background(size: tuple[int, int], random: Random, textures: tuple[str, ...]) -> Array:
     """Clutter (HW3 in [0, 1]): soft hills of three colours with patches of faint texture."""
     scale = min(size) / _REFERENCE_SIDE
     hue = random.random()
@@ -253,13 +242,13 @@ def _draw_background(size: tuple[int, int], random: Random) -> Array:
         share = np.clip(1.6 * _hills(size, random) - 0.3, 0, 1)
         canvas += share[..., None] * (colour - canvas)
     for _ in range(random.integers(1, 4)):
-        canvas *= 1 + _faint_texture(size, scale, random)[..., None]
+        canvas *= 1 + _faint_texture(size, scale, random, textures)[..., None]
     return canvas
 
 
 def _draw_background_colour(hue: float, random: Random) -> Array:
     hue += random.uniform(-0.15, 0.15)
-    return _colour(hue, random.uniform(0.15, 0.7), random.uniform(0.35, 0.95))
+    return colour_of(hue, random.uniform(0.15, 0.7), random.uniform(0.35, 0.95))
 
 
 def _hills(size: tuple[int, int], random: Random) -> Array:
@@ -280,12 +269,14 @@ def _blend(side: int, points: int) -> Array:
     return weights
 
 
-def _faint_texture(size: tuple[int, int], scale: float, random: Random) -> Array:
+def _faint_texture(
+    size: tuple[int, int], scale: float, random: Random, textures: tuple[str, ...]
+) -> Array:
     """Brightness change (HW) by one of the classes' textures, in a part of the picture."""
     y, x = np.broadcast_arrays(*np.ogrid[: size[0], : size[1]])
     y, x = _turned(y.astype(np.float32), x.astype(np.float32), random.uniform(0.0, 2 * np.pi))
     period = scale * random.uniform(4.5, 12.0)
-    kind = str(random.choice(_CLASS_TEXTURES))
+    kind = str(random.choice(textures))
     rho = np.hypot(y, x) / period
     share = texture_share(kind, y / period, x / period, rho, period) - np.float32(0.5)
     where = np.clip(4 * (_hills(size, random) - random.uniform(0.35, 0.6)), 0, 1)
@@ -293,22 +284,24 @@ def _faint_texture(size: tuple[int, int], scale: float, random: Random) -> Array
     return faint
 
 
-def _photograph(canvas: Array, random: Random) -> Labels:
+def _photograph(canvas: Array, random: Random, camera: Camera) -> Labels:
     """The picture (uint8 HW3) of `canvas`: light from one side, lens blur, exposure, noise."""
     height, width, _ = canvas.shape
-    slope = random.uniform(-0.22, 0.22, size=2)
+    slope = random.uniform(-camera.slope, camera.slope, size=2)
     light = (
         1 + slope[0] * np.linspace(-1, 1, height)[:, None] + slope[1] * np.linspace(-1, 1, width)
     )
-    exposed = canvas * (random.uniform(0.8, 1.15) * light)[..., None]
-    blurred = gaussian_filter(exposed, (blur := random.uniform(0.2, 0.8), blur, 0))
-    noise = random.standard_normal(canvas.shape, dtype=np.float32) * random.uniform(0.005, 0.025)
+    exposed = canvas * (random.uniform(*camera.exposure) * light)[..., None]
+    if camera.cast:
+        exposed = exposed * random.uniform(1 - camera.cast, 1 + camera.cast, size=3)
+    blurred = gaussian_filter(exposed, (blur := random.uniform(*camera.blur), blur, 0))
+    noise = random.standard_normal(canvas.shape, dtype=np.float32) * random.uniform(*camera.noise)
     picture: Labels = (np.clip(blurred + noise, 0, 1) * 255).round().astype(np.uint8)
     return picture
 
 
 def _annotate(
-    items: list[_Item], areas: list[float], owner: NDArray[np.int16]
+    items: list[Item], areas: list[float], owner: NDArray[np.int16]
 ) -> tuple[Labels, Labels, tuple[SceneObject, ...]]:
     """Mask and instances (HW, 255 on outlines) and the objects of a painted scene."""
     numbers = [n for n, item in enumerate(items, start=1) if item.label]

@@ -52,14 +52,50 @@ def _cross(u: Array, v: Array) -> Array:
     return np.minimum(_rounded_box(u, v, 1.0, 0.38), _rounded_box(u, v, 0.38, 1.0))
 
 
+def _ring(u: Array, v: Array) -> Array:
+    distance: Array = np.abs(np.hypot(u, v) - np.float32(0.72)) - np.float32(0.3)
+    return distance
+
+
+def _moon(u: Array, v: Array) -> Array:
+    hollow = np.float32(0.78) - np.hypot(u - np.float32(0.62), v)
+    return np.maximum(np.hypot(u, v) - np.float32(1.05), hollow)
+
+
+def _bar(u: Array, v: Array) -> Array:
+    beyond = np.maximum(np.abs(u) - np.float32(0.75), 0)
+    return np.hypot(beyond, v) - np.float32(0.42)
+
+
+def _pebble(u: Array, v: Array) -> Array:
+    angle = np.arctan2(v, u)
+    edge = 0.9 + 0.1 * np.cos(2 * angle) + 0.12 * np.cos(3 * angle + 1)
+    distance: Array = np.hypot(u, v) - edge.astype(np.float32)
+    return distance
+
+
 SHAPES: dict[str, Callable[[Array, Array], Array]] = {
     "disc": _disc,
     "square": _square,
     "triangle": _triangle,
     "star": _star,
     "cross": _cross,
+    "ring": _ring,
+    "moon": _moon,
+    "bar": _bar,
+    "pebble": _pebble,
 }
-AREAS = {"disc": 2.835, "square": 2.81, "triangle": 1.871, "star": 1.86, "cross": 2.425}
+AREAS = {
+    "disc": 2.835,
+    "square": 2.81,
+    "triangle": 1.871,
+    "star": 1.86,
+    "cross": 2.425,
+    "ring": 2.714,
+    "moon": 2.01,
+    "bar": 1.814,
+    "pebble": 2.583,
+}
 """Of each shape at radius 1; a test measures them."""
 
 
@@ -96,6 +132,29 @@ def _rings(y: Array, x: Array, rho: Array) -> Array:
     return wave
 
 
+def _waves(y: Array, x: Array, rho: Array) -> Array:
+    wave: Array = np.sin(2 * np.pi * (x + 0.35 * np.sin(1.2 * np.pi * y)))
+    return wave
+
+
+def _net(y: Array, x: Array, rho: Array) -> Array:
+    to_line: Array = np.minimum(np.abs(x - np.round(x)), np.abs(y - np.round(y)))
+    return 2 * np.pi * (0.13 - to_line)
+
+
+def _bricks(y: Array, x: Array, rho: Array) -> Array:
+    row = np.floor(1.6 * y)
+    across = x + 0.5 * (row % 2)
+    to_joint: Array = np.minimum(np.abs(across - np.round(across)), np.abs(1.6 * y - row) / 1.6)
+    return 2 * np.pi * (0.12 - to_joint)
+
+
+def _speckles(y: Array, x: Array, rho: Array) -> Array:
+    hills = np.sin(5.1 * x + 2.3 * y) + np.sin(5.9 * y - 2.9 * x + 1) + np.sin(3.7 * (x + y) + 2)
+    height: Array = hills - 0.6
+    return height
+
+
 def _plain(y: Array, x: Array, rho: Array) -> Array:
     return np.full_like(x, -1.0)
 
@@ -105,6 +164,10 @@ TEXTURES: dict[str, Callable[[Array, Array, Array], Array]] = {
     "checked": _checks,
     "dotted": _dots,
     "ringed": _rings,
+    "waved": _waves,
+    "netted": _net,
+    "bricked": _bricks,
+    "speckled": _speckles,
     "plain": _plain,
 }
 """Height over (y, x, rho): second colour where positive, slope about 2 pi a period there."""

@@ -25,14 +25,16 @@ import numpy as np
 from PIL import Image
 
 from semisup.data.formats.pictures import full_palette, voc_palette
-from semisup.data.sets.scenes.drawing import CLASSES, Labels, Scene, SceneObject, draw_scene
+from semisup.data.sets.scenes.drawing import Design, Labels, Scene, SceneObject, draw_scene
+from semisup.data.sets.scenes.pairs import PAIRS
+from semisup.data.sets.scenes.things import THINGS
 from semisup.errors import DataError
 from semisup.system.progress import track
 
-PALETTE = voc_palette(len(CLASSES))
 TREE = "VOCdevkit/VOC2012"
+DESIGNS: dict[str, Design] = {"things": THINGS, "pairs": PAIRS}
 
-_VERSION = 3  # raised whenever the same options give other pictures
+_VERSION = 4  # raised whenever the same options give other pictures
 _SUBSETS = ("train", "val", "test")
 _CHUNK = 20  # pictures: large against the cost of a job, small against the whole
 _ABANDONED_AFTER = 3600.0  # seconds; a build takes some ten
@@ -40,13 +42,14 @@ _ABANDONED_AFTER = 3600.0  # seconds; a build takes some ten
 
 @dataclass(frozen=True, slots=True)
 class SceneOptions:
-    """What the pictures depend on: how many of each subset, their size (H, W), the seed."""
+    """What the pictures depend on: how many of each subset, their size (H, W), seed and design."""
 
     train: int
     val: int
     test: int
     size: tuple[int, int]
     seed: int
+    design: str = "pairs"
 
     @property
     def digest(self) -> str:
@@ -216,20 +219,21 @@ def _write_chunk(job: _Job) -> None:
         # Nothing else goes into the seed, so no order and no number of processes can matter.
         entropy = (job.options.seed, _SUBSETS.index(job.subset), number)
         random = np.random.default_rng(np.random.SeedSequence(entropy))
-        scene = draw_scene(job.options.size, random)
-        _write_scene(job.folder, f"{job.subset}_{number:06d}", scene)
+        design = DESIGNS[job.options.design]
+        scene = draw_scene(job.options.size, random, design)
+        _write_scene(job.folder, f"{job.subset}_{number:06d}", scene, design.classes)
 
 
 # ---- The files of one picture ----
 
 
-def _write_scene(folder: Path, name: str, scene: Scene) -> None:
+def _write_scene(folder: Path, name: str, scene: Scene, classes: tuple[str, ...]) -> None:
     picture = Image.fromarray(scene.picture)
     # Colour at full resolution: the textures are only a few pixels wide.
     picture.save(folder / "JPEGImages" / f"{name}.jpg", quality=90, subsampling=0)
     _write_labels(folder / "SegmentationClass" / f"{name}.png", scene.mask)
     _write_labels(folder / "SegmentationObject" / f"{name}.png", scene.instances)
-    (folder / "Annotations" / f"{name}.xml").write_text(_annotation(name, scene))
+    (folder / "Annotations" / f"{name}.xml").write_text(_annotation(name, scene, classes))
 
 
 def _write_labels(path: Path, labels: Labels) -> None:
@@ -238,9 +242,9 @@ def _write_labels(path: Path, labels: Labels) -> None:
     picture.save(path)
 
 
-def _annotation(name: str, scene: Scene) -> str:
+def _annotation(name: str, scene: Scene, classes: tuple[str, ...]) -> str:
     height, width, depth = scene.picture.shape
-    objects = "".join(_object(entry) for entry in scene.objects)
+    objects = "".join(_object(entry, classes[entry.label]) for entry in scene.objects)
     return (
         f"<annotation>\n  <folder>VOC2012</folder>\n  <filename>{escape(name)}.jpg</filename>\n"
         "  <source><database>made by semisup</database></source>\n"
@@ -249,11 +253,11 @@ def _annotation(name: str, scene: Scene) -> str:
     )
 
 
-def _object(entry: SceneObject) -> str:
+def _object(entry: SceneObject, name: str) -> str:
     corners = {"xmin": entry.xmin, "ymin": entry.ymin, "xmax": entry.xmax, "ymax": entry.ymax}
     box = "".join(f"<{side}>{value + 1}</{side}>" for side, value in corners.items())
     return (
-        f"  <object>\n    <name>{CLASSES[entry.label]}</name>\n    <pose>Unspecified</pose>\n"
+        f"  <object>\n    <name>{name}</name>\n    <pose>Unspecified</pose>\n"
         f"    <truncated>{int(entry.truncated)}</truncated>\n"
         f"    <difficult>{int(entry.difficult)}</difficult>\n"
         f"    <bndbox>{box}</bndbox>\n  </object>\n"

@@ -1,0 +1,1 @@
+"""A run beside the one that it is compared with."""

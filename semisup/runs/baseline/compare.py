@@ -1,0 +1,98 @@
+"""How much higher a run scores than the one that it is compared with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from pydantic import TypeAdapter, ValidationError
+
+from semisup.errors import RunError
+from semisup.evaluation.evaluate import BOOTSTRAP_SEED, Evaluation, evaluate
+from semisup.metrics.bootstrap import bootstrap_gain
+from semisup.runs.baseline.sheet import draw_both
+from semisup.runs.folder import RunFolder
+from semisup.runs.paths import Paths
+from semisup.runs.reopen import OpenRun, open_run
+from semisup.runs.result import FinishedRun, Gain, Result, plain
+from semisup.system import distributed as ranks
+from semisup.system.files import write_text
+from semisup.system.torch_errors import translated_errors
+
+_GAIN = TypeAdapter(Gain)
+
+
+def compare(run: FinishedRun, baseline: FinishedRun, paths: Paths, device: torch.device) -> Gain:
+    """Score both on the same images, draw both, and keep what comes of it beside the result.
+
+    Args:
+        run: the run.
+        baseline: what it is compared with.
+        paths: where the data lie.
+        device: where to compute.
+
+    Raises:
+        RunError: they were scored by different protocols, or on files that differ.
+    """
+    _check_comparable(run, baseline)
+    files = RunFolder(run.folder)
+    known = ranks.from_first(lambda: _read(files.gain, run.result, baseline.result))
+    if known is not None:
+        return known
+    opened = [open_run(one.folder, device, paths=paths) for one in (baseline, run)]
+    with translated_errors():
+        others, own = [_score(one) for one in opened]
+        gain = _gain(baseline, run, others, own)
+        ranks.from_first(lambda: _keep(files, gain, opened, (others, own)))
+    return gain
+
+
+def _score(opened: OpenRun) -> Evaluation:
+    return evaluate(opened.inference(), opened.experiment.reported, boundary=False)
+
+
+def _gain(baseline: FinishedRun, run: FinishedRun, others: Evaluation, own: Evaluation) -> Gain:
+    rule = run.result.protocol["absent_classes"]
+    interval = bootstrap_gain(own.counts, others.counts, seed=BOOTSTRAP_SEED, absent=rule)
+    return Gain(
+        baseline=baseline.recipe,
+        baseline_weights=baseline.result.weights_sha256,
+        weights=run.result.weights_sha256,
+        miou=run.miou - baseline.miou,
+        miou_interval_95=interval,
+    )
+
+
+def _keep(
+    files: RunFolder, gain: Gain, opened: list[OpenRun], scored: tuple[Evaluation, Evaluation]
+) -> None:
+    draw_both(files.pictures / "baseline.png", opened, scored)
+    write_text(files.gain, json.dumps(plain(gain), indent=1, allow_nan=False) + "\n")
+
+
+def _read(path: Path, own: Result, other: Result) -> Gain | None:
+    """What an earlier call has found for the same two predictors."""
+    try:
+        gain = _GAIN.validate_python(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, ValidationError, RecursionError):
+        return None  # it is made again
+    same = (gain.weights, gain.baseline_weights) == (own.weights_sha256, other.weights_sha256)
+    return gain if same else None
+
+
+def _check_comparable(run: FinishedRun, baseline: FinishedRun) -> None:
+    """Refuse scores of other protocols or other images."""
+    own, other = run.result.protocol, baseline.result.protocol
+    for key in own.keys() | other.keys():
+        if key != "training_masks" and own.get(key) != other.get(key):
+            raise RunError(
+                f"{run.folder} and its baseline {baseline.folder} were scored by different "
+                f"protocols: {key} is {own.get(key)} and {other.get(key)}. Give both the same."
+            )
+    data, others = run.result.data, baseline.result.data
+    if data and others and data.reported.files_sha256 != others.reported.files_sha256:
+        raise RunError(
+            f"{run.folder} and its baseline {baseline.folder} were scored on files of other "
+            "content. Run the older one again, in another folder (--out)."
+        )
