@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from semisup.metrics import bootstrap
-from semisup.metrics.bootstrap import bootstrap_interval
+from semisup.metrics.bootstrap import bootstrap_gain, bootstrap_interval
 from semisup.metrics.confusion import Absent, image_counts
 
 
@@ -45,6 +45,40 @@ def test_equals_a_loop_with_the_same_draws(absent: Absent) -> None:
     expected = np.percentile(mious, [5, 95])
     found = bootstrap_interval(counts, seed=5, resamples=200, level=0.9, absent=absent)
     assert found == pytest.approx(tuple(expected), abs=1e-12)
+
+
+@pytest.mark.parametrize("absent", ["excluded", "zero"])
+def test_a_gain_equals_a_loop_in_which_both_are_drawn_alike(absent: Absent) -> None:
+    counts, other = counts_of(7, 3), counts_of(7, 3, seed=1)
+    generator = np.random.default_rng(5)
+    gains = []
+    for _ in range(200):
+        times_drawn = generator.multinomial(7, [1 / 7] * 7)
+        drawn = [i for i, n in enumerate(times_drawn) for _ in range(n)]
+        own, base = ([one[i].tolist() for i in drawn] for one in (counts, other))
+        gains.append(miou_by_loop(own, absent) - miou_by_loop(base, absent))
+    expected = np.percentile(gains, [2.5, 97.5])
+    found = bootstrap_gain(counts, other, seed=5, resamples=200, absent=absent)
+    assert found == pytest.approx(tuple(expected), abs=1e-12)
+
+
+def test_a_gain_over_itself_is_nothing_and_turns_its_sign_with_the_order() -> None:
+    counts, other = counts_of(9, 4), counts_of(9, 4, seed=2)
+    assert bootstrap_gain(counts, counts, seed=3) == (0.0, 0.0)
+    low, high = bootstrap_gain(counts, other, seed=3)
+    turned = bootstrap_gain(other, counts, seed=3)
+    assert turned == pytest.approx((-high, -low), abs=1e-12)
+
+
+def test_the_interval_of_a_gain_is_narrower_than_the_difference_of_two() -> None:
+    """What makes an image hard for both is drawn once."""
+    counts = counts_of(30, 3)
+    other = counts.clone()
+    other[..., 0] -= other[..., 0] // 10  # every image a little worse
+    low, high = bootstrap_gain(counts, other, seed=0)
+    own, base = (bootstrap_interval(one, seed=0) for one in (counts, other))
+    assert 0 < low < high
+    assert high - low < 0.5 * ((own[1] - base[0]) - (own[0] - base[1]))
 
 
 def test_same_seed_same_interval() -> None:

@@ -1,0 +1,190 @@
+"""A run beside the one that it is compared with."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+from support.runs import CPU, Noting, make_set, mend, recipe_of
+
+from semisup.cli.main import cli
+from semisup.errors import RecipeError, RunError
+from semisup.evaluation.evaluate import BOOTSTRAP_SEED, evaluate
+from semisup.metrics.bootstrap import bootstrap_gain
+from semisup.recipe.load import load_baseline, load_recipe
+from semisup.runs.baseline.compare import compare
+from semisup.runs.paths import Paths
+from semisup.runs.reopen import open_run
+from semisup.runs.result import FinishedRun
+from semisup.runs.run import run_recipe
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set, the recipe of a baseline and that of a run which names it."""
+    folder = tmp_path_factory.mktemp("place")
+    make_set(folder / "data")
+    (folder / "base.toml").write_text(recipe_of().to_toml())
+    own = recipe_of(steps=3).to_toml() + '\n[baseline]\nrecipe = "base.toml"\n'
+    (folder / "own.toml").write_text(own.replace("pictures = 0", "pictures = 2"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def done(place: Path) -> tuple[FinishedRun, Noting]:
+    """Both, finished by one call."""
+    view = Noting()
+    recipe = load_recipe(str(place / "own.toml"), ["train.seed=5", "data.split=1/3"])
+    return run_recipe(recipe, Paths(place / "data", place / "runs"), CPU, view=view), view
+
+
+def test_the_baseline_is_run_with_the_seed_and_the_split_of_the_run(
+    place: Path, done: tuple[FinishedRun, Noting]
+) -> None:
+    run, view = done
+    assert run.baseline is not None
+    assert (run.baseline.recipe, run.recipe) == ("base", "own")
+    assert run.baseline.seed == run.seed == 5
+    assert run.baseline.result.split.sha256 == run.result.split.sha256
+    assert run.baseline.result.split.labelled == 2
+    assert any(str(run.baseline.folder) in note for note in view.notes)
+    assert run.baseline.result.checkpoint.steps == 2  # what it trains is its own
+
+
+def test_the_gain_is_that_of_the_same_images(place: Path, done: tuple[FinishedRun, Noting]) -> None:
+    run, _ = done
+    assert run.gain is not None
+    assert run.baseline is not None
+    counts = []
+    for one in (run, run.baseline):
+        opened = open_run(one.folder, CPU)
+        scored = evaluate(opened.inference(), opened.experiment.reported)
+        assert scored.scores.miou == one.miou
+        counts.append(scored.counts)
+    assert run.gain.miou == run.miou - run.baseline.miou
+    assert run.gain.miou_interval_95 == bootstrap_gain(*counts, seed=BOOTSTRAP_SEED)
+    kept = json.loads((run.folder / "gain.json").read_text())
+    assert kept["miou"] == run.gain.miou
+    assert kept["baseline"] == "base"
+
+
+def test_the_sheet_shows_both(done: tuple[FinishedRun, Noting]) -> None:
+    run, _ = done
+    with Image.open(run.folder / "pictures" / "baseline.png") as sheet:
+        assert sheet.width == 2 * 16 + 4 * 246 - 6  # four columns of 240 px
+    assert run.baseline is not None
+    assert not (run.baseline.folder / "pictures" / "baseline.png").exists()
+
+
+def test_a_second_call_trains_and_scores_nothing(
+    place: Path, done: tuple[FinishedRun, Noting], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, _ = done
+    monkeypatch.setattr("semisup.runs.baseline.compare.evaluate", None)
+    recipe = load_recipe(str(place / "own.toml"), ["train.seed=5", "data.split=1/3"])
+    again = run_recipe(recipe, Paths(place / "data", place / "runs"), CPU)
+    assert not again.fresh
+    assert again.gain == run.gain
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"miou": 1}', "null", "[" * 100_000])
+def test_a_damaged_gain_is_made_again(
+    place: Path, done: tuple[FinishedRun, Noting], content: str
+) -> None:
+    run, _ = done
+    assert run.baseline is not None
+    (run.folder / "gain.json").write_text(content)
+    paths = Paths(place / "data", place / "runs")
+    assert compare(run, run.baseline, paths, CPU) == run.gain
+
+
+def test_a_gain_over_other_weights_is_made_again(
+    place: Path, done: tuple[FinishedRun, Noting]
+) -> None:
+    run, _ = done
+    assert run.baseline is not None
+    kept = json.loads((run.folder / "gain.json").read_text())
+    (run.folder / "gain.json").write_text(json.dumps(kept | {"miou": 0.5, "weights": "other"}))
+    paths = Paths(place / "data", place / "runs")
+    assert compare(run, run.baseline, paths, CPU) == run.gain
+
+
+def test_what_is_compared_with_changes_no_digest(place: Path) -> None:
+    path = str(place / "own.toml")
+    named, none = load_recipe(path), load_recipe(path, ["baseline.recipe="])
+    assert named.digest() == none.digest()
+    assert load_baseline(none) is None
+    assert "baseline" not in none.resolved()
+
+
+def test_a_baseline_of_its_own_is_not_run(place: Path) -> None:
+    (place / "third.toml").write_text(recipe_of().to_toml() + '\n[baseline]\nrecipe = "own.toml"\n')
+    baseline = load_baseline(load_recipe(str(place / "third.toml")))
+    assert baseline is not None
+    assert baseline.name == "own"
+    assert not baseline.baseline.recipe
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("eval.scales=[0.5]", r"has another eval.scales: \[1.0\], not \[0.5\]"),
+        ("eval.flip=true", "has another eval.flip: False, not True"),
+        ("data.name=scenes", "has another data.name: 'folder', not 'scenes'"),
+        ("baseline.recipe=nowhere.toml", r"its baseline .*there is no such file"),
+        ("baseline.recipe=quickstrat", "its baseline .*Did you mean 'quickstart'"),
+    ],
+)
+def test_a_baseline_that_cannot_be_compared_with_is_refused(
+    place: Path, change: str, reason: str
+) -> None:
+    with pytest.raises(RecipeError, match=reason) as error:
+        load_baseline(load_recipe(str(place / "own.toml"), [change]))
+    assert "\n" not in str(error.value)
+
+
+def test_scores_of_another_protocol_or_of_other_files_are_refused(
+    place: Path, done: tuple[FinishedRun, Noting]
+) -> None:
+    run, _ = done
+    assert run.baseline is not None
+    paths = Paths(place / "data", place / "runs")
+    protocol = {**run.baseline.result.protocol, "pretraining": "elsewhere.pth"}
+    other = replace(run.baseline, result=replace(run.baseline.result, protocol=protocol))
+    with pytest.raises(RunError, match=r"pretraining is none and elsewhere\.pth"):
+        compare(run, other, paths, CPU)
+    data = run.baseline.result.data
+    assert data is not None
+    moved = replace(data, reported=replace(data.reported, files_sha256="0" * 64))
+    other = replace(run.baseline, result=replace(run.baseline.result, data=moved))
+    with pytest.raises(RunError, match="files of other content"):
+        compare(run, other, paths, CPU)
+
+
+def test_masks_that_have_changed_since_the_baseline_was_scored(
+    place: Path, done: tuple[FinishedRun, Noting], tmp_path: Path
+) -> None:
+    """The baseline says so itself; nothing is compared."""
+    make_set(tmp_path / "data")
+    path, paths = str(place / "own.toml"), Paths(tmp_path / "data", tmp_path / "runs")
+    run_recipe(load_recipe(str(place / "base.toml")), paths, CPU)
+    mend(tmp_path / "data" / "masks" / "v1.png")
+    with pytest.raises(RunError, match="changed"):
+        run_recipe(load_recipe(path), paths, CPU)
+
+
+def test_the_command_prints_both(place: Path, done: tuple[FinishedRun, Noting]) -> None:
+    run, _ = done
+    where = ["--data-root", str(place / "data"), "--out", str(place / "runs")]
+    changes = ["--seed", "5", "--set", "data.split=1/3"]
+    printed = CliRunner().invoke(cli, ["run", str(place / "own.toml"), *changes, *where])
+    assert printed.exit_code == 0, printed.output
+    assert "own beside base" in printed.output
+    assert run.gain is not None
+    assert f"gain {run.gain.miou:+.4f}" in printed.output
+    assert "seed 5 alone" in printed.output
+    assert str(run.folder / "pictures" / "baseline.png") in printed.output
