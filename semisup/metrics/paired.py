@@ -160,7 +160,7 @@ def sign_flip_p(differences: Sequence[float] | _Floats) -> float:
     left, right = _signed_sums(numbers[: count // 2]), _signed_sums(numbers[count // 2 :])
     right.sort()
     as_far = len(right) - np.searchsorted(right, found - left, side="left")
-    return 2 * int(as_far.sum()) / 2**count  # as many are as far below 0
+    return int(as_far.sum()) * 2.0 ** (1 - count)  # as many are as far below 0
 
 
 def _signed_sums(values: _Floats) -> _Floats:
