@@ -62,6 +62,19 @@ KEPT = (
 )
 """Keys of result.json that are kept whole."""
 
+NEEDED = {
+    "arm": str,
+    "recipe": str,
+    "recipe_hash": str,
+    "seed": int,
+    "scores": dict,
+    "settings": dict,
+    "protocol": dict,
+    "split": dict,
+    "time": dict,
+}
+"""Keys without which there is no table, with the kind of their values."""
+
 KEPT_OF_DATA = ("name", "subset", "images", "ids_sha256", "masks", "files", "files_sha256")
 
 OWN = ("arm", "recipe", "recipe_hash", "seed", "scores", "iou", "curves")
@@ -206,7 +219,19 @@ def read_folder(folder: Path) -> Run:
         "data": _data(result.get("data", {})),
         "curves": _curves(folder / "scalars.jsonl"),
     }
-    return Run(str(folder), _without_folders(content))
+    return Run(str(folder), _checked(_without_folders(content), str(folder / "result.json")))
+
+
+def _checked(content: dict[str, Any], where: str) -> dict[str, Any]:
+    """The content, if it has what every table needs.
+
+    Raises:
+        RunError: it has not; names the key.
+    """
+    for key, kind in NEEDED.items():
+        if not isinstance(content.get(key), kind):
+            raise RunError(f"{where}: has no '{key}'. Is it the result of a run?")
+    return content
 
 
 def _data(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -225,7 +250,7 @@ def _curves(path: Path) -> dict[str, list[list[float]]]:
     for number, line in enumerate(_text(path).splitlines(), 1):
         record = _object(line, f"{path}, line {number}")
         for name in CURVES:
-            if record.get(name) is not None:
+            if "step" in record and record.get(name) is not None:
                 curves.setdefault(name, []).append([record["step"], round(record[name], 5)])
     return curves
 
@@ -258,11 +283,7 @@ def read_kept(path: Path) -> list[Run]:
     runs = []
     for number, line in enumerate(lines, 2):
         where = f"{path}, line {number}"
-        content = _merged(shared, _object(line, where))
-        missing = {"arm", "recipe", "seed", "scores", "settings", "protocol"} - content.keys()
-        if missing:
-            raise RunError(f"{where}: has no '{min(missing)}'. Is it a file of docs/collect.py?")
-        runs.append(Run(where, content))
+        runs.append(Run(where, _checked(_merged(shared, _object(line, where)), where)))
     return runs
 
 

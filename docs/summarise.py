@@ -12,7 +12,8 @@ row has the seeds, and the mean, standard deviation and 95 % interval of the mIo
 `--arm NAME=FOLDER` names the runs of a folder.
 
 `--baseline NAME` compares: a table of all rows with both scores, one of each seed, and one of the
-differences between each row and the baseline, paired by seed (semisup/metrics/paired.py).
+differences between each row and the baseline, paired by seed (semisup/metrics/paired.py). Given
+twice, it compares with both, and Holm's correction is for all of these comparisons.
 
 Refused are runs of different protocols or scored on different files, whose numbers must not stand
 in one table, two runs of one group and seed, which would count once more than they are, and in a
@@ -30,7 +31,7 @@ import re
 import shlex
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +51,7 @@ from semisup.system.files import write_text
 ROOT = Path(__file__).resolve().parents[1]
 PART = re.compile(r"(<!-- summarise: (.*?) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
-WORDS = ("recipe", "arm", "seeds", "mIoU of each", "mIoU of seed")
+WORDS = ("recipe", "arm", "baseline", "seeds", "mIoU of each", "mIoU of seed")
 """Headings of columns that are aligned to the left."""
 
 Group = tuple[str, str, str, str]
@@ -209,20 +210,31 @@ def seconds(runs: Sequence[Run]) -> str:
     return f"{np.mean([run.train_seconds for run in runs]):.0f}"
 
 
-def comparison(named: Mapping[str, Sequence[Run]], baseline: str, score: str) -> str:
-    """All rows, each seed, and the differences from the baseline, in three tables.
+def comparison(named: Mapping[str, Sequence[Run]], baselines: Sequence[str], score: str) -> str:
+    """All rows, each seed, and the differences from the baselines, in three tables.
+
+    Args:
+        named: name -> runs.
+        baselines: one name or more; a difference between two of them stands there once.
+        score: of the differences, "selected" or "last".
 
     Raises:
         RunError: no row is named so, or arms cannot be paired.
     """
     check_lists([run for runs in named.values() for run in runs])
-    base = next((name for name in named if name.strip("`") == baseline.strip("`")), None)
-    if base is None:
-        known = ", ".join(name.strip("`") for name in named)
-        raise RunError(f"--baseline {baseline}: no row has that name. Known: {known}.")
-    ordered = {base: named[base]} | {name: runs for name, runs in named.items() if name != base}
+    first = dict.fromkeys(_known(named, baseline) for baseline in baselines)
+    ordered = {name: named[name] for name in [*first, *named]}
     scores = _scores(ordered)
-    return "\n".join([_arms(ordered, scores), _seeds(ordered, scores), _paired(ordered, score)])
+    paired = _paired(ordered, list(first), score)
+    return "\n".join([_arms(ordered, scores), _seeds(ordered, scores), paired])
+
+
+def _known(named: Mapping[str, Sequence[Run]], baseline: str) -> str:
+    for name in named:
+        if name.strip("`") == baseline.strip("`"):
+            return name
+    known = ", ".join(name.strip("`") for name in named)
+    raise RunError(f"--baseline {baseline}: no row has that name. Known: {known}.")
 
 
 def _scores(named: Mapping[str, Sequence[Run]]) -> list[str]:
@@ -257,32 +269,42 @@ def _seeds(named: Mapping[str, Sequence[Run]], scores: Sequence[str]) -> str:
     return table(["arm", "mIoU of seed", *map(str, seeds)], rows)
 
 
-def _paired(named: Mapping[str, Sequence[Run]], score: str) -> str:
-    (base, runs), *others = named.items()
-    baseline = {run.seed: run.miou(score) for run in runs}
-    lists = {run.seed: run.split.get("sha256") for run in runs}
-    found: dict[str, PairedDifference] = {}
-    apart = []
-    for name, group in others:
-        if any(
-            run.split.get("sha256") != lists.get(run.seed, "") for run in group if run.seed in lists
-        ):
-            apart.append(name)
-            continue
-        scores = {run.seed: run.miou(score) for run in group}
-        found[name] = paired_difference(scores, baseline, name=name, baseline_name=base)
+def _paired(named: Mapping[str, Sequence[Run]], baselines: Sequence[str], score: str) -> str:
+    found: dict[tuple[str, str], PairedDifference] = {}
+    apart: dict[str, None] = {}
+    for place, base in enumerate(baselines):
+        for name, runs in named.items():
+            if name in baselines[: place + 1]:
+                continue
+            if not _of_one_list(runs, named[base]):
+                apart[name] = None
+                continue
+            found[name, base] = paired_difference(
+                _by_seed(runs, score), _by_seed(named[base], score), name=name, baseline_name=base
+            )
     corrected = holm([one.p for one in found.values()])
-    rows = [_difference(*parts) for parts in zip(found, found.values(), corrected, strict=True)]
-    head = ["arm", "pairs", f"mIoU above {base}, {score}", "sd", "95 % interval", "p", "p, Holm"]
-    lines = [table([*head, "detectable"], rows)]
-    lines += [f"{text}\n" for text in _notes(found, apart, base)]
-    return "\n".join(lines)
+    rows = [
+        [*pair, *_difference(one, p)]
+        for (pair, one), p in zip(found.items(), corrected, strict=True)
+    ]
+    head = ["arm", "baseline", "pairs", f"difference, {score}", "sd", "95 % interval", "p"]
+    lines = [table([*head, "p, Holm", "detectable"], rows)]
+    return "\n".join([*lines, *(f"{text}\n" for text in _notes(list(found.values()), apart))])
 
 
-def _difference(name: str, found: PairedDifference, corrected: float) -> list[str]:
+def _by_seed(runs: Sequence[Run], score: str) -> dict[int, float]:
+    return {run.seed: run.miou(score) for run in runs}
+
+
+def _of_one_list(runs: Sequence[Run], baseline: Sequence[Run]) -> bool:
+    """Whether both have the same labelled images at each seed that they share."""
+    lists = {run.seed: run.split.get("sha256") for run in baseline}
+    return all(lists[run.seed] == run.split.get("sha256") for run in runs if run.seed in lists)
+
+
+def _difference(found: PairedDifference, corrected: float) -> list[str]:
     low, high = found.interval
     return [
-        name,
         str(found.pairs),
         f"{found.mean:+.3f}",
         f"{found.sd:.3f}",
@@ -298,17 +320,20 @@ def p_text(p: float) -> str:
     return f"{p:.3f}" if p >= 0.0005 else "< 0.001"
 
 
-def _notes(found: Mapping[str, PairedDifference], apart: Sequence[str], base: str) -> Iterator[str]:
+def _notes(found: Sequence[PairedDifference], apart: Iterable[str]) -> Iterator[str]:
     yield (
         "p: exact two-sided sign-flip test over paired seeds; Holm: corrected for the "
         f"{len(found)} comparisons of this table. Detectable: the smallest mean difference that a "
         "paired t-test at 0.05 finds with a power of 0.8 at this sd."
     )
-    for pairs in sorted({one.pairs for one in found.values()}):
+    for pairs in sorted({one.pairs for one in found}):
         if smallest_sign_flip_p(pairs) > 0.05:
             yield f"With {pairs} pairs p is never below {smallest_sign_flip_p(pairs):g}."
+    least = len(found) * min((one.smallest_p for one in found), default=0.0)
+    if least > 0.05:  # the smallest p of m is corrected by m, and no other falls below it
+        yield f"With so many comparisons no corrected p is below {min(1.0, least):g}: more seeds."
     if apart:
-        yield f"Not compared with {base}, whose labelled images are others: {', '.join(apart)}."
+        yield f"Not compared, since their labelled images are others: {', '.join(apart)}."
 
 
 def tables(arguments: Sequence[str], root: Path = Path()) -> str:
@@ -329,15 +354,17 @@ def tables(arguments: Sequence[str], root: Path = Path()) -> str:
     check_comparable(runs)
     groups = groups_of(runs)
     named = dict(zip(names_of(groups), groups, strict=True))
+    score = options.score
     if options.baseline:
-        text = comparison(named, options.baseline, options.score)
+        score = "last" if _scores(named) == ["last"] else score
+        text = comparison(named, options.baseline, score)
     else:
-        text = summary(named, options.score)
+        text = summary(named, score)
     protocol = runs[0].protocol
-    rule = protocol["selection"] if options.score == "selected" else "after the last step"
+    rule = protocol["selection"] if score == "selected" else "after the last step"
     devices = ", ".join(sorted({str(run.content["device"]) for run in runs}))
     return (
-        f"{text}\nScore: {options.score}, that is of the checkpoint by this rule: {rule}.\n"
+        f"{text}\nScore: {score}, that is of the checkpoint by this rule: {rule}.\n"
         f"Protocol: {protocol_line(protocol)}.\nDevice: {devices}.\n"
     )
 
@@ -366,7 +393,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("places", nargs="*", help="folders of runs and files of kept results")
     parser.add_argument("--arm", action="append", default=[], metavar="NAME=PLACE")
     parser.add_argument("--score", choices=("selected", "last"), default="selected")
-    parser.add_argument("--baseline", default="", metavar="NAME")
+    parser.add_argument("--baseline", action="append", default=[], metavar="NAME")
     parser.add_argument("--page", type=Path, help="write the marked parts of this page anew")
     return parser
 

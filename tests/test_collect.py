@@ -194,7 +194,11 @@ def test_a_file_that_cannot_be_written_is_left_as_it_was(
         ("", "line 1: cannot be read"),
         ("{}\n", "line 1: has no 'shared'"),
         ('{"shared": {}}\n[]\n', "line 2: is no table of JSON"),
-        ('{"shared": {}}\n{"arm": ""}\n', "line 2: has no 'protocol'"),
+        ('{"shared": {}}\n{"arm": ""}\n', "line 2: has no 'recipe'"),
+        (
+            '{"shared": {"recipe": "r", "recipe_hash": "a"}}\n{"arm": "", "seed": "x"}\n',
+            "no 'seed'",
+        ),
         ('{"shared": {}}\n{"arm"', "line 2: cannot be read"),
     ],
 )
@@ -205,6 +209,13 @@ def test_a_damaged_file_is_named_with_its_line(tmp_path: Path, text: str, reason
         read_kept(kept)
     assert str(kept) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["recipe", "seed", "scores", "split", "protocol", "time"])
+def test_a_result_without_what_a_table_needs_is_named(tmp_path: Path, key: str) -> None:
+    finished_run(tmp_path / "run", **{key: None})
+    with pytest.raises(RunError, match=f"run/result.json: has no '{key}'"):
+        read_runs([tmp_path])
 
 
 def test_nothing_to_keep(tmp_path: Path) -> None:

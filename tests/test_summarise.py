@@ -200,7 +200,7 @@ def test_arms_are_compared_seed_by_seed(
     # 2, 3, 1 and 2 points: sd of 0.816 points, t of 3.182 / 2 gives 1.299; all of one sign.
     [difference] = rows(third)
     assert difference == [
-        "`better`", "4", "+0.020", "0.008", "+0.007 to +0.033", "0.125", "0.125", "0.017"
+        "`better`", "`plain`", "4", "+0.020", "0.008", "+0.007 to +0.033", "0.125", "0.125", "0.017"
     ]  # fmt: skip
     assert "With 4 pairs p is never below 0.125." in text
 
@@ -211,8 +211,60 @@ def test_holm_is_over_the_arms_of_the_table(
     same = {"third": [0.31, 0.39, 0.33, 0.37]}
     text = table(capsys, *arms({**PLAIN, **same}), "--baseline", "`plain`")
     better, third = rows(text.split("\n\n")[2])
-    assert (better[5], better[6]) == ("0.125", "0.250")
-    assert (third[5], third[6]) == ("1.000", "1.000")
+    assert better[-3:-1] == ["0.125", "0.250"]
+    assert third[-3:-1] == ["1.000", "1.000"]
+
+
+def test_with_two_baselines_each_pair_is_compared_once_and_all_are_one_family(
+    arms: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = arms({**PLAIN, "third": [0.31, 0.45, 0.35, 0.41]})
+    text = table(capsys, *options, "--baseline", "plain", "--baseline", "better")
+    found = rows(text.split("\n\n")[2])
+    assert [row[:2] for row in found] == [
+        ["`better`", "`plain`"],
+        ["`third`", "`plain`"],
+        ["`third`", "`better`"],
+    ]
+    # Of third less better, -1, 2, 2 and 1 points, 4 or more are 6 of 16 sums: 0.375.
+    assert [row[-3] for row in found] == ["0.125", "0.125", "0.375"]
+    assert [row[-2] for row in found] == ["0.375", "0.375", "0.375"]
+    assert "corrected for the 3 comparisons" in text
+
+
+def test_one_score_stands_there_where_the_last_checkpoint_is_the_selected_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, miou in (("plain", 0.3), ("better", 0.4)):
+        for seed in range(3):
+            both = {"selected": {"miou": miou + seed / 50}, "last": {"miou": miou + seed / 50}}
+            split = {"labelled": 25, "sha256": str(seed)}
+            values = {"data.split_seed": seed}
+            place = tmp_path / name / str(seed)
+            finished_run(place, name, seed, 0.0, values, scores=both, split=split)
+    options = [
+        part for name in ("plain", "better") for part in ("--arm", f"{name}={tmp_path / name}")
+    ]
+    text = table(capsys, *options, "--baseline", "plain")
+    assert "mIoU, last" in text
+    assert "difference, last" in text
+    assert "mIoU, selected" not in text
+    assert "Score: last, that is of the checkpoint by this rule: after the last step." in text
+
+
+@pytest.mark.parametrize(("seeds", "note"), [(5, "0.125"), (6, "0.0625"), (7, "")])
+def test_too_few_seeds_for_so_many_comparisons_are_said_so(
+    arms: Callable[..., list[str]],
+    capsys: pytest.CaptureFixture[str],
+    seeds: int,
+    note: str,
+) -> None:
+    scores = {"plain": [0.3] * seeds, "better": [0.4] * seeds, "third": [0.5] * seeds}
+    text = table(capsys, *arms(scores), "--baseline", "plain")
+    assert (f"no corrected p is below {note}: more seeds." in text) == bool(note)
+    corrected = {row[-2] for row in rows(text.split("\n\n")[2])}
+    assert corrected == {f"{2 * 2 ** (1 - seeds):.3f}"}
+    assert ("With 5 pairs p is never below 0.0625." in text) == (seeds == 5)
 
 
 def test_another_budget_has_a_row_and_no_difference(
@@ -235,7 +287,7 @@ def test_another_budget_has_a_row_and_no_difference(
         ["`ceiling`", "200", "4"],
     ]
     assert [row[0] for row in rows(text.split("\n\n")[2])] == ["`better`"]
-    assert "Not compared with `plain`, whose labelled images are others: `ceiling`." in text
+    assert "Not compared, since their labelled images are others: `ceiling`." in text
 
 
 @pytest.mark.parametrize("seed_of_split", [None, 7])
