@@ -149,13 +149,21 @@ def _name(run: Run, groups: Sequence[Sequence[Run]]) -> str:
     alike = [group[0] for group in groups if (group[0].arm, group[0].recipe) == ("", run.recipe)]
     if len(alike) == 1:
         return f"`{run.recipe}`"
-    keys = {key for other in alike for key in differences(run.settings, other.settings)}
+    keys = {key for other in alike for key in _telling(run, other)}
     keys -= {SEED_OF_SPLIT} if tied else set()
     parts = [f"{key} = {json.dumps(run.settings.get(key))}" for key in sorted(keys)]
     files = run.of_files("trained")
     if any(o.digest == run.digest and o.of_files("trained") != files for o in alike):
         parts.append(f"trained on files {files[:8]}")
     return f"`{run.recipe}`, {', '.join(parts) or f'digest {run.digest}'}"
+
+
+def _telling(run: Run, other: Run) -> list[str]:
+    """Keys at which a run differs from another; options of two methods are not compared."""
+    keys = differences(run.settings, other.settings)
+    if "method.name" in keys:
+        return [key for key in keys if key == "method.name" or not key.startswith("method.")]
+    return keys
 
 
 def interval(values: Sequence[float]) -> str:

@@ -79,6 +79,21 @@ def test_runs_of_other_settings_have_a_row_of_their_own(
     assert (two[0], two[1], two[2]) == (f"`r`, {second}", "100", "0")
 
 
+def test_options_of_other_methods_are_no_part_of_a_name(
+    make: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make("aa", settings={"method.name": "supervised"})
+    make("bb", settings={"method.name": "cps", "method.cutmix": 1.0})
+    for digest, decay in (("cc", 0.9), ("dd", 0.99)):
+        make(digest, settings={"method.name": "fixmatch", "method.teacher_decay": decay})
+    assert [row[0] for row in rows(table(capsys, tmp_path))] == [
+        '`r`, method.name = "supervised"',
+        '`r`, method.name = "cps"',
+        '`r`, method.name = "fixmatch", method.teacher_decay = 0.9',
+        '`r`, method.name = "fixmatch", method.teacher_decay = 0.99',
+    ]
+
+
 def test_rows_that_nothing_tells_apart_have_their_digest(
     make: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
