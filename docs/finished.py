@@ -123,9 +123,9 @@ class Run:
         return settings
 
     @property
-    def protocol(self) -> Mapping[str, Any]:
+    def protocol(self) -> dict[str, Any]:
         """What its scores depend on beside the weights."""
-        protocol: Mapping[str, Any] = self.content["protocol"]
+        protocol: dict[str, Any] = self.content["protocol"]
         return protocol
 
     @property
