@@ -1,186 +1,421 @@
 """Tables of docs/results.md from finished runs: `python docs/summarise.py runs/scenes/*`.
 
-One row for each recipe as it was run: runs are grouped by the digest of their recipe and by the
-files that they were trained on, and rows of one recipe are named by the keys that differ. A row has
-the seeds, and the mean, standard deviation and 95 % interval of the mIoU over them (Student's t:
-training is repeated, the images stay the same), and the training time.
+Reads folders of runs and files of kept results (docs/measurements/*.jsonl, docs/collect.py).
 
-Refused are runs of different protocols or scored on different files, whose numbers must not stand
-in one table, and two runs of one group and seed, which would count once more than they are.
+One row for each recipe as it was run: runs are grouped by the digest of their recipe and by the
+files that they were trained on, and rows of one recipe are named by the keys that differ. Where all
+runs have the same number as `data.split_seed` and as seed of the training, the two are one seed. A
+row has the seeds, and the mean, standard deviation and 95 % interval of the mIoU over them
+(Student's t: training is repeated, the images stay the same), and the training time.
 
 `--score last` takes the checkpoint after the last step in place of the one that is reported.
+`--arm NAME=FOLDER` names the runs of a folder.
+
+`--baseline NAME` compares: a table of all rows with both scores, one of each seed, and one of the
+differences between each row and the baseline, paired by seed (semisup/metrics/paired.py). Given
+twice, it compares with both, and Holm's correction is for all of these comparisons.
+
+Refused are runs of different protocols or scored on different files, whose numbers must not stand
+in one table, two runs of one group and seed, which would count once more than they are, and in a
+comparison runs of one seed that have different labelled images of the same number.
+
+`--page PAGE` writes the tables of a page between `<!-- summarise: ARGUMENTS -->` and `<!-- end -->`
+anew, each by the arguments that stand there.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
+import shlex
 import sys
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from scipy import stats
+from finished import SEED_OF_SPLIT, Run, differences, read_arms
 
+from semisup.errors import RunError, SemisupError
 from semisup.evaluation.protocol import protocol_line
-from semisup.recipe.toml import read_toml
+from semisup.metrics.paired import (
+    PairedDifference,
+    holm,
+    mean_interval,
+    paired_difference,
+    smallest_sign_flip_p,
+)
+from semisup.system.files import write_text
 
-HEAD = "| recipe | masks | seeds | mIoU of each | mean mIoU | sd | 95 % interval | train s |"
-RULE = "|---|--:|---|---|--:|--:|--:|--:|"
+ROOT = Path(__file__).resolve().parents[1]
+PART = re.compile(r"(<!-- summarise: (.*?) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
+WORDS = ("recipe", "arm", "baseline", "seeds", "mIoU of each", "mIoU of seed")
+"""Headings of columns that are aligned to the left."""
 
-@dataclass(frozen=True)
-class Run:
-    """A finished run.
-
-    Attributes:
-        folder: where it lies.
-        result: its result.json.
-        settings: dotted key -> value of its recipe, without the seed.
-    """
-
-    folder: Path
-    result: Mapping[str, Any]
-    settings: Mapping[str, Any]
-
-    @property
-    def group(self) -> tuple[str, str, str]:
-        """What runs that differ in their seed alone have in common."""
-        return self.result["recipe"], self.result["recipe_hash"], self.files("trained")
-
-    @property
-    def seed(self) -> int:
-        """Of the training."""
-        return int(self.result["seed"])
-
-    def files(self, use: str) -> str:
-        """The hash of the files that were "trained" on or "reported" on, as far as it is known."""
-        record = self.result.get("data", {}).get(use, {})
-        return str(record.get("files_sha256", ""))
-
-    def miou(self, score: str) -> float:
-        """Of the "selected" or the "last" checkpoint."""
-        scores = self.result["scores"][score]
-        if scores is None:
-            sys.exit(
-                f"{self.folder}: only its reported checkpoint was scored; take --score selected"
-            )
-        return float(scores["miou"])
+Group = tuple[str, str, str, str]
 
 
-def read_runs(folders: Sequence[str]) -> list[Run]:
-    """All finished runs below the folders, each once, by recipe, digest and seed."""
-    paths = {path.resolve() for folder in folders for path in Path(folder).rglob("result.json")}
-    runs = []
-    for path in paths:
-        settings = read_toml(path.with_name("recipe.toml"))
-        settings.pop("train.seed", None)
-        result = json.loads(path.read_text(encoding="utf-8"))
-        runs.append(Run(path.parent, result, settings))
-    return sorted(runs, key=lambda run: (run.group, run.seed, run.folder))
-
-
-def grouped(runs: Sequence[Run]) -> list[list[Run]]:
+def groups_of(runs: Sequence[Run]) -> list[list[Run]]:
     """The runs of each group, in the order of their seeds.
 
     Raises:
-        SystemExit: two runs of one group have one seed; names their folders.
+        RunError: two runs of one group have one seed; names both.
     """
-    groups: dict[tuple[str, str, str], list[Run]] = defaultdict(list)
-    for run in runs:
-        same = [other for other in groups[run.group] if other.seed == run.seed]
+    tied = _split_follows_seed(runs)
+    groups: dict[Group, list[Run]] = defaultdict(list)
+    for run in sorted(runs, key=lambda run: run.seed):
+        group = groups[_group(run, tied)]
+        same = [other for other in group if other.seed == run.seed]
         if same:
-            sys.exit(
-                f"{same[0].folder} and {run.folder} are of the same recipe, data and seed "
+            raise RunError(
+                f"{same[0].source} and {run.source} are of the same recipe, data and seed "
                 f"{run.seed}; give one of the two"
             )
-        groups[run.group].append(run)
-    return list(groups.values())
+        group.append(run)
+    return [groups[key] for key in sorted(groups)]
+
+
+def _split_follows_seed(runs: Sequence[Run]) -> bool:
+    """Whether split and training have one seed in all runs; with all masks there is no draw."""
+    drawn = [run for run in runs if run.settings.get("data.split") != "all"]
+    return all(run.settings.get(SEED_OF_SPLIT) == run.seed for run in drawn) and bool(drawn)
+
+
+def _group(run: Run, tied: bool) -> Group:
+    """What runs that differ in their seed alone have in common."""
+    if not tied:
+        return run.arm, run.recipe, run.digest, run.of_files("trained")
+    settings = {key: value for key, value in run.settings.items() if key != SEED_OF_SPLIT}
+    text = json.dumps(settings, sort_keys=True)
+    return run.arm, run.recipe, text, run.of_files("trained", "ids_sha256")
 
 
 def check_comparable(runs: Sequence[Run]) -> None:
     """Refuse runs whose scores must not stand in one table.
 
     Raises:
-        SystemExit: of different protocols, or scored on other files.
+        RunError: of different protocols, or scored on other files.
     """
     first = runs[0]
     for run in runs[1:]:
-        pair = f"{first.folder} and {run.folder}"
-        if run.result["protocol"] != first.result["protocol"]:
-            sys.exit(f"{pair} were scored by different protocols; give runs of one")
-        if run.files("reported") != first.files("reported"):
-            sys.exit(f"{pair} were scored on files of other content; give runs of one data set")
+        pair = f"{first.source} and {run.source}"
+        if run.protocol != first.protocol:
+            raise RunError(f"{pair} were scored by different protocols; give runs of one")
+        if run.of_files("reported") != first.of_files("reported"):
+            raise RunError(
+                f"{pair} were scored on files of other content; give runs of one data set"
+            )
 
 
-def names(groups: Sequence[Sequence[Run]]) -> list[str]:
-    """A name for each group: the recipe, and what differs from the other groups of its name."""
-    return [_name(group[0], [other[0] for other in groups]) for group in groups]
+def check_lists(runs: Sequence[Run]) -> None:
+    """Refuse runs of one seed whose labelled images differ without being more or fewer.
+
+    Raises:
+        RunError: their lists differ, or one list was read from other files.
+    """
+    firsts: dict[tuple[int, object], Run] = {}
+    for run in runs:
+        first = firsts.setdefault((run.seed, run.split["labelled"]), run)
+        pair = f"{first.source} and {run.source}, both of seed {run.seed},"
+        if run.split.get("sha256") != first.split.get("sha256"):
+            raise RunError(f"{pair} have different labelled images; give runs of one list")
+        if run.of_files("trained") != first.of_files("trained"):
+            raise RunError(f"{pair} were trained on files of other content; give runs of one")
 
 
-def _name(run: Run, others: Sequence[Run]) -> str:
-    recipe, digest, files = run.group
-    alike = [other for other in others if other.group[0] == recipe]
+def names_of(groups: Sequence[Sequence[Run]]) -> list[str]:
+    """A name for each group: of its arm, or the recipe and what differs from others of its name.
+
+    Raises:
+        RunError: two groups have one arm.
+    """
+    names = [_name(group[0], groups) for group in groups]
+    for place, name in enumerate(names):
+        if name in names[:place]:
+            one, other = groups[names.index(name)][0], groups[place][0]
+            keys = ", ".join(differences(one.settings, other.settings)) or "their data"
+            raise RunError(
+                f"{one.source} and {other.source} are both of the arm {name}, and differ in {keys}"
+            )
+    return names
+
+
+def _name(run: Run, groups: Sequence[Sequence[Run]]) -> str:
+    if run.arm:
+        return f"`{run.arm}`"
+    tied = _split_follows_seed([one for group in groups for one in group])
+    alike = [group[0] for group in groups if (group[0].arm, group[0].recipe) == ("", run.recipe)]
     if len(alike) == 1:
-        return f"`{recipe}`"
-    keys = sorted({key for other in alike for key in other.settings})
-    differ = [
-        key for key in keys if any(o.settings.get(key) != run.settings.get(key) for o in alike)
-    ]
-    parts = [f"{key} = {json.dumps(run.settings.get(key))}" for key in differ]
-    if any(other.group[1] == digest and other.group[2] != files for other in alike):
+        return f"`{run.recipe}`"
+    keys = {key for other in alike for key in _telling(run, other)}
+    keys -= {SEED_OF_SPLIT} if tied else set()
+    parts = [f"{key} = {json.dumps(run.settings.get(key))}" for key in sorted(keys)]
+    files = run.of_files("trained")
+    if any(o.digest == run.digest and o.of_files("trained") != files for o in alike):
         parts.append(f"trained on files {files[:8]}")
-    return f"`{recipe}`, {', '.join(parts) or f'digest {digest}'}"
+    return f"`{run.recipe}`, {', '.join(parts) or f'digest {run.digest}'}"
+
+
+def _telling(run: Run, other: Run) -> list[str]:
+    """Keys at which a run differs from another; options of two methods are not compared."""
+    keys = differences(run.settings, other.settings)
+    if "method.name" in keys:
+        return [key for key in keys if key == "method.name" or not key.startswith("method.")]
+    return keys
 
 
 def interval(values: Sequence[float]) -> str:
     """95 % interval of the mean by Student's t, or a dash for one value."""
     if len(values) < 2:
         return "-"
-    half = stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / len(values) ** 0.5
-    return f"{np.mean(values) - half:.3f} to {np.mean(values) + half:.3f}"
+    low, high = mean_interval(values)
+    return f"{low:.3f} to {high:.3f}"
 
 
-def row(name: str, runs: Sequence[Run], score: str = "selected") -> str:
+def deviation(values: Sequence[float]) -> str:
+    """Standard deviation with n - 1, or a dash for one value."""
+    return f"{np.std(values, ddof=1):.3f}" if len(values) > 1 else "-"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; numbers are aligned to the right."""
+    rule = "|".join("---" if name in WORDS else "--:" for name in head)
+    lines = [f"| {' | '.join(cells)} |" for cells in (head, *rows)]
+    return "\n".join([lines[0], f"|{rule}|", *lines[1:], ""])
+
+
+def summary(named: Mapping[str, Sequence[Run]], score: str) -> str:
+    """One row for each group, of one score."""
+    head = ["recipe", "masks", "seeds", "mIoU of each", "mean mIoU", "sd", "95 % interval"]
+    return table([*head, "train s"], [row(name, runs, score) for name, runs in named.items()])
+
+
+def row(name: str, runs: Sequence[Run], score: str = "selected") -> list[str]:
     """One group."""
     scores = [run.miou(score) for run in runs]
-    deviation = f"{np.std(scores, ddof=1):.3f}" if len(scores) > 1 else "-"
-    seconds = np.mean([run.result["time"]["train_seconds"] for run in runs])
-    cells = [
+    return [
         name,
-        str(runs[0].result["split"]["labelled"]),
+        masks(runs),
         " ".join(str(run.seed) for run in runs),
         " ".join(f"{value:.3f}" for value in scores),
         f"**{np.mean(scores):.3f}**",
-        deviation,
+        deviation(scores),
         interval(scores),
-        f"{seconds:.0f}",
+        seconds(runs),
     ]
-    return f"| {' | '.join(cells)} |"
+
+
+def masks(runs: Sequence[Run]) -> str:
+    """How many labelled images, or from how many to how many."""
+    counts = sorted({int(run.split["labelled"]) for run in runs})
+    return " to ".join(f"{count:,}" for count in {counts[0]: 0, counts[-1]: 0})
+
+
+def seconds(runs: Sequence[Run]) -> str:
+    """Mean training time."""
+    return f"{np.mean([run.train_seconds for run in runs]):.0f}"
+
+
+def comparison(named: Mapping[str, Sequence[Run]], baselines: Sequence[str], score: str) -> str:
+    """All rows, each seed, and the differences from the baselines, in three tables.
+
+    Args:
+        named: name -> runs.
+        baselines: one name or more; a difference between two of them stands there once.
+        score: of the differences, "selected" or "last".
+
+    Raises:
+        RunError: no row is named so, or arms cannot be paired.
+    """
+    check_lists([run for runs in named.values() for run in runs])
+    first = dict.fromkeys(_known(named, baseline) for baseline in baselines)
+    ordered = {name: named[name] for name in [*first, *named]}
+    scores = _scores(ordered)
+    paired = _paired(ordered, list(first), score)
+    return "\n".join([_arms(ordered, scores), _seeds(ordered, scores), paired])
+
+
+def _known(named: Mapping[str, Sequence[Run]], baseline: str) -> str:
+    for name in named:
+        if name.strip("`") == baseline.strip("`"):
+            return name
+    known = ", ".join(name.strip("`") for name in named)
+    raise RunError(f"--baseline {baseline}: no row has that name. Known: {known}.")
+
+
+def _scores(named: Mapping[str, Sequence[Run]]) -> list[str]:
+    """Both scores, or one where the selected checkpoint is the last one in all runs."""
+    runs = [run for group in named.values() for run in group]
+    if any(run.content["scores"].get("last") is None for run in runs):
+        return ["selected"]
+    one = all(run.miou("last") == run.miou("selected") for run in runs)
+    return ["last"] if one else ["last", "selected"]
+
+
+def _arms(named: Mapping[str, Sequence[Run]], scores: Sequence[str]) -> str:
+    columns = [(f"mIoU, {score}", "sd", "95 % interval") for score in scores]
+    head = ["arm", "masks", "n", *(name for names in columns for name in names), "train s"]
+    rows = []
+    for name, runs in named.items():
+        cells = [name, masks(runs), str(len(runs))]
+        for score in scores:
+            values = [run.miou(score) for run in runs]
+            cells += [f"{np.mean(values):.3f}", deviation(values), interval(values)]
+        rows.append([*cells, seconds(runs)])
+    return table(head, rows)
+
+
+def _seeds(named: Mapping[str, Sequence[Run]], scores: Sequence[str]) -> str:
+    seeds = sorted({run.seed for runs in named.values() for run in runs})
+    rows = []
+    for name, runs in named.items():
+        for score in scores:
+            found = {run.seed: f"{run.miou(score):.3f}" for run in runs}
+            rows.append([name, score, *(found.get(seed, "") for seed in seeds)])
+    return table(["arm", "mIoU of seed", *map(str, seeds)], rows)
+
+
+def _paired(named: Mapping[str, Sequence[Run]], baselines: Sequence[str], score: str) -> str:
+    found: dict[tuple[str, str], PairedDifference] = {}
+    apart: dict[str, None] = {}
+    for place, base in enumerate(baselines):
+        for name, runs in named.items():
+            if name in baselines[: place + 1]:
+                continue
+            if not _of_one_list(runs, named[base]):
+                apart[name] = None
+                continue
+            found[name, base] = paired_difference(
+                _by_seed(runs, score), _by_seed(named[base], score), name=name, baseline_name=base
+            )
+    corrected = holm([one.p for one in found.values()])
+    rows = [
+        [*pair, *_difference(one, p)]
+        for (pair, one), p in zip(found.items(), corrected, strict=True)
+    ]
+    head = ["arm", "baseline", "pairs", f"difference, {score}", "sd", "95 % interval", "p"]
+    lines = [table([*head, "p, Holm", "detectable"], rows)]
+    return "\n".join([*lines, *(f"{text}\n" for text in _notes(list(found.values()), apart))])
+
+
+def _by_seed(runs: Sequence[Run], score: str) -> dict[int, float]:
+    return {run.seed: run.miou(score) for run in runs}
+
+
+def _of_one_list(runs: Sequence[Run], baseline: Sequence[Run]) -> bool:
+    """Whether both have the same labelled images at each seed that they share."""
+    lists = {run.seed: run.split.get("sha256") for run in baseline}
+    return all(lists[run.seed] == run.split.get("sha256") for run in runs if run.seed in lists)
+
+
+def _difference(found: PairedDifference, corrected: float) -> list[str]:
+    low, high = found.interval
+    return [
+        str(found.pairs),
+        f"{found.mean:+.3f}",
+        f"{found.sd:.3f}",
+        f"{low:+.3f} to {high:+.3f}",
+        p_text(found.p),
+        p_text(corrected),
+        f"{found.detectable:.3f}",
+    ]
+
+
+def p_text(p: float) -> str:
+    """Three decimals, or what p is below."""
+    return f"{p:.3f}" if p >= 0.0005 else "< 0.001"
+
+
+def _notes(found: Sequence[PairedDifference], apart: Iterable[str]) -> Iterator[str]:
+    yield (
+        "p: exact two-sided sign-flip test over paired seeds; Holm: corrected for the "
+        f"{len(found)} comparisons of this table. Detectable: the smallest mean difference that a "
+        "paired t-test at 0.05 finds with a power of 0.8 at this sd."
+    )
+    for pairs in sorted({one.pairs for one in found}):
+        if smallest_sign_flip_p(pairs) > 0.05:
+            yield f"With {pairs} pairs p is never below {smallest_sign_flip_p(pairs):g}."
+    least = len(found) * min((one.smallest_p for one in found), default=0.0)
+    if least > 0.05:  # the smallest p of m is corrected by m, and no other falls below it
+        yield f"With so many comparisons no corrected p is below {min(1.0, least):g}: more seeds."
+    if apart:
+        yield f"Not compared, since their labelled images are others: {', '.join(apart)}."
+
+
+def tables(arguments: Sequence[str], root: Path = Path()) -> str:
+    """What the command prints: the tables, which score they are of, and the protocol.
+
+    Args:
+        arguments: of the command line, without `--page`.
+        root: the folder that relative places are in.
+
+    Raises:
+        SemisupError: runs cannot be read, or must not stand in one table.
+    """
+    options = _parser().parse_args(arguments)
+    places = [str(root / place) for place in options.places]
+    runs = read_arms(places, [_under(root, option) for option in options.arm])
+    if not runs:
+        raise RunError("no runs: give their folders")
+    check_comparable(runs)
+    groups = groups_of(runs)
+    named = dict(zip(names_of(groups), groups, strict=True))
+    score = options.score
+    if options.baseline:
+        score = "last" if _scores(named) == ["last"] else score
+        text = comparison(named, options.baseline, score)
+    else:
+        text = summary(named, score)
+    protocol = runs[0].protocol
+    rule = protocol["selection"] if score == "selected" else "after the last step"
+    devices = ", ".join(sorted({str(run.content["device"]) for run in runs}))
+    return (
+        f"{text}\nScore: {score}, that is of the checkpoint by this rule: {rule}.\n"
+        f"Protocol: {protocol_line(protocol)}.\nDevice: {devices}.\n"
+    )
+
+
+def _under(root: Path, option: str) -> str:
+    """NAME=PLACE with the place in a folder; an absolute one as it is."""
+    name, equals, place = option.partition("=")
+    return f"{name}{equals}{root / place}" if place else option
+
+
+def rewritten(page: str, root: Path = ROOT) -> str:
+    """The text of a page, its marked parts made anew from the files that they name.
+
+    Raises:
+        SemisupError: a part cannot be made.
+    """
+
+    def part(found: re.Match[str]) -> str:
+        return f"{found[1]}{tables(shlex.split(found[2]), root)}{found[4]}"
+
+    return PART.sub(part, page)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("places", nargs="*", help="folders of runs and files of kept results")
+    parser.add_argument("--arm", action="append", default=[], metavar="NAME=PLACE")
+    parser.add_argument("--score", choices=("selected", "last"), default="selected")
+    parser.add_argument("--baseline", action="append", default=[], metavar="NAME")
+    parser.add_argument("--page", type=Path, help="write the marked parts of this page anew")
+    return parser
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Print the table, which score it is of, and the protocol."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("folders", nargs="+")
-    parser.add_argument("--score", choices=("selected", "last"), default="selected")
-    options = parser.parse_args(arguments)
-    runs = read_runs(options.folders)
-    if not runs:
-        sys.exit("no result.json below " + " ".join(options.folders))
-    check_comparable(runs)
-    groups = grouped(runs)
-    print(f"{HEAD}\n{RULE}")
-    for name, group in zip(names(groups), groups, strict=True):
-        print(row(name, group, options.score))
-    protocol = runs[0].result["protocol"]
-    rule = protocol["selection"] if options.score == "selected" else "after the last step"
-    print(f"\nScore: {options.score}, that is of the checkpoint by this rule: {rule}.")
-    print(f"Protocol: {protocol_line(protocol)}.")
-    print(f"Device: {', '.join(sorted({run.result['device'] for run in runs}))}.")
+    """Print the tables, or write those of a page."""
+    page = _parser().parse_args(arguments).page
+    try:
+        if page is None:
+            print(tables(arguments), end="")
+        else:
+            write_text(page, rewritten(page.read_text(encoding="utf-8")))
+    except SemisupError as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -501,14 +501,14 @@ def pictures_change_nothing(subject: MethodSubject) -> None:
 
 
 def pseudo_labels_are_labels(subject: MethodSubject) -> None:
-    """`pseudo_labels` gives BHW int64, 0..K-1 or void, and changes nothing."""
+    """`pseudo_labels` gives BHW int64, 0..K-1 or void, `labeller` logits; nothing changes."""
     if subject.cls.pseudo_labels is Method.pseudo_labels:
         raise NotApplicable("it teaches no pseudo-labels")
     method = subject.build("full").eval()
     image = toy_batch(Reads(unlabelled=True)).unlabelled.image
     before = copy.deepcopy(method.state_dict())
     with torch.no_grad():
-        labels = method.pseudo_labels(image)
+        labels, logits = method.pseudo_labels(image), method.labeller()(image)
     if labels is None:
         raise NotApplicable("it teaches no pseudo-labels with these options")
     shape, dtype = tuple(labels.shape), labels.dtype
@@ -518,6 +518,11 @@ def pseudo_labels_are_labels(subject: MethodSubject) -> None:
     )
     known = ((labels >= 0) & (labels < CLASSES)) | (labels == IGNORE)
     require(known.all(), f"`pseudo_labels` gives labels beyond 0..K-1 and {IGNORE}.")
+    size, maps = (*logits.shape[:1], *logits.shape[2:]), logits.shape[1]
+    require(
+        logits.ndim == 4 and size == shape and maps >= CLASSES,
+        f"`labeller` gives {tuple(logits.shape)}, not the logits BKHW of its pseudo-labels.",
+    )
     require(not different(before, method.state_dict()), "`pseudo_labels` changes the state.")
 
 

@@ -220,3 +220,10 @@ class Method(nn.Module, ABC):
             no pseudo-labels.
         """
         return None
+
+    def labeller(self) -> nn.Module:
+        """The network whose probabilities say how sure a pseudo-label is: image BCHW -> BKHW.
+
+        The monitoring compares them with how many labels are right.
+        """
+        return self.segmenter

@@ -26,7 +26,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from semisup.errors import RecipeError
 from semisup.losses.consistency import PseudoLabels, confident, pseudo_label_loss
@@ -123,6 +123,10 @@ class CrossPseudoSupervision(Method):
         if self.cross_weight == 0:
             return None
         return self._classes(self.second_segmenter, image, valid).as_mask()
+
+    def labeller(self) -> nn.Module:
+        """S2."""
+        return self.second_segmenter
 
 
 def _require_difference(first: Segmenter, second: Segmenter) -> None:

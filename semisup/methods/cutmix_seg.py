@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from semisup.losses.consistency import (
     agreement,
     confidence,
+    confident,
     squared_differences,
     teacher_agreement,
 )
@@ -125,3 +126,13 @@ class CutMixSeg(Method):
     def pictures(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
         """The probability of the class that the teacher chooses."""
         return {"confidence": confidence(logits)}
+
+    def pseudo_labels(self, image: Tensor, valid: Tensor | None = None) -> Tensor | None:
+        """The teacher's most probable classes: it teaches probabilities, at every pixel."""
+        if self.consistency_weight == 0:
+            return None
+        return confident(self.teacher(image), 0.0, valid).as_mask()
+
+    def labeller(self) -> nn.Module:
+        """The teacher."""
+        return self.teacher

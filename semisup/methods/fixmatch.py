@@ -143,3 +143,7 @@ class FixMatch(Method):
         if self.unlabelled_weight == 0:
             return None
         return confident(self.teacher(image), self.confidence_threshold, valid).as_mask()
+
+    def labeller(self) -> nn.Module:
+        """The teacher."""
+        return self.teacher

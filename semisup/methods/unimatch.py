@@ -164,6 +164,10 @@ class UniMatch(Method):
             return None
         return confident(self.teacher(image), self.confidence_threshold, valid).as_mask()
 
+    def labeller(self) -> nn.Module:
+        """The teacher."""
+        return self.teacher
+
 
 def with_dropped_channels(network: Segmenter, image: Tensor, share: float) -> Tensor:
     """Logits BKHW of `image` (BCHW), a share of the channels of the encoder's maps dropped.

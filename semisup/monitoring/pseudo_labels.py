@@ -19,6 +19,7 @@ from semisup.data.loading.samples import RawBatch
 from semisup.data.loading.to_device import to_device
 from semisup.data.views.cropping import Axis, View, cut_out
 from semisup.methods.base import Method
+from semisup.metrics.calibration import BINS, calibration_counts, calibration_error
 from semisup.metrics.confusion import label_map
 from semisup.monitoring.snapshots import spread, undisturbed
 from semisup.ops.pixels import RGB_FORMAT, ImageFormat
@@ -87,8 +88,10 @@ class PseudoLabelQuality:
         Returns:
             `self_taught_accuracy`, share of the taught pixels whose pseudo-label is the truth (left
             out where none is taught); `labelled_accuracy`, the segmenter's accuracy on all pixels;
-            `trusted_share`, share of the pixels that are taught. Void counts nowhere. Empty where
-            the method says that it teaches none.
+            `trusted_share`, share of the pixels that are taught; `self_taught_confidence` and
+            `self_taught_ece`, mean probability that the labeller gives to the taught classes, and
+            their expected calibration error (left out as the first). Void counts nowhere. Empty
+            where the method says that it teaches none.
 
         Raises:
             DataError: an image or its mask cannot be used.
@@ -123,25 +126,31 @@ class PseudoLabelQuality:
 
     def _measure(self, method: Method) -> dict[str, float]:
         counts = torch.zeros(4, dtype=torch.int64, device=self._device)
+        calibration = torch.zeros(3, BINS, dtype=torch.float64)
+        classes = self._data.num_classes
         with undisturbed(method, self._device):
             for raw in self._batches():
                 batch = to_device(
                     raw, self._device, images=self._images, memory_format=self._memory
                 )
                 assert isinstance(batch, Labelled)
-                with autocast(self._precision, self._device):
-                    logits = method.segmenter(batch.image)
-                    taught = method.pseudo_labels(batch.image, batch.valid)
+                logits, taught, sure = self._asked(method, batch)
                 self.silent = taught is None
                 if taught is None:
                     return {}
-                predicted = label_map(logits[:, : self._data.num_classes].float())
+                predicted = label_map(logits[:, :classes].float())
                 counts += _count(predicted, taught, batch.mask)
-        known, right, chosen, true = counts.tolist()
-        if not known:
-            return {}
-        accuracy = {"self_taught_accuracy": true / chosen} if chosen else {}
-        return accuracy | {"labelled_accuracy": right / known, "trusted_share": chosen / known}
+                calibration += _calibration(sure[:, :classes].float(), taught, batch.mask)
+        return _shares(counts, calibration)
+
+    def _asked(self, method: Method, batch: Labelled) -> tuple[Tensor, Tensor | None, Tensor]:
+        """The segmenter's logits, the pseudo-labels, and the logits of what gives them."""
+        labeller = method.labeller()
+        with autocast(self._precision, self._device):
+            logits = method.segmenter(batch.image)
+            taught = method.pseudo_labels(batch.image, batch.valid)
+            own = taught is None or labeller is method.segmenter
+            return logits, taught, logits if own else labeller(batch.image)
 
     def _batches(self) -> Iterator[RawBatch]:
         """All of the crops; decoded where they are asked for the first time."""
@@ -168,6 +177,22 @@ class PseudoLabelQuality:
         return cut_out(image, mask, rows, columns, crop=self._crop, flip=False)
 
 
+def _shares(counts: Tensor, calibration: Tensor) -> dict[str, float]:
+    """What a measurement gives, from its counts; empty where no pixel is known."""
+    known, right, chosen, true = counts.tolist()
+    if not known:
+        return {}
+    shares = {"labelled_accuracy": right / known, "trusted_share": chosen / known}
+    if not chosen:
+        return shares
+    confidence = float(calibration[2].sum()) / chosen
+    calibrated = {
+        "self_taught_confidence": confidence,
+        "self_taught_ece": calibration_error(calibration),
+    }
+    return {"self_taught_accuracy": true / chosen, **shares, **calibrated}
+
+
 def _middle(size: int, crop: int) -> Axis:
     """The middle of an axis, at its own scale."""
     length = min(size, crop)
@@ -189,3 +214,20 @@ def _count(predicted: Tensor, taught: Tensor, mask: Tensor) -> Tensor:
     chosen = (taught != IGNORE) & known
     parts = (known, (predicted == mask) & known, chosen, (taught == mask) & chosen)
     return torch.stack([part.sum() for part in parts])
+
+
+def _calibration(logits: Tensor, taught: Tensor, mask: Tensor) -> Tensor:
+    """The taught pixels that are known, by the probability of the taught class.
+
+    Args:
+        logits: BKHW, of the labeller.
+        taught: BHW int64, pseudo-labels and `IGNORE`.
+        mask: BHW int64, 0..K-1 and `IGNORE`.
+
+    Returns:
+        As of `calibration_counts`.
+    """
+    chosen = (taught != IGNORE) & (mask != IGNORE)
+    classes = taught.masked_fill(~chosen, 0).unsqueeze(1)
+    confidence = logits.softmax(dim=1).gather(1, classes).squeeze(1)
+    return calibration_counts(confidence[chosen], (taught == mask)[chosen])

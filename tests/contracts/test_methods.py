@@ -311,6 +311,14 @@ class BadLabels(Sound):
         return self.segmenter(image).argmax(1) + 1
 
 
+class BadLabeller(Sound):
+    def pseudo_labels(self, image: Tensor, valid: Tensor | None = None) -> Tensor | None:
+        return self.segmenter(image).argmax(1)
+
+    def labeller(self) -> nn.Module:
+        return nn.MaxPool2d(2)
+
+
 class OneNetworkForAll(Sound):
     kept: list[Any] = []  # noqa: RUF012
 
@@ -374,6 +382,7 @@ class Crashes(Sound):
         (OtherPicturesAlone, "its pictures are maps and change nothing", "alone are [], not ['ce"),
         (OldLoss, "its predictor learns a toy problem", "Report the loss of this step"),
         (BadLabels, "its pseudo-labels are labels", "labels beyond 0..K-1 and 255"),
+        (BadLabeller, "its pseudo-labels are labels", "`labeller` gives (2, 3,"),
         (OneNetworkForAll, "every network is its own", "shared by two networks"),
         (UntrainedPredictor, "its predictor learns a toy problem", "Is it the network that is tra"),
         (Crashes, "it reads the streams that it names", "RuntimeError: "),

@@ -49,7 +49,8 @@ def check_consistency(
             "of its term.",
             late,
         )
-    if "strong_agreement" in scalars and scalars.get("trusted_share", 0.0) >= APART:
+    labels = "strong_agreement" in scalars and "loss_consistency" not in scalars
+    if labels and scalars.get("trusted_share", 0.0) >= APART:
         yield Finding(
             "much wrong taught",
             _below(scalars, "self_taught_accuracy", WRONG),

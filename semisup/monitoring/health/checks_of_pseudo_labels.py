@@ -49,7 +49,8 @@ def check_pseudo_labels(
         wanted = options.get("confidence_threshold") == 0  # a threshold of 0 is to take all
         if not by_student:  # a threshold of probabilities may well let nearly all pass
             yield _all_taught(share, scalars, step > 0.75 * steps and not wanted)
-    if accuracy is not None and _is_meaningful(share, scalars.get("trusted_share")):
+    chosen = "loss_consistency" not in scalars  # else the probabilities of all pixels are taught
+    if chosen and accuracy is not None and _is_meaningful(share, scalars.get("trusted_share")):
         yield _wrong_taught(accuracy, scalars)
 
 

@@ -71,3 +71,15 @@ def test_where_nothing_is_sure_no_discriminator_is_blamed() -> None:
     ((_, text),) = warnings_of(Health(), course(unsure))
     assert "nothing is self-taught" in text
     assert "discriminator" not in text
+
+
+@pytest.mark.parametrize("share", [{}, {"confident_share": 0.6}])
+@pytest.mark.parametrize("accuracy", [0.4, 0.55, 0.69])
+def test_probabilities_that_are_taught_everywhere_are_no_chosen_labels(
+    share: Values, accuracy: float
+) -> None:
+    """No threshold lets wrong ones pass, and there is no rest to be compared with."""
+    soft = {key: HEALTHY[key] for key in ("strong_agreement", "teacher_agreement")}
+    quality = {"self_taught_accuracy": accuracy, "labelled_accuracy": 0.7, "trusted_share": 1.0}
+    found = warnings_of(Health(), course({**soft, **share, **quality, "loss_consistency": 0.01}))
+    assert found == []
