@@ -47,6 +47,9 @@ _CATALOGUES: dict[str, Mapping[str, type]] = {
 """Tables that name a class and hold its options."""
 
 
+_CHANGED = "--set"
+"""Where a value came from that no file states."""
+
 _IGNORED = "data.ignore_classes"
 """A key of every recipe whose value is of one data set alone."""
 
@@ -89,11 +92,13 @@ _OF_BASELINE = (
     *("train.seed", "data.root", "data.workers", "data.cache", "data.split", "data.split_seed"),
     *("data.tags", "model.weights"),
 )
-"""Keys that are handed on to the recipe that a run is compared with."""
+"""Keys that are handed on to the recipe that a run is compared with, wherever they are stated."""
 
 
 def load_baseline(recipe: Recipe) -> Recipe | None:
     """The recipe that `recipe` is compared with, with its seed, split, data and weights.
+
+    What was changed beside its files (`--set`) is changed there too, but for the method.
 
     Raises:
         RecipeError: it cannot be used, or is scored in another way.
@@ -101,7 +106,11 @@ def load_baseline(recipe: Recipe) -> Recipe | None:
     if not recipe.baseline.recipe:
         return None
     given = flatten(recipe.resolved())
-    handed = {key: given[key] for key in _OF_BASELINE if given[key] != ""}
+    handed = {
+        key: value
+        for key, value in given.items()
+        if (key in _OF_BASELINE and value != "") or _is_changed_for_both(key, recipe.sources[key])
+    }
     source = f"recipe {recipe.name}"
     try:
         baseline = load_recipe(recipe.baseline.recipe, overrides=_state(handed, source))
@@ -110,6 +119,12 @@ def load_baseline(recipe: Recipe) -> Recipe | None:
     baseline = replace(baseline, baseline=BaselineSettings())
     _check_scored_alike(recipe, baseline)
     return baseline
+
+
+def _is_changed_for_both(key: str, source: str) -> bool:
+    """Whether a key was changed from outside, and is of other methods too."""
+    own = key.startswith(("method.", "baseline.", "init.")) or _is_other_player(key)
+    return source == _CHANGED and not own
 
 
 def _check_scored_alike(recipe: Recipe, baseline: Recipe) -> None:
@@ -135,10 +150,10 @@ def recipe_folder() -> Path:
 def shipped_recipes() -> dict[str, Path]:
     """Name -> file of every recipe that comes with the package."""
     folder = recipe_folder()
-    return {
-        path.relative_to(folder).with_suffix("").as_posix(): path
-        for path in sorted(folder.rglob("*.toml"))
+    found = {
+        path.relative_to(folder).with_suffix("").as_posix(): path for path in folder.rglob("*.toml")
     }
+    return dict(sorted(found.items()))
 
 
 def find_recipe(name: str) -> Path:
@@ -184,7 +199,7 @@ def load_recipe(
     for change in changes:
         key, value = parse_change(change)
         changed |= flatten({key: value})
-    stated = overlay(_read_with_parents(path, seen=()), _state(changed, "--set"))
+    stated = overlay(_read_with_parents(path, seen=()), _state(changed, _CHANGED))
     stated = overlay(stated, overrides or {})
     label = path.with_suffix("").name if name.endswith(".toml") else name
     tables = unflatten({key: value for key, (value, _) in stated.items()}, label)

@@ -635,6 +635,7 @@ def test_schema_is_the_schema_of_a_recipe() -> None:
     assert schema["properties"].keys() == {
         "extends",
         "init",
+        "baseline",
         "data",
         "model",
         "method",

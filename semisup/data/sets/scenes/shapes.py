@@ -53,8 +53,8 @@ def _cross(u: Array, v: Array) -> Array:
 
 
 def _ring(u: Array, v: Array) -> Array:
-    distance: Array = np.abs(np.hypot(u, v) - np.float32(0.72)) - np.float32(0.3)
-    return distance
+    from_middle: Array = np.abs(np.hypot(u, v) - np.float32(0.72))
+    return from_middle - np.float32(0.3)
 
 
 def _moon(u: Array, v: Array) -> Array:
