@@ -287,8 +287,8 @@ class DataSettings(Settings):
     """Names of classes whose pixels are void, in training and in scoring; empty: none."""
     masks: str = ""
     """folder:PATH of <id>.png: training masks in place of the data set's own; empty: its own."""
-    split_seed: Annotated[int, Field(ge=0)] = 0
-    """Seed of the split; runs of several seeds share one split."""
+    split_seed: Annotated[int, Field(ge=0)] | Literal["same"] = 0
+    """Seed of the split, which runs of several seeds share; "same": the run's own seed."""
     crop: Size | Literal["whole"] = (321, 321)
     """(H, W) of training crops, or "whole" for whole images (batch of 1)."""
     scale: Range = (0.5, 2.0)

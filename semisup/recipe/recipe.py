@@ -54,6 +54,12 @@ class Recipe:
     first: Recipe | None = None
     baseline: BaselineSettings = field(default_factory=BaselineSettings)
 
+    @property
+    def split_seed(self) -> int:
+        """The seed that the labelled images are drawn with."""
+        stated = self.data.split_seed
+        return self.train.seed if stated == "same" else stated
+
     def resolved(self) -> dict[str, Any]:
         """All tables as plain values: what a run is recorded by."""
         init = self.init.model_dump(by_alias=True)

@@ -145,7 +145,7 @@ def split_labels(recipe: Recipe, data: SegmentationData) -> Labels:
     settings = recipe.data
     masks = data.source if isinstance(data, MasksInFolder) else {}
     tags = read_tags(data, settings.tags) if settings.tags else None
-    split = make_split(data, settings.split, settings.split_seed, tags=tags, tagged=settings.tagged)
+    split = make_split(data, settings.split, recipe.split_seed, tags=tags, tagged=settings.tagged)
     if not recipe.eval.hold_out:
         return Labels(split, split, (), make_pool(data, settings.unlabelled, split), masks)
     if not recipe.eval.every:
@@ -154,7 +154,7 @@ def split_labels(recipe: Recipe, data: SegmentationData) -> Labels:
             "eval.every = 0 leaves none to choose from. Set eval.every, such as to a tenth of "
             "train.steps."
         )
-    training, held_out = hold_out(split, recipe.eval.hold_out, recipe.data.split_seed)
+    training, held_out = hold_out(split, recipe.eval.hold_out, recipe.split_seed)
     pool = make_pool(data, settings.unlabelled, training, held_out)
     return Labels(split, training, held_out, pool, masks)
 

@@ -929,3 +929,13 @@ def test_crops_for_subsets_of_classes_are_not_bent(root: Path) -> None:
     settings = recipe_of(root, data={"elastic": 1.0}).data
     with pytest.raises(RecipeError, match=r"^data\.elastic: this method cuts its labelled crops"):
         assemble.combinations_of(settings)
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+def test_the_split_may_be_of_the_runs_own_seed(root: Path, seed: int) -> None:
+    own = recipe_of(root, data={"split_seed": "same"}, train={"seed": seed})
+    named = recipe_of(root, data={"split_seed": seed}, train={"seed": seed})
+    data = assemble.open_data(own, Paths(root))
+    assert split_labels(own, data) == split_labels(named, data)
+    assert own.digest() == recipe_of(root, data={"split_seed": "same"}, train={"seed": 9}).digest()
+    assert own.digest() != named.digest()

@@ -53,8 +53,8 @@ def _cross(u: Array, v: Array) -> Array:
 
 
 def _ring(u: Array, v: Array) -> Array:
-    from_middle: Array = np.abs(np.hypot(u, v) - np.float32(0.72))
-    return from_middle - np.float32(0.3)
+    distance: Array = np.abs(np.hypot(u, v) - 0.72) - np.float32(0.3)
+    return distance
 
 
 def _moon(u: Array, v: Array) -> Array:
