@@ -59,7 +59,8 @@ def _ring(u: Array, v: Array) -> Array:
 
 def _moon(u: Array, v: Array) -> Array:
     hollow = np.float32(0.78) - np.hypot(u - np.float32(0.62), v)
-    return np.maximum(np.hypot(u, v) - np.float32(1.05), hollow)
+    distance: Array = np.maximum(np.hypot(u, v) - np.float32(1.05), hollow)
+    return distance
 
 
 def _bar(u: Array, v: Array) -> Array:
