@@ -15,12 +15,12 @@ _SMALLEST_SIDE = 48
 
 
 class Scenes(VocTree):
-    """Textured shapes on clutter: eight classes, each a pair of shape and texture, and background.
+    """Textured shapes on clutter: eight classes and background.
 
     The pictures are made at first use, in seconds, and written as a tree of Pascal VOC under
     `<root>/scenes-<digest of the options>/VOCdevkit/VOC2012`, with void outlines, instances and
     boxes. From then on they are read as any VOC tree. Picture i of a subset depends on the seed,
-    the size, the subset and i alone: more pictures leave the earlier ones as they are.
+    the size, the design, the subset and i alone: more pictures leave the earlier ones as they are.
 
     Args:
         root: the data root; the folder is made in it.
@@ -30,6 +30,8 @@ class Scenes(VocTree):
         test: number of test pictures.
         size: height and width in pixels, 48 or more each.
         seed: other seeds give other pictures, at least 0.
+        design: "pairs" of a shape and a texture, of which neither alone gives a class away, or
+            "things" with a shape, a texture and a hue of their own.
 
     Raises:
         RecipeError: an option out of its range.
