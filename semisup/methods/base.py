@@ -91,8 +91,9 @@ class Method(nn.Module, ABC):
     paper's defaults: they are the recipe's keys, stated once.
     """
 
-    reads: ClassVar[Reads] = Reads()
-    """The streams, views and labels that it reads."""
+    reads: Reads = Reads()
+    """The streams, views and labels that it reads; by its options, an instance may read more views
+    and crops of its streams than its class says."""
 
     takes_class_weights: ClassVar[bool] = True
     """Whether its supervised loss is a cross entropy over the K classes, which

@@ -13,7 +13,7 @@ Differs from the authors' code (charlesCXK/TorchSemiSeg, exp.voc):
 1. Labels of mixed images come from the networks in eval mode; theirs are in training mode, so that
    running statistics move on images that are not mixed too.
 2. v is another image of the same batch. They read a second batch, in the very same order when
-   several processes train, so that v is u in another crop.
+   several processes train, so that v is u in another crop, as with `partner = "self"`.
 3. Their losses are divided by the number of processes twice.
 4. Padding is not taught.
 5. Labelled images and mixtures pass through a network in one batch; theirs have four passes.
@@ -29,13 +29,19 @@ import torch
 from torch import Tensor
 
 from semisup.errors import RecipeError
-from semisup.losses.consistency import PseudoLabels, confident, pseudo_label_loss
+from semisup.losses.consistency import (
+    PseudoLabels,
+    confident,
+    confident_crops,
+    mixed_images,
+    pseudo_label_loss,
+)
 from semisup.losses.segmentation import masked_mean
 from semisup.methods.base import Method, Task, require_not_negative, require_share
 from semisup.models.base import ParameterGroup, Segmenter, joint_training_logits
 from semisup.models.layers import in_eval_mode
-from semisup.ops.cutmix import CPS, cut_and_mixed_images
-from semisup.types import Batch, Progress, Reads, Scalars, Unlabelled, Update
+from semisup.ops.cutmix import CPS
+from semisup.types import Batch, Partner, Progress, Reads, Scalars, Unlabelled, Update
 
 NAMES = ("segmenter", "second_segmenter")
 
@@ -48,6 +54,8 @@ class CrossPseudoSupervision(Method):
         cross_weight: w; >= 0. With 0 the two train alone, each as by supervised training. The
             authors have 1 with boxes and 1.5 without on Pascal VOC, 5 and 6 on Cityscapes.
         cutmix: share of the images with boxes of another image; in [0, 1].
+        partner: whose boxes those are: of an "other" image of the batch, or of another crop of the
+            image itself ("self").
 
     Logs:
         loss_segmentation: cross entropy of S1 on labelled images; falls from about ln K.
@@ -61,8 +69,16 @@ class CrossPseudoSupervision(Method):
 
     reads = Reads(unlabelled=True, unlabelled_numbers=CPS.numbers)
 
-    def __init__(self, task: Task, *, cross_weight: float = 1.0, cutmix: float = 1.0) -> None:
+    def __init__(
+        self,
+        task: Task,
+        *,
+        cross_weight: float = 1.0,
+        cutmix: float = 1.0,
+        partner: Partner = "other",
+    ) -> None:
         super().__init__()
+        self.reads = replace(self.reads, unlabelled_partner=partner == "self")
         require_not_negative(cross_weight=cross_weight)
         require_share(cutmix=cutmix)
         self.cross_weight = cross_weight
@@ -107,22 +123,21 @@ class CrossPseudoSupervision(Method):
         """
         assert free.numbers is not None
         boxes = self.boxes.draw(free.numbers, free.valid.shape[-2:])
-        first, second = (self._classes(s, free.image, free.valid) for s in self.networks)
-        same = first.classes == second.classes
-        mixed = cut_and_mixed_images(free.image, free.valid, boxes)
-        taught = [second.pasted(boxes), first.pasted(boxes)]
-        return mixed, taught, masked_mean(same.float(), free.valid)
+        first, second = (self._classes(network, free) for network in self.networks)
+        same = first[0].classes == second[0].classes
+        taught = [labels[0].pasted(boxes, *labels[1:]) for labels in (second, first)]
+        return mixed_images(free, boxes), taught, masked_mean(same.float(), free.valid)
 
     @staticmethod
-    def _classes(network: Segmenter, image: Tensor, valid: Tensor | None) -> PseudoLabels:
+    def _classes(network: Segmenter, free: Unlabelled) -> list[PseudoLabels]:
         with torch.no_grad(), in_eval_mode(network):
-            return confident(network(image), 0.0, valid)
+            return confident_crops(network, free, 0.0)
 
     def pseudo_labels(self, image: Tensor, valid: Tensor | None = None) -> Tensor | None:
         """What S1 is taught: S2's classes, at every pixel."""
         if self.cross_weight == 0:
             return None
-        return self._classes(self.second_segmenter, image, valid).as_mask()
+        return confident(self.second_segmenter(image), 0.0, valid).as_mask()
 
 
 def _require_difference(first: Segmenter, second: Segmenter) -> None:

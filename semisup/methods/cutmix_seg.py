@@ -21,21 +21,25 @@ Differs from the authors' code (Britefury/cutmix-semisup-seg, train_seg_semisup_
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torch import Tensor, nn
 
 from semisup.losses.consistency import (
     agreement,
     confidence,
+    logits_of_crops,
+    mixed_images,
     squared_differences,
     teacher_agreement,
 )
 from semisup.losses.segmentation import masked_mean, probabilities
 from semisup.methods.base import Method, Task, require_not_negative, require_share
 from semisup.models.base import joint_training_logits
-from semisup.ops.cutmix import FRENCH, cut_and_mixed, cut_and_mixed_images
+from semisup.ops.cutmix import FRENCH, cut_and_mixed
 from semisup.ops.teacher import Teacher
 from semisup.system.distributed import mean_over_ranks
-from semisup.types import Batch, Progress, Reads, Scalars, Unlabelled, Update
+from semisup.types import Batch, Partner, Progress, Reads, Scalars, Unlabelled, Update
 
 
 class CutMixSeg(Method):
@@ -46,6 +50,8 @@ class CutMixSeg(Method):
         consistency_weight: w; >= 0. With 0 it is supervised training.
         confidence_threshold: t in [0, 1]; 0 leaves c at 1.
         teacher_decay: of the moving average; in [0, 1].
+        partner: whose box is pasted: that of an "other" image of the batch, or of another crop of
+            the image itself ("self").
 
     Logs:
         loss_segmentation: cross entropy on labelled images; falls from about ln K.
@@ -68,8 +74,10 @@ class CutMixSeg(Method):
         consistency_weight: float = 1.0,
         confidence_threshold: float = 0.97,
         teacher_decay: float = 0.99,
+        partner: Partner = "other",
     ) -> None:
         super().__init__()
+        self.reads = replace(self.reads, unlabelled_partner=partner == "self")
         require_not_negative(consistency_weight=consistency_weight)
         require_share(confidence_threshold=confidence_threshold, teacher_decay=teacher_decay)
         self.consistency_weight = consistency_weight
@@ -102,9 +110,9 @@ class CutMixSeg(Method):
         """The maps of the labelled `image`, and the terms of the others."""
         assert free.numbers is not None
         boxes = FRENCH.draw(free.numbers, free.valid.shape[-2:])
-        mixed = cut_and_mixed_images(free.image, free.valid, boxes)
-        target = cut_and_mixed(probabilities(self.teacher(free.image)), boxes)
-        valid = cut_and_mixed(free.valid, boxes)
+        target = cut_and_mixed(boxes, *map(probabilities, logits_of_crops(self.teacher, free)))
+        valid = cut_and_mixed(boxes, *(crop.valid for crop in free.crops))
+        mixed = mixed_images(free, boxes)
         maps, (logits, *_) = joint_training_logits(self.segmenter, image, mixed)
         sure = (target.amax(dim=1) > self.confidence_threshold).to(target)
         share = mean_over_ranks(masked_mean(sure, valid))  # it is a factor of every process's loss

@@ -21,7 +21,8 @@ Differs from the authors' code (LiheYoung/UniMatch, fixmatch.py; UniMatch-V2, fi
 2. The loss is the sum of the terms and not half of it. With SGD, their rate r and weight decay d
    are r / 2 and 2 d here.
 3. Boxes are pasted from another image of the same batch, as in the second. In the first both come
-   from one order of the images when several processes train: an image gets a box of itself.
+   from one order of the images when several processes train: an image gets a box of itself, as
+   with `partner = "self"`.
 4. Labelled images and strong views share a pass, as in the second. In the first, labelled images
    and weak views do, and the strong views have their own.
 5. In a sum over pixels padding is left out by its own mask, not by a label of 254.
@@ -38,6 +39,7 @@ from semisup.losses.consistency import (
     agreement,
     confidence,
     confident,
+    confident_crops,
     mixed_view,
     pseudo_label_loss,
     teacher_agreement,
@@ -46,7 +48,7 @@ from semisup.methods.base import Method, Task, require_not_negative, require_sha
 from semisup.models.base import joint_training_logits
 from semisup.ops.cutmix import UNIMATCH
 from semisup.ops.teacher import Teacher
-from semisup.types import Batch, Progress, Reads, Scalars, Update
+from semisup.types import Batch, Partner, Progress, Reads, Scalars, Update
 
 
 class FixMatch(Method):
@@ -59,6 +61,8 @@ class FixMatch(Method):
             teaches all pixels (the first code on Cityscapes), 1 next to none.
         teacher_decay: of the moving average; in [0, 1]. 0: S teaches itself.
         cutmix: share of the images with a box of another image; in [0, 1].
+        partner: whose box that is: an "other" image of the batch, or another crop of the image
+            itself ("self").
         divisor: what the sum over the taught pixels is divided by (losses/consistency.py).
 
     Logs:
@@ -86,9 +90,11 @@ class FixMatch(Method):
         confidence_threshold: float = 0.95,
         teacher_decay: float = 0.996,
         cutmix: float = 0.5,
+        partner: Partner = "other",
         divisor: PseudoDivisor = "valid",
     ) -> None:
         super().__init__()
+        self.reads = replace(self.reads, unlabelled_partner=partner == "self")
         require_not_negative(unlabelled_weight=unlabelled_weight)
         require_share(
             confidence_threshold=confidence_threshold, teacher_decay=teacher_decay, cutmix=cutmix
@@ -109,11 +115,11 @@ class FixMatch(Method):
         labelled = batch.labelled
         if self.unlabelled_weight > 0:
             free = batch.unlabelled
-            labels = confident(self.teacher(free.image), self.confidence_threshold, free.valid)
-            strong, labels = mixed_view(free, 0, self.boxes, labels)
+            labels = confident_crops(self.teacher, free, self.confidence_threshold)
+            strong, mixed = mixed_view(free, 0, self.boxes, labels)
             maps, (logits, *_) = joint_training_logits(self.segmenter, labelled.image, strong)
-            taught, share = pseudo_label_loss(logits, labels, self.divisor), labels.share()
-            agreed = agreement(logits, labels.classes, labels.taught)
+            taught, share = pseudo_label_loss(logits, mixed, self.divisor), mixed.share()
+            agreed = agreement(logits, mixed.classes, mixed.taught)
         else:
             maps = self.segmenter.training_logits(labelled.image)
             taught = share = agreed = labelled.image.new_zeros(())

@@ -32,6 +32,7 @@ from semisup.losses.consistency import (
     agreement,
     confidence,
     confident,
+    confident_crops,
     mixed_view,
     pseudo_label_loss,
     teacher_agreement,
@@ -41,7 +42,7 @@ from semisup.models.base import Segmenter, joint_training_logits
 from semisup.models.layers import statistics_kept
 from semisup.ops.cutmix import UNIMATCH
 from semisup.ops.teacher import Teacher
-from semisup.types import Batch, Progress, Reads, Scalars, Unlabelled, Update
+from semisup.types import Batch, Partner, Progress, Reads, Scalars, Unlabelled, Update
 
 TERMS = ("loss_pseudo", "loss_features", "self_taught_share", "strong_agreement")
 
@@ -58,6 +59,8 @@ class UniMatch(Method):
         confidence_threshold: t in [0, 1], smallest probability of a class that is taught.
         teacher_decay: of the moving average; in [0, 1]. 0: S teaches itself.
         cutmix: share of the images with a box of another image; in [0, 1].
+        partner: whose box that is: an "other" image of the batch, or another crop of the image
+            itself ("self").
         divisor: what the sum over the taught pixels is divided by (losses/consistency.py).
 
     Logs:
@@ -87,9 +90,11 @@ class UniMatch(Method):
         confidence_threshold: float = 0.95,
         teacher_decay: float = 0.996,
         cutmix: float = 0.5,
+        partner: Partner = "other",
         divisor: PseudoDivisor = "valid",
     ) -> None:
         super().__init__()
+        self.reads = replace(self.reads, unlabelled_partner=partner == "self")
         require_not_negative(unlabelled_weight=unlabelled_weight)
         require_share(
             feature_share=feature_share,
@@ -131,7 +136,7 @@ class UniMatch(Method):
         self, image: Tensor, free: Unlabelled
     ) -> tuple[list[Tensor], dict[str, Tensor]]:
         """The maps of the labelled `image`, and the terms of the others."""
-        labels = confident(self.teacher(free.image), self.confidence_threshold, free.valid)
+        labels = confident_crops(self.teacher, free, self.confidence_threshold)
         (one, of_one), (two, of_two) = (
             mixed_view(free, number, self.boxes, labels) for number in range(2)
         )
@@ -142,8 +147,8 @@ class UniMatch(Method):
         perturbed = with_dropped_channels(self.segmenter, free.image, self.feature_dropout)
         return maps, {
             "loss_pseudo": 0.5 * (losses[0] + losses[1]),
-            "loss_features": pseudo_label_loss(perturbed, labels, self.divisor),
-            "self_taught_share": labels.share(),
+            "loss_features": pseudo_label_loss(perturbed, labels[0], self.divisor),
+            "self_taught_share": labels[0].share(),
             "strong_agreement": 0.5 * (agreed[0] + agreed[1]),
         }
 

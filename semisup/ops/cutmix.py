@@ -124,22 +124,12 @@ def paste(inside: Tensor, outside: Tensor, boxes: Tensor) -> Tensor:
     return torch.where(boxes if inside.ndim == 3 else boxes[:, None], inside, outside)
 
 
-def cut_and_mixed(maps: Tensor, boxes: Tensor) -> Tensor:
-    """Each map of a batch with its partner's values in its boxes.
+def cut_and_mixed(boxes: Tensor, maps: Tensor, inside: Tensor | None = None) -> Tensor:
+    """Each map of a batch with other values in its boxes.
 
     Args:
+        boxes: BHW bool.
         maps: BHW or BCHW: images, labels or what is valid.
-        boxes: BHW bool.
+        inside: of the same shape, what the boxes show; None: the maps of their partners.
     """
-    return paste(partners(maps), maps, boxes)
-
-
-def cut_and_mixed_images(images: Tensor, valid: Tensor, boxes: Tensor) -> Tensor:
-    """Images with their partners' pixels in their boxes, and 0 wherever there is no picture.
-
-    Args:
-        images: BCHW, normalised.
-        valid: BHW bool, False where the crop was padded.
-        boxes: BHW bool.
-    """
-    return cut_and_mixed(images.masked_fill(~valid[:, None], 0.0), boxes)
+    return paste(partners(maps) if inside is None else inside, maps, boxes)

@@ -20,20 +20,39 @@ from support.textbook import SIDE, Optimisers, descend, side_by_side
 from torch import Tensor, nn
 
 from semisup.contracts.toys import toy_batch
+from semisup.methods.base import Method
 from semisup.ops.cutmix import CPS, FRENCH, UNIMATCH, BoxRule
-from semisup.types import IGNORE, Batch, Progress
+from semisup.types import IGNORE, Batch, Progress, Unlabelled
 
 
 def supervised(logits: Tensor, mask: Tensor) -> Tensor:
     return F.cross_entropy(logits, mask, ignore_index=IGNORE)
 
 
-def pasted(images: Tensor, boxes: Tensor) -> Tensor:
-    """The two images of a batch, each with the other one's pixels in its box."""
-    mixed = images.clone()
-    for number, other in ((0, 1), (1, 0)):
-        mixed[number][..., boxes[number]] = images[other][..., boxes[number]]
+def pasted(free: Unlabelled, boxes: Tensor, of: Callable[[Unlabelled], Tensor]) -> Tensor:
+    """Maps of two images, each with those of the other, or of its second crop, in its box."""
+    mixed, inside = of(free).clone(), of(free).flip(0)
+    if free.partner is not None:
+        inside = of(free.partner)
+    for number in range(2):
+        mixed[number][..., boxes[number]] = inside[number][..., boxes[number]]
     return mixed
+
+
+def validity(crop: Unlabelled) -> Tensor:
+    return crop.valid
+
+
+def weak(crop: Unlabelled) -> Tensor:
+    return crop.image
+
+
+def strong(number: int) -> Callable[[Unlabelled], Tensor]:
+    return lambda crop: crop.views[number]
+
+
+def answers(network: nn.Module) -> Callable[[Unlabelled], Tensor]:
+    return lambda crop: answer(network, crop.image)
 
 
 def boxes_of(rule: BoxRule, numbers: Tensor) -> Tensor:
@@ -87,10 +106,10 @@ def fixmatch(
     free, student = batch.unlabelled, method.segmenter
     assert free.numbers is not None
     boxes = boxes_of(replace(UNIMATCH, chance=cutmix), free.numbers)
-    said = answer(method.teacher.network, free.image)
+    target = pasted(free, boxes, answers(method.teacher.network))
     count = len(batch.labelled.image)
-    both = student(torch.cat([batch.labelled.image, pasted(free.views[0], boxes)]))
-    term = teach(both[count:], pasted(said, boxes), pasted(free.valid, boxes), chosen)
+    both = student(torch.cat([batch.labelled.image, pasted(free, boxes, strong(0))]))
+    term = teach(both[count:], target, pasted(free, boxes, validity), chosen)
     loss = supervised(both[:count], batch.labelled.mask) + unlabelled_weight * term
     descend(optimisers["segmenter"], loss)
     follow(method.teacher, student, progress, teacher_decay)
@@ -111,19 +130,19 @@ def unimatch(
 ) -> None:
     free, student = batch.unlabelled, method.segmenter
     assert free.numbers is not None
-    said = answer(method.teacher.network, free.image)
+    teacher = answers(method.teacher.network)
     rule = replace(UNIMATCH, chance=cutmix)
     boxes = [boxes_of(rule, free.numbers[:, place : place + 5]) for place in (0, 5)]
-    views = [pasted(view, box) for view, box in zip(free.views, boxes, strict=True)]
-    labelled, *strong = student(torch.cat([batch.labelled.image, *views])).split(2)
+    views = [pasted(free, box, strong(number)) for number, box in enumerate(boxes)]
+    labelled, *others = student(torch.cat([batch.labelled.image, *views])).split(2)
     first, second = (
-        teach(maps, pasted(said, box), pasted(free.valid, box), chosen)
-        for maps, box in zip(strong, boxes, strict=True)
+        teach(maps, pasted(free, box, teacher), pasted(free, box, validity), chosen)
+        for maps, box in zip(others, boxes, strict=True)
     )
     kept = {name: value.clone() for name, value in student.named_buffers()}
     (features,) = student.encode(free.image)
     perturbed = student.decode([F.dropout2d(features, feature_dropout)])
-    dropped = teach(perturbed, said, free.valid, chosen)
+    dropped = teach(perturbed, teacher(free), free.valid, chosen)
     term = (1 - feature_share) * (first + second) / 2 + feature_share * dropped
     loss = supervised(labelled, batch.labelled.mask) + unlabelled_weight * term
     descend(optimisers["segmenter"], loss)
@@ -141,14 +160,15 @@ def cutmix_seg(
     confidence_threshold: float,
     consistency_weight: float = 1.0,
     teacher_decay: float = 0.99,
+    partner: str = "other",
 ) -> None:
     free, student = batch.unlabelled, method.segmenter
     assert free.numbers is not None
     boxes = boxes_of(FRENCH, free.numbers)
-    target = pasted(answer(method.teacher.network, free.image), boxes)
-    valid = pasted(free.valid, boxes)
+    target = pasted(free, boxes, answers(method.teacher.network))
+    valid = pasted(free, boxes, validity)
     count = len(batch.labelled.image)
-    both = student(torch.cat([batch.labelled.image, pasted(free.image, boxes)]))
+    both = student(torch.cat([batch.labelled.image, pasted(free, boxes, weak)]))
     squares = (both[count:].softmax(1) - target).pow(2).sum(1)
     sure = target.max(1).values > confidence_threshold
     term = squares[valid].mean() * sure[valid].double().mean()
@@ -187,12 +207,13 @@ def cps(
     *,
     cross_weight: float = 1.0,
     cutmix: float = 1.0,
+    partner: str = "other",
 ) -> None:
     free, networks = batch.unlabelled, (method.segmenter, method.second_segmenter)
     assert free.numbers is not None
     boxes = boxes_of(replace(CPS, chance=cutmix), free.numbers)
-    said = [pasted(answer(network, free.image), boxes) for network in networks]
-    mixed, valid = pasted(free.image, boxes), pasted(free.valid, boxes)
+    said = [pasted(free, boxes, answers(network)) for network in networks]
+    mixed, valid = pasted(free, boxes, weak), pasted(free, boxes, validity)
     for name, network, target in zip(
         ("segmenter", "second_segmenter"), networks, reversed(said), strict=True
     ):
@@ -212,7 +233,9 @@ TEXTBOOK: dict[str, Callable[..., None]] = {
 CASES: list[tuple[str, dict[str, Any]]] = [
     ("cps", {}),
     ("cps", {"cross_weight": 1.5, "cutmix": 0.5}),
+    ("cps", {"partner": "self"}),
     ("cutmix_seg", {"confidence_threshold": 0.4}),
+    ("cutmix_seg", {"confidence_threshold": 0.4, "partner": "self"}),
     (
         "cutmix_seg",
         {"confidence_threshold": 0.45, "consistency_weight": 3.0, "teacher_decay": 0.5},
@@ -221,6 +244,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("fixmatch", {"confidence_threshold": 0.4, "teacher_decay": 0.0, "unlabelled_weight": 2.0}),
     ("fixmatch", {"confidence_threshold": 0.45, "divisor": "taught", "cutmix": 1.0}),
     ("fixmatch", {"confidence_threshold": 0.45, "divisor": "all", "teacher_decay": 0.5}),
+    ("fixmatch", {"confidence_threshold": 0.4, "partner": "self", "cutmix": 1.0}),
     ("mean_teacher", {}),
     ("mean_teacher", {"ramp_up": 1.0, "consistency_weight": 30.0, "teacher_decay": 0.5}),
     ("unimatch", {"confidence_threshold": 0.4}),
@@ -229,6 +253,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
         {"confidence_threshold": 0.4, "feature_share": 0.2, "feature_dropout": 0.3, "cutmix": 1.0},
     ),
     ("unimatch", {"confidence_threshold": 0.45, "divisor": "taught", "teacher_decay": 0.5}),
+    ("unimatch", {"confidence_threshold": 0.4, "partner": "self", "cutmix": 1.0}),
 ]
 
 
@@ -240,12 +265,17 @@ def test_a_step_equals_the_textbooks_in_every_weight(
     kind: str,
     segmenters: dict[str, Callable[..., Any]],
 ) -> None:
+    def batch_of(method: Method, step: int) -> Batch:
+        batch = toy_batch(method.reads, step, dtype=torch.float64)
+        assert (batch.unlabelled.partner is None) == (options.get("partner") != "self")
+        return batch
+
     fast, slow, start = side_by_side(
         name,
         segmenters[kind],
         options,
         partial(TEXTBOOK[name], **options),
-        lambda method, step: toy_batch(method.reads, step, dtype=torch.float64),
+        batch_of,
     )
     expected = slow.state_dict()
     for key, value in fast.state_dict().items():

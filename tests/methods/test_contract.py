@@ -85,6 +85,42 @@ def test_it_holds(name: str, check: Check[MethodSubject], subject: Callable[[str
         check.run(held_to)
 
 
+IN_PAIRS = {"partner": "self"}
+VARIANTS: list[tuple[str, dict[str, Any]]] = [
+    ("cps", IN_PAIRS),
+    ("cutmix_seg", IN_PAIRS),
+    ("fixmatch", IN_PAIRS),
+    ("unimatch", IN_PAIRS),
+]
+"""Methods whose options change what they read and how they are trained."""
+SLOW_HERE = {LEARNS}
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "check"),
+    [
+        pytest.param(
+            name,
+            options,
+            check,
+            id=f"{name}-{'-'.join(options.values())}-{check.title.replace(' ', '_')}",
+            marks=[pytest.mark.slow] if check.title in SLOW_HERE else [],
+        )
+        for name, options in VARIANTS
+        for check in CHECKS
+    ],
+)
+def test_it_holds_with_these_options(
+    name: str,
+    options: dict[str, Any],
+    check: Check[MethodSubject],
+    subject: Callable[[str], Here],
+) -> None:
+    held_to = replace(subject(name), options=CERTAIN.get((name, check.title), {}) | options)
+    with contextlib.suppress(NotApplicable):
+        check.run(held_to)
+
+
 def test_exceptions_are_of_methods_and_checks_that_there_are() -> None:
     known = {(name, check.title) for name in METHODS for check in CHECKS}
     assert EXCEPTIONS.keys() | CERTAIN.keys() <= known
