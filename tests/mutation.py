@@ -209,11 +209,11 @@ MUTANTS = [
     Mutant(
         "teacher-before-the-step",
         "methods/fixmatch.py",
-        """        update("segmenter", supervised + self.unlabelled_weight * taught)
+        """        update("segmenter", 0.5 * loss if self.halved else loss)
         self.teacher.follow(self.segmenter, progress)
 """,
         """        self.teacher.follow(self.segmenter, progress)
-        update("segmenter", supervised + self.unlabelled_weight * taught)
+        update("segmenter", 0.5 * loss if self.halved else loss)
 """,
         "the teacher is a step behind (TorchSemiSeg's Mean Teacher)",
         CONSISTENCY,
@@ -235,6 +235,26 @@ MUTANTS = [
         ("tests/data/loading/test_streams.py",),
     ),
     Mutant(
+        "own-labels-in-eval-mode",
+        "losses/consistency.py",
+        "own = confident(logits, threshold, free.valid)",
+        "own, *_ = confident_crops(network, free, threshold)",
+        "with the code's slips, FixMatch still labels in eval mode",
+        ("tests/methods/test_consistency_code.py",),
+    ),
+    Mutant(
+        "average-behind-the-unlabelled-pass",
+        "methods/mean_teacher.py",
+        """        self.teacher.follow(self.segmenter, progress)
+        targets.append(self.teacher(free.image))
+""",
+        """        targets.append(self.teacher(free.image))
+        self.teacher.follow(self.segmenter, progress)
+""",
+        "with the code's order, the teacher of unlabelled images is a step behind",
+        ("tests/methods/test_consistency_code.py",),
+    ),
+    Mutant(
         "each-network-taught-itself",
         "methods/cps.py",
         "for labels in (second, first)]",
@@ -253,7 +273,7 @@ MUTANTS = [
     Mutant(
         "confidence-of-the-whole-batch",
         "methods/cutmix_seg.py",
-        "share = mean_over_ranks(masked_mean(sure, valid))",
+        "share = mean_over_ranks(masked_mean(sure, counted))",
         "share = sure.mean()",
         "padding, of which the teacher is sure, raises the weight (cutmix-semisup-seg)",
         CONSISTENCY,

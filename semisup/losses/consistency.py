@@ -93,6 +93,24 @@ def confident_crops(network: nn.Module, free: Unlabelled, threshold: float) -> l
     return [confident(logits, threshold, crop.valid) for logits, crop in pairs]
 
 
+def labels_of_two_modes(
+    logits: Tensor, network: nn.Module, free: Unlabelled, threshold: float
+) -> list[PseudoLabels]:
+    """`confident` of the first crops by `logits`, of the second ones by a network in eval mode.
+
+    As UniMatch's code has it: an image's own labels come from the pass that trains.
+
+    Args:
+        logits: BKHW, of the first crops in training mode.
+        network: in eval mode.
+        free: with a second crop of each image.
+        threshold: as in `confident`.
+    """
+    assert free.partner is not None
+    own = confident(logits, threshold, free.valid)
+    return [own, *confident_crops(network, free.partner, threshold)]
+
+
 def mixed_images(free: Unlabelled, boxes: Tensor, view: int | None = None) -> Tensor:
     """A view whose boxes show another image, or the second crop where there is one.
 

@@ -19,11 +19,15 @@ Differs from the authors' code (charlesCXK/TorchSemiSeg, exp.voc):
 5. Labelled images and mixtures pass through a network in one batch; theirs have four passes.
 6. Without boxes (`cutmix = 0`) the cross terms are of unlabelled images alone; theirs are of the
    labelled ones too.
+
+With `follows = "code"` 1, 2, 4 and 5 are as theirs; then `partner` is not read. 3 is a matter of
+learning rates, and 6 stays.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -38,7 +42,12 @@ from semisup.losses.consistency import (
 )
 from semisup.losses.segmentation import masked_mean
 from semisup.methods.base import Method, Task, require_not_negative, require_share
-from semisup.models.base import ParameterGroup, Segmenter, joint_training_logits
+from semisup.models.base import (
+    ParameterGroup,
+    Segmenter,
+    joint_training_logits,
+    separate_training_logits,
+)
 from semisup.models.layers import in_eval_mode
 from semisup.ops.cutmix import CPS
 from semisup.types import Batch, Partner, Progress, Reads, Scalars, Unlabelled, Update
@@ -56,6 +65,7 @@ class CrossPseudoSupervision(Method):
         cutmix: share of the images with boxes of another image; in [0, 1].
         partner: whose boxes those are: of an "other" image of the batch, or of another crop of the
             image itself ("self").
+        follows: the "paper", or the authors' "code" with its slips (see the head of this file).
 
     Logs:
         loss_segmentation: cross entropy of S1 on labelled images; falls from about ln K.
@@ -76,9 +86,12 @@ class CrossPseudoSupervision(Method):
         cross_weight: float = 1.0,
         cutmix: float = 1.0,
         partner: Partner = "other",
+        follows: Literal["paper", "code"] = "paper",
     ) -> None:
         super().__init__()
-        self.reads = replace(self.reads, unlabelled_partner=partner == "self")
+        self.follows_code = follows == "code"
+        in_pairs = partner == "self" or self.follows_code
+        self.reads = replace(self.reads, unlabelled_partner=in_pairs)
         require_not_negative(cross_weight=cross_weight)
         require_share(cutmix=cutmix)
         self.cross_weight = cross_weight
@@ -107,7 +120,7 @@ class CrossPseudoSupervision(Method):
             images.append(mixed)
         reported = {"agreement": agreement}
         for number, (name, network) in enumerate(zip(NAMES, self.networks, strict=True)):
-            maps, *others = joint_training_logits(network, *images)
+            maps, *others = self._training_logits(network, images)
             supervised = self.supervised_loss(maps, labelled.mask, labelled.border_weights)
             cross = pseudo_label_loss(others[0][0], taught[number]) if taught else zero
             update(name, supervised + self.cross_weight * cross)
@@ -115,6 +128,12 @@ class CrossPseudoSupervision(Method):
             reported[f"loss_segmentation{suffix}"] = supervised.detach()
             reported[f"loss_cross{suffix}"] = cross.detach()
         return reported
+
+    def _training_logits(self, network: Segmenter, images: list[Tensor]) -> list[list[Tensor]]:
+        """The maps of each batch of images; the code has mixtures before labelled images."""
+        if self.follows_code:
+            return separate_training_logits(network, *reversed(images))[::-1]
+        return joint_training_logits(network, *images)
 
     def _labels(self, free: Unlabelled) -> tuple[Tensor, list[PseudoLabels], Tensor]:
         """Images with boxes of others, what each network is taught there, and how far they agree.
@@ -128,9 +147,12 @@ class CrossPseudoSupervision(Method):
         taught = [labels[0].pasted(boxes, *labels[1:]) for labels in (second, first)]
         return mixed_images(free, boxes), taught, masked_mean(same.float(), free.valid)
 
-    @staticmethod
-    def _classes(network: Segmenter, free: Unlabelled) -> list[PseudoLabels]:
-        with torch.no_grad(), in_eval_mode(network):
+    @torch.no_grad()
+    def _classes(self, network: Segmenter, free: Unlabelled) -> list[PseudoLabels]:
+        """Of each crop; by the code in training mode, in the padding too."""
+        if self.follows_code:
+            return [confident(network(crop.image), 0.0, None) for crop in free.crops]
+        with in_eval_mode(network):
             return confident_crops(network, free, 0.0)
 
     def pseudo_labels(self, image: Tensor, valid: Tensor | None = None) -> Tensor | None:

@@ -17,12 +17,16 @@ Differs from the authors' code (Britefury/cutmix-semisup-seg, train_seg_semisup_
 4. Norms learn; theirs are frozen on Pascal VOC.
 5. Labelled images and mixtures pass through S in one batch, theirs one after the other.
 6. The square of unsure pixels can be left out one by one there, by an option that is off.
+
+With `follows = "code"` 1, 3 and 5 are as theirs; 2 stays: they draw a second batch.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from semisup.losses.consistency import (
@@ -35,7 +39,7 @@ from semisup.losses.consistency import (
 )
 from semisup.losses.segmentation import masked_mean, probabilities
 from semisup.methods.base import Method, Task, require_not_negative, require_share
-from semisup.models.base import joint_training_logits
+from semisup.models.base import joint_training_logits, separate_training_logits
 from semisup.ops.cutmix import FRENCH, cut_and_mixed
 from semisup.ops.teacher import Teacher
 from semisup.system.distributed import mean_over_ranks
@@ -52,6 +56,7 @@ class CutMixSeg(Method):
         teacher_decay: of the moving average; in [0, 1].
         partner: whose box is pasted: that of an "other" image of the batch, or of another crop of
             the image itself ("self").
+        follows: the "paper", or the authors' "code" with its slips (see the head of this file).
 
     Logs:
         loss_segmentation: cross entropy on labelled images; falls from about ln K.
@@ -75,6 +80,7 @@ class CutMixSeg(Method):
         confidence_threshold: float = 0.97,
         teacher_decay: float = 0.99,
         partner: Partner = "other",
+        follows: Literal["paper", "code"] = "paper",
     ) -> None:
         super().__init__()
         self.reads = replace(self.reads, unlabelled_partner=partner == "self")
@@ -83,7 +89,8 @@ class CutMixSeg(Method):
         self.consistency_weight = consistency_weight
         self.confidence_threshold = confidence_threshold
         self.segmenter = task.build_segmenter()
-        self.teacher = Teacher(self.segmenter, teacher_decay)
+        self.follows_code = follows == "code"
+        self.teacher = Teacher(self.segmenter, teacher_decay, ramped=not self.follows_code)
 
     def predictor(self) -> nn.Module:
         """The teacher; the segmenter where nothing is taught."""
@@ -113,12 +120,15 @@ class CutMixSeg(Method):
         target = cut_and_mixed(boxes, *map(probabilities, logits_of_crops(self.teacher, free)))
         valid = cut_and_mixed(boxes, *(crop.valid for crop in free.crops))
         mixed = mixed_images(free, boxes)
-        maps, (logits, *_) = joint_training_logits(self.segmenter, image, mixed)
+        passes = separate_training_logits if self.follows_code else joint_training_logits
+        maps, (logits, *_) = passes(self.segmenter, image, mixed)
         sure = (target.amax(dim=1) > self.confidence_threshold).to(target)
-        share = mean_over_ranks(masked_mean(sure, valid))  # it is a factor of every process's loss
-        squares = squared_differences(logits, target)
+        squares, counted = squared_differences(logits, target), valid
+        if self.follows_code:
+            squares, counted = squares.masked_fill(~valid, 0.0), torch.ones_like(valid)
+        share = mean_over_ranks(masked_mean(sure, counted))  # a factor of every process's loss
         return maps, {
-            "loss_consistency": share * masked_mean(squares, valid),
+            "loss_consistency": share * masked_mean(squares, counted),
             "confident_share": share,
             "strong_agreement": agreement(logits, target, valid),
         }

@@ -217,10 +217,15 @@ def joint_training_logits(network: Segmenter, *batches: Tensor) -> list[list[Ten
         For each batch what `training_logits` returns.
     """
     if len({images.shape[1:] for images in batches}) > 1:
-        return [network.training_logits(images) for images in batches]
+        return separate_training_logits(network, *batches)
     maps = network.training_logits(torch.cat(batches))
     parts = [torch.split(m, [len(images) for images in batches]) for m in maps]
     return [list(part) for part in zip(*parts, strict=True)]
+
+
+def separate_training_logits(network: Segmenter, *batches: Tensor) -> list[list[Tensor]]:
+    """As `joint_training_logits`, but by a pass for each batch, in their order."""
+    return [network.training_logits(images) for images in batches]
 
 
 def _no_embedding(network: Segmenter) -> RecipeError:

@@ -1,8 +1,7 @@
 """The steps of the consistency methods equal textbook ones, written out image by image.
 
-Boxes (tests/ops/test_cutmix.py has them pixel by pixel) are pasted by boolean masks, targets formed
-for one image after another, averages moved parameter by parameter, with torch's own losses and
-optimisers. The textbook is told the options; it reads none off the method.
+With torch's own losses and optimisers. The textbook is told the options; it reads none off the
+method.
 """
 
 from __future__ import annotations
@@ -16,80 +15,24 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from support.textbook import SIDE, Optimisers, descend, side_by_side
-from torch import Tensor, nn
+from support.consistency import (
+    answer,
+    answers,
+    boxes_of,
+    follow,
+    pasted,
+    strong,
+    supervised,
+    teach,
+    validity,
+    weak,
+)
+from support.textbook import Optimisers, descend, side_by_side
 
 from semisup.contracts.toys import toy_batch
 from semisup.methods.base import Method
-from semisup.ops.cutmix import CPS, FRENCH, UNIMATCH, BoxRule
-from semisup.types import IGNORE, Batch, Progress, Unlabelled
-
-
-def supervised(logits: Tensor, mask: Tensor) -> Tensor:
-    return F.cross_entropy(logits, mask, ignore_index=IGNORE)
-
-
-def pasted(free: Unlabelled, boxes: Tensor, of: Callable[[Unlabelled], Tensor]) -> Tensor:
-    """Maps of two images, each with those of the other, or of its second crop, in its box."""
-    mixed, inside = of(free).clone(), of(free).flip(0)
-    if free.partner is not None:
-        inside = of(free.partner)
-    for number in range(2):
-        mixed[number][..., boxes[number]] = inside[number][..., boxes[number]]
-    return mixed
-
-
-def validity(crop: Unlabelled) -> Tensor:
-    return crop.valid
-
-
-def weak(crop: Unlabelled) -> Tensor:
-    return crop.image
-
-
-def strong(number: int) -> Callable[[Unlabelled], Tensor]:
-    return lambda crop: crop.views[number]
-
-
-def answers(network: nn.Module) -> Callable[[Unlabelled], Tensor]:
-    return lambda crop: answer(network, crop.image)
-
-
-def boxes_of(rule: BoxRule, numbers: Tensor) -> Tensor:
-    return torch.stack([rule.draw(row[None], (SIDE, SIDE))[0] for row in numbers])
-
-
-def teach(logits: Tensor, probability: Tensor, valid: Tensor, chosen: dict[str, Any]) -> Tensor:
-    """Cross entropy at confident pixels, image by image, over the pixels of the divisor."""
-    total, count = torch.zeros((), dtype=logits.dtype), 0
-    for own, target, known in zip(logits, probability, valid, strict=True):
-        value, label = target.max(0)
-        taught = known & (value >= chosen["confidence_threshold"])
-        total = total - own.log_softmax(0).gather(0, label[None])[0][taught].sum()
-        counted = {"valid": known, "taught": taught, "all": torch.ones_like(known)}
-        count += int(counted[chosen.get("divisor", "valid")].sum())
-    return total / count
-
-
-def follow(teacher: Any, student: nn.Module, progress: Progress, decay: float) -> None:
-    decay = min(1 - 1 / (progress.step + 1), decay)
-    copied = dict(teacher.network.named_buffers())
-    for name, value in student.named_buffers():
-        if name.endswith(("running_mean", "running_var")):
-            copied[name].copy_(decay * copied[name] + (1 - decay) * value)
-        else:
-            copied[name].copy_(value)
-    for mean, now in zip(teacher.network.parameters(), student.parameters(), strict=True):
-        mean.data.copy_(decay * mean.data + (1 - decay) * now.detach())
-
-
-def answer(network: nn.Module, image: Tensor) -> Tensor:
-    """Probabilities in eval mode."""
-    training = network.training
-    with torch.no_grad():
-        said: Tensor = network.eval()(image).softmax(1)
-    network.train(training)
-    return said
+from semisup.ops.cutmix import CPS, FRENCH, UNIMATCH
+from semisup.types import Batch, Progress
 
 
 def fixmatch(
