@@ -235,6 +235,22 @@ MUTANTS = [
         ("tests/data/loading/test_streams.py",),
     ),
     Mutant(
+        "masks-sampled-at-corners",
+        "ops/cutmix.py",
+        'mode="nearest-exact"',
+        'mode="nearest"',
+        "boxes lie half a cell beside the labels of the logits' grid",
+        ("tests/ops/test_cutmix.py",),
+    ),
+    Mutant(
+        "padded-logits-as-they-come",
+        "models/resolution.py",
+        "if coarser and network.covered_size(size) == size:",
+        "if coarser:",
+        "masks of the image are laid over logits of a larger, padded one",
+        ("tests/models/test_resolution.py",),
+    ),
+    Mutant(
         "own-labels-in-eval-mode",
         "losses/consistency.py",
         "own = confident(logits, threshold, free.valid)",

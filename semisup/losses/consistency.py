@@ -8,7 +8,7 @@ through a target.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,7 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from semisup.losses.segmentation import count, masked_mean, probabilities
-from semisup.ops.cutmix import BoxRule, cut_and_mixed
+from semisup.models.base import Segmenter
+from semisup.models.resolution import Resolution, pass_at
+from semisup.ops.cutmix import BoxRule, cut_and_mixed, sampled
+from semisup.ops.teacher import Teacher
 from semisup.types import IGNORE, Unlabelled
 
 PseudoDivisor = Literal["valid", "taught", "all"]
@@ -44,7 +47,11 @@ class PseudoLabels:
     valid: Tensor
 
     def pasted(self, boxes: Tensor, inside: PseudoLabels | None = None) -> PseudoLabels:
-        """Those of the images whose boxes (BHW bool) show their partners, or those of `inside`."""
+        """Those of the images whose boxes (BHW bool) show their partners, or those of `inside`.
+
+        Coarser labels take the boxes at the middle of their cells.
+        """
+        boxes = sampled(boxes, self.valid.shape[-2:])
         others = (None, None, None) if inside is None else inside._parts
         pairs = zip(self._parts, others, strict=True)
         return PseudoLabels(*(cut_and_mixed(boxes, *pair) for pair in pairs))
@@ -68,26 +75,36 @@ def confident(logits: Tensor, threshold: float, valid: Tensor | None) -> PseudoL
     Args:
         logits: BKHW; no gradient passes.
         threshold: smallest probability, in [0, 1]; 0 takes all pixels.
-        valid: BHW bool, False in the padding; None: there is none.
+        valid: BHW bool, False in the padding, of the logits' size or finer; None: there is none.
     """
     probability, classes = probabilities(logits.detach()).max(dim=1)
     if valid is None:
         valid = torch.ones_like(classes, dtype=torch.bool)
+    valid = sampled(valid, classes.shape[-2:])
     return PseudoLabels(classes, (probability >= threshold) & valid, valid)
 
 
-def logits_of_crops(network: nn.Module, free: Unlabelled) -> tuple[Tensor, ...]:
+def teacher_pass_at(
+    resolution: Resolution, teacher: Teacher[Segmenter]
+) -> Callable[[Tensor], Tensor]:
+    """What gives a teacher's logits; at the image's size, the module that training compiles."""
+    return teacher if resolution == "image" else pass_at(resolution, teacher.network)
+
+
+def logits_of_crops(network: Callable[[Tensor], Tensor], free: Unlabelled) -> tuple[Tensor, ...]:
     """Logits BKHW of the weak view of each of `free.crops`, from one pass over all of them.
 
     Args:
         network: in eval mode, so that images of one batch do not change one another.
         free: with or without a second crop of each image.
     """
-    logits: Tensor = network(torch.cat([crop.image for crop in free.crops]))
+    logits = network(torch.cat([crop.image for crop in free.crops]))
     return torch.split(logits, len(free.image))
 
 
-def confident_crops(network: nn.Module, free: Unlabelled, threshold: float) -> list[PseudoLabels]:
+def confident_crops(
+    network: Callable[[Tensor], Tensor], free: Unlabelled, threshold: float
+) -> list[PseudoLabels]:
     """`confident` of each of `free.crops`, by a network in eval mode."""
     pairs = zip(logits_of_crops(network, free), free.crops, strict=True)
     return [confident(logits, threshold, crop.valid) for logits, crop in pairs]

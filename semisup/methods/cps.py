@@ -41,15 +41,21 @@ from semisup.losses.consistency import (
     pseudo_label_loss,
 )
 from semisup.losses.segmentation import masked_mean
-from semisup.methods.base import Method, Task, require_not_negative, require_share
+from semisup.methods.base import (
+    Method,
+    Task,
+    require_not_negative,
+    require_own_logits,
+    require_share,
+)
 from semisup.models.base import (
     ParameterGroup,
     Segmenter,
-    joint_training_logits,
     separate_training_logits,
 )
 from semisup.models.layers import in_eval_mode
-from semisup.ops.cutmix import CPS
+from semisup.models.resolution import Resolution, joint_pass_at, pass_at
+from semisup.ops.cutmix import CPS, sampled
 from semisup.types import Batch, Partner, Progress, Reads, Scalars, Unlabelled, Update
 
 NAMES = ("segmenter", "second_segmenter")
@@ -66,6 +72,8 @@ class CrossPseudoSupervision(Method):
         partner: whose boxes those are: of an "other" image of the batch, or of another crop of the
             image itself ("self").
         follows: the "paper", or the authors' "code" with its slips (see the head of this file).
+        resolution: of the losses on unlabelled images: the "image"'s, or that of the network's own
+            "logits" before they are enlarged, which is cheaper.
 
     Logs:
         loss_segmentation: cross entropy of S1 on labelled images; falls from about ln K.
@@ -87,6 +95,7 @@ class CrossPseudoSupervision(Method):
         cutmix: float = 1.0,
         partner: Partner = "other",
         follows: Literal["paper", "code"] = "paper",
+        resolution: Resolution = "image",
     ) -> None:
         super().__init__()
         self.follows_code = follows == "code"
@@ -99,6 +108,8 @@ class CrossPseudoSupervision(Method):
         self.segmenter = task.build_segmenter()
         self.second_segmenter = task.build_segmenter()
         _require_difference(*self.networks)
+        self.resolution = resolution
+        require_own_logits(resolution, follows, self.segmenter)
 
     @property
     def networks(self) -> tuple[Segmenter, Segmenter]:
@@ -133,7 +144,7 @@ class CrossPseudoSupervision(Method):
         """The maps of each batch of images; the code has mixtures before labelled images."""
         if self.follows_code:
             return separate_training_logits(network, *reversed(images))[::-1]
-        return joint_training_logits(network, *images)
+        return joint_pass_at(self.resolution)(network, *images)
 
     def _labels(self, free: Unlabelled) -> tuple[Tensor, list[PseudoLabels], Tensor]:
         """Images with boxes of others, what each network is taught there, and how far they agree.
@@ -145,7 +156,8 @@ class CrossPseudoSupervision(Method):
         first, second = (self._classes(network, free) for network in self.networks)
         same = first[0].classes == second[0].classes
         taught = [labels[0].pasted(boxes, *labels[1:]) for labels in (second, first)]
-        return mixed_images(free, boxes), taught, masked_mean(same.float(), free.valid)
+        valid = sampled(free.valid, same.shape[-2:])
+        return mixed_images(free, boxes), taught, masked_mean(same.float(), valid)
 
     @torch.no_grad()
     def _classes(self, network: Segmenter, free: Unlabelled) -> list[PseudoLabels]:
@@ -153,7 +165,7 @@ class CrossPseudoSupervision(Method):
         if self.follows_code:
             return [confident(network(crop.image), 0.0, None) for crop in free.crops]
         with in_eval_mode(network):
-            return confident_crops(network, free, 0.0)
+            return confident_crops(pass_at(self.resolution, network), free, 0.0)
 
     def pseudo_labels(self, image: Tensor, valid: Tensor | None = None) -> Tensor | None:
         """What S1 is taught: S2's classes, at every pixel."""

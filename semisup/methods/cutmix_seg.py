@@ -36,11 +36,19 @@ from semisup.losses.consistency import (
     mixed_images,
     squared_differences,
     teacher_agreement,
+    teacher_pass_at,
 )
 from semisup.losses.segmentation import masked_mean, probabilities
-from semisup.methods.base import Method, Task, require_not_negative, require_share
-from semisup.models.base import joint_training_logits, separate_training_logits
-from semisup.ops.cutmix import FRENCH, cut_and_mixed
+from semisup.methods.base import (
+    Method,
+    Task,
+    require_not_negative,
+    require_own_logits,
+    require_share,
+)
+from semisup.models.base import separate_training_logits
+from semisup.models.resolution import Resolution, joint_pass_at
+from semisup.ops.cutmix import FRENCH, cut_and_mixed, sampled
 from semisup.ops.teacher import Teacher
 from semisup.system.distributed import mean_over_ranks
 from semisup.types import Batch, Partner, Progress, Reads, Scalars, Unlabelled, Update
@@ -57,6 +65,8 @@ class CutMixSeg(Method):
         partner: whose box is pasted: that of an "other" image of the batch, or of another crop of
             the image itself ("self").
         follows: the "paper", or the authors' "code" with its slips (see the head of this file).
+        resolution: of the losses on unlabelled images: the "image"'s, or that of the network's own
+            "logits" before they are enlarged, which is cheaper.
 
     Logs:
         loss_segmentation: cross entropy on labelled images; falls from about ln K.
@@ -81,6 +91,7 @@ class CutMixSeg(Method):
         teacher_decay: float = 0.99,
         partner: Partner = "other",
         follows: Literal["paper", "code"] = "paper",
+        resolution: Resolution = "image",
     ) -> None:
         super().__init__()
         self.reads = replace(self.reads, unlabelled_partner=partner == "self")
@@ -88,7 +99,8 @@ class CutMixSeg(Method):
         require_share(confidence_threshold=confidence_threshold, teacher_decay=teacher_decay)
         self.consistency_weight = consistency_weight
         self.confidence_threshold = confidence_threshold
-        self.segmenter = task.build_segmenter()
+        self.segmenter, self.resolution = task.build_segmenter(), resolution
+        require_own_logits(resolution, follows, self.segmenter)
         self.follows_code = follows == "code"
         self.teacher = Teacher(self.segmenter, teacher_decay, ramped=not self.follows_code)
 
@@ -117,11 +129,10 @@ class CutMixSeg(Method):
         """The maps of the labelled `image`, and the terms of the others."""
         assert free.numbers is not None
         boxes = FRENCH.draw(free.numbers, free.valid.shape[-2:])
-        target = cut_and_mixed(boxes, *map(probabilities, logits_of_crops(self.teacher, free)))
-        valid = cut_and_mixed(boxes, *(crop.valid for crop in free.crops))
-        mixed = mixed_images(free, boxes)
-        passes = separate_training_logits if self.follows_code else joint_training_logits
-        maps, (logits, *_) = passes(self.segmenter, image, mixed)
+        target, valid = self._target(free, boxes)
+        joint = joint_pass_at(self.resolution)
+        passes = separate_training_logits if self.follows_code else joint
+        maps, (logits, *_) = passes(self.segmenter, image, mixed_images(free, boxes))
         sure = (target.amax(dim=1) > self.confidence_threshold).to(target)
         squares, counted = squared_differences(logits, target), valid
         if self.follows_code:
@@ -132,6 +143,14 @@ class CutMixSeg(Method):
             "confident_share": share,
             "strong_agreement": agreement(logits, target, valid),
         }
+
+    def _target(self, free: Unlabelled, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """The teacher's probabilities, mixed as the images are, and which of them count."""
+        said = logits_of_crops(teacher_pass_at(self.resolution, self.teacher), free)
+        size = said[0].shape[-2:]
+        boxes = sampled(boxes, size)
+        valid = (sampled(crop.valid, size) for crop in free.crops)
+        return cut_and_mixed(boxes, *map(probabilities, said)), cut_and_mixed(boxes, *valid)
 
     def measure(self, batch: Batch) -> Scalars:
         """How far teacher and student agree on the weak view."""

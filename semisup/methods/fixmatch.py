@@ -49,9 +49,17 @@ from semisup.losses.consistency import (
     mixed_view,
     pseudo_label_loss,
     teacher_agreement,
+    teacher_pass_at,
 )
-from semisup.methods.base import Method, Task, require_not_negative, require_share
+from semisup.methods.base import (
+    Method,
+    Task,
+    require_not_negative,
+    require_own_logits,
+    require_share,
+)
 from semisup.models.base import joint_training_logits
+from semisup.models.resolution import Resolution, joint_pass_at
 from semisup.ops.cutmix import UNIMATCH
 from semisup.ops.teacher import Teacher
 from semisup.types import Batch, Partner, Progress, Reads, Scalars, Unlabelled, Update
@@ -71,6 +79,8 @@ class FixMatch(Method):
             itself ("self").
         follows: the "paper", or the authors' first "code" with its slips (see the head of this
             file).
+        resolution: of the losses on unlabelled images: the "image"'s, or that of the network's own
+            "logits" before they are enlarged, which is cheaper.
         divisor: what the sum over the taught pixels is divided by (losses/consistency.py).
 
     Logs:
@@ -100,6 +110,7 @@ class FixMatch(Method):
         cutmix: float = 0.5,
         partner: Partner = "other",
         follows: Literal["paper", "code"] = "paper",
+        resolution: Resolution = "image",
         divisor: PseudoDivisor = "valid",
     ) -> None:
         super().__init__()
@@ -114,7 +125,8 @@ class FixMatch(Method):
         self.confidence_threshold = confidence_threshold
         self.boxes = replace(UNIMATCH, chance=cutmix)
         self.divisor: PseudoDivisor = divisor
-        self.segmenter = task.build_segmenter()
+        self.segmenter, self.resolution = task.build_segmenter(), resolution
+        require_own_logits(resolution, follows, self.segmenter)
         self.teacher = Teacher(self.segmenter, 0.0 if self.follows_code else teacher_decay)
 
     def predictor(self) -> nn.Module:
@@ -150,9 +162,10 @@ class FixMatch(Method):
 
     def _passes(self, image: Tensor, free: Unlabelled) -> tuple[list[Tensor], Tensor, PseudoLabels]:
         """The maps of the labelled `image`; logits of the strong view, and what it is taught."""
-        labels = confident_crops(self.teacher, free, self.confidence_threshold)
+        teacher = teacher_pass_at(self.resolution, self.teacher)
+        labels = confident_crops(teacher, free, self.confidence_threshold)
         strong, mixed = mixed_view(free, 0, self.boxes, labels)
-        maps, (logits, *_) = joint_training_logits(self.segmenter, image, strong)
+        maps, (logits, *_) = joint_pass_at(self.resolution)(self.segmenter, image, strong)
         return maps, logits, mixed
 
     def _passes_of_the_code(

@@ -35,10 +35,19 @@ from semisup.losses.consistency import (
     confidence,
     squared_differences,
     teacher_agreement,
+    teacher_pass_at,
 )
 from semisup.losses.segmentation import masked_mean, probabilities
-from semisup.methods.base import Method, Task, require_not_negative, require_share
-from semisup.models.base import joint_training_logits, separate_training_logits
+from semisup.methods.base import (
+    Method,
+    Task,
+    require_not_negative,
+    require_own_logits,
+    require_share,
+)
+from semisup.models.base import separate_training_logits
+from semisup.models.resolution import Resolution, joint_pass_at
+from semisup.ops.cutmix import sampled
 from semisup.ops.ramps import gaussian_ramp
 from semisup.ops.teacher import Teacher
 from semisup.types import Batch, Progress, Reads, Scalars, Unlabelled, Update
@@ -57,6 +66,8 @@ class MeanTeacher(Method):
         teacher_decay: of the moving average; in [0, 1].
         follows: the "paper", or the "code" that is compared with in segmentation (see the head of
             this file).
+        resolution: of the losses on unlabelled images: the "image"'s, or that of the network's own
+            "logits" before they are enlarged, which is cheaper.
 
     Logs:
         loss_segmentation: cross entropy on labelled images; falls from about ln K.
@@ -79,6 +90,7 @@ class MeanTeacher(Method):
         ramp_up: float = 0.25,
         teacher_decay: float = 0.99,
         follows: Literal["paper", "code"] = "paper",
+        resolution: Resolution = "image",
     ) -> None:
         super().__init__()
         require_not_negative(consistency_weight=consistency_weight)
@@ -86,7 +98,8 @@ class MeanTeacher(Method):
         self.follows_code = follows == "code"
         self.consistency_weight = consistency_weight
         self.ramp_up = 0.0 if self.follows_code else ramp_up
-        self.segmenter = task.build_segmenter()
+        self.segmenter, self.resolution = task.build_segmenter(), resolution
+        require_own_logits(resolution, follows, self.segmenter)
         as_published = not self.follows_code
         self.teacher = Teacher(
             self.segmenter, teacher_decay, ramped=as_published, statistics=as_published
@@ -123,9 +136,10 @@ class MeanTeacher(Method):
 
     def _passes(self, image: Tensor, free: Unlabelled, progress: Progress) -> Passes:
         """The maps of the labelled `image`; logits, their targets, and which pixels count."""
-        target = probabilities(self.teacher(free.image))
-        maps, (logits, *_) = joint_training_logits(self.segmenter, image, free.views[0])
-        return maps, logits, target, free.valid
+        target = probabilities(teacher_pass_at(self.resolution, self.teacher)(free.image))
+        joint = joint_pass_at(self.resolution)
+        maps, (logits, *_) = joint(self.segmenter, image, free.views[0])
+        return maps, logits, target, sampled(free.valid, target.shape[-2:])
 
     def _passes_of_the_code(self, image: Tensor, free: Unlabelled, progress: Progress) -> Passes:
         """The same, of labelled and unlabelled images."""

@@ -32,7 +32,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from semisup.errors import RecipeError
 from semisup.losses.consistency import (
     PseudoDivisor,
     PseudoLabels,
@@ -44,10 +43,23 @@ from semisup.losses.consistency import (
     mixed_view,
     pseudo_label_loss,
     teacher_agreement,
+    teacher_pass_at,
 )
-from semisup.methods.base import Method, Task, require_not_negative, require_share
+from semisup.methods.base import (
+    Method,
+    Task,
+    require_not_negative,
+    require_own_logits,
+    require_share,
+)
 from semisup.models.base import Segmenter, joint_training_logits
 from semisup.models.layers import statistics_kept
+from semisup.models.resolution import (
+    Resolution,
+    decoded,
+    joint_pass_at,
+    require_one_map,
+)
 from semisup.ops.cutmix import UNIMATCH
 from semisup.ops.teacher import Teacher
 from semisup.types import Batch, Partner, Progress, Reads, Scalars, Unlabelled, Update
@@ -73,6 +85,8 @@ class UniMatch(Method):
             itself ("self").
         follows: the "paper", or the authors' "code" with its slips (see the head of this file).
             The code's passes leave no place for auxiliary heads.
+        resolution: of the losses on unlabelled images: the "image"'s, or that of the network's own
+            "logits" before they are enlarged, which is cheaper.
         divisor: what the sum over the taught pixels is divided by (losses/consistency.py).
 
     Logs:
@@ -104,6 +118,7 @@ class UniMatch(Method):
         cutmix: float = 0.5,
         partner: Partner = "other",
         follows: Literal["paper", "code"] = "paper",
+        resolution: Resolution = "image",
         divisor: PseudoDivisor = "valid",
     ) -> None:
         super().__init__()
@@ -123,10 +138,11 @@ class UniMatch(Method):
         self.confidence_threshold = confidence_threshold
         self.boxes = replace(UNIMATCH, chance=cutmix)
         self.divisor: PseudoDivisor = divisor
-        self.segmenter = task.build_segmenter()
+        self.segmenter, self.resolution = task.build_segmenter(), resolution
+        require_own_logits(resolution, follows, self.segmenter)
         self.teacher = Teacher(self.segmenter, 0.0 if self.follows_code else teacher_decay)
         if self.halved:
-            _require_one_map(self.segmenter)
+            require_one_map(self.segmenter, 'follows = "code"')
 
     def predictor(self) -> nn.Module:
         """The teacher; the segmenter where nothing is taught."""
@@ -174,10 +190,14 @@ class UniMatch(Method):
         """The maps of the labelled `image`; the logits of each strong view and what it is taught;
         those through dropped channels; the labels of the weak view.
         """
-        labels = confident_crops(self.teacher, free, self.confidence_threshold)
+        teacher = teacher_pass_at(self.resolution, self.teacher)
+        labels = confident_crops(teacher, free, self.confidence_threshold)
         (one, of_one), (two, of_two) = self._strong(free, labels)
-        maps, (first, *_), (second, *_) = joint_training_logits(self.segmenter, image, one, two)
-        perturbed = with_dropped_channels(self.segmenter, free.image, self.feature_dropout)
+        joint = joint_pass_at(self.resolution)
+        maps, (first, *_), (second, *_) = joint(self.segmenter, image, one, two)
+        perturbed = with_dropped_channels(
+            self.segmenter, free.image, self.feature_dropout, self.resolution
+        )
         return maps, [(first, of_one), (second, of_two)], perturbed, labels[0]
 
     def _passes_of_the_code(self, image: Tensor, free: Unlabelled) -> Passes:
@@ -215,14 +235,16 @@ class UniMatch(Method):
         return confident(self.teacher(image), self.confidence_threshold, valid).as_mask()
 
 
-def with_dropped_channels(network: Segmenter, image: Tensor, share: float) -> Tensor:
-    """Logits BKHW of `image` (BCHW), a share of the channels of the encoder's maps dropped.
+def with_dropped_channels(
+    network: Segmenter, image: Tensor, share: float, resolution: Resolution = "image"
+) -> Tensor:
+    """Logits BKHW or BKhw of `image` (BCHW), a share of the channels of the encoder's maps dropped.
 
     Running statistics are left alone: dropped maps vary more than those that are predicted from.
     """
     with statistics_kept(network):
         features = [_dropped(part, share) for part in network.encode(network.padded(image))]
-        return network.to_image_size(network.decode(features), image.shape[-2:])
+        return decoded(network, features, image.shape[-2:], resolution)
 
 
 def clean_and_dropped(network: Segmenter, image: Tensor, share: float) -> tuple[Tensor, Tensor]:
@@ -238,12 +260,3 @@ def clean_and_dropped(network: Segmenter, image: Tensor, share: float) -> tuple[
 
 def _dropped(part: Tensor, share: float) -> Tensor:
     return F.dropout2d(part, share) if part.is_floating_point() else part  # the rest are switches
-
-
-def _require_one_map(network: Segmenter) -> None:
-    if network.auxiliary_weights:
-        raise RecipeError(
-            "method.follows = 'code': UniMatch's code trains one map, and "
-            f"{type(network).__name__} has auxiliary ones. Take a network without, such as "
-            "'deeplab_v3plus', or leave the key out."
-        )

@@ -162,6 +162,10 @@ class Segmenter(nn.Module, ABC):
         """Logits BKhw from what `encode` returned."""
         return self.classify(self.embed(features))
 
+    def covered_size(self, size: torch.Size) -> torch.Size:
+        """H and W that coarse logits of `decode` cover: an image's, or more where it is padded."""
+        return size
+
     def to_image_size(self, logits: Tensor, size: torch.Size) -> Tensor:
         """Logits BKHW at the `size` of the image, from those of `decode` or `classify`."""
         return resize(logits, size)

@@ -10,9 +10,11 @@ and a box depends on its image's place in the stream alone, however many process
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -111,6 +113,22 @@ def partners(images: Tensor) -> Tensor:
     if images.ndim == 4 and images.is_contiguous(memory_format=torch.channels_last):
         return swapped.contiguous(memory_format=torch.channels_last)
     return swapped
+
+
+def sampled(masks: Tensor, size: Sequence[int]) -> Tensor:
+    """Masks at the pixel nearest to the middle of each cell of a coarser grid.
+
+    Args:
+        masks: BHW bool: boxes, or what is valid.
+        size: h and w; H and W leave them as they are.
+
+    Returns:
+        Bhw bool.
+    """
+    if masks.shape[-2:] == torch.Size(size):
+        return masks
+    coarse = F.interpolate(masks[:, None].float(), tuple(size), mode="nearest-exact")
+    return coarse[:, 0] > 0
 
 
 def paste(inside: Tensor, outside: Tensor, boxes: Tensor) -> Tensor:

@@ -184,10 +184,21 @@ def test_the_student_of_the_authors_mean_teacher_is_scored(
     assert not method.teacher.network.training
 
 
+@pytest.mark.parametrize("name", TEXTBOOK)
+def test_losses_of_the_code_are_at_the_size_of_the_image(
+    name: str, segmenters: dict[str, Callable[..., Any]]
+) -> None:
+    options = {"follows": "code", "resolution": "logits"}
+    with pytest.raises(RecipeError, match=r"is not in the authors' code: leave it at \"image\""):
+        create(name, segmenters["plain"], CLASSES, **options)
+
+
 def test_unimatchs_code_has_no_place_for_auxiliary_maps(
     segmenters: dict[str, Callable[..., Any]],
 ) -> None:
     made = partial(create, "unimatch", segmenters["auxiliary"], CLASSES, follows="code")
-    with pytest.raises(RecipeError, match=r"ToySegmenter has auxiliary ones\. Take a network"):
+    with pytest.raises(
+        RecipeError, match=r'follows = "code" takes .* ToySegmenter has auxiliary ones\. Take'
+    ):
         made()
     assert made(unlabelled_weight=0.0)

@@ -19,8 +19,10 @@ from support.consistency import (
     answer,
     answers,
     boxes_of,
+    coarse,
     follow,
     pasted,
+    raw,
     strong,
     supervised,
     teach,
@@ -28,8 +30,9 @@ from support.consistency import (
     weak,
 )
 from support.textbook import Optimisers, descend, side_by_side
+from torch import Tensor
 
-from semisup.contracts.toys import toy_batch
+from semisup.contracts.toys import ToySegmenter, toy_batch
 from semisup.methods.base import Method
 from semisup.ops.cutmix import CPS, FRENCH, UNIMATCH
 from semisup.types import Batch, Progress
@@ -51,7 +54,7 @@ def fixmatch(
     boxes = boxes_of(replace(UNIMATCH, chance=cutmix), free.numbers)
     target = pasted(free, boxes, answers(method.teacher.network))
     count = len(batch.labelled.image)
-    both = student(torch.cat([batch.labelled.image, pasted(free, boxes, strong(0))]))
+    both = raw(student, torch.cat([batch.labelled.image, pasted(free, boxes, strong(0))]))
     term = teach(both[count:], target, pasted(free, boxes, validity), chosen)
     loss = supervised(both[:count], batch.labelled.mask) + unlabelled_weight * term
     descend(optimisers["segmenter"], loss)
@@ -77,7 +80,7 @@ def unimatch(
     rule = replace(UNIMATCH, chance=cutmix)
     boxes = [boxes_of(rule, free.numbers[:, place : place + 5]) for place in (0, 5)]
     views = [pasted(free, box, strong(number)) for number, box in enumerate(boxes)]
-    labelled, *others = student(torch.cat([batch.labelled.image, *views])).split(2)
+    labelled, *others = raw(student, torch.cat([batch.labelled.image, *views])).split(2)
     first, second = (
         teach(maps, pasted(free, box, teacher), pasted(free, box, validity), chosen)
         for maps, box in zip(others, boxes, strict=True)
@@ -109,9 +112,9 @@ def cutmix_seg(
     assert free.numbers is not None
     boxes = boxes_of(FRENCH, free.numbers)
     target = pasted(free, boxes, answers(method.teacher.network))
-    valid = pasted(free, boxes, validity)
+    valid = coarse(pasted(free, boxes, validity), target)
     count = len(batch.labelled.image)
-    both = student(torch.cat([batch.labelled.image, pasted(free, boxes, weak)]))
+    both = raw(student, torch.cat([batch.labelled.image, pasted(free, boxes, weak)]))
     squares = (both[count:].softmax(1) - target).pow(2).sum(1)
     sure = target.max(1).values > confidence_threshold
     term = squares[valid].mean() * sure[valid].double().mean()
@@ -133,8 +136,8 @@ def mean_teacher(
     free, student = batch.unlabelled, method.segmenter
     target = answer(method.teacher.network, free.image)
     count = len(batch.labelled.image)
-    both = student(torch.cat([batch.labelled.image, free.views[0]]))
-    squares = (both[count:].softmax(1) - target).pow(2).mean(1)[free.valid]
+    both = raw(student, torch.cat([batch.labelled.image, free.views[0]]))
+    squares = (both[count:].softmax(1) - target).pow(2).mean(1)[coarse(free.valid, target)]
     height = min(1.0, progress.step / progress.steps / ramp_up)
     weight = consistency_weight * math.exp(-5 * (1 - height) ** 2)
     loss = supervised(both[:count], batch.labelled.mask) + weight * squares.mean()
@@ -156,11 +159,11 @@ def cps(
     assert free.numbers is not None
     boxes = boxes_of(replace(CPS, chance=cutmix), free.numbers)
     said = [pasted(free, boxes, answers(network)) for network in networks]
-    mixed, valid = pasted(free, boxes, weak), pasted(free, boxes, validity)
+    mixed, valid = pasted(free, boxes, weak), coarse(pasted(free, boxes, validity), said[0])
     for name, network, target in zip(
         ("segmenter", "second_segmenter"), networks, reversed(said), strict=True
     ):
-        labelled, others = network(torch.cat([batch.labelled.image, mixed])).split(2)
+        labelled, others = raw(network, torch.cat([batch.labelled.image, mixed])).split(2)
         cross = F.cross_entropy(others, target.argmax(1), reduction="none")[valid].mean()
         loss = supervised(labelled, batch.labelled.mask) + cross_weight * cross
         descend(optimisers[name], loss)
@@ -200,6 +203,16 @@ CASES: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
+class Coarse(ToySegmenter):
+    """Of pictures at a quarter of their size."""
+
+    def encode(self, image: Tensor) -> list[Tensor]:
+        return super().encode(F.avg_pool2d(image, 4))
+
+    def training_logits(self, image: Tensor) -> list[Tensor]:
+        return [self(image)]
+
+
 @pytest.mark.parametrize(("name", "options"), CASES)
 @pytest.mark.parametrize("kind", ["plain", "batch_norm"])
 def test_a_step_equals_the_textbooks_in_every_weight(
@@ -208,18 +221,30 @@ def test_a_step_equals_the_textbooks_in_every_weight(
     kind: str,
     segmenters: dict[str, Callable[..., Any]],
 ) -> None:
+    assert_equals_the_textbook(name, options, segmenters[kind])
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    CASES,
+)
+def test_losses_at_the_logits_own_resolution_equal_those_of_a_loop(
+    name: str, options: dict[str, Any]
+) -> None:
+    build = partial(Coarse, normalise=True, dropout=0.0)
+    assert_equals_the_textbook(name, options, build, resolution="logits")
+
+
+def assert_equals_the_textbook(
+    name: str, options: dict[str, Any], build: Callable[..., Any], **more: Any
+) -> None:
     def batch_of(method: Method, step: int) -> Batch:
         batch = toy_batch(method.reads, step, dtype=torch.float64)
         assert (batch.unlabelled.partner is None) == (options.get("partner") != "self")
         return batch
 
-    fast, slow, start = side_by_side(
-        name,
-        segmenters[kind],
-        options,
-        partial(TEXTBOOK[name], **options),
-        batch_of,
-    )
+    textbook = partial(TEXTBOOK[name], **options)
+    fast, slow, start = side_by_side(name, build, options | more, textbook, batch_of)
     expected = slow.state_dict()
     for key, value in fast.state_dict().items():
         torch.testing.assert_close(value, expected[key], rtol=1e-9, atol=1e-11, msg=key)

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import torch
 from support.methods import create
+from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
 from semisup.catalog import METHODS
 from semisup.contracts.base import Check, NotApplicable
@@ -87,7 +89,18 @@ def test_it_holds(name: str, check: Check[MethodSubject], subject: Callable[[str
         check.run(held_to)
 
 
+class OneMap(ToySegmenter):
+    """Without auxiliary maps, and of pictures at half of their size."""
+
+    def encode(self, image: Tensor) -> list[Tensor]:
+        return super().encode(avg_pool2d(image, 2))
+
+    def training_logits(self, image: Tensor) -> list[Tensor]:
+        return [self(image)]
+
+
 IN_PAIRS, OF_THE_CODE = {"partner": "self"}, {"follows": "code"}
+OF_LOGITS = {"resolution": "logits"}
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("cps", IN_PAIRS),
     ("cutmix_seg", IN_PAIRS),
@@ -98,6 +111,11 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("fixmatch", OF_THE_CODE),
     ("mean_teacher", OF_THE_CODE),
     ("unimatch", OF_THE_CODE),
+    ("cps", OF_LOGITS),
+    ("cutmix_seg", OF_LOGITS),
+    ("fixmatch", OF_LOGITS),
+    ("mean_teacher", OF_LOGITS),
+    ("unimatch", OF_LOGITS),
 ]
 """Methods whose options change what they read and how they are trained."""
 AUTHORS_PADDING = "the authors count it"
@@ -126,7 +144,8 @@ QUICK_HERE = {UNLABELLED, PADDING, ALONE, "it reads the streams that it names"}
         )
         for name, options in VARIANTS
         for check in CHECKS
-        if options is IN_PAIRS or (name, check.title) not in NOT_OF_THE_CODE
+        if not (options is OF_THE_CODE and (name, check.title) in NOT_OF_THE_CODE)
+        and not (options is OF_LOGITS and check.title == ALONE)
     ],
 )
 def test_it_holds_with_these_options(
@@ -136,8 +155,10 @@ def test_it_holds_with_these_options(
     subject: Callable[[str], Here],
 ) -> None:
     held_to = replace(subject(name), options=CERTAIN.get((name, check.title), {}) | options)
-    if (name, options) == ("unimatch", OF_THE_CODE) and check.title != ALONE:
-        held_to = replace(held_to, network=partial(ToySegmenter, normalise=True))
+    one_map = options is OF_LOGITS or (name, options) == ("unimatch", OF_THE_CODE)
+    if one_map and check.title != ALONE:  # which compares it with the network of `supervised`
+        network = partial(OneMap, normalise=check.title != VOID)
+        held_to = replace(held_to, network=network)
     with contextlib.suppress(NotApplicable):
         check.run(held_to)
 

@@ -18,7 +18,29 @@ from semisup.types import IGNORE, Progress, Unlabelled
 from support.textbook import SIDE
 
 
+def raw(network: Any, image: Tensor) -> Tensor:
+    """Logits as the network's decoder gives them: of some toys coarser than the image."""
+    logits: Tensor = network.decode(network.encode(image))
+    return logits
+
+
+def coarse(masks: Tensor, like: Tensor) -> Tensor:
+    """Masks (BHW) at the middle of each cell of the grid of `like`, cell by cell."""
+    rows, columns = like.shape[-2:]
+    if masks.shape[1:] == (rows, columns):
+        return masks
+    found = torch.zeros(len(masks), rows, columns, dtype=torch.bool)
+    for row in range(rows):
+        for column in range(columns):
+            down = int((row + 0.5) * masks.shape[1] / rows)
+            across = int((column + 0.5) * masks.shape[2] / columns)
+            found[:, row, column] = masks[:, down, across]
+    return found
+
+
 def supervised(logits: Tensor, mask: Tensor) -> Tensor:
+    if logits.shape[-2:] != mask.shape[-2:]:
+        logits = F.interpolate(logits, mask.shape[-2:], mode="bilinear", align_corners=False)
     return F.cross_entropy(logits, mask, ignore_index=IGNORE)
 
 
@@ -27,6 +49,7 @@ def pasted(free: Unlabelled, boxes: Tensor, of: Callable[[Unlabelled], Tensor]) 
     mixed, inside = of(free).clone(), of(free).flip(0)
     if free.partner is not None:
         inside = of(free.partner)
+    boxes = coarse(boxes, mixed)
     for number in range(2):
         mixed[number][..., boxes[number]] = inside[number][..., boxes[number]]
     return mixed
@@ -55,6 +78,7 @@ def boxes_of(rule: BoxRule, numbers: Tensor) -> Tensor:
 def teach(logits: Tensor, probability: Tensor, valid: Tensor, chosen: dict[str, Any]) -> Tensor:
     """Cross entropy at confident pixels, image by image, over the pixels of the divisor."""
     total, count = torch.zeros((), dtype=logits.dtype), 0
+    valid = coarse(valid, logits)
     for own, target, known in zip(logits, probability, valid, strict=True):
         value, label = target.max(0)
         taught = known & (value >= chosen["confidence_threshold"])
@@ -80,6 +104,6 @@ def answer(network: nn.Module, image: Tensor) -> Tensor:
     """Probabilities in eval mode."""
     training = network.training
     with torch.no_grad():
-        said: Tensor = network.eval()(image).softmax(1)
+        said = raw(network.eval(), image).softmax(1)
     network.train(training)
     return said
