@@ -213,20 +213,16 @@ class Coarse(ToySegmenter):
         return [self(image)]
 
 
-@pytest.mark.parametrize(("name", "options"), CASES)
-@pytest.mark.parametrize("kind", ["plain", "batch_norm"])
-def test_a_step_equals_the_textbooks_in_every_weight(
-    name: str,
-    options: dict[str, Any],
-    kind: str,
-    segmenters: dict[str, Callable[..., Any]],
-) -> None:
-    assert_equals_the_textbook(name, options, segmenters[kind])
+FIRST = dict(reversed(CASES))
+"""Method -> its first case."""
 
 
 @pytest.mark.parametrize(
     ("name", "options"),
-    CASES,
+    [
+        pytest.param(*case, marks=[] if case[1] is FIRST[case[0]] else [pytest.mark.slow])
+        for case in CASES
+    ],
 )
 def test_losses_at_the_logits_own_resolution_equal_those_of_a_loop(
     name: str, options: dict[str, Any]

@@ -140,7 +140,9 @@ QUICK_HERE = {UNLABELLED, PADDING, ALONE, "it reads the streams that it names"}
             options,
             check,
             id=f"{name}-{'-'.join(options.values())}-{check.title.replace(' ', '_')}",
-            marks=[] if check.title in QUICK_HERE else [pytest.mark.slow],
+            marks=[]
+            if check.title in QUICK_HERE and options is not OF_LOGITS
+            else [pytest.mark.slow],
         )
         for name, options in VARIANTS
         for check in CHECKS
