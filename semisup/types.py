@@ -31,6 +31,10 @@ ColourSetName = Literal["unimatch", "augseg"]
 """The sets of colour changes that strong views may be drawn from (`data.views.colours`)."""
 
 
+Partner = Literal["other", "self"]
+"""Whose box is pasted into an unlabelled image: another image's, or that of a second crop."""
+
+
 @dataclass(frozen=True, slots=True)
 class Instances:
     """The objects of an image, each with its own mask; there may be none.
@@ -92,6 +96,8 @@ class Unlabelled:
             draws for each of them (`Reads.unlabelled_numbers`). They depend on the image's place in
             the stream alone: not on what was drawn before, nor on the number of processes. None:
             the method reads none.
+        partner: another crop of each of the same images, drawn on its own, with as many strong
+            views and without numbers. None but with `Reads.unlabelled_partner`.
     """
 
     image: Tensor
@@ -99,6 +105,12 @@ class Unlabelled:
     ids: tuple[str, ...]
     views: tuple[Tensor, ...] = ()
     numbers: Tensor | None = None
+    partner: Unlabelled | None = None
+
+    @property
+    def crops(self) -> tuple[Unlabelled, ...]:
+        """These crops, and the second ones where there are some."""
+        return (self,) if self.partner is None else (self, self.partner)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +146,8 @@ class Reads:
         unlabelled_views: strong views of each unlabelled image, each drawn on its own.
         weak_views: strong views of each weakly labelled image.
         unlabelled_numbers: random numbers of each unlabelled image (`Unlabelled.numbers`).
+        unlabelled_partner: whether a second crop of each unlabelled image is read
+            (`Unlabelled.partner`).
         class_crops: whether each labelled crop is cut for a subset of its image's classes
             (`Labelled.selection`).
         instances: whether the objects of each labelled crop are read (`Labelled.instances`).
@@ -153,6 +167,7 @@ class Reads:
     unlabelled_views: int = 0
     weak_views: int = 0
     unlabelled_numbers: int = 0
+    unlabelled_partner: bool = False
     class_crops: bool = False
     instances: bool = False
     trained_weights: bool = False

@@ -193,8 +193,8 @@ MUTANTS = [
     Mutant(
         "boxes-without-their-labels",
         "losses/consistency.py",
-        "return cut_and_mixed_images(free.views[number], free.valid, boxes), labels.pasted(boxes)",
-        "return cut_and_mixed_images(free.views[number], free.valid, boxes), labels",
+        "return mixed_images(free, boxes, number), own.pasted(boxes, *inside)",
+        "return mixed_images(free, boxes, number), own",
         "a pasted box is taught what it covers (CutMix)",
         CONSISTENCY,
     ),
@@ -209,20 +209,72 @@ MUTANTS = [
     Mutant(
         "teacher-before-the-step",
         "methods/fixmatch.py",
-        """        update("segmenter", supervised + self.unlabelled_weight * taught)
+        """        update("segmenter", 0.5 * loss if self.halved else loss)
         self.teacher.follow(self.segmenter, progress)
 """,
         """        self.teacher.follow(self.segmenter, progress)
-        update("segmenter", supervised + self.unlabelled_weight * taught)
+        update("segmenter", 0.5 * loss if self.halved else loss)
 """,
         "the teacher is a step behind (TorchSemiSeg's Mean Teacher)",
         CONSISTENCY,
     ),
     Mutant(
+        "boxes-of-other-images-in-pairs",
+        "losses/consistency.py",
+        "own.pasted(boxes, *inside)",
+        "own.pasted(boxes)",
+        "what the box of a second crop shows is taught another image's labels",
+        CONSISTENCY,
+    ),
+    Mutant(
+        "second-crops-are-the-first-ones",
+        "data/loading/samples.py",
+        'generator = _generator(self._seed, self._name, "partner", position)',
+        'generator = _generator(self._seed, self._name, "view", position)',
+        "the box shows what it covers",
+        ("tests/data/loading/test_streams.py",),
+    ),
+    Mutant(
+        "masks-sampled-at-corners",
+        "ops/cutmix.py",
+        'mode="nearest-exact"',
+        'mode="nearest"',
+        "boxes lie half a cell beside the labels of the logits' grid",
+        ("tests/ops/test_cutmix.py",),
+    ),
+    Mutant(
+        "padded-logits-as-they-come",
+        "models/resolution.py",
+        "if coarser and network.covered_size(size) == size:",
+        "if coarser:",
+        "masks of the image are laid over logits of a larger, padded one",
+        ("tests/models/test_resolution.py",),
+    ),
+    Mutant(
+        "own-labels-in-eval-mode",
+        "losses/consistency.py",
+        "own = confident(logits, threshold, free.valid)",
+        "own, *_ = confident_crops(network, free, threshold)",
+        "with the code's slips, FixMatch still labels in eval mode",
+        ("tests/methods/test_consistency_code.py",),
+    ),
+    Mutant(
+        "average-behind-the-unlabelled-pass",
+        "methods/mean_teacher.py",
+        """        self.teacher.follow(self.segmenter, progress)
+        targets.append(self.teacher(free.image))
+""",
+        """        targets.append(self.teacher(free.image))
+        self.teacher.follow(self.segmenter, progress)
+""",
+        "with the code's order, the teacher of unlabelled images is a step behind",
+        ("tests/methods/test_consistency_code.py",),
+    ),
+    Mutant(
         "each-network-taught-itself",
         "methods/cps.py",
-        "taught = [second.pasted(boxes), first.pasted(boxes)]",
-        "taught = [first.pasted(boxes), second.pasted(boxes)]",
+        "for labels in (second, first)]",
+        "for labels in (first, second)]",
         "CPS is self-training, twice",
         CONSISTENCY,
     ),
@@ -237,7 +289,7 @@ MUTANTS = [
     Mutant(
         "confidence-of-the-whole-batch",
         "methods/cutmix_seg.py",
-        "share = mean_over_ranks(masked_mean(sure, valid))",
+        "share = mean_over_ranks(masked_mean(sure, counted))",
         "share = sure.mean()",
         "padding, of which the teacher is sure, raises the weight (cutmix-semisup-seg)",
         CONSISTENCY,

@@ -30,7 +30,7 @@ from semisup.methods.base import Method, Task
 from semisup.methods.supervised import Supervised
 from semisup.options import check_options, options_schema
 from semisup.training.updates import Updates
-from semisup.types import IGNORE, Batch, Progress, Reads, Scalars
+from semisup.types import IGNORE, Batch, Progress, Reads, Scalars, Unlabelled
 
 LATE = Progress(90, 100)
 """By then every term of a method acts."""
@@ -55,8 +55,11 @@ class MethodSubject:
 
     @property
     def reads(self) -> Reads:
-        """What it declares to read."""
-        return self.cls.reads
+        """What it declares to read, with its options."""
+        if not self.options:
+            return self.cls.reads
+        with torch.random.fork_rng(devices=()):
+            return self.build().reads
 
     def build(self, kind: str = "plain", seed: int = 0, **options: Any) -> Method:
         """A fresh method in training mode around toy segmenters of a kind."""
@@ -231,6 +234,13 @@ def unlabelled_images_teach(subject: MethodSubject) -> None:
             "other strong views change no update. Use batch.unlabelled.views, or set "
             "unlabelled_views of `reads` to 0.",
         )
+    if subject.reads.unlabelled_partner:
+        after = subject.gradients(with_unlabelled(batch, partner=other.partner))
+        require(
+            relative_change(before, after["segmenter"]) > 1e-9,
+            "other second crops give the same update of the segmenter. Use "
+            "batch.unlabelled.partner, or leave unlabelled_partner out of `reads`.",
+        )
 
 
 def padding_does_not_count(subject: MethodSubject) -> None:
@@ -238,15 +248,11 @@ def padding_does_not_count(subject: MethodSubject) -> None:
     if not subject.reads.unlabelled:
         raise NotApplicable("it reads no unlabelled images")
     batch = subject.batch(dtype=torch.float64)
-    valid, image = batch.unlabelled.valid.clone(), batch.unlabelled.image.clone()
-    valid[1] = False
-    image[1] = 7.0 * image[0]
-    views = [view.clone() for view in batch.unlabelled.views]
-    for view in views:
-        view[1] = 5.0 * view[0]
-    before = subject.gradients(with_unlabelled(batch, valid=valid), each_alone=True)
-    after = subject.gradients(
-        with_unlabelled(batch, valid=valid, image=image, views=tuple(views)), each_alone=True
+    before, after = (
+        subject.gradients(
+            _changed(batch, unlabelled=_padded(batch.unlabelled, filled)), each_alone=True
+        )
+        for filled in (False, True)
     )
     same_gradients(
         before,
@@ -254,6 +260,19 @@ def padding_does_not_count(subject: MethodSubject) -> None:
         "what stands in the padding of an unlabelled image changes the update of '{}'. Take means "
         "by `masked_mean(..., batch.unlabelled.valid)`.",
     )
+
+
+def _padded(free: Unlabelled, filled: bool) -> Unlabelled:
+    """The same with a second image that is all padding, in it another picture where `filled`."""
+    valid, image = free.valid.clone(), free.image.clone()
+    views = tuple(view.clone() for view in free.views)
+    valid[1] = False
+    if filled:
+        image[1] = 7.0 * image[0]
+        for view in views:
+            view[1] = 5.0 * view[0]
+    partner = None if free.partner is None else _padded(free.partner, filled)
+    return replace(free, image=image, valid=valid, views=views, partner=partner)
 
 
 def void_does_not_count(subject: MethodSubject) -> None:

@@ -156,10 +156,17 @@ def toy_batch(
             ("c", "d"),
             strong_views(free, reads.unlabelled_views),
             toy_numbers(reads.unlabelled_numbers, seed),
+            toy_partner(free, valid, reads.unlabelled_views) if reads.unlabelled_partner else None,
         ),
         "weak": Weak(free, valid, ("c", "d"), tags, strong_views(free, reads.weak_views)),
     }
     return Batch(**{name: streams[name] for name in reads.streams})
+
+
+def toy_partner(image: Tensor, valid: Tensor, views: int) -> Unlabelled:
+    """The same images and their padding, mirrored and darker."""
+    mirrored = 0.9 * image.flip(-2, -1)
+    return Unlabelled(mirrored, valid.flip(-2, -1), ("c", "d"), strong_views(mirrored, views))
 
 
 def toy_instances(mask: Tensor) -> tuple[Instances, ...]:

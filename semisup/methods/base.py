@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from semisup.losses.segmentation import Criterion, supervised_loss
 from semisup.losses.supervised import SupervisedLoss
 from semisup.models.base import ParameterGroup, Segmenter
+from semisup.models.resolution import Resolution, require_one_map
 from semisup.types import Batch, Progress, Reads, Scalars, Update
 
 
@@ -83,6 +84,22 @@ def require_share(**options: float) -> None:
             raise ValueError(f"{name} must be in [0, 1], but is {value}")
 
 
+def require_own_logits(resolution: Resolution, follows: str, network: Segmenter) -> None:
+    """Refuse losses at the logits' own resolution where there are none.
+
+    Raises:
+        ValueError: the authors' code has none.
+        RecipeError: the network has auxiliary maps.
+    """
+    if resolution == "logits":
+        if follows == "code":
+            raise ValueError(
+                'resolution = "logits" is not in the authors\' code: leave it at "image", or '
+                'follows at "paper"'
+            )
+        require_one_map(network, 'resolution = "logits"')
+
+
 class Method(nn.Module, ABC):
     """One algorithm: `step` reads as the paper's pseudo-code.
 
@@ -91,8 +108,9 @@ class Method(nn.Module, ABC):
     paper's defaults: they are the recipe's keys, stated once.
     """
 
-    reads: ClassVar[Reads] = Reads()
-    """The streams, views and labels that it reads."""
+    reads: Reads = Reads()
+    """The streams, views and labels that it reads; by its options, an instance may read more views
+    and crops of its streams than its class says."""
 
     takes_class_weights: ClassVar[bool] = True
     """Whether its supervised loss is a cross entropy over the K classes, which

@@ -13,29 +13,50 @@ Differs from the authors' code (charlesCXK/TorchSemiSeg, exp.voc):
 1. Labels of mixed images come from the networks in eval mode; theirs are in training mode, so that
    running statistics move on images that are not mixed too.
 2. v is another image of the same batch. They read a second batch, in the very same order when
-   several processes train, so that v is u in another crop.
+   several processes train, so that v is u in another crop, as with `partner = "self"`.
 3. Their losses are divided by the number of processes twice.
 4. Padding is not taught.
 5. Labelled images and mixtures pass through a network in one batch; theirs have four passes.
 6. Without boxes (`cutmix = 0`) the cross terms are of unlabelled images alone; theirs are of the
    labelled ones too.
+
+With `follows = "code"` 1, 2, 4 and 5 are as theirs; then `partner` is not read. 3 is a matter of
+learning rates, and 6 stays.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from semisup.errors import RecipeError
-from semisup.losses.consistency import PseudoLabels, confident, pseudo_label_loss
+from semisup.losses.consistency import (
+    PseudoLabels,
+    confident,
+    confident_crops,
+    mixed_images,
+    pseudo_label_loss,
+)
 from semisup.losses.segmentation import masked_mean
-from semisup.methods.base import Method, Task, require_not_negative, require_share
-from semisup.models.base import ParameterGroup, Segmenter, joint_training_logits
+from semisup.methods.base import (
+    Method,
+    Task,
+    require_not_negative,
+    require_own_logits,
+    require_share,
+)
+from semisup.models.base import (
+    ParameterGroup,
+    Segmenter,
+    separate_training_logits,
+)
 from semisup.models.layers import in_eval_mode
-from semisup.ops.cutmix import CPS, cut_and_mixed_images
-from semisup.types import Batch, Progress, Reads, Scalars, Unlabelled, Update
+from semisup.models.resolution import Resolution, joint_pass_at, pass_at
+from semisup.ops.cutmix import CPS, sampled
+from semisup.types import Batch, Partner, Progress, Reads, Scalars, Unlabelled, Update
 
 NAMES = ("segmenter", "second_segmenter")
 
@@ -48,6 +69,11 @@ class CrossPseudoSupervision(Method):
         cross_weight: w; >= 0. With 0 the two train alone, each as by supervised training. The
             authors have 1 with boxes and 1.5 without on Pascal VOC, 5 and 6 on Cityscapes.
         cutmix: share of the images with boxes of another image; in [0, 1].
+        partner: whose boxes those are: of an "other" image of the batch, or of another crop of the
+            image itself ("self").
+        follows: the "paper", or the authors' "code" with its slips (see the head of this file).
+        resolution: of the losses on unlabelled images: the "image"'s, or that of the network's own
+            "logits" before they are enlarged, which is cheaper.
 
     Logs:
         loss_segmentation: cross entropy of S1 on labelled images; falls from about ln K.
@@ -61,8 +87,20 @@ class CrossPseudoSupervision(Method):
 
     reads = Reads(unlabelled=True, unlabelled_numbers=CPS.numbers)
 
-    def __init__(self, task: Task, *, cross_weight: float = 1.0, cutmix: float = 1.0) -> None:
+    def __init__(
+        self,
+        task: Task,
+        *,
+        cross_weight: float = 1.0,
+        cutmix: float = 1.0,
+        partner: Partner = "other",
+        follows: Literal["paper", "code"] = "paper",
+        resolution: Resolution = "image",
+    ) -> None:
         super().__init__()
+        self.follows_code = follows == "code"
+        in_pairs = partner == "self" or self.follows_code
+        self.reads = replace(self.reads, unlabelled_partner=in_pairs)
         require_not_negative(cross_weight=cross_weight)
         require_share(cutmix=cutmix)
         self.cross_weight = cross_weight
@@ -70,6 +108,8 @@ class CrossPseudoSupervision(Method):
         self.segmenter = task.build_segmenter()
         self.second_segmenter = task.build_segmenter()
         _require_difference(*self.networks)
+        self.resolution = resolution
+        require_own_logits(resolution, follows, self.segmenter)
 
     @property
     def networks(self) -> tuple[Segmenter, Segmenter]:
@@ -91,7 +131,7 @@ class CrossPseudoSupervision(Method):
             images.append(mixed)
         reported = {"agreement": agreement}
         for number, (name, network) in enumerate(zip(NAMES, self.networks, strict=True)):
-            maps, *others = joint_training_logits(network, *images)
+            maps, *others = self._training_logits(network, images)
             supervised = self.supervised_loss(maps, labelled.mask, labelled.border_weights)
             cross = pseudo_label_loss(others[0][0], taught[number]) if taught else zero
             update(name, supervised + self.cross_weight * cross)
@@ -100,6 +140,12 @@ class CrossPseudoSupervision(Method):
             reported[f"loss_cross{suffix}"] = cross.detach()
         return reported
 
+    def _training_logits(self, network: Segmenter, images: list[Tensor]) -> list[list[Tensor]]:
+        """The maps of each batch of images; the code has mixtures before labelled images."""
+        if self.follows_code:
+            return separate_training_logits(network, *reversed(images))[::-1]
+        return joint_pass_at(self.resolution)(network, *images)
+
     def _labels(self, free: Unlabelled) -> tuple[Tensor, list[PseudoLabels], Tensor]:
         """Images with boxes of others, what each network is taught there, and how far they agree.
 
@@ -107,22 +153,25 @@ class CrossPseudoSupervision(Method):
         """
         assert free.numbers is not None
         boxes = self.boxes.draw(free.numbers, free.valid.shape[-2:])
-        first, second = (self._classes(s, free.image, free.valid) for s in self.networks)
-        same = first.classes == second.classes
-        mixed = cut_and_mixed_images(free.image, free.valid, boxes)
-        taught = [second.pasted(boxes), first.pasted(boxes)]
-        return mixed, taught, masked_mean(same.float(), free.valid)
+        first, second = (self._classes(network, free) for network in self.networks)
+        same = first[0].classes == second[0].classes
+        taught = [labels[0].pasted(boxes, *labels[1:]) for labels in (second, first)]
+        valid = sampled(free.valid, same.shape[-2:])
+        return mixed_images(free, boxes), taught, masked_mean(same.float(), valid)
 
-    @staticmethod
-    def _classes(network: Segmenter, image: Tensor, valid: Tensor | None) -> PseudoLabels:
-        with torch.no_grad(), in_eval_mode(network):
-            return confident(network(image), 0.0, valid)
+    @torch.no_grad()
+    def _classes(self, network: Segmenter, free: Unlabelled) -> list[PseudoLabels]:
+        """Of each crop; by the code in training mode, in the padding too."""
+        if self.follows_code:
+            return [confident(network(crop.image), 0.0, None) for crop in free.crops]
+        with in_eval_mode(network):
+            return confident_crops(pass_at(self.resolution, network), free, 0.0)
 
     def pseudo_labels(self, image: Tensor, valid: Tensor | None = None) -> Tensor | None:
         """What S1 is taught: S2's classes, at every pixel."""
         if self.cross_weight == 0:
             return None
-        return self._classes(self.second_segmenter, image, valid).as_mask()
+        return confident(self.second_segmenter(image), 0.0, valid).as_mask()
 
     def labeller(self) -> nn.Module:
         """S2."""

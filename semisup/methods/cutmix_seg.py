@@ -17,26 +17,42 @@ Differs from the authors' code (Britefury/cutmix-semisup-seg, train_seg_semisup_
 4. Norms learn; theirs are frozen on Pascal VOC.
 5. Labelled images and mixtures pass through S in one batch, theirs one after the other.
 6. The square of unsure pixels can be left out one by one there, by an option that is off.
+
+With `follows = "code"` 1, 3 and 5 are as theirs; 2 stays: they draw a second batch.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Literal
+
+import torch
 from torch import Tensor, nn
 
 from semisup.losses.consistency import (
     agreement,
     confidence,
     confident,
+    logits_of_crops,
+    mixed_images,
     squared_differences,
     teacher_agreement,
+    teacher_pass_at,
 )
 from semisup.losses.segmentation import masked_mean, probabilities
-from semisup.methods.base import Method, Task, require_not_negative, require_share
-from semisup.models.base import joint_training_logits
-from semisup.ops.cutmix import FRENCH, cut_and_mixed, cut_and_mixed_images
+from semisup.methods.base import (
+    Method,
+    Task,
+    require_not_negative,
+    require_own_logits,
+    require_share,
+)
+from semisup.models.base import separate_training_logits
+from semisup.models.resolution import Resolution, joint_pass_at
+from semisup.ops.cutmix import FRENCH, cut_and_mixed, sampled
 from semisup.ops.teacher import Teacher
 from semisup.system.distributed import mean_over_ranks
-from semisup.types import Batch, Progress, Reads, Scalars, Unlabelled, Update
+from semisup.types import Batch, Partner, Progress, Reads, Scalars, Unlabelled, Update
 
 
 class CutMixSeg(Method):
@@ -47,6 +63,11 @@ class CutMixSeg(Method):
         consistency_weight: w; >= 0. With 0 it is supervised training.
         confidence_threshold: t in [0, 1]; 0 leaves c at 1.
         teacher_decay: of the moving average; in [0, 1].
+        partner: whose box is pasted: that of an "other" image of the batch, or of another crop of
+            the image itself ("self").
+        follows: the "paper", or the authors' "code" with its slips (see the head of this file).
+        resolution: of the losses on unlabelled images: the "image"'s, or that of the network's own
+            "logits" before they are enlarged, which is cheaper.
 
     Logs:
         loss_segmentation: cross entropy on labelled images; falls from about ln K.
@@ -69,14 +90,20 @@ class CutMixSeg(Method):
         consistency_weight: float = 1.0,
         confidence_threshold: float = 0.97,
         teacher_decay: float = 0.99,
+        partner: Partner = "other",
+        follows: Literal["paper", "code"] = "paper",
+        resolution: Resolution = "image",
     ) -> None:
         super().__init__()
+        self.reads = replace(self.reads, unlabelled_partner=partner == "self")
         require_not_negative(consistency_weight=consistency_weight)
         require_share(confidence_threshold=confidence_threshold, teacher_decay=teacher_decay)
         self.consistency_weight = consistency_weight
         self.confidence_threshold = confidence_threshold
-        self.segmenter = task.build_segmenter()
-        self.teacher = Teacher(self.segmenter, teacher_decay)
+        self.segmenter, self.resolution = task.build_segmenter(), resolution
+        require_own_logits(resolution, follows, self.segmenter)
+        self.follows_code = follows == "code"
+        self.teacher = Teacher(self.segmenter, teacher_decay, ramped=not self.follows_code)
 
     def predictor(self) -> nn.Module:
         """The teacher; the segmenter where nothing is taught."""
@@ -103,18 +130,28 @@ class CutMixSeg(Method):
         """The maps of the labelled `image`, and the terms of the others."""
         assert free.numbers is not None
         boxes = FRENCH.draw(free.numbers, free.valid.shape[-2:])
-        mixed = cut_and_mixed_images(free.image, free.valid, boxes)
-        target = cut_and_mixed(probabilities(self.teacher(free.image)), boxes)
-        valid = cut_and_mixed(free.valid, boxes)
-        maps, (logits, *_) = joint_training_logits(self.segmenter, image, mixed)
+        target, valid = self._target(free, boxes)
+        joint = joint_pass_at(self.resolution)
+        passes = separate_training_logits if self.follows_code else joint
+        maps, (logits, *_) = passes(self.segmenter, image, mixed_images(free, boxes))
         sure = (target.amax(dim=1) > self.confidence_threshold).to(target)
-        share = mean_over_ranks(masked_mean(sure, valid))  # it is a factor of every process's loss
-        squares = squared_differences(logits, target)
+        squares, counted = squared_differences(logits, target), valid
+        if self.follows_code:
+            squares, counted = squares.masked_fill(~valid, 0.0), torch.ones_like(valid)
+        share = mean_over_ranks(masked_mean(sure, counted))  # a factor of every process's loss
         return maps, {
-            "loss_consistency": share * masked_mean(squares, valid),
+            "loss_consistency": share * masked_mean(squares, counted),
             "confident_share": share,
             "strong_agreement": agreement(logits, target, valid),
         }
+
+    def _target(self, free: Unlabelled, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """The teacher's probabilities, mixed as the images are, and which of them count."""
+        said = logits_of_crops(teacher_pass_at(self.resolution, self.teacher), free)
+        size = said[0].shape[-2:]
+        boxes = sampled(boxes, size)
+        valid = (sampled(crop.valid, size) for crop in free.crops)
+        return cut_and_mixed(boxes, *map(probabilities, said)), cut_and_mixed(boxes, *valid)
 
     def measure(self, batch: Batch) -> Scalars:
         """How far teacher and student agree on the weak view."""

@@ -21,32 +21,48 @@ Differs from the authors' code (LiheYoung/UniMatch, fixmatch.py; UniMatch-V2, fi
 2. The loss is the sum of the terms and not half of it. With SGD, their rate r and weight decay d
    are r / 2 and 2 d here.
 3. Boxes are pasted from another image of the same batch, as in the second. In the first both come
-   from one order of the images when several processes train: an image gets a box of itself.
+   from one order of the images when several processes train: an image gets a box of itself, as
+   with `partner = "self"`.
 4. Labelled images and strong views share a pass, as in the second. In the first, labelled images
    and weak views do, and the strong views have their own.
 5. In a sum over pixels padding is left out by its own mask, not by a label of 254.
+
+With `follows = "code"` 1 to 4 are as in the first code; then `partner` and `teacher_decay` are not
+read. How a box is drawn stays as here (ops/cutmix.py).
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 from torch import Tensor, nn
 
 from semisup.losses.consistency import (
     PseudoDivisor,
+    PseudoLabels,
     agreement,
     confidence,
     confident,
+    confident_crops,
+    labels_of_two_modes,
     mixed_view,
     pseudo_label_loss,
     teacher_agreement,
+    teacher_pass_at,
 )
-from semisup.methods.base import Method, Task, require_not_negative, require_share
+from semisup.methods.base import (
+    Method,
+    Task,
+    require_not_negative,
+    require_own_logits,
+    require_share,
+)
 from semisup.models.base import joint_training_logits
+from semisup.models.resolution import Resolution, joint_pass_at
 from semisup.ops.cutmix import UNIMATCH
 from semisup.ops.teacher import Teacher
-from semisup.types import Batch, Progress, Reads, Scalars, Update
+from semisup.types import Batch, Partner, Progress, Reads, Scalars, Unlabelled, Update
 
 
 class FixMatch(Method):
@@ -59,6 +75,12 @@ class FixMatch(Method):
             teaches all pixels (the first code on Cityscapes), 1 next to none.
         teacher_decay: of the moving average; in [0, 1]. 0: S teaches itself.
         cutmix: share of the images with a box of another image; in [0, 1].
+        partner: whose box that is: an "other" image of the batch, or another crop of the image
+            itself ("self").
+        follows: the "paper", or the authors' first "code" with its slips (see the head of this
+            file).
+        resolution: of the losses on unlabelled images: the "image"'s, or that of the network's own
+            "logits" before they are enlarged, which is cheaper.
         divisor: what the sum over the taught pixels is divided by (losses/consistency.py).
 
     Logs:
@@ -86,9 +108,15 @@ class FixMatch(Method):
         confidence_threshold: float = 0.95,
         teacher_decay: float = 0.996,
         cutmix: float = 0.5,
+        partner: Partner = "other",
+        follows: Literal["paper", "code"] = "paper",
+        resolution: Resolution = "image",
         divisor: PseudoDivisor = "valid",
     ) -> None:
         super().__init__()
+        self.follows_code = follows == "code"
+        in_pairs = partner == "self" or self.follows_code
+        self.reads = replace(self.reads, unlabelled_partner=in_pairs)
         require_not_negative(unlabelled_weight=unlabelled_weight)
         require_share(
             confidence_threshold=confidence_threshold, teacher_decay=teacher_decay, cutmix=cutmix
@@ -97,8 +125,9 @@ class FixMatch(Method):
         self.confidence_threshold = confidence_threshold
         self.boxes = replace(UNIMATCH, chance=cutmix)
         self.divisor: PseudoDivisor = divisor
-        self.segmenter = task.build_segmenter()
-        self.teacher = Teacher(self.segmenter, teacher_decay)
+        self.segmenter, self.resolution = task.build_segmenter(), resolution
+        require_own_logits(resolution, follows, self.segmenter)
+        self.teacher = Teacher(self.segmenter, 0.0 if self.follows_code else teacher_decay)
 
     def predictor(self) -> nn.Module:
         """The teacher; the segmenter where nothing is taught."""
@@ -108,17 +137,16 @@ class FixMatch(Method):
         """One step of the segmenter, then one of its average."""
         labelled = batch.labelled
         if self.unlabelled_weight > 0:
-            free = batch.unlabelled
-            labels = confident(self.teacher(free.image), self.confidence_threshold, free.valid)
-            strong, labels = mixed_view(free, 0, self.boxes, labels)
-            maps, (logits, *_) = joint_training_logits(self.segmenter, labelled.image, strong)
-            taught, share = pseudo_label_loss(logits, labels, self.divisor), labels.share()
-            agreed = agreement(logits, labels.classes, labels.taught)
+            passes = self._passes_of_the_code if self.follows_code else self._passes
+            maps, logits, mixed = passes(labelled.image, batch.unlabelled)
+            taught, share = pseudo_label_loss(logits, mixed, self.divisor), mixed.share()
+            agreed = agreement(logits, mixed.classes, mixed.taught)
         else:
             maps = self.segmenter.training_logits(labelled.image)
             taught = share = agreed = labelled.image.new_zeros(())
         supervised = self.supervised_loss(maps, labelled.mask, labelled.border_weights)
-        update("segmenter", supervised + self.unlabelled_weight * taught)
+        loss = supervised + self.unlabelled_weight * taught
+        update("segmenter", 0.5 * loss if self.halved else loss)
         self.teacher.follow(self.segmenter, progress)
         return {
             "loss_segmentation": supervised.detach(),
@@ -126,6 +154,29 @@ class FixMatch(Method):
             "self_taught_share": share,
             "strong_agreement": agreed,
         }
+
+    @property
+    def halved(self) -> bool:
+        """Whether half of the sum of the terms is the loss."""
+        return self.follows_code and self.unlabelled_weight > 0
+
+    def _passes(self, image: Tensor, free: Unlabelled) -> tuple[list[Tensor], Tensor, PseudoLabels]:
+        """The maps of the labelled `image`; logits of the strong view, and what it is taught."""
+        teacher = teacher_pass_at(self.resolution, self.teacher)
+        labels = confident_crops(teacher, free, self.confidence_threshold)
+        strong, mixed = mixed_view(free, 0, self.boxes, labels)
+        maps, (logits, *_) = joint_pass_at(self.resolution)(self.segmenter, image, strong)
+        return maps, logits, mixed
+
+    def _passes_of_the_code(
+        self, image: Tensor, free: Unlabelled
+    ) -> tuple[list[Tensor], Tensor, PseudoLabels]:
+        """The same; own labels are of S in training mode."""
+        maps, (weak, *_) = joint_training_logits(self.segmenter, image, free.image)
+        labels = labels_of_two_modes(weak, self.teacher, free, self.confidence_threshold)
+        strong, mixed = mixed_view(free, 0, self.boxes, labels)
+        logits, *_ = self.segmenter.training_logits(strong)
+        return maps, logits, mixed
 
     def measure(self, batch: Batch) -> Scalars:
         """How far teacher and student agree on the weak view."""

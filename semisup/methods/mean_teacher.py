@@ -17,11 +17,17 @@ Differs from the authors' code (CuriousAI/mean-teacher), which classifies images
 The form that is compared with in segmentation (charlesCXK/TorchSemiSeg, "MeanTeacher") has the same
 w = 100, but shows both networks the very same image, without a ramp; labelled images count, the
 average moves before the step, and the student is tested. There teacher and student differ by their
-weights alone.
+weights alone. `follows = "code"` is that form: the teacher is in training mode with statistics of
+its own, its weights follow at the full decay between the labelled and the unlabelled images, all
+pixels count, padding too, and each batch has a pass of its own. `ramp_up` is not read then.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Literal
+
+import torch
 from torch import Tensor, nn
 
 from semisup.losses.consistency import (
@@ -30,13 +36,24 @@ from semisup.losses.consistency import (
     confident,
     squared_differences,
     teacher_agreement,
+    teacher_pass_at,
 )
 from semisup.losses.segmentation import masked_mean, probabilities
-from semisup.methods.base import Method, Task, require_not_negative, require_share
-from semisup.models.base import joint_training_logits
+from semisup.methods.base import (
+    Method,
+    Task,
+    require_not_negative,
+    require_own_logits,
+    require_share,
+)
+from semisup.models.base import separate_training_logits
+from semisup.models.resolution import Resolution, joint_pass_at
+from semisup.ops.cutmix import sampled
 from semisup.ops.ramps import gaussian_ramp
 from semisup.ops.teacher import Teacher
-from semisup.types import Batch, Progress, Reads, Scalars, Update
+from semisup.types import Batch, Progress, Reads, Scalars, Unlabelled, Update
+
+Passes = tuple[list[Tensor], Tensor, Tensor, Tensor]
 
 
 class MeanTeacher(Method):
@@ -48,6 +65,10 @@ class MeanTeacher(Method):
             training.
         ramp_up: share of the run over which w is reached; in [0, 1].
         teacher_decay: of the moving average; in [0, 1].
+        follows: the "paper", or the "code" that is compared with in segmentation (see the head of
+            this file).
+        resolution: of the losses on unlabelled images: the "image"'s, or that of the network's own
+            "logits" before they are enlarged, which is cheaper.
 
     Logs:
         loss_segmentation: cross entropy on labelled images; falls from about ln K.
@@ -69,42 +90,68 @@ class MeanTeacher(Method):
         consistency_weight: float = 100.0,
         ramp_up: float = 0.25,
         teacher_decay: float = 0.99,
+        follows: Literal["paper", "code"] = "paper",
+        resolution: Resolution = "image",
     ) -> None:
         super().__init__()
         require_not_negative(consistency_weight=consistency_weight)
         require_share(ramp_up=ramp_up, teacher_decay=teacher_decay)
-        self.consistency_weight, self.ramp_up = consistency_weight, ramp_up
-        self.segmenter = task.build_segmenter()
-        self.teacher = Teacher(self.segmenter, teacher_decay)
+        self.follows_code = follows == "code"
+        self.consistency_weight = consistency_weight
+        self.ramp_up = 0.0 if self.follows_code else ramp_up
+        self.segmenter, self.resolution = task.build_segmenter(), resolution
+        require_own_logits(resolution, follows, self.segmenter)
+        as_published = not self.follows_code
+        self.teacher = Teacher(
+            self.segmenter, teacher_decay, ramped=as_published, statistics=as_published
+        )
+        self.reads = replace(self.reads, unlabelled_views=int(as_published))
 
     def predictor(self) -> nn.Module:
-        """The teacher; the segmenter where nothing is taught."""
-        return self.teacher.network if self.consistency_weight > 0 else self.segmenter
+        """The teacher; the segmenter where nothing is taught, and with the code."""
+        taught = self.consistency_weight > 0 and not self.follows_code
+        return self.teacher.network if taught else self.segmenter
 
     def step(self, batch: Batch, progress: Progress, update: Update) -> Scalars:
         """One step of the segmenter, then one of its average."""
         labelled = batch.labelled
         if self.consistency_weight > 0:
-            free = batch.unlabelled
-            target = probabilities(self.teacher(free.image))
-            maps, (logits, *_) = joint_training_logits(
-                self.segmenter, labelled.image, free.views[0]
-            )
+            passes = self._passes_of_the_code if self.follows_code else self._passes
+            maps, logits, target, valid = passes(labelled.image, batch.unlabelled, progress)
             squares = squared_differences(logits, target) / target.shape[1]
-            consistency = masked_mean(squares, free.valid)
-            agreed = agreement(logits, target, free.valid)
+            consistency = masked_mean(squares, valid)
+            agreed = agreement(logits, target, valid)
         else:
             maps = self.segmenter.training_logits(labelled.image)
             consistency = agreed = labelled.image.new_zeros(())
         supervised = self.supervised_loss(maps, labelled.mask, labelled.border_weights)
         weight = self.consistency_weight * gaussian_ramp(progress.fraction, self.ramp_up)
         update("segmenter", supervised + weight * consistency)
-        self.teacher.follow(self.segmenter, progress)
+        if not self.follows_code:
+            self.teacher.follow(self.segmenter, progress)
         return {
             "loss_segmentation": supervised.detach(),
             "loss_consistency": consistency.detach(),
             "strong_agreement": agreed,
         }
+
+    def _passes(self, image: Tensor, free: Unlabelled, progress: Progress) -> Passes:
+        """The maps of the labelled `image`; logits, their targets, and which pixels count."""
+        target = probabilities(teacher_pass_at(self.resolution, self.teacher)(free.image))
+        joint = joint_pass_at(self.resolution)
+        maps, (logits, *_) = joint(self.segmenter, image, free.views[0])
+        return maps, logits, target, sampled(free.valid, target.shape[-2:])
+
+    def _passes_of_the_code(self, image: Tensor, free: Unlabelled, progress: Progress) -> Passes:
+        """The same, of labelled and unlabelled images."""
+        self.teacher.network.train()
+        targets = [self.teacher(image)]
+        self.teacher.follow(self.segmenter, progress)
+        targets.append(self.teacher(free.image))
+        self.teacher.network.eval()
+        maps, (others, *_) = separate_training_logits(self.segmenter, image, free.image)
+        logits, target = torch.cat([maps[0], others]), probabilities(torch.cat(targets))
+        return maps, logits, target, torch.ones_like(target[:, 0], dtype=torch.bool)
 
     def measure(self, batch: Batch) -> Scalars:
         """How far teacher and student agree on the weak view."""

@@ -7,8 +7,6 @@ The baseline that every semi-supervised method is compared with, at the same num
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from semisup.methods.base import Method, Task
 from semisup.types import Batch, Progress, Reads, Scalars, Update
 
@@ -23,7 +21,7 @@ class Supervised(Method):
         loss_segmentation: mean cross entropy over valid pixels; falls from about ln K.
     """
 
-    reads: ClassVar[Reads] = Reads(volumes=True)
+    reads = Reads(volumes=True)
 
     def __init__(self, task: Task) -> None:
         super().__init__()

@@ -18,30 +18,53 @@ Differs from the authors' code (LiheYoung/UniMatch, unimatch.py):
    leaves running statistics alone. In theirs labelled and weak images share a pass, whose decoder
    sees the dropped maps in the same batch, and both strong views share another.
 4. What `fixmatch` says of the sum of the terms, of boxes and of padding holds here too.
+
+With `follows = "code"` all but 2 and how a box is drawn are as theirs; then `partner` and
+`teacher_decay` are not read.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from semisup.losses.consistency import (
     PseudoDivisor,
+    PseudoLabels,
     agreement,
     confidence,
     confident,
+    confident_crops,
+    labels_of_two_modes,
     mixed_view,
     pseudo_label_loss,
     teacher_agreement,
+    teacher_pass_at,
 )
-from semisup.methods.base import Method, Task, require_not_negative, require_share
+from semisup.methods.base import (
+    Method,
+    Task,
+    require_not_negative,
+    require_own_logits,
+    require_share,
+)
 from semisup.models.base import Segmenter, joint_training_logits
 from semisup.models.layers import statistics_kept
+from semisup.models.resolution import (
+    Resolution,
+    decoded,
+    joint_pass_at,
+    require_one_map,
+)
 from semisup.ops.cutmix import UNIMATCH
 from semisup.ops.teacher import Teacher
-from semisup.types import Batch, Progress, Reads, Scalars, Unlabelled, Update
+from semisup.types import Batch, Partner, Progress, Reads, Scalars, Unlabelled, Update
+
+Passes = tuple[list[Tensor], list[tuple[Tensor, PseudoLabels]], Tensor, PseudoLabels]
 
 TERMS = ("loss_pseudo", "loss_features", "self_taught_share", "strong_agreement")
 
@@ -58,6 +81,12 @@ class UniMatch(Method):
         confidence_threshold: t in [0, 1], smallest probability of a class that is taught.
         teacher_decay: of the moving average; in [0, 1]. 0: S teaches itself.
         cutmix: share of the images with a box of another image; in [0, 1].
+        partner: whose box that is: an "other" image of the batch, or another crop of the image
+            itself ("self").
+        follows: the "paper", or the authors' "code" with its slips (see the head of this file).
+            The code's passes leave no place for auxiliary heads.
+        resolution: of the losses on unlabelled images: the "image"'s, or that of the network's own
+            "logits" before they are enlarged, which is cheaper.
         divisor: what the sum over the taught pixels is divided by (losses/consistency.py).
 
     Logs:
@@ -87,9 +116,15 @@ class UniMatch(Method):
         confidence_threshold: float = 0.95,
         teacher_decay: float = 0.996,
         cutmix: float = 0.5,
+        partner: Partner = "other",
+        follows: Literal["paper", "code"] = "paper",
+        resolution: Resolution = "image",
         divisor: PseudoDivisor = "valid",
     ) -> None:
         super().__init__()
+        self.follows_code = follows == "code"
+        in_pairs = partner == "self" or self.follows_code
+        self.reads = replace(self.reads, unlabelled_partner=in_pairs)
         require_not_negative(unlabelled_weight=unlabelled_weight)
         require_share(
             feature_share=feature_share,
@@ -103,8 +138,11 @@ class UniMatch(Method):
         self.confidence_threshold = confidence_threshold
         self.boxes = replace(UNIMATCH, chance=cutmix)
         self.divisor: PseudoDivisor = divisor
-        self.segmenter = task.build_segmenter()
-        self.teacher = Teacher(self.segmenter, teacher_decay)
+        self.segmenter, self.resolution = task.build_segmenter(), resolution
+        require_own_logits(resolution, follows, self.segmenter)
+        self.teacher = Teacher(self.segmenter, 0.0 if self.follows_code else teacher_decay)
+        if self.halved:
+            require_one_map(self.segmenter, 'follows = "code"')
 
     def predictor(self) -> nn.Module:
         """The teacher; the segmenter where nothing is taught."""
@@ -122,30 +160,62 @@ class UniMatch(Method):
         supervised = self.supervised_loss(maps, labelled.mask, labelled.border_weights)
         strong, features = 1.0 - self.feature_share, self.feature_share
         taught = strong * terms["loss_pseudo"] + features * terms["loss_features"]
-        update("segmenter", supervised + self.unlabelled_weight * taught)
+        loss = supervised + self.unlabelled_weight * taught
+        update("segmenter", 0.5 * loss if self.halved else loss)
         self.teacher.follow(self.segmenter, progress)
         reported = {"loss_segmentation": supervised, **terms}
         return {name: value.detach() for name, value in reported.items()}
+
+    @property
+    def halved(self) -> bool:
+        """Whether half of the sum of the terms is the loss."""
+        return self.follows_code and self.unlabelled_weight > 0
 
     def _on_unlabelled(
         self, image: Tensor, free: Unlabelled
     ) -> tuple[list[Tensor], dict[str, Tensor]]:
         """The maps of the labelled `image`, and the terms of the others."""
-        labels = confident(self.teacher(free.image), self.confidence_threshold, free.valid)
-        (one, of_one), (two, of_two) = (
-            mixed_view(free, number, self.boxes, labels) for number in range(2)
-        )
-        maps, (first, *_), (second, *_) = joint_training_logits(self.segmenter, image, one, two)
-        pairs = ((first, of_one), (second, of_two))
+        passes = self._passes_of_the_code if self.follows_code else self._passes
+        maps, pairs, perturbed, own = passes(image, free)
         losses = [pseudo_label_loss(logits, taught, self.divisor) for logits, taught in pairs]
         agreed = [agreement(logits, taught.classes, taught.taught) for logits, taught in pairs]
-        perturbed = with_dropped_channels(self.segmenter, free.image, self.feature_dropout)
         return maps, {
             "loss_pseudo": 0.5 * (losses[0] + losses[1]),
-            "loss_features": pseudo_label_loss(perturbed, labels, self.divisor),
-            "self_taught_share": labels.share(),
+            "loss_features": pseudo_label_loss(perturbed, own, self.divisor),
+            "self_taught_share": own.share(),
             "strong_agreement": 0.5 * (agreed[0] + agreed[1]),
         }
+
+    def _passes(self, image: Tensor, free: Unlabelled) -> Passes:
+        """The maps of the labelled `image`; the logits of each strong view and what it is taught;
+        those through dropped channels; the labels of the weak view.
+        """
+        teacher = teacher_pass_at(self.resolution, self.teacher)
+        labels = confident_crops(teacher, free, self.confidence_threshold)
+        (one, of_one), (two, of_two) = self._strong(free, labels)
+        joint = joint_pass_at(self.resolution)
+        maps, (first, *_), (second, *_) = joint(self.segmenter, image, one, two)
+        perturbed = with_dropped_channels(
+            self.segmenter, free.image, self.feature_dropout, self.resolution
+        )
+        return maps, [(first, of_one), (second, of_two)], perturbed, labels[0]
+
+    def _passes_of_the_code(self, image: Tensor, free: Unlabelled) -> Passes:
+        """The same; own labels are of S in training mode."""
+        clean, dropped = clean_and_dropped(
+            self.segmenter, torch.cat([image, free.image]), self.feature_dropout
+        )
+        count = len(image)
+        labels = labels_of_two_modes(clean[count:], self.teacher, free, self.confidence_threshold)
+        (one, of_one), (two, of_two) = self._strong(free, labels)
+        (first, *_), (second, *_) = joint_training_logits(self.segmenter, one, two)
+        pairs = [(first, of_one), (second, of_two)]
+        return [clean[:count]], pairs, dropped[count:], labels[0]
+
+    def _strong(
+        self, free: Unlabelled, labels: list[PseudoLabels]
+    ) -> list[tuple[Tensor, PseudoLabels]]:
+        return [mixed_view(free, number, self.boxes, labels) for number in range(2)]
 
     def measure(self, batch: Batch) -> Scalars:
         """How far teacher and student agree on the weak view."""
@@ -169,14 +239,28 @@ class UniMatch(Method):
         return self.teacher
 
 
-def with_dropped_channels(network: Segmenter, image: Tensor, share: float) -> Tensor:
-    """Logits BKHW of `image` (BCHW), a share of the channels of the encoder's maps dropped.
+def with_dropped_channels(
+    network: Segmenter, image: Tensor, share: float, resolution: Resolution = "image"
+) -> Tensor:
+    """Logits BKHW or BKhw of `image` (BCHW), a share of the channels of the encoder's maps dropped.
 
     Running statistics are left alone: dropped maps vary more than those that are predicted from.
     """
     with statistics_kept(network):
-        features = [
-            F.dropout2d(part, share) if part.is_floating_point() else part  # the rest are switches
-            for part in network.encode(network.padded(image))
-        ]
-        return network.to_image_size(network.decode(features), image.shape[-2:])
+        features = [_dropped(part, share) for part in network.encode(network.padded(image))]
+        return decoded(network, features, image.shape[-2:], resolution)
+
+
+def clean_and_dropped(network: Segmenter, image: Tensor, share: float) -> tuple[Tensor, Tensor]:
+    """Logits BKHW of `image` (BCHW) as it is, and with a share of the maps' channels dropped.
+
+    The encoder is run once; the decoder on both in one batch.
+    """
+    features = network.encode(network.padded(image))
+    both = [torch.cat([part, _dropped(part, share)]) for part in features]
+    clean, dropped = network.to_image_size(network.decode(both), image.shape[-2:]).chunk(2)
+    return clean, dropped
+
+
+def _dropped(part: Tensor, share: float) -> Tensor:
+    return F.dropout2d(part, share) if part.is_floating_point() else part  # the rest are switches

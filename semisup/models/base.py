@@ -162,6 +162,10 @@ class Segmenter(nn.Module, ABC):
         """Logits BKhw from what `encode` returned."""
         return self.classify(self.embed(features))
 
+    def covered_size(self, size: torch.Size) -> torch.Size:
+        """H and W that coarse logits of `decode` cover: an image's, or more where it is padded."""
+        return size
+
     def to_image_size(self, logits: Tensor, size: torch.Size) -> Tensor:
         """Logits BKHW at the `size` of the image, from those of `decode` or `classify`."""
         return resize(logits, size)
@@ -217,10 +221,15 @@ def joint_training_logits(network: Segmenter, *batches: Tensor) -> list[list[Ten
         For each batch what `training_logits` returns.
     """
     if len({images.shape[1:] for images in batches}) > 1:
-        return [network.training_logits(images) for images in batches]
+        return separate_training_logits(network, *batches)
     maps = network.training_logits(torch.cat(batches))
     parts = [torch.split(m, [len(images) for images in batches]) for m in maps]
     return [list(part) for part in zip(*parts, strict=True)]
+
+
+def separate_training_logits(network: Segmenter, *batches: Tensor) -> list[list[Tensor]]:
+    """As `joint_training_logits`, but by a pass for each batch, in their order."""
+    return [network.training_logits(images) for images in batches]
 
 
 def _no_embedding(network: Segmenter) -> RecipeError:

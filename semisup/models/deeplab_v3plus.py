@@ -154,9 +154,13 @@ class DeepLabV3Plus(Segmenter):
         logits: Tensor = self.classifier(embedding)
         return logits
 
+    def covered_size(self, size: torch.Size) -> torch.Size:
+        """As the backbone pads it."""
+        return self.backbone.padded_size(size)
+
     def to_image_size(self, logits: Tensor, size: torch.Size) -> Tensor:
         """Logits BKHW, resized from those of `decode`."""
-        padded = self.backbone.padded_size(size)
+        padded = self.covered_size(size)
         return resize_and_cut(logits, padded, size, align_corners=self.on_resnet)
 
     def parameter_groups(self) -> list[ParameterGroup]:

@@ -105,6 +105,10 @@ class ENet(Segmenter):
         logits: Tensor = layer(embedding)
         return logits
 
+    def covered_size(self, size: torch.Size) -> torch.Size:
+        """The next multiples of 8."""
+        return torch.Size(-(-side // STRIDE) * STRIDE for side in size)
+
     def to_image_size(self, logits: Tensor, size: torch.Size) -> Tensor:
         """The logits of the image without its padding."""
         if self.decoder is None:

@@ -121,9 +121,13 @@ class PSPNet(Segmenter):
         logits: Tensor = self.classifier(embedding)
         return logits
 
+    def covered_size(self, size: torch.Size) -> torch.Size:
+        """As the backbone pads it."""
+        return self.backbone.padded_size(size)
+
     def to_image_size(self, logits: Tensor, size: torch.Size) -> Tensor:
         """Logits BKHW, resized from those of `decode`, corners on corners."""
-        return resize_and_cut(logits, self.backbone.padded_size(size), size, align_corners=True)
+        return resize_and_cut(logits, self.covered_size(size), size, align_corners=True)
 
     def training_logits(self, image: Tensor) -> list[Tensor]:
         """The main map and, where there is an auxiliary head, its map, both BKHW."""

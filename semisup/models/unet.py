@@ -190,10 +190,14 @@ class UNet(Segmenter):
         logits: Tensor = self.classifier(embedding)
         return logits
 
+    def covered_size(self, size: torch.Size) -> torch.Size:
+        """As the backbone pads it, where there is one."""
+        return size if self.backbone is None else self.backbone.padded_size(size)
+
     def to_image_size(self, logits: Tensor, size: torch.Size) -> Tensor:
         """The logits of the image, which lies at the top left of what was decoded."""
         if self.backbone is not None:
-            return resize_and_cut(logits, self.backbone.padded_size(size), size)
+            return resize_and_cut(logits, self.covered_size(size), size)
         height, width = size
         return logits[..., :height, :width]
 

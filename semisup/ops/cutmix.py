@@ -10,9 +10,11 @@ and a box depends on its image's place in the stream alone, however many process
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -113,6 +115,22 @@ def partners(images: Tensor) -> Tensor:
     return swapped
 
 
+def sampled(masks: Tensor, size: Sequence[int]) -> Tensor:
+    """Masks at the pixel nearest to the middle of each cell of a coarser grid.
+
+    Args:
+        masks: BHW bool: boxes, or what is valid.
+        size: h and w; H and W leave them as they are.
+
+    Returns:
+        Bhw bool.
+    """
+    if masks.shape[-2:] == torch.Size(size):
+        return masks
+    coarse = F.interpolate(masks[:, None].float(), tuple(size), mode="nearest-exact")
+    return coarse[:, 0] > 0
+
+
 def paste(inside: Tensor, outside: Tensor, boxes: Tensor) -> Tensor:
     """`inside` within the boxes and `outside` elsewhere.
 
@@ -124,22 +142,12 @@ def paste(inside: Tensor, outside: Tensor, boxes: Tensor) -> Tensor:
     return torch.where(boxes if inside.ndim == 3 else boxes[:, None], inside, outside)
 
 
-def cut_and_mixed(maps: Tensor, boxes: Tensor) -> Tensor:
-    """Each map of a batch with its partner's values in its boxes.
+def cut_and_mixed(boxes: Tensor, maps: Tensor, inside: Tensor | None = None) -> Tensor:
+    """Each map of a batch with other values in its boxes.
 
     Args:
+        boxes: BHW bool.
         maps: BHW or BCHW: images, labels or what is valid.
-        boxes: BHW bool.
+        inside: of the same shape, what the boxes show; None: the maps of their partners.
     """
-    return paste(partners(maps), maps, boxes)
-
-
-def cut_and_mixed_images(images: Tensor, valid: Tensor, boxes: Tensor) -> Tensor:
-    """Images with their partners' pixels in their boxes, and 0 wherever there is no picture.
-
-    Args:
-        images: BCHW, normalised.
-        valid: BHW bool, False where the crop was padded.
-        boxes: BHW bool.
-    """
-    return cut_and_mixed(images.masked_fill(~valid[:, None], 0.0), boxes)
+    return paste(partners(maps) if inside is None else inside, maps, boxes)

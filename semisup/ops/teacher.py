@@ -36,6 +36,9 @@ class Teacher(nn.Module, Generic[Network]):
     Args:
         source: the network to follow, copied as it is now.
         decay: reached at step decay / (1 - decay), see `ramped_decay`; in [0, 1].
+        ramped: whether the decay rises from 0; or it is `decay` from the first step on.
+        statistics: whether buffers follow too; or they stay the copy's own, which moves them where
+            it is put into training mode.
 
     Attributes:
         network: the copy.
@@ -44,11 +47,13 @@ class Teacher(nn.Module, Generic[Network]):
 
     network: Network
 
-    def __init__(self, source: Network, decay: float) -> None:
+    def __init__(
+        self, source: Network, decay: float, *, ramped: bool = True, statistics: bool = True
+    ) -> None:
         super().__init__()
         if not 0.0 <= decay <= 1.0:
             raise ValueError(f"decay must be between 0 and 1, not {decay}")
-        self.decay = decay
+        self.decay, self.ramped, self.statistics = decay, ramped, statistics
         self.network = copy.deepcopy(source).requires_grad_(False)
         self.eval()
 
@@ -74,8 +79,8 @@ class Teacher(nn.Module, Generic[Network]):
         """
         if not progress.ends_step:
             return
-        decay = ramped_decay(progress.step, self.decay)
-        own, theirs = dict(self.network.named_buffers()), dict(source.named_buffers())
+        decay = ramped_decay(progress.step, self.decay) if self.ramped else self.decay
+        own, theirs = self._buffers_of(self.network), self._buffers_of(source)
         assert own.keys() == theirs.keys(), "not the same network"
         statistics = [name for name in own if name.endswith(RUNNING_STATISTICS)]
         _move(
@@ -85,6 +90,10 @@ class Teacher(nn.Module, Generic[Network]):
         )
         for name in own.keys() - set(statistics):
             own[name].copy_(theirs[name])
+
+    def _buffers_of(self, network: nn.Module) -> dict[str, Tensor]:
+        """Those that follow."""
+        return dict(network.named_buffers()) if self.statistics else {}
 
 
 def ramped_decay(step: int, decay: float) -> float:

@@ -364,7 +364,9 @@ def stream_builder(
     _check_labels(recipe, split, pool, method)
     for name in method.reads.streams:
         _check_batch(f"data.{name}_batch", getattr(settings, f"{name}_batch"), settings.crop)
-    if method.reads.unlabelled_numbers:
+    if method.reads.unlabelled_partner:
+        _check_one_size(recipe)
+    elif method.reads.unlabelled_numbers:
         _check_pairs(recipe)
     view = WeakView(
         crop=None if settings.crop == "whole" else settings.crop,
@@ -393,6 +395,7 @@ def stream_builder(
             "data": pool_data,
             "ids": pool.ids if pool is not None else (),
             "numbers": method.reads.unlabelled_numbers,
+            "partner": method.reads.unlabelled_partner,
         },
         "weak": {"ids": split.weak, "tags": split.tags},
     }
@@ -504,6 +507,16 @@ def _check_pairs(recipe: Recipe) -> None:
             f"method '{recipe.method.name}' pastes parts of one unlabelled image into another, and "
             f"data.unlabelled_batch = {recipe.data.unlabelled_batch} {what}. Set it to "
             f"{2 * processes} or a multiple, with crops of one size."
+        )
+
+
+def _check_one_size(recipe: Recipe) -> None:
+    """Refuse whole images where a second crop is pasted into the first: scaled, they differ."""
+    if recipe.data.crop == "whole":
+        raise RecipeError(
+            f"data.crop = 'whole': method '{recipe.method.name}' pastes parts of an image's second "
+            "crop into the first, and whole images that are scaled differ in size. Set it to "
+            "[height, width]."
         )
 
 

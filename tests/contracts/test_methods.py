@@ -202,6 +202,10 @@ class IgnoresViews(Sound):
         return self.mean(network(free.image).softmax(1).square().sum(1), free.valid)
 
 
+class IgnoresSecondCrops(Sound):
+    reads = Reads(unlabelled=True, unlabelled_views=1, unlabelled_partner=True)
+
+
 class PaddingCounts(Sound):
     def mean(self, values: Tensor, valid: Tensor) -> Tensor:
         return values.mean()
@@ -356,6 +360,7 @@ class Crashes(Sound):
         (DetachedTerm, "unlabelled images change the update", "does not reach it"),
         (DetachedTerm, "every weighted term reaches an optimiser", "consistency_weight changes no"),
         (IgnoresViews, "unlabelled images change the update", "other strong views change no"),
+        (IgnoresSecondCrops, "unlabelled images change the update", "other second crops give"),
         (PaddingCounts, "padding does not count", "batch.unlabelled.valid"),
         (VoidIsAClass, "void pixels do not count", "without a valid pixel changes the update"),
         (

@@ -93,6 +93,22 @@ def test_labels_are_pasted_as_images_are() -> None:
         assert torch.equal(got, torch.where(boxes, own.flip(0), own))
 
 
+def test_coarse_labels_have_the_padding_and_the_boxes_of_their_middles() -> None:
+    drawn = torch.Generator().manual_seed(0)
+    valid, boxes = (torch.rand(2, 8, 12, generator=drawn) > share for share in (0.3, 0.5))
+    labels = confident(torch.randn(2, 3, 2, 3, generator=drawn), 0.0, valid)
+    mixed = labels.pasted(boxes)
+    for number in range(2):
+        for row in range(2):
+            for column in range(3):
+                place = (row * 4 + 2, column * 4 + 2)
+                here = (number, row, column)
+                assert labels.valid[here] == labels.taught[here] == valid[number][place]
+                source = 1 - number if boxes[number][place] else number
+                assert mixed.classes[here] == labels.classes[source, row, column]
+                assert mixed.valid[here] == valid[source][place]
+
+
 def fixmatch(given: Mapping[str, Tensor], options: Mapping[str, Any]) -> Tensor:
     """(Lx + Lu) / 2 of UniMatch's fixmatch.py."""
     mixed = _mixed(given, given["cutmix_box"], given["pred_u_w_mix"], options)

@@ -49,6 +49,17 @@ def test_features_are_dropped_in_networks_that_mirror_or_unpool(build: Callable[
     assert not torch.equal(logits, network(image))
 
 
+@pytest.mark.parametrize("name", ["cutmix_seg", "fixmatch", "mean_teacher", "unimatch"])
+def test_the_teacher_is_called_as_the_module_that_training_compiles(
+    name: str, segmenters: dict[str, Callable[..., Any]]
+) -> None:
+    method = create(name, segmenters["plain"], CLASSES, (SIDE, SIDE)).train()
+    calls: list[int] = []
+    method.teacher.register_forward_hook(lambda *_: calls.append(1))
+    method.step(toy_batch(method.reads), Progress(90, 100), lambda *_, keep_graph=False: None)
+    assert calls == [1]
+
+
 @pytest.mark.parametrize("name", ["cps", "fixmatch"])
 def test_labels_are_made_with_the_statistics_as_they_are(
     name: str, segmenters: dict[str, Callable[..., Any]]

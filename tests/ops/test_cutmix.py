@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from semisup.ops.cutmix import CPS, FRENCH, UNIMATCH, BoxRule, partners, paste
+from semisup.ops.cutmix import CPS, FRENCH, UNIMATCH, BoxRule, partners, paste, sampled
 
 RULES = {"french": FRENCH, "cps": CPS, "unimatch": UNIMATCH}
 SIZE = (24, 40)
@@ -104,6 +104,19 @@ def test_everybody_has_a_partner(count: int, expected: list[int]) -> None:
     assert swapped[:, 0, 0, 0].int().tolist() == expected
     assert swapped.is_contiguous(memory_format=torch.channels_last)
     assert partners(images[:, 0]).shape == (count, 4, 4)
+
+
+@pytest.mark.parametrize("size", [(24, 40), (6, 10), (3, 5), (5, 7), (1, 1)])
+def test_masks_are_sampled_at_the_middle_of_each_cell(size: tuple[int, int]) -> None:
+    masks = UNIMATCH.draw(numbers_for(UNIMATCH, 8), SIZE)
+    found = sampled(masks, size)
+    assert found.dtype == torch.bool
+    assert found.shape == (8, *size)
+    for row in range(size[0]):
+        for column in range(size[1]):
+            down = int((row + 0.5) * SIZE[0] / size[0])
+            across = int((column + 0.5) * SIZE[1] / size[1])
+            assert torch.equal(found[:, row, column], masks[:, down, across])
 
 
 def test_what_is_pasted_lies_in_the_boxes() -> None:

@@ -244,3 +244,22 @@ def test_networks_without_anything_and_other_networks() -> None:
 def test_a_decay_is_a_share(decay: float) -> None:
     with pytest.raises(ValueError, match="decay must be between 0 and 1"):
         Teacher(nn.Identity(), decay)
+
+
+@pytest.mark.parametrize(("step", "expected"), [(0, 0.1), (1, 0.1), (50, 0.1)])
+def test_a_decay_that_is_not_ramped_is_the_same_at_every_step(step: int, expected: float) -> None:
+    teacher = Teacher(Network(0.0), 0.9, ramped=False)
+    teacher.follow(Network(1.0), at(step))
+    assert teacher.network.layer.weight.mean().item() == pytest.approx(expected)
+    assert teacher.network.norm.running_mean is not None
+    assert teacher.network.norm.running_mean.mean().item() == pytest.approx(expected)
+
+
+def test_without_statistics_weights_alone_follow() -> None:
+    teacher = Teacher(Network(0.0), 0.5, statistics=False)
+    teacher.follow(Network(1.0), at(50))
+    assert all((weight == 0.5).all() for weight in teacher.network.parameters())
+    assert all((buffer == 0).all() for buffer in teacher.network.buffers())
+    teacher.network.train()
+    teacher(torch.ones(2, 2, 3, 3))
+    assert teacher.network.norm.num_batches_tracked == 1

@@ -134,6 +134,36 @@ def crop_too_small(place: Place) -> list[object]:
     )
 
 
+FIXMATCH = "method.name=fixmatch"
+
+
+@refused("boxes of the same image, from whole images", "second crop", "Set it to [height, width]")
+def second_crops_of_whole_images(place: Place) -> list[object]:
+    ones = ("data.labelled_batch=1", "data.unlabelled_batch=1")
+    return place.train(FIXMATCH, "method.partner=self", "data.crop=whole", *ones)
+
+
+@refused("boxes of nobody", "method.partner", "other", "self")
+def partner_that_there_is_not(place: Place) -> list[object]:
+    return place.train(FIXMATCH, "method.partner=both")
+
+
+@read("boxes of the same image, from batches of one", "trained on")
+def second_crops_of_one_image(place: Place) -> Call:
+    return Call(place.train(FIXMATCH, "method.partner=self", "data.unlabelled_batch=1"))
+
+
+@refused("losses at another size than the code's", "not in the authors' code", 'at "image"')
+def own_logits_of_the_code(place: Place) -> list[object]:
+    return place.train(FIXMATCH, "method.follows=code", "method.resolution=logits")
+
+
+@refused("losses of one map of a network of several", "PSPNet has auxiliary ones", "leave the key")
+def own_logits_of_several_maps(place: Place) -> list[object]:
+    several = ("model.name=pspnet", "model.backbone=timm:test_resnet")
+    return place.train(FIXMATCH, "method.resolution=logits", *several)
+
+
 @read("batch larger than the labelled images", "trained on: images come again in a batch")
 def batch_larger_than_the_images(place: Place) -> Call:
     def then(result: Result) -> None:

@@ -674,6 +674,17 @@ def test_a_box_of_another_image_needs_another_image(
         run_recipe(recipe, Paths(root, tmp_path), CPU)
 
 
+def test_a_box_of_the_same_image_needs_no_other(root: Path, tmp_path: Path) -> None:
+    method = {"name": "fixmatch", "partner": "self", "confidence_threshold": 0.3}
+    one = {"unlabelled_batch": 1}
+    recipe = recipe_of(root, data=one, method=method, train={"steps": 1}, eval={"pictures": 0})
+    assert run_recipe(recipe, Paths(root, tmp_path), CPU).fresh
+    whole = {"unlabelled_batch": 1, "labelled_batch": 1, "crop": "whole"}
+    recipe = recipe_of(root, data=whole, method=method)
+    with pytest.raises(RecipeError, match=r"'whole': method 'fixmatch' .* Set it to \[height"):
+        run_recipe(recipe, Paths(root, tmp_path), CPU)
+
+
 def test_whole_images_go_one_by_one(root: Path, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r'data\.crop = "whole" goes with .* = 1'):
         run_recipe(recipe_of(root, data={"crop": "whole"}), Paths(root, tmp_path), CPU)

@@ -257,6 +257,7 @@ def make_training(
                 world=ranks.world(),
                 strong=run.method.reads.views(name),
                 numbers=run.method.reads.unlabelled_numbers if name == "unlabelled" else 0,
+                partner=run.method.reads.unlabelled_partner and name == "unlabelled",
                 tags=tags if name == "weak" else None,
             )
             for name in run.method.reads.streams

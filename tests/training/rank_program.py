@@ -126,6 +126,7 @@ GAMES: dict[str, tuple[str, dict[str, Any]]] = {
     "cutmix_seg": ("cutmix_seg", TRUSTING),
     "fixmatch": ("fixmatch", TRUSTING),
     "fixmatch, taught": ("fixmatch", {**TRUSTING, "divisor": "taught"}),
+    "fixmatch, self": ("fixmatch", {**TRUSTING, "partner": "self"}),
     "mean_teacher": ("mean_teacher", {}),
     # Dropped channels are each process's own.
     "unimatch": ("unimatch", {**TRUSTING, "feature_dropout": 0.0}),

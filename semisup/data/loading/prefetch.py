@@ -109,7 +109,9 @@ class OneAhead(Iterator[_T], Generic[_T]):
 def _tensors(batch: Ready) -> list[Tensor]:
     parts = [getattr(batch, field.name) for field in fields(batch)]
     objects = [getattr(one, field.name) for one in _instances(batch) for field in fields(one)]
-    return [part for part in (*parts, *batch.views, *objects) if isinstance(part, Tensor)]
+    second = batch.partner if isinstance(batch, Unlabelled) else None
+    parts += [*batch.views, *objects, *([] if second is None else _tensors(second))]
+    return [part for part in parts if isinstance(part, Tensor)]
 
 
 def _instances(batch: Ready) -> tuple[Instances, ...]:

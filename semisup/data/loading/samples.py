@@ -39,6 +39,7 @@ class RawBatch:
         strong: parameters of each strong view, a row an image, as `colours` draws them.
         strong_image: whether the first of them takes the place of the image.
         colours: the set of colour changes.
+        partner: a second crop of each image; None: there is none.
     """
 
     name: StreamName
@@ -49,6 +50,7 @@ class RawBatch:
     strong: tuple[Tensor, ...] = ()
     strong_image: bool = False
     colours: ColourSetName = "unimatch"
+    partner: RawBatch | None = None
 
     def pin_memory(self) -> RawBatch:
         """The same in page-locked memory; the loader of a stream with `pin` calls it."""
@@ -61,6 +63,7 @@ class RawBatch:
                 for name, label in self.labels.items()
             },
             strong=tuple(view.pin_memory() for view in self.strong),
+            partner=None if self.partner is None else self.partner.pin_memory(),
         )
 
 
@@ -79,6 +82,7 @@ class _Sample:
     labels: Mapping[str, Tensor]
     strong: tuple[Tensor, ...]
     instances: Instances | None = None
+    partner: _Sample | None = None
 
 
 class Samples(Dataset[Any]):  # the loader wants the type that collating makes of it
@@ -95,12 +99,14 @@ class Samples(Dataset[Any]):  # the loader wants the type that collating makes o
         strong: int,
         tags: Tags | None,
         numbers: int = 0,
+        partner: bool = False,
         colours: ColourSetName = "unimatch",
         border: BorderWeights | None = None,
         instances: bool = False,
     ) -> None:
         assert (tags is not None) == (name == "weak"), "the weak stream, and no other, needs tags"
         assert not instances or name == "labelled", "the labelled stream alone has objects"
+        assert not partner or name == "unlabelled", "unlabelled images alone have second crops"
         self._data = data
         self._ids = sorted(ids)
         self._indices = [data.index(key) for key in self._ids]
@@ -110,6 +116,7 @@ class Samples(Dataset[Any]):  # the loader wants the type that collating makes o
         self._strong = strong
         self._tags = tags
         self._numbers = numbers
+        self._with_partner = partner
         self._draw = COLOUR_SETS[colours].draw
         self._border = border
         self._with_instances = instances
@@ -143,7 +150,15 @@ class Samples(Dataset[Any]):  # the loader wants the type that collating makes o
         if self._numbers:
             own = _generator(self._seed, self._name, "numbers", position)
             labels["numbers"] = torch.rand(self._numbers, generator=own)
-        return _Sample(key, view.image, view.valid, labels, strong, instances)
+        partner = self._second_crop(key, image, position) if self._with_partner else None
+        return _Sample(key, view.image, view.valid, labels, strong, instances, partner)
+
+    def _second_crop(self, key: str, image: Tensor, position: int) -> _Sample:
+        """Drawn from numbers of its own: the first crop is the same with and without it."""
+        generator = _generator(self._seed, self._name, "partner", position)
+        view = self._view(image, None, generator)
+        strong = tuple(self._draw(generator) for _ in range(self._strong))
+        return _Sample(key, view.image, view.valid, {}, strong)
 
     def _objects(self, index: int) -> Objects | None:
         """The objects to learn from, where they are read."""
@@ -214,6 +229,10 @@ def collate(
     instances = tuple(sample.instances for sample in good if sample.instances is not None)
     if instances:
         labels["instances"] = instances
+    seconds = [sample.partner for sample in good if sample.partner is not None]
+    partner = collate(seconds, name, colours=colours) if seconds else None
+    if isinstance(partner, SemisupError):
+        return partner
     # In a worker, this stacks into the memory that the batch travels in; torch.stack would not.
     return RawBatch(
         name,
@@ -224,6 +243,7 @@ def collate(
         strong=tuple(default_collate([sample.strong for sample in good])),
         strong_image=strong_image,
         colours=colours,
+        partner=partner,
     )
 
 

@@ -47,6 +47,7 @@ class Stream:
         strong_image: whether a strong view of its own takes the place of the image.
         colours: the set of colour changes of strong views.
         numbers: random numbers to draw for each image too (`Unlabelled.numbers`).
+        partner: whether to cut a second crop of each image (`Unlabelled.partner`).
         tags: of the images; for the weak stream and no other.
         border: weights of the pixels between objects, for the labelled stream; None: there are
             none.
@@ -78,6 +79,7 @@ class Stream:
         strong_image: bool = False,
         colours: ColourSetName = "unimatch",
         numbers: int = 0,
+        partner: bool = False,
         tags: Tags | None = None,
         border: BorderWeights | None = None,
         instances: bool = False,
@@ -107,6 +109,7 @@ class Stream:
             strong=strong + strong_image,
             tags=tags,
             numbers=numbers,
+            partner=partner,
             colours=colours,
             border=border,
             instances=instances,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -40,6 +41,9 @@ def to_device(
     Returns:
         The batch of the stream's kind: `Labelled`, `Unlabelled` or `Weak`.
     """
+    partner = None
+    if raw.partner is not None:
+        partner = to_device(raw.partner, device, images=images, memory_format=memory_format)
     unit = images.shares(raw.images.to(device, non_blocking=True))
     valid = raw.valid.to(device, non_blocking=True)
     padding = ~valid[:, None]
@@ -58,8 +62,10 @@ def to_device(
         change = COLOUR_SETS[raw.colours].apply
         views += [finish(change(filled, parameters, valid)) for parameters in raw.strong]
     image = views.pop(0) if raw.strong_image else finish(unit)
-    labels = {name: _moved(label, device) for name, label in raw.labels.items()}
-    return STREAMS[raw.name](image=image, valid=valid, ids=raw.ids, views=tuple(views), **labels)
+    known: dict[str, Any] = {name: _moved(label, device) for name, label in raw.labels.items()}
+    if partner is not None:
+        known["partner"] = partner
+    return STREAMS[raw.name](image=image, valid=valid, ids=raw.ids, views=tuple(views), **known)
 
 
 def _moved(label: Label, device: torch.device) -> Label:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import islice
 
 import pytest
 import torch
 from torch import Tensor
 
-from semisup.data.loading.prefetch import OneAhead, Prefetch
+from semisup.data.loading.prefetch import OneAhead, Prefetch, _tensors
 from semisup.data.loading.samples import RawBatch
 from semisup.data.loading.to_device import to_device
 from semisup.errors import DataError
@@ -151,6 +152,16 @@ def test_who_interrupts_is_not_kept_for_later() -> None:
 
     with pytest.raises(KeyboardInterrupt):  # while it looks ahead
         next(OneAhead(load))
+
+
+def test_memory_of_second_crops_is_known_too() -> None:
+    raw = replace(raw_batch(0), partner=raw_batch(1))
+    pair, second = to_device(raw, CPU), to_device(raw_batch(1), CPU)
+    assert isinstance(pair, Unlabelled)
+    assert isinstance(second, Unlabelled)
+    known = [tensor.tolist() for tensor in _tensors(pair)]
+    assert all(tensor.tolist() in known for tensor in tensors(second))
+    assert len(known) == 2 * len(_tensors(second))
 
 
 @pytest.mark.gpu

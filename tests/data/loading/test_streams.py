@@ -336,6 +336,66 @@ def test_numbers_depend_on_the_place_in_the_stream_alone() -> None:
     assert torch.equal(torch.cat(together), numbers)
 
 
+PAIRS = {"name": "unlabelled", "numbers": 2, "strong": 2, "partner": True}
+
+
+def seconds(batches: Sequence[RawBatch]) -> list[RawBatch]:
+    return [batch.partner for batch in batches if batch.partner is not None]
+
+
+def test_a_second_crop_leaves_the_first_one() -> None:
+    pairs, alone = take(3, stream(**PAIRS)), take(3, stream(name="unlabelled", strong=2))
+    assert same(pairs, alone)
+    assert all(batch.partner is None for batch in alone)
+    for batch, second in zip(pairs, seconds(pairs), strict=True):
+        assert second.ids == batch.ids
+        assert second.images.shape == batch.images.shape
+        assert len(second.strong) == 2
+        assert second.partner is None
+        assert second.labels == {}
+        everything = zip(
+            (batch.images, *batch.strong), (second.images, *second.strong), strict=True
+        )
+        for own, other in everything:
+            assert not any(torch.equal(a, b) for a, b in zip(own, other, strict=True))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_second_crops_depend_on_their_place_in_the_stream_alone(workers: int) -> None:
+    whole = seconds(take(6, stream(**PAIRS)))
+    assert same(seconds(take(6, stream(**PAIRS, workers=workers))), whole)
+    assert same(seconds(take(4, stream(**PAIRS, start=2, workers=workers))), whole[2:])
+    shares = [seconds(take(6, stream(**PAIRS, rank=rank, world=2))) for rank in (0, 1)]
+    for expected, *halves in zip(whole, *shares, strict=True):
+        for part, *pieces in zip(parts(expected), *map(parts, halves), strict=True):
+            assert torch.equal(torch.cat(pieces), part)
+
+
+def test_second_crops_have_strong_views_and_no_picture_in_their_padding() -> None:
+    (raw,) = take(1, stream(**PAIRS, batch_size=11))
+    batch = to_device(raw, CPU)
+    assert isinstance(batch, Unlabelled)
+    assert batch.partner is not None
+    assert raw.partner is not None
+    alone = to_device(raw.partner, CPU)
+    assert isinstance(alone, Unlabelled)
+    second = batch.partner
+    assert batch.crops == (batch, second)
+    assert alone.crops == (alone,)
+    assert torch.equal(second.image, alone.image)
+    assert len(second.views) == len(batch.views) == 2
+    for view, expected in zip(second.views, alone.views, strict=True):
+        assert torch.equal(view, expected)
+    assert not second.valid.all()
+    for shown in (second.image, *second.views):
+        assert (shown.masked_fill(second.valid[:, None], 0.0) == 0).all()
+
+
+def test_a_bad_image_of_a_pair_is_one_line() -> None:
+    with pytest.raises(DataError, match="truncated"):
+        take(3, stream(BadImage(), **PAIRS))
+
+
 def test_the_global_random_state_is_left_alone() -> None:
     for workers in (0, 1):
         before = torch.get_rng_state()
