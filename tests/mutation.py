@@ -1528,8 +1528,8 @@ MUTANTS = [
     Mutant(
         "digest-forgets-the-split",
         "recipe/recipe.py",
-        'PLACES = ("data.root", "data.workers", "data.cache", "train.seed", "baseline.recipe")',
-        'PLACES = ("data.root", "data.workers", "data.split_seed", "train.seed", "baseline.recipe")',
+        '"data.workers", "data.cache", "train.seed", "baseline.recipe")',
+        '"data.workers", "data.split_seed", "train.seed", "baseline.recipe")',
         "two experiments share one folder, and the second takes the result of the first",
         ("tests/recipe/test_recipe.py",),
     ),

@@ -129,7 +129,7 @@ def _is_changed_for_both(key: str, source: str) -> bool:
 
 def _check_scored_alike(recipe: Recipe, baseline: Recipe) -> None:
     own, other = flatten(recipe.resolved()), flatten(baseline.resolved())
-    for key in own.keys() | other.keys():
+    for key in sorted(own.keys() | other.keys()):
         counts = key.startswith("eval.") or key in ("data.name", "data.ignore_classes")
         of_training = key in ("eval.every", "eval.pictures")
         if counts and not of_training and own.get(key) != other.get(key):

@@ -12,6 +12,7 @@ from semisup.data.labels.split_lists import read_kinds
 from semisup.data.sets.voc import Voc
 from semisup.recipe.load import load_recipe, shipped_recipes
 from semisup.recipe.recipe import Recipe
+from semisup.recipe.toml import flatten
 
 METHODS = ("mean_teacher", "cutmix_seg", "fixmatch", "unimatch", "cps")
 SHIPPED = shipped_recipes()
@@ -37,12 +38,31 @@ def masks(name: str) -> int:
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("data", ["voc", "camvid"])
+@pytest.mark.parametrize("data", ["voc", "voc_small", "camvid"])
 def test_each_method_has_recipes(method: str, data: str) -> None:
     named = [name for name in OURS if name.startswith(f"{data}/{method}_")]
     assert len(named) >= 3
     assert {loaded(name).method.name for name in named} == {method}
-    assert {loaded(name).data.name for name in named} == {data}
+    assert {loaded(name).data.name for name in named} == {data.removesuffix("_small")}
+
+
+@pytest.mark.parametrize("share", ["1-64", "1-32", "1-16", "1-8"])
+@pytest.mark.parametrize("method", [*METHODS, "supervised_strong"])
+def test_arms_of_the_small_voc_differ_from_their_baseline_in_the_method_alone(
+    method: str, share: str
+) -> None:
+    names = (f"voc_small/{method}_lraspp_{share}", f"voc_small/supervised_lraspp_{share}")
+    own, base = (flatten(loaded(name).resolved()) for name in names)
+    assert own["data.split"] == share.replace("-", "/")
+    assert own["data.split_seed"] == "same"
+    for key in own.keys() | base.keys():
+        is_own = key.startswith(("method.", "optim.second_segmenter.")) or key == STRONG
+        assert is_own or own[key] == base[key], key
+    players = loaded(names[0]).optim
+    assert all(optim == players["segmenter"] for optim in players.values())
+
+
+STRONG = "data.strong_labelled"
 
 
 @pytest.mark.parametrize("name", VOC)

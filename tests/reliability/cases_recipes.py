@@ -428,3 +428,41 @@ def ignored_classes_verified(place: Place) -> Call:
         assert "sky" in result.stdout
 
     return Call([*place.verify(), "--option", 'ignore_classes=["sea"]'], then)
+
+
+def compared_with(place: Place, baseline: str, *changes: str) -> list[object]:
+    """`run` of the recipe beside a baseline."""
+    content = place.recipe.read_text()
+    (place.recipe.parent / "base.toml").write_text(content)
+    place.recipe.write_text(f'{content}\n[baseline]\nrecipe = "{baseline}"\n')
+    return [*place.train(), *changes]
+
+
+@refused("baseline that is no recipe", "its baseline ([baseline]): no recipe", "'quickstart'?")
+def no_such_baseline(place: Place) -> list[object]:
+    return compared_with(place, "quickstrat")
+
+
+@refused("baseline whose file is not there", "its baseline ([baseline]): recipe", "no such file")
+def no_file_of_the_baseline(place: Place) -> list[object]:
+    return compared_with(place, "gone.toml")
+
+
+@refused("baseline on another data set", "has another data.name", "'scenes'", "not be comparable")
+def baseline_on_other_data(place: Place) -> list[object]:
+    return compared_with(place, "scenes/supervised_unet_all")
+
+
+@refused("baseline scored in another way", "has another eval.flip: True", "not be comparable")
+def baseline_of_another_protocol(place: Place) -> list[object]:
+    arguments = compared_with(place, "base.toml")
+    base = place.recipe.parent / "base.toml"
+    base.write_text(
+        f'extends = "{place.recipe.name}"\n[baseline]\nrecipe = ""\n[eval]\nflip = true\n'
+    )
+    return arguments
+
+
+@refused("key of [baseline] with a slip", "no key 'baseline.recip'", "Did you mean 'recipe'?")
+def slip_in_the_baseline(place: Place) -> list[object]:
+    return [*place.train(), "--set", "baseline.recip=quickstart"]

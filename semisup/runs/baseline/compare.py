@@ -84,7 +84,7 @@ def _read(path: Path, own: Result, other: Result) -> Gain | None:
 def _check_comparable(run: FinishedRun, baseline: FinishedRun) -> None:
     """Refuse scores of other protocols or other images."""
     own, other = run.result.protocol, baseline.result.protocol
-    for key in own.keys() | other.keys():
+    for key in sorted(own.keys() | other.keys()):
         if key != "training_masks" and own.get(key) != other.get(key):
             raise RunError(
                 f"{run.folder} and its baseline {baseline.folder} were scored by different "
