@@ -72,6 +72,6 @@ def run(
         return
     if not done.fresh:
         click.echo(f"This run was finished before: {done.folder}")
-    print_result(done.result, done.folder)
+    print_result(done.result, done.folder, per_class=done.gain is None)
     if done.baseline is not None and done.gain is not None:
         print_gain(done, done.baseline, done.gain)

@@ -20,18 +20,22 @@ if TYPE_CHECKING:
     )
 
 
-def print_result(result: Result, folder: Path, *, pictures: bool = True) -> None:
+def print_result(
+    result: Result, folder: Path, *, pictures: bool = True, per_class: bool = True
+) -> None:
     """Per-class table, scores, protocol line and where to look.
 
     Args:
         result: of a run, or of scoring one again.
         folder: of the run.
         pictures: whether those in the folder are of this result.
+        per_class: whether to print the table.
     """
     from semisup.evaluation.protocol import protocol_line
 
     console = Console(highlight=False, soft_wrap=True)
-    console.print(_per_class(result))
+    if per_class:
+        console.print(_per_class(result))
     selected, last = result.scores.selected, result.scores.last
     low, high = selected.miou_interval_95
     console.print(
@@ -82,8 +86,10 @@ def print_gain(run: FinishedRun, baseline: FinishedRun, gain: Gain) -> None:
 
 
 def _pair(other: float | None, own: float | None) -> tuple[str, str, str]:
-    difference = "-" if own is None or other is None else f"{own - other:+.3f}"
-    return _cell(other, 3), _cell(own, 3), difference
+    if own is None or other is None:
+        return _cell(other, 3), _cell(own, 3), "-"
+    difference = round(own - other, 3) + 0.0  # no "-0.000"
+    return _cell(other, 3), _cell(own, 3), f"{difference:+.3f}"
 
 
 def _counted(result: Result) -> str:

@@ -37,11 +37,11 @@ def draw_both(path: Path, runs: Sequence[OpenRun], scored: Sequence[Evaluation])
         image = as_shown(data.image(index), last.images.kind)
         maps = [data.mask(index), *(_prediction(run, index) for run in runs)]
         rows.append([image.permute(1, 2, 0), *(overlay(image, one, data.palette) for one in maps)])
-        own = ", ".join(f"{one.image_miou(position):.2f}" for one in scored)
-        captions.append(
-            f"{name}    mIoU of this image {own} over {scored[0].image_classes(position)} of "
-            f"{len(data.classes)} classes"
+        mious = (
+            f"{one.image_miou(position):.2f} over {one.image_classes(position)} classes"
+            for one in scored
         )
+        captions.append(f"{name}    mIoU of this image {', and '.join(mious)}")
     legend = list(zip(data.classes, data.palette, strict=True))
     columns = ["image", "ground truth", *(run.recipe.name for run in runs)]
     contact_sheet(path, rows, columns=columns, captions=captions, legend=legend)
