@@ -1,8 +1,8 @@
 """Curves of runs as a picture: `python docs/curves.py OUT.png RUN [RUN ...]`.
 
-Of adversarial runs their health: one row for each run, from its scalars.jsonl: what the judge says
-of real and of made input, the losses, how far each player's weights move, and what the method's own
-scalars of health are. The bands are what docs/watching.md calls healthy.
+Of adversarial runs their health: one row for each run, from its scalars.jsonl: the outputs of the
+discriminator for real and predicted input, the losses, how far each player's weights move, and the
+method's own scalars of health. The bands are what docs/watching.md calls healthy.
 
 `python docs/curves.py OUT.png docs/measurements/NAME.jsonl` draws the pseudo-labels of kept runs
 (docs/collect.py): one row for each arm that has some, with the share that is taught, how much of it
@@ -29,7 +29,7 @@ from semisup.errors import RunError, SemisupError
 Records = list[dict[str, Any]]
 
 PANELS: tuple[tuple[str, Callable[[str], bool]], ...] = (
-    ("the judge", lambda name: name in {"d_real", "d_fake", "d_accuracy"}),
+    ("discriminator", lambda name: name in {"d_real", "d_fake", "d_accuracy"}),
     ("losses", lambda name: name.startswith("loss_")),
     ("update / weights", lambda name: name.startswith("update_ratio/")),
     (
@@ -61,7 +61,7 @@ def draw(axes: Axes, records: Records, title: str, belongs: Callable[[str], bool
     axes.set_title(title, fontsize=9)
     axes.tick_params(labelsize=8)
     axes.grid(alpha=0.3)
-    if title == "the judge":
+    if title == "discriminator":
         axes.set_ylim(0, 1)
         axes.axhspan(0.5, 0.98, color="tab:green", alpha=0.08)
     if title.startswith("update"):

@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import ntpath
 import posixpath
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from semisup.recipe.toml import read_toml
 from semisup.system.files import write_text
 
 SEED_OF_SPLIT = "data.split_seed"
+_SCHEME = re.compile(r"(.*?(?:\b(?:file|folder):|=)|)(.*)", re.DOTALL)
 
 CURVES = (
     "self_taught_share",
@@ -212,6 +214,8 @@ def read_folder(folder: Path) -> Run:
     """
     result = _object(_text(folder / "result.json"), str(folder / "result.json"))
     settings = {k: v for k, v in read_toml(folder / "recipe.toml").items() if k not in PLACES}
+    if settings.get(SEED_OF_SPLIT) == "same":
+        settings[SEED_OF_SPLIT] = result.get("seed")
     content = {key: result[key] for key in KEPT if key in result} | {
         "arm": "",
         "settings": settings,
@@ -263,10 +267,12 @@ def _without_folders(value: Any) -> Any:
         return [_without_folders(inner) for inner in value]
     if not isinstance(value, str):
         return value
-    scheme, colon, path = value.rpartition("file:")
+    found = _SCHEME.fullmatch(value)
+    assert found is not None, "it matches any text"
+    before, path = found.groups()
     for flavour in (posixpath, ntpath):
         if flavour.isabs(path) or path.startswith(("~", "../", "./")):
-            return f"{scheme}{colon}{flavour.basename(path.rstrip('/'))}"
+            return f"{before}{flavour.basename(path.rstrip('/'))}"
     return value
 
 

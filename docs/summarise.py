@@ -332,7 +332,7 @@ def _notes(found: Sequence[PairedDifference], apart: Iterable[str]) -> Iterator[
     yield (
         "p: exact two-sided sign-flip test over paired seeds; Holm: corrected for the "
         f"{len(found)} comparisons of this table. Detectable: the smallest mean difference that a "
-        "paired t-test at 0.05 finds with a power of 0.8 at this sd."
+        "paired t-test at 0.05, not corrected, finds with a power of 0.8 at this sd."
     )
     for pairs in sorted({one.pairs for one in found}):
         if smallest_sign_flip_p(pairs) > 0.05:

@@ -299,7 +299,7 @@ MUTANTS = [
         "monitoring/pseudo_labels.py",
         "(taught == mask) & chosen",
         "(predicted == mask) & chosen",
-        "a teacher's labels are judged by the student's predictions",
+        "the quality of a teacher's labels is measured on the student's predictions",
         ("tests/monitoring/test_pseudo_labels.py",),
     ),
     Mutant(

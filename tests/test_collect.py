@@ -83,14 +83,22 @@ def test_what_is_kept_of_a_run(tmp_path: Path) -> None:
         ("data.split", "file:/data/lists/1_8.txt", "file:1_8.txt"),
         ("data.split", "file:lists/1_8.txt", "file:lists/1_8.txt"),
         ("data.split", "1/8", "1/8"),
-        ("data.masks", "~/masks/", "masks"),
+        ("data.masks", "folder:~/masks/", "folder:masks"),
+        ("data.unlabelled", "folder:/home/someone/more", "folder:more"),
+        ("data.unlabelled", "folder:C:\\pictures\\more", "folder:more"),
+        ("init.set", ["model.weights=/home/someone/net.pth"], ["model.weights=net.pth"]),
     ],
 )
 def test_folders_of_the_machine_stay_behind(
-    tmp_path: Path, key: str, value: str, kept: str
+    tmp_path: Path, key: str, value: object, kept: object
 ) -> None:
     run = read_folder(finished_run(tmp_path / "run", settings={key: value}))
     assert run.settings[key] == kept
+
+
+def test_a_split_of_the_runs_own_seed_is_that_of_the_seed(tmp_path: Path) -> None:
+    place = finished_run(tmp_path / "run", "aa", 3, settings={"data.split_seed": "same"})
+    assert read_folder(place).settings["data.split_seed"] == 3
 
 
 def test_kept_runs_are_the_runs(some: Callable[..., Path], tmp_path: Path) -> None:

@@ -220,6 +220,16 @@ def test_arms_are_compared_seed_by_seed(
     assert "With 4 pairs p is never below 0.125." in text
 
 
+def test_runs_whose_seed_draws_the_split_are_one_arm(
+    arms: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`data.split_seed = "same"`: what is a seed's own split is no other recipe."""
+    text = table(capsys, *arms(PLAIN, settings={"data.split_seed": "same"}), "--baseline", "plain")
+    assert [row[2] for row in rows(text.split("\n\n")[0])] == ["4", "4"]
+    [difference] = rows(text.split("\n\n")[2])
+    assert difference[:4] == ["`better`", "`plain`", "4", "+0.020"]
+
+
 def test_holm_is_over_the_arms_of_the_table(
     arms: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:

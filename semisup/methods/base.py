@@ -109,8 +109,8 @@ class Method(nn.Module, ABC):
     """
 
     reads: Reads = Reads()
-    """The streams, views and labels that it reads; by its options, an instance may read more views
-    and crops of its streams than its class says."""
+    """The streams, views and labels that it reads; by its options, an instance may read other
+    views and crops of its streams than its class says."""
 
     takes_class_weights: ClassVar[bool] = True
     """Whether its supervised loss is a cross entropy over the K classes, which

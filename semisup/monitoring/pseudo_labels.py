@@ -40,7 +40,7 @@ def teaches_pseudo_labels(method: Method) -> bool:
 
 
 class PseudoLabelQuality:
-    """Asks a method for its pseudo-labels, and counts how many are right.
+    """Measures how many of a method's pseudo-labels are right.
 
     The images are always the same: spread evenly over `ids`, the centre of each, padded where it is
     smaller. They are decoded the first time and kept as bytes.
@@ -56,7 +56,7 @@ class PseudoLabelQuality:
         images: what their values are, and how they are normalised.
 
     Attributes:
-        silent: whether the method said, the last time, that it teaches no pseudo-labels.
+        silent: whether the method had no pseudo-labels the last time.
     """
 
     def __init__(

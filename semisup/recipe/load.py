@@ -89,14 +89,14 @@ def _first_stage(recipe: Recipe, seen: tuple[str, ...]) -> Recipe | None:
 
 
 _OF_BASELINE = (
-    *("train.seed", "data.root", "data.workers", "data.cache", "data.split", "data.split_seed"),
-    *("data.tags", "model.weights"),
+    *("train.seed", "data.root", "data.workers", "data.cache", "data.split_seed", "data.tags"),
+    "model.weights",
 )
 """Keys that are handed on to the recipe that a run is compared with, wherever they are stated."""
 
 
 def load_baseline(recipe: Recipe) -> Recipe | None:
-    """The recipe that `recipe` is compared with, with its seed, split, data and weights.
+    """The recipe that `recipe` is compared with, with its seeds, data and weights.
 
     What was changed beside its files (`--set`) is changed there too, but for the method.
 
@@ -115,8 +115,16 @@ def load_baseline(recipe: Recipe) -> Recipe | None:
     try:
         baseline = load_recipe(recipe.baseline.recipe, overrides=_state(handed, source))
     except RecipeError as error:
-        raise RecipeError(f"recipe {recipe.name}: its baseline ([baseline]): {error}") from None
+        raise RecipeError(
+            f"recipe {recipe.name}: its baseline ([baseline]): {error} Without one: "
+            'baseline.recipe = "".'
+        ) from None
     baseline = replace(baseline, baseline=BaselineSettings())
+    if baseline.digest() == recipe.digest():
+        raise RecipeError(
+            f"recipe {recipe.name}: its baseline '{baseline.name}' trains the very same. Name "
+            'another one, or none: baseline.recipe = "".'
+        )
     _check_scored_alike(recipe, baseline)
     return baseline
 
@@ -127,12 +135,16 @@ def _is_changed_for_both(key: str, source: str) -> bool:
     return source == _CHANGED and not own
 
 
+_OF_DATA = ("data.name", "data.subset", "data.ignore_classes", "train.precision")
+_NOT_OF_SCORES = ("eval.every", "eval.pictures", "eval.boundary")
+
+
 def _check_scored_alike(recipe: Recipe, baseline: Recipe) -> None:
+    options = tuple(f"data.{name}" for name in recipe.data_options)
     own, other = flatten(recipe.resolved()), flatten(baseline.resolved())
     for key in sorted(own.keys() | other.keys()):
-        counts = key.startswith("eval.") or key in ("data.name", "data.ignore_classes")
-        of_training = key in ("eval.every", "eval.pictures")
-        if counts and not of_training and own.get(key) != other.get(key):
+        counts = key.startswith(("eval.", *options)) or key in _OF_DATA
+        if counts and key not in _NOT_OF_SCORES and own.get(key) != other.get(key):
             raise RecipeError(
                 f"recipe {recipe.name}: its baseline '{baseline.name}' has another {key}: "
                 f"{other.get(key)!r}, not {own.get(key)!r}. Their scores would not be "

@@ -348,6 +348,8 @@ class Gain:
 
     Attributes:
         baseline: name of the other's recipe.
+        baseline_hash: its digest.
+        differs: keys in which the recipes differ beside the method's own.
         baseline_weights: hash of the other's predictor.
         weights: of the run's own.
         miou: difference of the mIoU.
@@ -356,6 +358,8 @@ class Gain:
     """
 
     baseline: str
+    baseline_hash: str
+    differs: tuple[str, ...]
     baseline_weights: str
     weights: str
     miou: float

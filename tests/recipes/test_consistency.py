@@ -10,7 +10,7 @@ import pytest
 
 from semisup.data.labels.split_lists import read_kinds
 from semisup.data.sets.voc import Voc
-from semisup.recipe.load import load_recipe, shipped_recipes
+from semisup.recipe.load import load_baseline, load_recipe, shipped_recipes
 from semisup.recipe.recipe import Recipe
 from semisup.recipe.toml import flatten
 
@@ -21,6 +21,7 @@ VOC = [name for name in OURS if name.startswith("voc/")]
 LISTS = [name for name in VOC if re.search(r"_\d+$", name)]
 """Of VOC, those whose masks a list of the literature names."""
 
+QUICK = ("mean_teacher", "cutmix_seg", "unimatch", "cps")
 AUGMENTED = 10_582
 EPOCHS = {"resnet101": 80, "dpt": 60}
 """Of UniMatch and of UniMatch V2 on VOC; CPS has others for each list."""
@@ -59,6 +60,18 @@ def test_arms_of_the_small_voc_differ_from_their_baseline_in_the_method_alone(
         is_own = key.startswith(("method.", "optim.second_segmenter.")) or key == STRONG
         assert is_own or own[key] == base[key], key
     players = loaded(names[0]).optim
+    assert all(optim == players["segmenter"] for optim in players.values())
+
+
+@pytest.mark.parametrize("name", ["quickstart", *(f"quickstart/{method}" for method in QUICK)])
+def test_arms_of_the_quickstart_differ_from_their_baseline_in_the_method_alone(name: str) -> None:
+    baseline = load_baseline(loaded(name))
+    assert baseline is not None
+    assert baseline.name == "quickstart/supervised"
+    own, base = (flatten(recipe.resolved()) for recipe in (loaded(name), baseline))
+    for key in own.keys() & base.keys():
+        assert own[key] == base[key] or key.startswith(("method.", "baseline.")), key
+    players = loaded(name).optim
     assert all(optim == players["segmenter"] for optim in players.values())
 
 

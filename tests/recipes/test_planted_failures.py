@@ -25,9 +25,9 @@ CHANGES = [
     "data.unlabelled_batch=4",
     "data.workers=0",
     "model.width=6",
-    "train.steps=160",
+    "train.steps=240",
     "train.log_every=10",
-    "train.checkpoint_every=40",
+    "train.checkpoint_every=30",
     "eval.pictures=0",
     "eval.boundary=false",
 ]
@@ -55,7 +55,7 @@ WRONG = "is wrong"
 @pytest.mark.parametrize("name", ["mean_teacher", "cutmix_seg", "fixmatch", "unimatch"])
 def test_a_healthy_run_says_none_of_it(scenes: Path, tmp_path: Path, name: str) -> None:
     text = warned(scenes, tmp_path, f"method.name={name}")
-    assert not any(finding in text for finding in (APART, DESTROYED))
+    assert not any(finding in text for finding in (APART, DESTROYED, WRONG))
 
 
 @pytest.mark.slow
@@ -68,13 +68,9 @@ def test_a_teacher_that_never_moves(
 
 
 @pytest.mark.slow
-def test_a_threshold_of_zero_that_takes_what_is_wrong(
-    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """All is taught, by a teacher that has learnt nothing: mostly background, so mostly right."""
-    monkeypatch.setattr("semisup.ops.teacher.ramped_decay", lambda step, decay: 1.0)
-    text = warned(scenes, tmp_path, "method.confidence_threshold=0.0")
-    assert WRONG in text or DESTROYED in text
+def test_a_threshold_of_zero_that_takes_what_is_wrong(scenes: Path, tmp_path: Path) -> None:
+    """All is taught from the start, when half of it is wrong."""
+    assert WRONG in warned(scenes, tmp_path, "method.confidence_threshold=0.0")
 
 
 @pytest.mark.slow

@@ -80,6 +80,10 @@ def print_gain(run: FinishedRun, baseline: FinishedRun, gain: Gain) -> None:
         f"[bold]gain {gain.miou:+.4f}[/bold] (95 % interval over images {low:+.4f} to {high:+.4f}; "
         f"seed {run.seed} alone)"
     )
+    if gain.differs:
+        console.print(
+            f"The two differ in {', '.join(gain.differs)} beside their methods.", markup=False
+        )
     sheet = run.folder / "pictures" / "baseline.png"
     if sheet.is_file():
         console.print(f"Pictures of both: {sheet}", markup=False)

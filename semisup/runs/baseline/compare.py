@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from semisup.errors import RunError
 from semisup.evaluation.evaluate import BOOTSTRAP_SEED, Evaluation, evaluate
 from semisup.metrics.bootstrap import bootstrap_gain
+from semisup.recipe.toml import read_toml
 from semisup.runs.baseline.sheet import draw_both
 from semisup.runs.folder import RunFolder
 from semisup.runs.paths import Paths
@@ -35,7 +36,7 @@ def compare(run: FinishedRun, baseline: FinishedRun, paths: Paths, device: torch
     Raises:
         RunError: they were scored by different protocols, or on files that differ.
     """
-    _check_comparable(run, baseline)
+    ranks.from_first(lambda: _check_comparable(run, baseline))
     files = RunFolder(run.folder)
     known = ranks.from_first(lambda: _read(files.gain, run.result, baseline.result))
     if known is not None:
@@ -57,10 +58,22 @@ def _gain(baseline: FinishedRun, run: FinishedRun, others: Evaluation, own: Eval
     interval = bootstrap_gain(own.counts, others.counts, seed=BOOTSTRAP_SEED, absent=rule)
     return Gain(
         baseline=baseline.recipe,
+        baseline_hash=baseline.result.recipe_hash,
+        differs=_differing(baseline, run),
         baseline_weights=baseline.result.weights_sha256,
         weights=run.result.weights_sha256,
         miou=run.miou - baseline.miou,
         miou_interval_95=interval,
+    )
+
+
+def _differing(baseline: FinishedRun, run: FinishedRun) -> tuple[str, ...]:
+    """Keys of both recipes that differ, but for what the methods need not have in common."""
+    other, own = (read_toml(RunFolder(one.folder).recipe) for one in (baseline, run))
+    return tuple(
+        key
+        for key in sorted(own.keys() & other.keys())
+        if own[key] != other[key] and not key.startswith(("method.", "init.", "baseline."))
     )
 
 

@@ -15,7 +15,7 @@ from semisup.cli.main import cli
 from semisup.errors import RecipeError, RunError
 from semisup.evaluation.evaluate import BOOTSTRAP_SEED, evaluate
 from semisup.metrics.bootstrap import bootstrap_gain
-from semisup.recipe.load import load_baseline, load_recipe
+from semisup.recipe.load import load_baseline, load_recipe, with_seed
 from semisup.runs.baseline.compare import compare
 from semisup.runs.paths import Paths
 from semisup.runs.reopen import open_run
@@ -70,6 +70,8 @@ def test_the_gain_is_that_of_the_same_images(place: Path, done: tuple[FinishedRu
     kept = json.loads((run.folder / "gain.json").read_text())
     assert kept["miou"] == run.gain.miou
     assert kept["baseline"] == "base"
+    assert kept["baseline_hash"] == run.baseline.result.recipe_hash
+    assert kept["differs"] == ["eval.pictures", "train.steps"]
 
 
 def test_the_sheet_shows_both(done: tuple[FinishedRun, Noting]) -> None:
@@ -78,6 +80,29 @@ def test_the_sheet_shows_both(done: tuple[FinishedRun, Noting]) -> None:
         assert sheet.width == 2 * 16 + 4 * 246 - 6  # four columns of 240 px
     assert run.baseline is not None
     assert not (run.baseline.folder / "pictures" / "baseline.png").exists()
+
+
+def test_a_run_has_the_same_bits_beside_its_baseline_and_alone(
+    place: Path, done: tuple[FinishedRun, Noting], tmp_path: Path
+) -> None:
+    run, _ = done
+    changes = ["train.seed=5", "data.split=1/3", "baseline.recipe="]
+    recipe = load_recipe(str(place / "own.toml"), changes)
+    alone = run_recipe(recipe, Paths(place / "data", tmp_path), CPU)
+    assert alone.gain is None
+    assert alone.baseline is None
+    assert alone.result.weights_sha256 == run.result.weights_sha256
+
+
+def test_another_seed_of_a_loaded_recipe_is_that_of_both(place: Path) -> None:
+    baseline = load_baseline(with_seed(load_recipe(str(place / "own.toml")), 8))
+    assert baseline is not None
+    assert baseline.train.seed == 8
+
+
+def test_a_run_that_is_its_own_baseline_is_refused(place: Path) -> None:
+    with pytest.raises(RecipeError, match="its baseline 'own' trains the very same"):
+        load_baseline(load_recipe(str(place / "own.toml"), [f"baseline.recipe={place}/own.toml"]))
 
 
 def test_a_second_call_trains_and_scores_nothing(
@@ -217,4 +242,5 @@ def test_the_command_prints_both(place: Path, done: tuple[FinishedRun, Noting]) 
     assert run.gain is not None
     assert f"gain {run.gain.miou:+.4f}" in printed.output
     assert "seed 5 alone" in printed.output
+    assert "The two differ in eval.pictures, train.steps beside their methods." in printed.output
     assert str(run.folder / "pictures" / "baseline.png") in printed.output

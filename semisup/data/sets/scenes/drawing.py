@@ -1,7 +1,6 @@
 """Drawing one made picture: textured shapes on clutter, in numpy alone.
 
-What is drawn, and under which light, is said by a `Design`: `pairs.py` and `things.py` have one
-each.
+A `Design` says what is drawn, and under which light: `pairs.py` and `things.py` have one each.
 
 Positions are in pixels, (y, x), the centre of the first pixel at 0; angles in radians.
 """
