@@ -142,7 +142,7 @@ _NOT_OF_SCORES = ("eval.every", "eval.pictures", "eval.boundary")
 def _check_scored_alike(recipe: Recipe, baseline: Recipe) -> None:
     options = tuple(f"data.{name}" for name in recipe.data_options)
     own, other = flatten(recipe.resolved()), flatten(baseline.resolved())
-    for key in sorted(own.keys() | other.keys()):
+    for key in ("data.name", *sorted(own.keys() | other.keys())):
         counts = key.startswith(("eval.", *options)) or key in _OF_DATA
         if counts and key not in _NOT_OF_SCORES and own.get(key) != other.get(key):
             raise RecipeError(
