@@ -1504,8 +1504,8 @@ MUTANTS = [
     Mutant(
         "a-baseline-of-another-seed",
         "recipe/load.py",
-        '*("train.seed", "data.root", "data.workers",',
-        '*("data.root", "data.workers",',
+        'for key in ("train.seed", "data.split_seed")}',
+        'for key in ("data.split_seed",)}',
         "a run is compared with a baseline of another seed",
         ("tests/runs/baseline",),
     ),

@@ -66,14 +66,8 @@ def _first_stage(recipe: Recipe, seen: tuple[str, ...]) -> Recipe | None:
     if len(seen) > DEEPEST:
         circle = " from ".join(seen[:4])
         raise RecipeError(f"init.from goes round in a circle: {circle} ... Name a first stage.")
-    handed = {
-        "train.seed": recipe.train.seed if init.seed == "same" else init.seed,
-        "data.root": recipe.data.root,
-        "data.workers": recipe.data.workers,
-        "data.cache": recipe.data.cache,
-        **({"data.tags": recipe.data.tags} if recipe.data.tags else {}),
-        **({"model.weights": recipe.model.weights} if recipe.model.weights else {}),
-    }
+    seed = recipe.train.seed if init.seed == "same" else init.seed
+    handed = {"train.seed": seed, **_places_of(recipe)}
     ignored = {_IGNORED: list(recipe.data.ignore_classes)}
     source = f"recipe {recipe.name}"
     try:
@@ -88,11 +82,15 @@ def _first_stage(recipe: Recipe, seen: tuple[str, ...]) -> Recipe | None:
         raise RecipeError(f"recipe {recipe.name}: its first stage ([init]): {error}") from None
 
 
-_OF_BASELINE = (
-    *("train.seed", "data.root", "data.workers", "data.cache", "data.split_seed", "data.tags"),
-    "model.weights",
-)
-"""Keys that are handed on to the recipe that a run is compared with, wherever they are stated."""
+def _places_of(recipe: Recipe) -> dict[str, Any]:
+    """Where things lie, which is handed on to the recipes that go before this one."""
+    return {
+        "data.root": recipe.data.root,
+        "data.workers": recipe.data.workers,
+        "data.cache": recipe.data.cache,
+        **({"data.tags": recipe.data.tags} if recipe.data.tags else {}),
+        **({"model.weights": recipe.model.weights} if recipe.model.weights else {}),
+    }
 
 
 def load_baseline(recipe: Recipe) -> Recipe | None:
@@ -106,11 +104,9 @@ def load_baseline(recipe: Recipe) -> Recipe | None:
     if not recipe.baseline.recipe:
         return None
     given = flatten(recipe.resolved())
-    handed = {
-        key: value
-        for key, value in given.items()
-        if (key in _OF_BASELINE and value != "") or _is_changed_for_both(key, recipe.sources[key])
-    }
+    changed = {k: v for k, v in given.items() if _is_changed_for_both(k, recipe.sources[k])}
+    seeds = {key: given[key] for key in ("train.seed", "data.split_seed")}
+    handed = changed | seeds | _places_of(recipe)
     source = f"recipe {recipe.name}"
     try:
         baseline = load_recipe(recipe.baseline.recipe, overrides=_state(handed, source))
@@ -140,10 +136,10 @@ _NOT_OF_SCORES = ("eval.every", "eval.pictures", "eval.boundary")
 
 
 def _check_scored_alike(recipe: Recipe, baseline: Recipe) -> None:
-    options = tuple(f"data.{name}" for name in recipe.data_options)
+    of_data = (*_OF_DATA, *(f"data.{name}" for name in recipe.data_options))
     own, other = flatten(recipe.resolved()), flatten(baseline.resolved())
     for key in ("data.name", *sorted(own.keys() | other.keys())):
-        counts = key.startswith(("eval.", *options)) or key in _OF_DATA
+        counts = key.startswith("eval.") or _is_of(key, of_data)
         if counts and key not in _NOT_OF_SCORES and own.get(key) != other.get(key):
             raise RecipeError(
                 f"recipe {recipe.name}: its baseline '{baseline.name}' has another {key}: "
