@@ -110,14 +110,7 @@ def draw_sheet(
         image, mask = data.image(index), data.mask(index)
         logits = inference.logits_of(data, index, image)[None]
         labels = label_map(logits)[0].cpu()
-        shown = as_shown(image, inference.images.kind)
-        rows.append(
-            [
-                shown.permute(1, 2, 0),
-                overlay(shown, mask, data.palette),
-                overlay(shown, labels, data.palette),
-            ]
-        )
+        rows.append(panels(as_shown(image, inference.images.kind), (mask, labels), data.palette))
         own.append(_own_maps(method, image, mask, name, logits, inference.images))
         captions.append(
             f"{name}    mIoU of this image {scored.image_miou(position):.2f} over "
@@ -129,6 +122,11 @@ def draw_sheet(
     legend = list(zip(data.classes, data.palette, strict=True))
     columns = ["image", "ground truth", "prediction", *names]
     contact_sheet(path, rows, columns=columns, captions=captions, legend=legend)
+
+
+def panels(shown: Tensor, maps: Sequence[Tensor], palette: Sequence[Colour]) -> list[Tensor]:
+    """A row of a sheet: the image (uint8 3HW), then each label map (HW) laid over it."""
+    return [shown.permute(1, 2, 0), *(overlay(shown, labels, palette) for labels in maps)]
 
 
 @torch.no_grad()

@@ -12,9 +12,9 @@ from semisup.evaluation.evaluate import Evaluation
 from semisup.metrics.confusion import label_map
 from semisup.monitoring.snapshots import spread
 from semisup.ops.pixels import as_shown
-from semisup.pictures.drawing import overlay
 from semisup.pictures.sheets import contact_sheet
 from semisup.runs.reopen import OpenRun
+from semisup.runs.sheets import panels
 
 
 @torch.no_grad()
@@ -36,7 +36,7 @@ def draw_both(path: Path, runs: Sequence[OpenRun], scored: Sequence[Evaluation])
         index = data.index(name)
         image = as_shown(data.image(index), last.images.kind)
         maps = [data.mask(index), *(_prediction(run, index) for run in runs)]
-        rows.append([image.permute(1, 2, 0), *(overlay(image, one, data.palette) for one in maps)])
+        rows.append(panels(image, maps, data.palette))
         mious = (
             f"{one.image_miou(position):.2f} over {one.image_classes(position)} classes"
             for one in scored
