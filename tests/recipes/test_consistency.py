@@ -21,6 +21,8 @@ VOC = [name for name in OURS if name.startswith("voc/")]
 LISTS = [name for name in VOC if re.search(r"_\d+$", name)]
 """Of VOC, those whose masks a list of the literature names."""
 
+THINGS = ["quickstart", *(f"scenes/{m}_things_1-64" for m in METHODS if m != "fixmatch")]
+
 AUGMENTED = 10_582
 EPOCHS = {"resnet101": 80, "dpt": 60}
 """Of UniMatch and of UniMatch V2 on VOC; CPS has others for each list."""
@@ -62,7 +64,7 @@ def test_arms_of_the_small_voc_differ_from_their_baseline_in_the_method_alone(
     assert all(optim == players["segmenter"] for optim in players.values())
 
 
-@pytest.mark.parametrize("name", [f"scenes/{m}_things_1-64" for m in METHODS])
+@pytest.mark.parametrize("name", THINGS)
 def test_arms_of_the_things_differ_from_their_baseline_in_the_method_alone(name: str) -> None:
     baseline = load_baseline(loaded(name))
     assert baseline is not None

@@ -57,7 +57,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Seen, FinishedRun]:
     seen, folder = Seen(), tmp_path_factory.mktemp("honest")
     with pytest.MonkeyPatch.context() as patch:
         watch(seen, patch)
-        recipe = load_recipe("quickstart", CHANGES)
+        recipe = load_recipe("quickstart/adversarial", CHANGES)
         paths = Paths(folder, folder / "runs")
         return seen, runs.run_recipe(recipe, paths, torch.device("cpu"))
 

@@ -40,7 +40,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def warned(scenes: Path, out: Path, *changes: str) -> str:
     """What a run warns of, in one text."""
-    recipe = load_recipe("scenes/fixmatch_things_1-64", [*CHANGES, *changes])
+    recipe = load_recipe("quickstart", [*CHANGES, *changes])
     done = run_recipe(recipe, Paths(scenes, out), torch.device("cpu"))
     file = done.folder / "warnings.jsonl"
     return file.read_text(encoding="utf-8") if file.is_file() else ""

@@ -26,7 +26,7 @@ ONE_ANSWER = 0.05
 APART, SOFT = 0.1, 0.8
 """Where the two mean outputs are further apart than this, and at least this share of the gap goes
 with the prediction's softness, the discriminator tells soft maps from hard ones. Measured in a
-finished `quickstart`: 0.222 of 0.235.
+finished `quickstart/adversarial`: 0.222 of 0.235.
 """
 
 COLLAPSED, NOTHING_GENERATED = 0.1, 0.02

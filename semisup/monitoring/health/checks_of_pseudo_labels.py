@@ -45,7 +45,7 @@ def check_pseudo_labels(
     if share is not None:
         by_student = "strong_agreement" in scalars  # and not by a discriminator
         yield _none_taught(share, begun and step > 0.5 * steps, by_student)
-        # An untrained discriminator accepts everything: in `quickstart` for half of the run.
+        # An untrained discriminator accepts everything: in quickstart/adversarial for half.
         wanted = options.get("confidence_threshold") == 0  # a threshold of 0 is to take all
         if not by_student:  # a threshold of probabilities may well let nearly all pass
             yield _all_taught(share, scalars, step > 0.75 * steps and not wanted)

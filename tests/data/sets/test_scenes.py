@@ -184,12 +184,12 @@ def test_things_are_written_under_their_own_names(tmp_path: Path) -> None:
     assert data.facts()["design"] == "things"
     counts = sum(np.bincount(data.mask(i).numpy().ravel(), minlength=256) for i in range(30))
     assert (counts[:9] > 0).all()
-    assert 0.5 < counts[0] / counts.sum() < 0.85
+    assert 0.3 < counts[0] / counts.sum() < 0.65
     assert {box.name for i in range(30) for box in data.boxes(i)} == set(THINGS.classes[1:])
 
 
-def test_hue_gives_most_things_away(tmp_path: Path) -> None:
-    """Not all: light and cast are other in each picture."""
+def test_no_hue_gives_a_thing_away(tmp_path: Path) -> None:
+    """Of eight classes, the object of the nearest shade has the same one by chance alone."""
     data = Scenes(tmp_path, train=60, val=0, test=0, size=(72, 96), design="things")
     labels, colours = zip(*mean_colours(data), strict=True)
     shades = torch.stack(colours)
@@ -197,7 +197,8 @@ def test_hue_gives_most_things_away(tmp_path: Path) -> None:
     distances = torch.cdist(shades, shades)
     nearest = distances.fill_diagonal_(torch.inf).argmin(dim=1)
     same = torch.tensor(labels) == torch.tensor(labels)[nearest]
-    assert 0.3 < same.float().mean() < 0.8
+    assert len(labels) > 300
+    assert 0.05 < same.float().mean() < 0.2
 
 
 @pytest.mark.parametrize("design", DESIGNS)

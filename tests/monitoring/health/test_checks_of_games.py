@@ -67,7 +67,7 @@ def soft_warnings(**values: float) -> list[tuple[int, str]]:
 
 
 def test_a_discriminator_that_tells_soft_from_hard_is_warned_of_late_in_the_run() -> None:
-    """The finished quickstart: of the gap of 0.235, 0.222 is softness."""
+    """The finished `quickstart/adversarial`: of the gap of 0.235, 0.222 is softness."""
     [(step, text)] = soft_warnings(d_real=0.615, d_fake=0.38, d_hard=0.602, d_accuracy=0.87)
     assert step == STEPS * 3 // 4 + USUAL
     assert "tells soft predictions from hard ones, not wrong from right" in text

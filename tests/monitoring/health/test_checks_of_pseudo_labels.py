@@ -46,7 +46,7 @@ def late_warnings(values: dict[str, float], **options: float) -> list[tuple[int,
 
 @pytest.mark.parametrize("share", [0.9, 0.93, 0.999])
 def test_a_lasting_share_above_nine_tenths_is_warned_of(share: float) -> None:
-    """The quickstart ends at 0.93, where 0.834 of the pixels are right."""
+    """`quickstart/adversarial` ends at 0.93, where 0.834 of the pixels are right."""
     accuracy = {"labelled_accuracy": 0.834, "self_taught_accuracy": 0.851}
     [(step, text)] = late_warnings({"self_taught_share": share} | accuracy)
     assert step == STEPS * 3 // 4 + USUAL

@@ -31,7 +31,7 @@ class Scenes(VocTree):
         size: height and width in pixels, 48 or more each.
         seed: other seeds give other pictures, at least 0.
         design: "pairs" of a shape and a texture, of which neither alone gives a class away, or
-            "things" with a shape, a texture and a hue of their own.
+            "things" with a shape and a texture of their own.
 
     Raises:
         RecipeError: an option out of its range.

@@ -84,14 +84,12 @@ class Camera:
         slope: largest change of the light towards an edge, each way, as a share.
         blur: standard deviation in pixels.
         noise: standard deviation, of values in [0, 1].
-        cast: largest change of one channel, each way, as a share; 0 draws none.
     """
 
     exposure: Range
     slope: float
     blur: Range
     noise: Range
-    cast: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,8 +289,6 @@ def _photograph(canvas: Array, random: Random, camera: Camera) -> Labels:
         1 + slope[0] * np.linspace(-1, 1, height)[:, None] + slope[1] * np.linspace(-1, 1, width)
     )
     exposed = canvas * (random.uniform(*camera.exposure) * light)[..., None]
-    if camera.cast:
-        exposed = exposed * random.uniform(1 - camera.cast, 1 + camera.cast, size=3)
     blurred = gaussian_filter(exposed, (blur := random.uniform(*camera.blur), blur, 0))
     noise = random.standard_normal(canvas.shape, dtype=np.float32) * random.uniform(*camera.noise)
     picture: Labels = (np.clip(blurred + noise, 0, 1) * 255).round().astype(np.uint8)
