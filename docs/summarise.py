@@ -227,7 +227,7 @@ def comparison(named: Mapping[str, Sequence[Run]], baselines: Sequence[str], sco
         score: of the differences, "selected" or "last".
 
     Raises:
-        RunError: no row is named so, or arms cannot be paired.
+        RunError: no row is named so, or the only two arms cannot be paired.
     """
     check_lists([run for runs in named.values() for run in runs])
     first = dict.fromkeys(_known(named, baseline) for baseline in baselines)
@@ -280,6 +280,7 @@ def _seeds(named: Mapping[str, Sequence[Run]], scores: Sequence[str]) -> str:
 def _paired(named: Mapping[str, Sequence[Run]], baselines: Sequence[str], score: str) -> str:
     found: dict[tuple[str, str], PairedDifference] = {}
     apart: dict[str, None] = {}
+    begun: dict[str, None] = {}
     for place, base in enumerate(baselines):
         for name, runs in named.items():
             if name in baselines[: place + 1]:
@@ -287,9 +288,13 @@ def _paired(named: Mapping[str, Sequence[Run]], baselines: Sequence[str], score:
             if not _of_one_list(runs, named[base]):
                 apart[name] = None
                 continue
-            found[name, base] = paired_difference(
-                _by_seed(runs, score), _by_seed(named[base], score), name=name, baseline_name=base
-            )
+            own, others = _by_seed(runs, score), _by_seed(named[base], score)
+            if len(named) > 2 and own.keys() != others.keys():
+                begun[name] = None
+                continue
+            found[name, base] = paired_difference(own, others, name=name, baseline_name=base)
+    if begun and not found:
+        raise RunError(f"no arm has all seeds of {', '.join(baselines)}, and these alone, yet.")
     corrected = holm([one.p for one in found.values()])
     rows = [
         [*pair, *_difference(one, p)]
@@ -297,7 +302,7 @@ def _paired(named: Mapping[str, Sequence[Run]], baselines: Sequence[str], score:
     ]
     head = ["arm", "baseline", "pairs", f"difference, {score}", "sd", "95 % interval", "p"]
     lines = [table([*head, "p, Holm", "detectable"], rows)]
-    return "\n".join([*lines, *(f"{text}\n" for text in _notes(list(found.values()), apart))])
+    return "\n".join([*lines, *(f"{text}\n" for text in _notes(list(found.values()), apart, begun))])
 
 
 def _by_seed(runs: Sequence[Run], score: str) -> dict[int, float]:
@@ -328,11 +333,14 @@ def p_text(p: float) -> str:
     return f"{p:.3f}" if p >= 0.0005 else "< 0.001"
 
 
-def _notes(found: Sequence[PairedDifference], apart: Iterable[str]) -> Iterator[str]:
+def _notes(
+    found: Sequence[PairedDifference], apart: Iterable[str], begun: Iterable[str]
+) -> Iterator[str]:
+    comparisons = "one comparison" if len(found) == 1 else f"{len(found)} comparisons"
     yield (
         "p: exact two-sided sign-flip test over paired seeds; Holm: corrected for the "
-        f"{len(found)} comparisons of this table. Detectable: the smallest mean difference that a "
-        "paired t-test at 0.05, not corrected, finds with a power of 0.8 at this sd."
+        f"{comparisons} of this table. Detectable: the smallest mean difference that a paired "
+        "t-test at 0.05, not corrected, finds with a power of 0.8 at this sd."
     )
     for pairs in sorted({one.pairs for one in found}):
         if smallest_sign_flip_p(pairs) > 0.05:
@@ -342,6 +350,8 @@ def _notes(found: Sequence[PairedDifference], apart: Iterable[str]) -> Iterator[
         yield f"With so many comparisons no corrected p is below {min(1.0, least):g}: more seeds."
     if apart:
         yield f"Not compared, since their labelled images are others: {', '.join(apart)}."
+    if begun:
+        yield f"Not compared, since their seeds are not those of the baseline: {', '.join(begun)}."
 
 
 def tables(arguments: Sequence[str], root: Path = Path()) -> str:

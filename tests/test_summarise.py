@@ -315,6 +315,17 @@ def test_another_budget_has_a_row_and_no_difference(
     assert "Not compared, since their labelled images are others: `ceiling`." in text
 
 
+def test_an_arm_that_is_not_finished_is_named_and_not_compared(
+    arms: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = arms({"plain": [0.3, 0.4, 0.5], "better": [0.4, 0.5, 0.6], "begun": [0.9, 0.9]})
+    text = table(capsys, *options, "--baseline", "plain")
+    assert [row[2] for row in rows(text.split("\n\n")[0])] == ["3", "2", "3"]
+    assert [row[0] for row in rows(text.split("\n\n")[2])] == ["`better`"]
+    assert "corrected for the one comparison of" in text
+    assert "Not compared, since their seeds are not those of the baseline: `begun`." in text
+
+
 @pytest.mark.parametrize("seed_of_split", [None, 7])
 def test_a_seed_of_the_split_that_is_not_that_of_the_training_is_a_setting(
     make: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str], seed_of_split: int | None
@@ -331,6 +342,7 @@ def test_a_seed_of_the_split_that_is_not_that_of_the_training_is_a_setting(
     [
         ({"plain": [0.3, 0.4], "better": [0.3]}, "seed 1 of `plain` alone"),
         ({"plain": [0.3], "better": [0.3]}, "have 1 paired seeds"),
+        ({"plain": [0.3, 0.4], "one": [0.4], "two": [0.9]}, "no arm has all seeds of `plain`"),
         ({"other": [0.3, 0.3]}, "--baseline plain: no row has that name. Known: other."),
     ],
 )
