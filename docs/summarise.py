@@ -301,8 +301,9 @@ def _paired(named: Mapping[str, Sequence[Run]], baselines: Sequence[str], score:
         for (pair, one), p in zip(found.items(), corrected, strict=True)
     ]
     head = ["arm", "baseline", "pairs", f"difference, {score}", "sd", "95 % interval", "p"]
-    lines = [table([*head, "p, Holm", "detectable"], rows)]
-    return "\n".join([*lines, *(f"{text}\n" for text in _notes(list(found.values()), apart, begun))])
+    notes = _notes(list(found.values()), apart, begun)
+    text = table([*head, "p, Holm", "detectable"], rows)
+    return "\n".join([text, *(f"{note}\n" for note in notes)])
 
 
 def _by_seed(runs: Sequence[Run], score: str) -> dict[int, float]:
