@@ -20,8 +20,8 @@ Differs from the authors' code (charlesCXK/TorchSemiSeg, exp.voc):
 6. Without boxes (`cutmix = 0`) the cross terms are of unlabelled images alone; theirs are of the
    labelled ones too.
 
-With `follows = "code"` 1, 2, 4 and 5 are as theirs; then `partner` is not read. 3 is a matter of
-learning rates, and 6 stays.
+With `follows = "code"` 1, 2, 4 and 5 are as theirs; then `partner` and `ramp_up` are not read.
+3 is a matter of learning rates, and 6 stays.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ from semisup.models.base import (
 from semisup.models.layers import in_eval_mode
 from semisup.models.resolution import Resolution, joint_pass_at, pass_at
 from semisup.ops.cutmix import CPS, sampled
+from semisup.ops.ramps import gaussian_ramp
 from semisup.types import Batch, Partner, Progress, Reads, Scalars, Unlabelled, Update
 
 NAMES = ("segmenter", "second_segmenter")
@@ -68,6 +69,9 @@ class CrossPseudoSupervision(Method):
         task: network and classes; the network is built twice.
         cross_weight: w; >= 0. With 0 the two train alone, each as by supervised training. The
             authors have 1 with boxes and 1.5 without on Pascal VOC, 5 and 6 on Cityscapes.
+        ramp_up: share of the run over which w is reached, as in `mean_teacher`; in [0, 1]. 0: at
+            once, as published. A network from random weights needs it: until its batch norms have
+            seen enough images, what it says in eval mode is sure and wrong.
         cutmix: share of the images with boxes of another image; in [0, 1].
         partner: whose boxes those are: of an "other" image of the batch, or of another crop of the
             image itself ("self").
@@ -92,6 +96,7 @@ class CrossPseudoSupervision(Method):
         task: Task,
         *,
         cross_weight: float = 1.0,
+        ramp_up: float = 0.0,
         cutmix: float = 1.0,
         partner: Partner = "other",
         follows: Literal["paper", "code"] = "paper",
@@ -102,8 +107,9 @@ class CrossPseudoSupervision(Method):
         in_pairs = partner == "self" or self.follows_code
         self.reads = replace(self.reads, unlabelled_partner=in_pairs)
         require_not_negative(cross_weight=cross_weight)
-        require_share(cutmix=cutmix)
+        require_share(ramp_up=ramp_up, cutmix=cutmix)
         self.cross_weight = cross_weight
+        self.ramp_up = 0.0 if self.follows_code else ramp_up
         self.boxes = replace(CPS, chance=cutmix)
         self.segmenter = task.build_segmenter()
         self.second_segmenter = task.build_segmenter()
@@ -130,11 +136,12 @@ class CrossPseudoSupervision(Method):
             mixed, taught, agreement = self._labels(batch.unlabelled)
             images.append(mixed)
         reported = {"agreement": agreement}
+        weight = self.cross_weight * gaussian_ramp(progress.fraction, self.ramp_up)
         for number, (name, network) in enumerate(zip(NAMES, self.networks, strict=True)):
             maps, *others = self._training_logits(network, images)
             supervised = self.supervised_loss(maps, labelled.mask, labelled.border_weights)
             cross = pseudo_label_loss(others[0][0], taught[number]) if taught else zero
-            update(name, supervised + self.cross_weight * cross)
+            update(name, supervised + weight * cross)
             suffix = "_second" if number else ""
             reported[f"loss_segmentation{suffix}"] = supervised.detach()
             reported[f"loss_cross{suffix}"] = cross.detach()

@@ -18,7 +18,8 @@ Differs from the authors' code (Britefury/cutmix-semisup-seg, train_seg_semisup_
 5. Labelled images and mixtures pass through S in one batch, theirs one after the other.
 6. The square of unsure pixels can be left out one by one there, by an option that is off.
 
-With `follows = "code"` 1, 3 and 5 are as theirs; 2 stays: they draw a second batch.
+With `follows = "code"` 1, 3 and 5 are as theirs, and `ramp_up` is not read; 2 stays: they draw a
+second batch.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ from semisup.methods.base import (
 from semisup.models.base import separate_training_logits
 from semisup.models.resolution import Resolution, joint_pass_at
 from semisup.ops.cutmix import FRENCH, cut_and_mixed, sampled
+from semisup.ops.ramps import gaussian_ramp
 from semisup.ops.teacher import Teacher
 from semisup.system.distributed import mean_over_ranks
 from semisup.types import Batch, Partner, Progress, Reads, Scalars, Unlabelled, Update
@@ -61,6 +63,9 @@ class CutMixSeg(Method):
     Args:
         task: network and classes.
         consistency_weight: w; >= 0. With 0 it is supervised training.
+        ramp_up: share of the run over which w is reached, as in `mean_teacher`; in [0, 1]. 0: at
+            once, as published. A network from random weights needs it: until its batch norms have
+            seen enough images, what it says in eval mode is sure and wrong.
         confidence_threshold: t in [0, 1]; 0 leaves c at 1.
         teacher_decay: of the moving average; in [0, 1].
         partner: whose box is pasted: that of an "other" image of the batch, or of another crop of
@@ -88,6 +93,7 @@ class CutMixSeg(Method):
         task: Task,
         *,
         consistency_weight: float = 1.0,
+        ramp_up: float = 0.0,
         confidence_threshold: float = 0.97,
         teacher_decay: float = 0.99,
         partner: Partner = "other",
@@ -97,12 +103,17 @@ class CutMixSeg(Method):
         super().__init__()
         self.reads = replace(self.reads, unlabelled_partner=partner == "self")
         require_not_negative(consistency_weight=consistency_weight)
-        require_share(confidence_threshold=confidence_threshold, teacher_decay=teacher_decay)
+        require_share(
+            ramp_up=ramp_up,
+            confidence_threshold=confidence_threshold,
+            teacher_decay=teacher_decay,
+        )
         self.consistency_weight = consistency_weight
+        self.follows_code = follows == "code"
+        self.ramp_up = 0.0 if self.follows_code else ramp_up
         self.confidence_threshold = confidence_threshold
         self.segmenter, self.resolution = task.build_segmenter(), resolution
         require_own_logits(resolution, follows, self.segmenter)
-        self.follows_code = follows == "code"
         self.teacher = Teacher(self.segmenter, teacher_decay, ramped=not self.follows_code)
 
     def predictor(self) -> nn.Module:
@@ -119,7 +130,8 @@ class CutMixSeg(Method):
         else:
             maps = self.segmenter.training_logits(labelled.image)
         supervised = self.supervised_loss(maps, labelled.mask, labelled.border_weights)
-        update("segmenter", supervised + self.consistency_weight * terms["loss_consistency"])
+        weight = self.consistency_weight * gaussian_ramp(progress.fraction, self.ramp_up)
+        update("segmenter", supervised + weight * terms["loss_consistency"])
         self.teacher.follow(self.segmenter, progress)
         reported = {"loss_segmentation": supervised, **terms}
         return {name: value.detach() for name, value in reported.items()}

@@ -27,8 +27,8 @@ Differs from the authors' code (LiheYoung/UniMatch, fixmatch.py; UniMatch-V2, fi
    and weak views do, and the strong views have their own.
 5. In a sum over pixels padding is left out by its own mask, not by a label of 254.
 
-With `follows = "code"` 1 to 4 are as in the first code; then `partner` and `teacher_decay` are not
-read. How a box is drawn stays as here (ops/cutmix.py).
+With `follows = "code"` 1 to 4 are as in the first code; then `partner`, `teacher_decay` and
+`ramp_up` are not read. How a box is drawn stays as here (ops/cutmix.py).
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ from semisup.methods.base import (
 from semisup.models.base import joint_training_logits
 from semisup.models.resolution import Resolution, joint_pass_at
 from semisup.ops.cutmix import UNIMATCH
+from semisup.ops.ramps import gaussian_ramp
 from semisup.ops.teacher import Teacher
 from semisup.types import Batch, Partner, Progress, Reads, Scalars, Unlabelled, Update
 
@@ -71,6 +72,9 @@ class FixMatch(Method):
     Args:
         task: network and classes.
         unlabelled_weight: w, of the pseudo-labels' term; >= 0. With 0 it is supervised training.
+        ramp_up: share of the run over which w is reached, as in `mean_teacher`; in [0, 1]. 0: at
+            once, as published. A network from random weights needs it: until its batch norms have
+            seen enough images, what it says in eval mode is sure and wrong.
         confidence_threshold: t in [0, 1], smallest probability of a class that is taught; 0
             teaches all pixels (the first code on Cityscapes), 1 next to none.
         teacher_decay: of the moving average; in [0, 1]. 0: S teaches itself.
@@ -105,6 +109,7 @@ class FixMatch(Method):
         task: Task,
         *,
         unlabelled_weight: float = 1.0,
+        ramp_up: float = 0.0,
         confidence_threshold: float = 0.95,
         teacher_decay: float = 0.996,
         cutmix: float = 0.5,
@@ -119,9 +124,13 @@ class FixMatch(Method):
         self.reads = replace(self.reads, unlabelled_partner=in_pairs)
         require_not_negative(unlabelled_weight=unlabelled_weight)
         require_share(
-            confidence_threshold=confidence_threshold, teacher_decay=teacher_decay, cutmix=cutmix
+            ramp_up=ramp_up,
+            confidence_threshold=confidence_threshold,
+            teacher_decay=teacher_decay,
+            cutmix=cutmix,
         )
         self.unlabelled_weight = unlabelled_weight
+        self.ramp_up = 0.0 if self.follows_code else ramp_up
         self.confidence_threshold = confidence_threshold
         self.boxes = replace(UNIMATCH, chance=cutmix)
         self.divisor: PseudoDivisor = divisor
@@ -145,7 +154,8 @@ class FixMatch(Method):
             maps = self.segmenter.training_logits(labelled.image)
             taught = share = agreed = labelled.image.new_zeros(())
         supervised = self.supervised_loss(maps, labelled.mask, labelled.border_weights)
-        loss = supervised + self.unlabelled_weight * taught
+        weight = self.unlabelled_weight * gaussian_ramp(progress.fraction, self.ramp_up)
+        loss = supervised + weight * taught
         update("segmenter", 0.5 * loss if self.halved else loss)
         self.teacher.follow(self.segmenter, progress)
         return {

@@ -19,8 +19,8 @@ Differs from the authors' code (LiheYoung/UniMatch, unimatch.py):
    sees the dropped maps in the same batch, and both strong views share another.
 4. What `fixmatch` says of the sum of the terms, of boxes and of padding holds here too.
 
-With `follows = "code"` all but 2 and how a box is drawn are as theirs; then `partner` and
-`teacher_decay` are not read.
+With `follows = "code"` all but 2 and how a box is drawn are as theirs; then `partner`,
+`teacher_decay` and `ramp_up` are not read.
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ from semisup.models.resolution import (
     require_one_map,
 )
 from semisup.ops.cutmix import UNIMATCH
+from semisup.ops.ramps import gaussian_ramp
 from semisup.ops.teacher import Teacher
 from semisup.types import Batch, Partner, Progress, Reads, Scalars, Unlabelled, Update
 
@@ -75,6 +76,9 @@ class UniMatch(Method):
     Args:
         task: network and classes.
         unlabelled_weight: w, of both terms; >= 0. With 0 it is supervised training.
+        ramp_up: share of the run over which w is reached, as in `mean_teacher`; in [0, 1]. 0: at
+            once, as published. A network from random weights needs it: until its batch norms have
+            seen enough images, what it says in eval mode is sure and wrong.
         feature_share: weight of the perturbed features' term within w, the rest is of the strong
             views, half each; in [0, 1].
         feature_dropout: share of the channels that are dropped; in [0, 1].
@@ -111,6 +115,7 @@ class UniMatch(Method):
         task: Task,
         *,
         unlabelled_weight: float = 1.0,
+        ramp_up: float = 0.0,
         feature_share: float = 0.5,
         feature_dropout: float = 0.5,
         confidence_threshold: float = 0.95,
@@ -127,6 +132,7 @@ class UniMatch(Method):
         self.reads = replace(self.reads, unlabelled_partner=in_pairs)
         require_not_negative(unlabelled_weight=unlabelled_weight)
         require_share(
+            ramp_up=ramp_up,
             feature_share=feature_share,
             feature_dropout=feature_dropout,
             confidence_threshold=confidence_threshold,
@@ -134,6 +140,7 @@ class UniMatch(Method):
             cutmix=cutmix,
         )
         self.unlabelled_weight = unlabelled_weight
+        self.ramp_up = 0.0 if self.follows_code else ramp_up
         self.feature_share, self.feature_dropout = feature_share, feature_dropout
         self.confidence_threshold = confidence_threshold
         self.boxes = replace(UNIMATCH, chance=cutmix)
@@ -160,7 +167,8 @@ class UniMatch(Method):
         supervised = self.supervised_loss(maps, labelled.mask, labelled.border_weights)
         strong, features = 1.0 - self.feature_share, self.feature_share
         taught = strong * terms["loss_pseudo"] + features * terms["loss_features"]
-        loss = supervised + self.unlabelled_weight * taught
+        weight = self.unlabelled_weight * gaussian_ramp(progress.fraction, self.ramp_up)
+        loss = supervised + weight * taught
         update("segmenter", 0.5 * loss if self.halved else loss)
         self.teacher.follow(self.segmenter, progress)
         reported = {"loss_segmentation": supervised, **terms}

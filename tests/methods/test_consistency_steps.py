@@ -38,6 +38,12 @@ from semisup.ops.cutmix import CPS, FRENCH, UNIMATCH
 from semisup.types import Batch, Progress
 
 
+def risen(progress: Progress, ramp_up: float) -> float:
+    """The share of its weight that a term has."""
+    reached = min(1.0, progress.step / progress.steps / ramp_up) if ramp_up else 1.0
+    return math.exp(-5 * (1 - reached) ** 2)
+
+
 def fixmatch(
     method: Any,
     batch: Batch,
@@ -45,6 +51,7 @@ def fixmatch(
     progress: Progress,
     *,
     unlabelled_weight: float = 1.0,
+    ramp_up: float = 0.0,
     teacher_decay: float = 0.996,
     cutmix: float = 0.5,
     **chosen: Any,
@@ -56,7 +63,8 @@ def fixmatch(
     count = len(batch.labelled.image)
     both = raw(student, torch.cat([batch.labelled.image, pasted(free, boxes, strong(0))]))
     term = teach(both[count:], target, pasted(free, boxes, validity), chosen)
-    loss = supervised(both[:count], batch.labelled.mask) + unlabelled_weight * term
+    weight = unlabelled_weight * risen(progress, ramp_up)
+    loss = supervised(both[:count], batch.labelled.mask) + weight * term
     descend(optimisers["segmenter"], loss)
     follow(method.teacher, student, progress, teacher_decay)
 
@@ -68,6 +76,7 @@ def unimatch(
     progress: Progress,
     *,
     unlabelled_weight: float = 1.0,
+    ramp_up: float = 0.0,
     feature_share: float = 0.5,
     feature_dropout: float = 0.5,
     teacher_decay: float = 0.996,
@@ -90,7 +99,8 @@ def unimatch(
     perturbed = student.decode([F.dropout2d(features, feature_dropout)])
     dropped = teach(perturbed, teacher(free), free.valid, chosen)
     term = (1 - feature_share) * (first + second) / 2 + feature_share * dropped
-    loss = supervised(labelled, batch.labelled.mask) + unlabelled_weight * term
+    weight = unlabelled_weight * risen(progress, ramp_up)
+    loss = supervised(labelled, batch.labelled.mask) + weight * term
     descend(optimisers["segmenter"], loss)
     for name, value in student.named_buffers():
         value.copy_(kept[name])
@@ -105,6 +115,7 @@ def cutmix_seg(
     *,
     confidence_threshold: float,
     consistency_weight: float = 1.0,
+    ramp_up: float = 0.0,
     teacher_decay: float = 0.99,
     partner: str = "other",
 ) -> None:
@@ -118,7 +129,8 @@ def cutmix_seg(
     squares = (both[count:].softmax(1) - target).pow(2).sum(1)
     sure = target.max(1).values > confidence_threshold
     term = squares[valid].mean() * sure[valid].double().mean()
-    loss = supervised(both[:count], batch.labelled.mask) + consistency_weight * term
+    weight = consistency_weight * risen(progress, ramp_up)
+    loss = supervised(both[:count], batch.labelled.mask) + weight * term
     descend(optimisers["segmenter"], loss)
     follow(method.teacher, student, progress, teacher_decay)
 
@@ -138,8 +150,7 @@ def mean_teacher(
     count = len(batch.labelled.image)
     both = raw(student, torch.cat([batch.labelled.image, free.views[0]]))
     squares = (both[count:].softmax(1) - target).pow(2).mean(1)[coarse(free.valid, target)]
-    height = min(1.0, progress.step / progress.steps / ramp_up)
-    weight = consistency_weight * math.exp(-5 * (1 - height) ** 2)
+    weight = consistency_weight * risen(progress, ramp_up)
     loss = supervised(both[:count], batch.labelled.mask) + weight * squares.mean()
     descend(optimisers["segmenter"], loss)
     follow(method.teacher, student, progress, teacher_decay)
@@ -152,6 +163,7 @@ def cps(
     progress: Progress,
     *,
     cross_weight: float = 1.0,
+    ramp_up: float = 0.0,
     cutmix: float = 1.0,
     partner: str = "other",
 ) -> None:
@@ -160,12 +172,13 @@ def cps(
     boxes = boxes_of(replace(CPS, chance=cutmix), free.numbers)
     said = [pasted(free, boxes, answers(network)) for network in networks]
     mixed, valid = pasted(free, boxes, weak), coarse(pasted(free, boxes, validity), said[0])
+    weight = cross_weight * risen(progress, ramp_up)
     for name, network, target in zip(
         ("segmenter", "second_segmenter"), networks, reversed(said), strict=True
     ):
         labelled, others = raw(network, torch.cat([batch.labelled.image, mixed])).split(2)
         cross = F.cross_entropy(others, target.argmax(1), reduction="none")[valid].mean()
-        loss = supervised(labelled, batch.labelled.mask) + cross_weight * cross
+        loss = supervised(labelled, batch.labelled.mask) + weight * cross
         descend(optimisers[name], loss)
 
 
@@ -179,6 +192,7 @@ TEXTBOOK: dict[str, Callable[..., None]] = {
 CASES: list[tuple[str, dict[str, Any]]] = [
     ("cps", {}),
     ("cps", {"cross_weight": 1.5, "cutmix": 0.5}),
+    ("cps", {"ramp_up": 0.7, "cross_weight": 9.0}),
     ("cps", {"partner": "self"}),
     ("cutmix_seg", {"confidence_threshold": 0.4}),
     ("cutmix_seg", {"confidence_threshold": 0.4, "partner": "self"}),
@@ -186,11 +200,13 @@ CASES: list[tuple[str, dict[str, Any]]] = [
         "cutmix_seg",
         {"confidence_threshold": 0.45, "consistency_weight": 3.0, "teacher_decay": 0.5},
     ),
+    ("cutmix_seg", {"confidence_threshold": 0.4, "ramp_up": 0.7, "consistency_weight": 9.0}),
     ("fixmatch", {"confidence_threshold": 0.4}),
     ("fixmatch", {"confidence_threshold": 0.4, "teacher_decay": 0.0, "unlabelled_weight": 2.0}),
     ("fixmatch", {"confidence_threshold": 0.45, "divisor": "taught", "cutmix": 1.0}),
     ("fixmatch", {"confidence_threshold": 0.45, "divisor": "all", "teacher_decay": 0.5}),
     ("fixmatch", {"confidence_threshold": 0.4, "partner": "self", "cutmix": 1.0}),
+    ("fixmatch", {"confidence_threshold": 0.4, "ramp_up": 0.7, "unlabelled_weight": 9.0}),
     ("mean_teacher", {}),
     ("mean_teacher", {"ramp_up": 1.0, "consistency_weight": 30.0, "teacher_decay": 0.5}),
     ("unimatch", {"confidence_threshold": 0.4}),
@@ -200,6 +216,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ),
     ("unimatch", {"confidence_threshold": 0.45, "divisor": "taught", "teacher_decay": 0.5}),
     ("unimatch", {"confidence_threshold": 0.4, "partner": "self", "cutmix": 1.0}),
+    ("unimatch", {"confidence_threshold": 0.4, "ramp_up": 0.7, "unlabelled_weight": 9.0}),
 ]
 
 
