@@ -88,13 +88,17 @@ class Tried:
         players: those that learn by Adam beside the segmenter.
         options: lines of [method].
         data: lines of [data].
+        method: its name where one method is tried in several forms; else the key in `METHODS`.
     """
 
     players: tuple[str, ...] = ()
     options: str = ""
     data: str = ""
+    method: str = ""
 
 
+CODE = 'follows = "code"\n'
+TRUSTING = "confidence_threshold = 0.3\n"
 TAGGED = 'tags = "xml"\nweak_batch = 2'
 METHODS = {
     "supervised": Tried(),
@@ -109,10 +113,16 @@ METHODS = {
     ),
     "gan_segmentation_weak": Tried(("generator",), "generator_width = 4", TAGGED),
     "cps": Tried(("second_segmenter",)),
-    "cutmix_seg": Tried(options="confidence_threshold = 0.3"),
-    "fixmatch": Tried(options="confidence_threshold = 0.3"),
+    "cps_code": Tried(("second_segmenter",), CODE, method="cps"),
+    "cutmix_seg": Tried(options=TRUSTING),
+    "cutmix_seg_code": Tried(options=TRUSTING + CODE, method="cutmix_seg"),
+    "fixmatch": Tried(options=TRUSTING),
+    "fixmatch_code": Tried(options=TRUSTING + CODE, method="fixmatch"),
+    "fixmatch_self": Tried(options=TRUSTING + 'partner = "self"', method="fixmatch"),
     "mean_teacher": Tried(),
-    "unimatch": Tried(options="confidence_threshold = 0.3"),
+    "mean_teacher_code": Tried(options=CODE, method="mean_teacher"),
+    "unimatch": Tried(options=TRUSTING),
+    "unimatch_code": Tried(options=TRUSTING + CODE, method="unimatch"),
     "s4gan": Tried(
         ("discriminator",),
         "discriminator_width = 4\nconfidence_threshold = 0.4\nspectral_norm = true",
@@ -141,7 +151,8 @@ class Shop:
     def recipe(self, method: str) -> Path:
         path = self.folder / f"{method}.toml"
         tried = METHODS[method]
-        text = RECIPE.replace("METHOD", method).replace("OPTIONS", tried.options)
+        name = tried.method or method
+        text = RECIPE.replace("METHOD", name).replace("OPTIONS", tried.options)
         tables = [f'[optim.{player}]\nkind = "adam"\nlr = 1e-4' for player in tried.players]
         text = text.replace("DATA", tried.data).replace("PLAYERS", "\n".join(tables))
         path.write_text(text)

@@ -123,13 +123,18 @@ GAMES: dict[str, tuple[str, dict[str, Any]]] = {
     "gan_segmentation_weak": ("gan_segmentation_weak", {}),
     "gan_segmentation_weak, steadied": ("gan_segmentation_weak", {"r1": 2.0}),
     "cps": ("cps", {}),
+    "cps, code": ("cps", {"follows": "code"}),
     "cutmix_seg": ("cutmix_seg", TRUSTING),
+    "cutmix_seg, code": ("cutmix_seg", {**TRUSTING, "follows": "code"}),
     "fixmatch": ("fixmatch", TRUSTING),
     "fixmatch, taught": ("fixmatch", {**TRUSTING, "divisor": "taught"}),
     "fixmatch, self": ("fixmatch", {**TRUSTING, "partner": "self"}),
+    "fixmatch, code": ("fixmatch", {**TRUSTING, "follows": "code"}),
     "mean_teacher": ("mean_teacher", {}),
+    "mean_teacher, code": ("mean_teacher", {"follows": "code"}),
     # Dropped channels are each process's own.
     "unimatch": ("unimatch", {**TRUSTING, "feature_dropout": 0.0}),
+    "unimatch, code": ("unimatch", {**TRUSTING, "feature_dropout": 0.0, "follows": "code"}),
 }
 """Methods of several players with what they add up over images, all on."""
 

@@ -143,7 +143,8 @@ def test_games_are_those_of_one_process_at_the_same_global_batch(tmp_path: Path)
     players = Counter(player.split("/")[0] for player in moved)
     assert len(players) == len(program().GAMES)
     assert min(players.values()) >= 2
-    assert min(moved.values()) > 1e-3, moved  # so there was something to compare
+    still = {player for player, most in moved.items() if most <= 1e-3}
+    assert still == {"mean_teacher, code/teacher"}, moved  # it follows before the first step
 
 
 @pytest.mark.slow
