@@ -125,11 +125,11 @@ def run_loaded(
     recipe: Recipe, paths: Paths, device: str, *, progress: bool = True, command: Sequence[str] = ()
 ) -> FinishedRun:
     """`run`, and `semisup run`, in whose errors flags stand for these parameters."""
-    where, folder = resolve_device(device), paths.run_folder(recipe)
+    where = resolve_device(device)
     with contextlib.ExitStack() as stack:
         stack.enter_context(_ONE_AT_A_TIME)
         stack.enter_context(_shown(progress))
-        view = stack.enter_context(make_view(recipe.name, folder)) if progress else Silent()
+        view = stack.enter_context(make_view()) if progress else Silent()
         stack.enter_context(joined(where))
         return run_recipe(recipe, paths, where, view=view, command=command)
 

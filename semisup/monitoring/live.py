@@ -21,7 +21,7 @@ _LONGEST = 100
 
 
 @contextlib.contextmanager
-def make_view(recipe: str, folder: Path) -> Iterator[View]:
+def make_view() -> Iterator[View]:
     """The view that fits where standard error goes; none but in the first process of a run."""
     if not is_first_process():
         yield Silent()
@@ -31,7 +31,7 @@ def make_view(recipe: str, folder: Path) -> Iterator[View]:
         yield PlainView(Console(stderr=True, highlight=False, force_jupyter=False))
         return
     console = Console(stderr=True, highlight=False)
-    live = LiveView(recipe, folder)
+    live = LiveView()
     # The cursor stays free for other bars (making scenes, scoring): those phases stop the live
     # display.
     with live.over(console):
@@ -59,6 +59,13 @@ class PlainView:
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._is_first = True
+
+    def opened(self, recipe: str, folder: Path) -> None:
+        """What follows is of another run; no line for the first, of which an error may be all."""
+        if not self._is_first:
+            self._print(f"{recipe}: {folder}")
+        self._is_first = False
 
     def phase(self, name: str) -> None:
         """A new phase of the run begins."""
@@ -95,8 +102,8 @@ class PlainView:
 class LiveView:
     """Phase, step, time left, throughput, losses and last score, redrawn in place."""
 
-    def __init__(self, recipe: str, folder: Path) -> None:
-        self._title = escape(f"{recipe}   {folder}")
+    def __init__(self) -> None:
+        self._title = ""
         self._bar = Progress(
             TextColumn("[bold]{task.description}"),
             BarColumn(bar_width=None),
@@ -118,6 +125,13 @@ class LiveView:
             yield
         finally:
             self._stop()
+
+    def opened(self, recipe: str, folder: Path) -> None:
+        """What follows is of another run."""
+        self._stop()
+        self._title = escape(f"{recipe}   {folder}")
+        self._scalars, self._score = {}, ""
+        self._bar.reset(self._task, total=1, rate="", left="")
 
     def phase(self, name: str) -> None:
         """A new phase of the run begins."""

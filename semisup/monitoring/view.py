@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 
@@ -29,6 +30,9 @@ class Record:
 class View(Protocol):
     """Where a person watches a run."""
 
+    def opened(self, recipe: str, folder: Path) -> None:
+        """What follows is of this run: the one that was asked for, its baseline or first stage."""
+
     def phase(self, name: str) -> None:
         """A new phase of the run begins, such as "training"."""
 
@@ -50,6 +54,9 @@ class View(Protocol):
 
 class Silent:
     """A view for nobody."""
+
+    def opened(self, recipe: str, folder: Path) -> None:
+        """Show nothing."""
 
     def phase(self, name: str) -> None:
         """Show nothing."""

@@ -122,6 +122,7 @@ def _run(
         lambda: refuse_changed(folder.path, recorded_plugins(read_facts(folder.facts)))
     )
     first = _run_first_stage(recipe, paths, device, view, command)
+    view.opened(recipe.name, folder.path)
     note = ranks.from_first(lambda: _of_other_length(folder, recipe))
     if note:
         view.note(note)

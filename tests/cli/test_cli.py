@@ -1013,7 +1013,8 @@ def test_names_and_paths_are_no_markup(
     print_verification(Verification((report,), [Problem(Path(name), f"{name}: bad")]))
     assert capsys.readouterr().out.count(name) == 4
     console = Console(file=io.StringIO(), width=100)
-    view = LiveView(name, Path("runs"))
+    view = LiveView()
+    view.opened(name, Path("runs"))
     view.logged(Record(1, 2, {name: 0.5}, 1.0, 1.0))
     view.scored({name: 0.5})
     console.print(view._render())
@@ -1022,8 +1023,13 @@ def test_names_and_paths_are_no_markup(
 
 def test_a_live_view_shows_where_a_run_stands() -> None:
     console = Console(file=io.StringIO(), force_terminal=True, highlight=False, width=100)
-    view = LiveView("tiny", Path("runs/tiny/0-s0"))
+    view = LiveView()
     with view.over(console):
+        view.opened("baseline", Path("runs/baseline/1-s0"))
+        view.phase("training")
+        view.logged(Record(200, 200, {"loss_of_another": 9.0}, 1.0, 0.0))
+        view.scored({"val/of_another": 0.4321})
+        view.opened("tiny", Path("runs/tiny/0-s0"))
         view.phase("preparing")
         view.note("weights: 12 of [12] loaded")
         view.warned("'[player]' stands still")
@@ -1037,6 +1043,8 @@ def test_a_live_view_shows_where_a_run_stands() -> None:
     shown = capture.get()
     for text in ("53/200", "81.3 images/s", "0:01:15 left", "0.1235", "val/miou 0.4321", "0-s0"):
         assert text in shown
+    assert "baseline" not in shown
+    assert "of_another" not in shown
     written = console.file.getvalue()  # type: ignore[attr-defined]
     assert "weights: 12 of [12] loaded" in written
     assert "warning: '[player]' stands still" in written
@@ -1045,6 +1053,8 @@ def test_a_live_view_shows_where_a_run_stands() -> None:
 def test_a_plain_view_writes_one_line_an_event() -> None:
     console = Console(file=io.StringIO(), width=20)
     view = PlainView(console)
+    view.opened("base", Path("runs/base/1-s0"))
+    view.opened("[tiny]", Path("runs/tiny/0-s0"))
     view.phase("training")
     view.stepped(50, 200)
     view.logged(Record(50, 200, {"loss_segmentation": 0.123456, "lr/[x]": 1e-4}, 81.26, 3675.0))
@@ -1052,6 +1062,7 @@ def test_a_plain_view_writes_one_line_an_event() -> None:
     view.note("[note]")
     view.warned("the [discriminator] has won")
     assert console.file.getvalue() == (  # type: ignore[attr-defined]
+        "[tiny]: runs/tiny/0-s0\n"
         "training ...\n"
         "step 50/200  81.3 images/s  1:01:15 left  loss_segmentation 0.1235  lr/[x] 0.0001\n"
         "val/miou 0.4321\n"

@@ -59,6 +59,10 @@ def recipe_of(**train: Any) -> Recipe:
 class Noting(Silent):
     def __init__(self) -> None:
         self.notes: list[str] = []
+        self.folders: list[Path] = []
+
+    def opened(self, recipe: str, folder: Path) -> None:
+        self.folders.append(folder)
 
     def note(self, text: str) -> None:
         self.notes.append(text)

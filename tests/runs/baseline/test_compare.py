@@ -52,6 +52,7 @@ def test_the_baseline_is_run_with_the_seed_and_the_split_of_the_run(
     assert run.baseline.result.split.sha256 == run.result.split.sha256
     assert run.baseline.result.split.labelled == 2
     assert any(str(run.baseline.folder) in note for note in view.notes)
+    assert view.folders == [run.baseline.folder, run.folder]
     assert run.baseline.result.checkpoint.steps == 2  # what it trains is its own
 
 
