@@ -70,8 +70,8 @@ class CrossPseudoSupervision(Method):
         cross_weight: w; >= 0. With 0 the two train alone, each as by supervised training. The
             authors have 1 with boxes and 1.5 without on Pascal VOC, 5 and 6 on Cityscapes.
         ramp_up: share of the run over which w is reached, as in `mean_teacher`; in [0, 1]. 0: at
-            once, as published. A network from random weights needs it: until its batch norms have
-            seen enough images, what it says in eval mode is sure and wrong.
+            once, as published. For networks from random weights: until their batch norms have seen
+            enough images, what they say in eval mode can be sure and wrong.
         cutmix: share of the images with boxes of another image; in [0, 1].
         partner: whose boxes those are: of an "other" image of the batch, or of another crop of the
             image itself ("self").

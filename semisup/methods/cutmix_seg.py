@@ -64,8 +64,8 @@ class CutMixSeg(Method):
         task: network and classes.
         consistency_weight: w; >= 0. With 0 it is supervised training.
         ramp_up: share of the run over which w is reached, as in `mean_teacher`; in [0, 1]. 0: at
-            once, as published. A network from random weights needs it: until its batch norms have
-            seen enough images, what it says in eval mode is sure and wrong.
+            once, as published. For networks from random weights: until their batch norms have seen
+            enough images, what they say in eval mode can be sure and wrong.
         confidence_threshold: t in [0, 1]; 0 leaves c at 1.
         teacher_decay: of the moving average; in [0, 1].
         partner: whose box is pasted: that of an "other" image of the batch, or of another crop of

@@ -73,8 +73,8 @@ class FixMatch(Method):
         task: network and classes.
         unlabelled_weight: w, of the pseudo-labels' term; >= 0. With 0 it is supervised training.
         ramp_up: share of the run over which w is reached, as in `mean_teacher`; in [0, 1]. 0: at
-            once, as published. A network from random weights needs it: until its batch norms have
-            seen enough images, what it says in eval mode is sure and wrong.
+            once, as published. For networks from random weights: until their batch norms have seen
+            enough images, what they say in eval mode can be sure and wrong.
         confidence_threshold: t in [0, 1], smallest probability of a class that is taught; 0
             teaches all pixels (the first code on Cityscapes), 1 next to none.
         teacher_decay: of the moving average; in [0, 1]. 0: S teaches itself.

@@ -77,8 +77,8 @@ class UniMatch(Method):
         task: network and classes.
         unlabelled_weight: w, of both terms; >= 0. With 0 it is supervised training.
         ramp_up: share of the run over which w is reached, as in `mean_teacher`; in [0, 1]. 0: at
-            once, as published. A network from random weights needs it: until its batch norms have
-            seen enough images, what it says in eval mode is sure and wrong.
+            once, as published. For networks from random weights: until their batch norms have seen
+            enough images, what they say in eval mode can be sure and wrong.
         feature_share: weight of the perturbed features' term within w, the rest is of the strong
             views, half each; in [0, 1].
         feature_dropout: share of the channels that are dropped; in [0, 1].
