@@ -48,12 +48,22 @@ def test_each_method_has_recipes(method: str, data: str) -> None:
     assert {loaded(name).data.name for name in named} == {data.removesuffix("_small")}
 
 
-@pytest.mark.parametrize("share", ["1-64", "1-32", "1-16", "1-8"])
+TABLES = {
+    "voc_small": ("lraspp", ("1-64", "1-32", "1-16", "1-8")),
+    "camvid": ("lraspp_half", ("1-16", "1-8", "1-4")),
+}
+"""Data -> network and shares of the masks of the tables that two cores can fill."""
+
+
+@pytest.mark.parametrize(
+    ("data", "network", "share"),
+    [(data, network, share) for data, (network, all_) in TABLES.items() for share in all_],
+)
 @pytest.mark.parametrize("method", [*METHODS, "supervised_strong"])
-def test_arms_of_the_small_voc_differ_from_their_baseline_in_the_method_alone(
-    method: str, share: str
+def test_arms_of_a_table_differ_from_their_baseline_in_the_method_alone(
+    method: str, data: str, network: str, share: str
 ) -> None:
-    names = (f"voc_small/{method}_lraspp_{share}", f"voc_small/supervised_lraspp_{share}")
+    names = (f"{data}/{method}_{network}_{share}", f"{data}/supervised_{network}_{share}")
     own, base = (flatten(loaded(name).resolved()) for name in names)
     assert own["data.split"] == share.replace("-", "/")
     assert own["data.split_seed"] == "same"
