@@ -35,10 +35,14 @@ class Teacher(nn.Module, Generic[Network]):
 
     Args:
         source: the network to follow, copied as it is now.
-        decay: reached at step decay / (1 - decay), see `ramped_decay`; in [0, 1].
+        decay: reached at step decay / (1 - decay), see `ramped_decay`; in [0, 1], where 1 is the
+            plain mean of all steps.
         ramped: whether the decay rises from 0; or it is `decay` from the first step on.
         statistics: whether buffers follow too; or they stay the copy's own, which moves them where
             it is put into training mode.
+
+    Raises:
+        ValueError: of the decay, with which there is no average.
 
     Attributes:
         network: the copy.
@@ -53,6 +57,8 @@ class Teacher(nn.Module, Generic[Network]):
         super().__init__()
         if not 0.0 <= decay <= 1.0:
             raise ValueError(f"decay must be between 0 and 1, not {decay}")
+        if decay == 1.0 and not ramped:
+            raise ValueError("a teacher with a decay of 1 from the start never moves: lower it")
         self.decay, self.ramped, self.statistics = decay, ramped, statistics
         self.network = copy.deepcopy(source).requires_grad_(False)
         self.eval()

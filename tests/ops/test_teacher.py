@@ -246,6 +246,12 @@ def test_a_decay_is_a_share(decay: float) -> None:
         Teacher(nn.Identity(), decay)
 
 
+def test_a_teacher_that_could_never_move_is_refused() -> None:
+    Teacher(nn.Identity(), 1.0)  # the plain mean of all steps
+    with pytest.raises(ValueError, match="never moves: lower it"):
+        Teacher(nn.Identity(), 1.0, ramped=False)
+
+
 @pytest.mark.parametrize(("step", "expected"), [(0, 0.1), (1, 0.1), (50, 0.1)])
 def test_a_decay_that_is_not_ramped_is_the_same_at_every_step(step: int, expected: float) -> None:
     teacher = Teacher(Network(0.0), 0.9, ramped=False)
