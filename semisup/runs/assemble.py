@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,11 @@ from semisup.settings import DataSettings
 from semisup.system import distributed as ranks
 from semisup.system.device import usable_cores
 from semisup.system.files import name_with_hash
+from semisup.training.optimisers import make_optimisers
 from semisup.types import StreamName
+
+CLASSES_OF_A_CHECK = 21
+"""K where a method is built to look at its options alone."""
 
 
 def open_data(recipe: Recipe, paths: Paths, subset: str = "") -> SegmentationData:
@@ -195,6 +200,27 @@ def build_method(
     crop = None if recipe.data.crop == "whole" else recipe.data.crop
     task = Task(build_segmenter, num_classes, crop)
     return create_method(recipe.method.name, task, **recipe.method_options), notes
+
+
+def check_method(recipe: Recipe) -> None:
+    """Refuse options of the method and tables of its players that do not fit, without data.
+
+    All is built without memory and without the weights that it would start from. A network that
+    cannot be built without memory passes: its own run will build it.
+
+    Raises:
+        RecipeError: an option is wrong, or [optim.*] are not the method's players.
+    """
+    stated = recipe.model.in_channels
+    kind = RGB if stated == "auto" else ImageKind(stated)
+    with contextlib.suppress(RuntimeError), torch.device("meta"):
+        method, _ = build_method(without_weights(recipe), CLASSES_OF_A_CHECK, kind=kind)
+        make_optimisers(method.players(), recipe.optim)
+
+
+def without_weights(recipe: Recipe) -> Recipe:
+    """The recipe with fresh networks."""
+    return replace(recipe, model=recipe.model.model_copy(update={"weights": ""}))
 
 
 def weights_file(recipe: Recipe) -> Path | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -37,6 +37,7 @@ from semisup.runs.assemble import (
     open_data,
     open_reported,
     split_labels,
+    without_weights,
 )
 from semisup.runs.data.identity import DataIdentity, identify, identify_reported
 from semisup.runs.data.parts import check_predictor
@@ -204,8 +205,7 @@ class Experiment:
     def _built(self) -> tuple[Method, list[str]]:
         recipe = self.recipe
         if not self.read_weights:
-            recipe = replace(recipe, model=recipe.model.model_copy(update={"weights": ""}))
-            return build_method(recipe, self.num_classes, kind=self.image_kind)
+            return build_method(without_weights(recipe), self.num_classes, kind=self.image_kind)
         start = None if self.first is None else _predictor_of(self.first)
         method, notes = build_method(recipe, self.num_classes, start, self.image_kind)
         if method.reads.trained_weights and not (start or recipe.model.weights):

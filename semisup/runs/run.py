@@ -24,6 +24,7 @@ from semisup.recipe.load import load_baseline
 from semisup.recipe.recipe import Recipe
 from semisup.recipe.toml import flatten
 from semisup.runs.assemble import (
+    check_method,
     criterion_of,
     prepare_networks,
     stream_builder,
@@ -95,6 +96,8 @@ def run_recipe(
     """
     view = view or Silent()
     baseline = load_baseline(recipe)
+    if baseline is not None or recipe.first is not None:
+        check_method(recipe)  # now, and not after another run
     if baseline is None:
         return _run(recipe, paths, device, view, command)
     view.note(f"{recipe.name} is compared with {paths.run_folder(baseline)}")

@@ -106,6 +106,30 @@ def test_a_run_that_is_its_own_baseline_is_refused(place: Path) -> None:
         load_baseline(load_recipe(str(place / "own.toml"), [f"baseline.recipe={place}/own.toml"]))
 
 
+@pytest.mark.parametrize(
+    ("before", "change", "message"),
+    [
+        ("[baseline]\nrecipe", "method.name=fixmatch", ""),
+        ("[baseline]\nrecipe", "method.teacher_decay=2", "teacher_decay must be in"),
+        ("[baseline]\nrecipe", "optim.student.lr=1.0", "no player 'student'"),
+        ("[init]\nfrom", "method.teacher_decay=2", "teacher_decay must be in"),
+    ],
+)
+def test_a_recipe_that_cannot_be_run_is_refused_before_another_is_trained_for_it(
+    place: Path, tmp_path: Path, before: str, change: str, message: str
+) -> None:
+    own = tmp_path / "own.toml"
+    own.write_text(recipe_of().to_toml() + f'\n{before} = "{place}/base.toml"\n')
+    recipe = load_recipe(str(own), ["method.name=fixmatch", change])
+    paths = Paths(place / "data", tmp_path / "runs")
+    if not message:
+        run_recipe(recipe, paths, CPU)
+        return
+    with pytest.raises(RecipeError, match=message):
+        run_recipe(recipe, paths, CPU)
+    assert not paths.out.exists()
+
+
 def test_a_second_call_trains_and_scores_nothing(
     place: Path, done: tuple[FinishedRun, Noting], monkeypatch: pytest.MonkeyPatch
 ) -> None:
