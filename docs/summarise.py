@@ -13,7 +13,8 @@ row has the seeds, and the mean, standard deviation and 95 % interval of the mIo
 
 `--baseline NAME` compares: a table of all rows with both scores, one of each seed, and one of the
 differences between each row and the baseline, paired by seed (semisup/metrics/paired.py). Given
-twice, it compares with both, and Holm's correction is for all of these comparisons.
+twice, it compares with both, and Holm's correction is for all of these comparisons. With `--brief` one table has the score
+of each row and how far it is above the first baseline.
 
 Refused are runs of different protocols or scored on different files, whose numbers must not stand
 in one table, two runs of one group and seed, which would count once more than they are, and in a
@@ -32,6 +33,7 @@ import shlex
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -233,8 +235,8 @@ def comparison(named: Mapping[str, Sequence[Run]], baselines: Sequence[str], sco
     first = dict.fromkeys(_known(named, baseline) for baseline in baselines)
     ordered = {name: named[name] for name in [*first, *named]}
     scores = _scores(ordered)
-    paired = _paired(ordered, list(first), score)
-    return "\n".join([_arms(ordered, scores), _seeds(ordered, scores), paired])
+    differences = _differences(_paired(ordered, list(first), score), score)
+    return "\n".join([_arms(ordered, scores), _seeds(ordered, scores), differences])
 
 
 def _known(named: Mapping[str, Sequence[Run]], baseline: str) -> str:
@@ -277,31 +279,77 @@ def _seeds(named: Mapping[str, Sequence[Run]], scores: Sequence[str]) -> str:
     return table(["arm", "mIoU of seed", *map(str, seeds)], rows)
 
 
-def _paired(named: Mapping[str, Sequence[Run]], baselines: Sequence[str], score: str) -> str:
-    found: dict[tuple[str, str], PairedDifference] = {}
-    apart: dict[str, None] = {}
-    begun: dict[str, None] = {}
+def brief(named: Mapping[str, Sequence[Run]], baselines: Sequence[str], score: str) -> str:
+    """One table: each row's score, and how far it is above the first of the baselines.
+
+    Args:
+        named: name -> runs.
+        baselines: as of `comparison`, for whose differences p is corrected.
+        score: "selected" or "last".
+
+    Raises:
+        RunError: as of `comparison`.
+    """
+    check_lists([run for runs in named.values() for run in runs])
+    first = dict.fromkeys(_known(named, baseline) for baseline in baselines)
+    base = next(iter(first))
+    ordered = {name: named[name] for name in [*first, *named]}
+    found = _paired(ordered, list(first), score)
+    rows = []
+    for name, runs in ordered.items():
+        cells = ["-", "-", "-"]
+        if (name, base) in found.corrected:
+            difference = _difference(found.differences[name, base], found.corrected[name, base])
+            cells = [difference[1], difference[3], difference[5]]
+        values = [run.miou(score) for run in runs]
+        rows.append([name, masks(runs), str(len(runs)), f"{np.mean(values):.3f}", *cells])
+    head = ["arm", "masks", "n", "mIoU", f"above {base}", "95 % interval", "p, Holm"]
+    return table(head, rows)
+
+
+@dataclass
+class Paired:
+    """Differences of rows from baselines, paired by seed.
+
+    Attributes:
+        differences: (row, baseline) -> what was found.
+        corrected: the same -> its p, by Holm's rule for all of them.
+        apart: rows that have other labelled images than a baseline.
+        begun: rows that do not have a baseline's seeds.
+    """
+
+    differences: dict[tuple[str, str], PairedDifference] = field(default_factory=dict)
+    corrected: dict[tuple[str, str], float] = field(default_factory=dict)
+    apart: dict[str, None] = field(default_factory=dict)
+    begun: dict[str, None] = field(default_factory=dict)
+
+
+def _paired(named: Mapping[str, Sequence[Run]], baselines: Sequence[str], score: str) -> Paired:
+    paired = Paired()
+    found = paired.differences
     for place, base in enumerate(baselines):
         for name, runs in named.items():
             if name in baselines[: place + 1]:
                 continue
             if not _of_one_list(runs, named[base]):
-                apart[name] = None
+                paired.apart[name] = None
                 continue
             own, others = _by_seed(runs, score), _by_seed(named[base], score)
             if len(named) > 2 and own.keys() != others.keys():
-                begun[name] = None
+                paired.begun[name] = None
                 continue
             found[name, base] = paired_difference(own, others, name=name, baseline_name=base)
-    if begun and not found:
+    if paired.begun and not found:
         raise RunError(f"no arm has all seeds of {', '.join(baselines)}, and these alone, yet.")
-    corrected = holm([one.p for one in found.values()])
-    rows = [
-        [*pair, *_difference(one, p)]
-        for (pair, one), p in zip(found.items(), corrected, strict=True)
-    ]
+    paired.corrected = dict(zip(found, holm([one.p for one in found.values()]), strict=True))
+    return paired
+
+
+def _differences(paired: Paired, score: str) -> str:
+    found = paired.differences
+    rows = [[*pair, *_difference(one, paired.corrected[pair])] for pair, one in found.items()]
     head = ["arm", "baseline", "pairs", f"difference, {score}", "sd", "95 % interval", "p"]
-    notes = _notes(list(found.values()), apart, begun)
+    notes = _notes(list(found.values()), paired.apart, paired.begun)
     text = table([*head, "p, Holm", "detectable"], rows)
     return "\n".join([text, *(f"{note}\n" for note in notes)])
 
@@ -376,6 +424,8 @@ def tables(arguments: Sequence[str], root: Path = Path()) -> str:
     score = options.score
     if options.baseline:
         score = "last" if _scores(named) == ["last"] else score
+        if options.brief:
+            return brief(named, options.baseline, score)
         text = comparison(named, options.baseline, score)
     else:
         text = summary(named, score)
@@ -413,6 +463,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--arm", action="append", default=[], metavar="NAME=PLACE")
     parser.add_argument("--score", choices=("selected", "last"), default="selected")
     parser.add_argument("--baseline", action="append", default=[], metavar="NAME")
+    parser.add_argument("--brief", action="store_true", help="one table, beside --baseline")
     parser.add_argument("--page", type=Path, help="write the marked parts of this page anew")
     return parser
 

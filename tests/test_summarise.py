@@ -257,6 +257,25 @@ def test_with_two_baselines_each_pair_is_compared_once_and_all_are_one_family(
     assert "corrected for the 3 comparisons" in text
 
 
+def test_a_brief_table_has_the_differences_from_the_first_baseline_and_the_p_of_all(
+    arms: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    scores = PLAIN | {"strong": [0.28, 0.41, 0.30, 0.37], "begun": [0.4]}
+    options = [*arms(scores), "--baseline", "plain", "--baseline", "strong", "--score", "last"]
+    differences = rows(table(capsys, *options).split("\n\n")[2])
+    known = {name: cells for name, base, *cells in differences if base == "`plain`"}
+    brief = rows(table(capsys, *options, "--brief"))
+    assert [row[:3] for row in brief] == [
+        [f"`{name}`", "25", count]
+        for name, count in [("plain", "4"), ("strong", "4"), ("begun", "1"), ("better", "4")]
+    ]
+    assert brief[0][3:] == ["0.175", "-", "-", "-"]
+    assert brief[2][3:] == ["0.200", "-", "-", "-"]
+    for row in (brief[1], brief[3]):
+        _, difference, _, interval, _, corrected, _ = known[row[0]]
+        assert row[4:] == [difference, interval, corrected]
+
+
 def test_one_score_stands_there_where_the_last_checkpoint_is_the_selected_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
