@@ -13,8 +13,8 @@ row has the seeds, and the mean, standard deviation and 95 % interval of the mIo
 
 `--baseline NAME` compares: a table of all rows with both scores, one of each seed, and one of the
 differences between each row and the baseline, paired by seed (semisup/metrics/paired.py). Given
-twice, it compares with both, and Holm's correction is for all of these comparisons. With `--brief` one table has the score
-of each row and how far it is above the first baseline.
+twice, it compares with both, and Holm's correction is for all of these comparisons. With `--brief`
+one table has the score of each row and how far it is above the first baseline.
 
 Refused are runs of different protocols or scored on different files, whose numbers must not stand
 in one table, two runs of one group and seed, which would count once more than they are, and in a
