@@ -3,6 +3,7 @@
     python benchmarks/semi.py
     python benchmarks/semi.py --methods fixmatch --rounds 9
     python benchmarks/semi.py --device cuda --network deeplab_v3plus --side 321 --precision bf16
+    python benchmarks/semi.py --costs       # of the library's own steps, over supervised training
 
 LR-ASPP on MobileNetV2, 7 classes, random images. The textbook step has the habits of the published
 scripts, not all of which are in each of them; then one after another is given up:
@@ -230,7 +231,7 @@ def build(options: Namespace) -> Method:
         return create_model(options.network, CLASSES)
 
     task = Task(network, CLASSES, (options.side, options.side))
-    method = create_method(options.method, task, **OPTIONS[options.method]).train()
+    method = create_method(options.method, task, **OPTIONS.get(options.method, {})).train()
     for layer in method.modules():
         if isinstance(layer, nn.Dropout | nn.Dropout2d):
             layer.p = 0.0
@@ -298,6 +299,20 @@ def compare(options: Namespace) -> None:
         check_synchronisations(ways["semisup"], batch)
 
 
+def compare_costs(options: Namespace) -> None:
+    """The library's step of each method beside that of supervised training, on labelled images."""
+    batch = make_batch(options)
+    methods = ("supervised", *options.methods.split(","))
+    each = {method: Namespace(**{**vars(options), "method": method}) for method in methods}
+    ways = {method: Library(build(own), own) for method, own in each.items()}
+    runs: dict[str, Contestant] = {n: (lambda way=way: way(batch)) for n, way in ways.items()}
+    timings = interleave(runs, options.rounds)
+    show("a step of each method", timings, base="supervised", unit="steps")
+    for method in runs:
+        ratio = 1 / speed_up(timings, method, "supervised")
+        print(f"{method} takes {ratio:.2f} x the time of supervised")
+
+
 def main() -> None:
     parser = arguments("A step of each consistency method.", rounds=5)
     parser.add_argument("--methods", default=",".join(OPTIONS), help="of %(default)s")
@@ -306,10 +321,14 @@ def main() -> None:
     parser.add_argument("--precision", default="float32", choices=["float32", "bf16"])
     parser.add_argument("--batch", type=int, default=8, help="images a stream (%(default)s)")
     parser.add_argument("--side", type=int, default=112, help="of a crop, pixels (%(default)s)")
+    parser.add_argument("--costs", action="store_true", help="compare the methods' own steps")
     parser.set_defaults(rate=1e-3)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     print(machine())
+    if options.costs:
+        compare_costs(options)
+        return
     for method in options.methods.split(","):
         options.method = method
         compare(options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -209,6 +210,14 @@ def test_a_step_without_the_habits_is_the_same_step(script: str) -> None:
     name, *options = script.split()
     printed = run(name, *options, "--rounds", "1", "--batch", "2", "--side", "64")
     assert any("x as fast as the textbook" in line for line in printed)
+
+
+@pytest.mark.slow
+def test_costs_of_consistency_methods_over_supervised_training_without_habits() -> None:
+    options = ["--methods", "fixmatch", "--rounds", "1", "--batch", "2", "--side", "64"]
+    *_, first, second = run("semi.py", "--costs", *options)
+    assert first == "supervised takes 1.00 x the time of supervised"
+    assert re.fullmatch(r"fixmatch takes \d+\.\d\d x the time of supervised", second)
 
 
 @pytest.mark.slow
