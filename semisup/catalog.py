@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from semisup.data.base import SegmentationData
+from semisup.data.sets.ade20k import Ade20k
 from semisup.data.sets.camvid import CamVid
+from semisup.data.sets.cityscapes import Cityscapes
 from semisup.data.sets.coco import Coco
 from semisup.data.sets.folder import Folder
 from semisup.data.sets.scenes.dataset import Scenes
@@ -109,7 +111,9 @@ METHODS: dict[str, type[Method]] = {
 }
 
 DATASETS: dict[str, type[SegmentationData]] = {
+    "ade20k": Ade20k,
     "camvid": CamVid,
+    "cityscapes": Cityscapes,
     "coco": Coco,
     "folder": Folder,
     "scenes": Scenes,

@@ -170,7 +170,10 @@ def test_a_misspelt_command_is_suggested() -> None:
             | {"mask_rcnn", "s4gan", "s4gan_multi_label"}
             | {"cps", "cutmix_seg", "fixmatch", "mean_teacher", "unimatch"},
         ),
-        (DATASETS, {"scenes", "voc", "camvid", "coco", "folder", "stack"}),
+        (
+            DATASETS,
+            {"ade20k", "camvid", "cityscapes", "coco", "folder", "scenes", "stack", "voc"},
+        ),
     ],
     ids=["models", "methods", "datasets"],
 )

@@ -125,6 +125,38 @@ def voc_root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def cityscapes_root(tmp_path: Path) -> Path:
+    """Cityscapes: two train images of two cities, one val image."""
+    folder = tmp_path / "cityscapes"
+    images = {"train": ("bochum", "aachen"), "val": ("lindau",)}
+    for part, cities in images.items():
+        for number, city in enumerate(cities):
+            name = f"{city}_000000_00001{number}"
+            picture(folder / "leftImg8bit" / part / city / f"{name}_leftImg8bit.png")
+            values = np.full(SIZE, 7 + number, np.uint8)  # road, sidewalk
+            values[0], values[1] = 3, 33  # out of roi, bicycle
+            path = folder / "gtFine" / part / city / f"{name}_gtFine_labelIds.png"
+            path.parent.mkdir(parents=True)
+            Image.fromarray(values).save(path)
+    return tmp_path
+
+
+@pytest.fixture
+def ade20k_root(tmp_path: Path) -> Path:
+    """ADE20K's challenge: two train images, one val image."""
+    folder = tmp_path / "ADEChallengeData2016"
+    for part, names in {"training": ("train_2", "train_1"), "validation": ("val_1",)}.items():
+        for number, name in enumerate(names):
+            picture(folder / "images" / part / f"ADE_{name}.jpg")
+            values = np.full(SIZE, 1 + number, np.uint8)  # wall, building
+            values[0], values[1] = 0, 150  # other, flag
+            path = folder / "annotations" / part / f"ADE_{name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(values).save(path)
+    return tmp_path
+
+
+@pytest.fixture
 def segnet_root(tmp_path: Path) -> Path:
     """CamVid in SegNet's layout: two train, one val and one test image."""
     folder = tmp_path / "CamVid"

@@ -7,6 +7,7 @@ to the image or its mask; two columns, image and mask. A kind may stand behind i
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import unicodedata
@@ -125,7 +126,8 @@ class KnownIds:
             if start == 0:
                 return name, ""
             folder, home = parts[start - 1], self._home(name)
-            if folder.casefold() in _USUAL or folder.casefold() == home.name.casefold():
+            homes = {home.name.casefold(), home.parent.name.casefold()}  # a city, and its subset
+            if folder.casefold() in _USUAL | homes:
                 return name, ""
             return None, (
                 f"is in the folder '{shown(folder)}', and image '{shown(name)}' in "
@@ -140,10 +142,20 @@ class KnownIds:
 
     def _file(self, text: str) -> str | None:
         for form in (text, _without_ending(text), _without_ending(_without_ending(text))):
-            name = self.named(form)
+            name = self.named(form) or self._files.get(form)
             if name is not None:
                 return name
         return None
+
+    @functools.cached_property
+    def _files(self) -> dict[str, str]:
+        """The name of an image's file, without its ending -> its id, where the two differ."""
+        files = {name: self._place(name).name for name in self._ids}
+        return {
+            _without_ending(file): name
+            for name, file in files.items()
+            if _without_ending(file) != name.rpartition("/")[2]
+        }
 
     def _home(self, name: str) -> Path:
         """The folder in which the id begins."""
