@@ -18,6 +18,7 @@ METHODS = ("mean_teacher", "cutmix_seg", "fixmatch", "unimatch", "cps")
 SHIPPED = shipped_recipes()
 OURS = [name for name in SHIPPED if name.split("/")[-1].startswith(METHODS)]
 VOC = [name for name in OURS if name.startswith("voc/")]
+PUBLISHED = [n for n in OURS if n.startswith(("voc/", "cityscapes/", "ade20k/", "coco/"))]
 LISTS = [name for name in VOC if re.search(r"_\d+$", name)]
 """Of VOC, those whose masks a list of the literature names."""
 
@@ -89,7 +90,7 @@ def test_arms_of_the_things_differ_from_their_baseline_in_the_method_alone(name:
 STRONG = "data.strong_labelled"
 
 
-@pytest.mark.parametrize("name", VOC)
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_a_header_states_the_number_of_the_paper(name: str) -> None:
     first, *others = SHIPPED[name].read_text(encoding="utf-8").splitlines()
     assert re.search(r"(Theirs|run): (\d\d\.\d\d? mIoU|no number was found)\.$", first)
@@ -143,6 +144,35 @@ def test_steps_are_the_epochs_of_the_authors(name: str) -> None:
     exact = (AUGMENTED - masks(name)) / recipe.data.unlabelled_batch
     assert abs(recipe.train.steps / epochs - exact) < 1
     assert recipe.data.labelled_batch == recipe.data.unlabelled_batch
+
+
+IMAGES = {"cityscapes": 2_975, "ade20k": 20_210, "coco": 118_287}
+"""Of the training subsets."""
+
+EPOCHS_ELSEWHERE = {
+    "cityscapes/fixmatch": dict.fromkeys((186, 372, 744), 240),
+    "cityscapes/unimatch": dict.fromkeys((186, 372, 744), 240),
+    "cityscapes/cps": {186: 128, 372: 137, 744: 160},
+    "cityscapes/mean_teacher": {186: 128, 372: 137, 744: 160},
+    "ade20k/fixmatch": dict.fromkeys((316, 631, 1263, 2526), 60),
+    "coco/fixmatch": dict.fromkeys((232, 463, 925, 1849), 20),
+}
+"""Data and method -> masks -> epochs of the authors' code."""
+
+
+@pytest.mark.parametrize("head", EPOCHS_ELSEWHERE)
+def test_recipes_of_other_sets_have_every_budget_and_the_steps_of_the_authors(head: str) -> None:
+    named = {masks(name): name for name in OURS if name.startswith(f"{head}_")}
+    assert named.keys() == EPOCHS_ELSEWHERE[head].keys()
+    for count, name in named.items():
+        recipe, header = loaded(name), SHIPPED[name].read_text(encoding="utf-8")
+        assert f"{count:,} masks" in header.split("\n")[0]
+        assert recipe.data.split == f"file:{count}.txt"
+        each = (IMAGES[recipe.data.name] - count) // recipe.data.unlabelled_batch
+        assert recipe.train.steps == EPOCHS_ELSEWHERE[head][count] * each
+        assert recipe.data.labelled_batch == recipe.data.unlabelled_batch
+        baseline = name.split("/")[0] + "/supervised_"
+        assert any(other.startswith(baseline) for other in SHIPPED)
 
 
 @pytest.mark.parametrize("name", [n for n in LISTS if "match" in n])
