@@ -49,9 +49,9 @@ def test_train_ids_are_read_where_they_are_alone(cityscapes_root: Path) -> None:
 
 def test_what_is_no_cityscapes_is_said(cityscapes_root: Path) -> None:
     folder = cityscapes_root / "cityscapes"
-    with pytest.raises(DataError, match="no subset 'vall' in .* Did you mean 'val'"):
+    with pytest.raises(DataError, match=r"no subset 'vall' in .* Did you mean 'val'"):
         Cityscapes(folder, "vall")
-    with pytest.raises(DataError, match="leftImg8bit/test has no CITY.*unpack the images there"):
+    with pytest.raises(DataError, match=r"leftImg8bit/test has no CITY.*unpack the images there"):
         Cityscapes(folder, "test")
     data = Cityscapes(folder)
     Image.fromarray(np.full((6, 8), 34, np.uint8)).save(data.mask_path(0))
