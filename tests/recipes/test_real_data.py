@@ -1,4 +1,4 @@
-"""Recipes of CamVid and VOC, shrunk, on a few real images: each starts, trains and is scored."""
+"""Recipes, shrunk, on a few real images: each starts, trains and is scored."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import torch
 
 from semisup.recipe.load import load_recipe, shipped_recipes
 from semisup.recipe.recipe import Recipe
+from semisup.runs.assemble import open_data
 from semisup.runs.paths import Paths
 from semisup.runs.run import run_recipe
 
@@ -23,6 +24,13 @@ RECIPES = [
 """All of CamVid; of VOC those that need neither tags nor a list of one's own."""
 
 OF_LISTS = [
+    "ade20k/fixmatch_dpt_316",
+    "cityscapes/cps_deeplab_v3plus_resnet101_186",
+    "cityscapes/cutmix_seg_deeplab_v2_1-8",
+    "cityscapes/fixmatch_deeplab_v3plus_resnet101_186",
+    "cityscapes/mean_teacher_deeplab_v3plus_resnet101_186",
+    "cityscapes/unimatch_deeplab_v3plus_resnet101_186",
+    "coco/fixmatch_dpt_232",
     "voc/cps_deeplab_v3plus_resnet50_blended_1323",
     "voc/cutmix_seg_deeplab_v2_1-8",
     "voc/fixmatch_deeplab_v3plus_resnet101_92",
@@ -30,7 +38,7 @@ OF_LISTS = [
     "voc/mean_teacher_deeplab_v3plus_resnet101_blended_1323",
     "voc/unimatch_deeplab_v3plus_resnet101_u2pl_662",
 ]
-"""One of each consistency method and network of VOC: the others differ in masks and steps alone."""
+"""One of each set, consistency method and network: the others differ in masks and steps alone."""
 
 TINY = [
     "data.unlabelled_batch=2",
@@ -85,12 +93,12 @@ def shorten(source: Path, target: Path, lines: int) -> None:
 
 @pytest.fixture(scope="module")
 def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data root that both sets are put into."""
+    """A data root that all sets are put into."""
     return tmp_path_factory.mktemp("few")
 
 
 def fill(root: Path, shared: Path) -> None:
-    """16 training images and two others of CamVid and of VOC at 256 px, by links, where missing."""
+    """A few training images of each set, and two others but for COCO's 45, by links, if missing."""
     if list(root.iterdir()):
         return
     camvid = shared / "camvid_jpg"
@@ -104,6 +112,17 @@ def fill(root: Path, shared: Path) -> None:
         shorten(voc / name, root / "VOC2012" / name, lines)
     for folder in ("JPEGImages", "SegmentationClass", "SegmentationClassAug"):
         (root / "VOC2012" / folder).symlink_to(voc / folder)
+    for part in ("leftImg8bit", "gtFine"):
+        for subset, city in {"train": "aachen", "val": "bochum"}.items():
+            (root / "cityscapes" / part / subset).mkdir(parents=True)
+            place = shared / "cityscapes" / part / "train" / city
+            (root / "cityscapes" / part / subset / city).symlink_to(place)
+    for part, ending in {"images": "jpg", "annotations": "png"}.items():
+        for subset, count in {"training": 6, "validation": 2}.items():
+            (root / "ade20k" / part / subset).mkdir(parents=True)
+            for path in sorted((shared / "ade20k" / part / subset).glob(f"*.{ending}"))[:count]:
+                (root / "ade20k" / part / subset / path.name).symlink_to(path)
+    (root / "coco").symlink_to(shared / "coco")
 
 
 def stages(recipe: Recipe) -> list[Recipe]:
@@ -118,15 +137,17 @@ def test_it_takes_two_steps_on_real_images(
 ) -> None:
     fill(few, shared_data)
     changes = shrunk(name)
+    paths = Paths(few, tmp_path)
     if load_recipe(name).data.split.startswith("file:"):
-        source = few / "VOC2012" / "ImageSets" / "Segmentation" / "train_aug.txt"
-        shorten(source, tmp_path / "list.txt", 8)
-        changes.append(f"data.split=file:{tmp_path / 'list.txt'}")
+        ids = open_data(load_recipe(name, changes), paths).ids
+        labelled = tmp_path / "list.txt"
+        labelled.write_text("".join(f"{one}\n" for one in ids[: len(ids) // 2]), encoding="utf-8")
+        changes.append(f"data.split=file:{labelled}")
     recipe = load_recipe(name, changes)
-    done = run_recipe(recipe, Paths(few, tmp_path), torch.device("cpu"))
+    done = run_recipe(recipe, paths, torch.device("cpu"))
     assert done.result.recipe == name
     assert done.result.checkpoint.step == 2
-    assert done.result.protocol["images"] == 2
+    assert done.result.protocol["images"] == (45 if recipe.data.name == "coco" else 2)
     assert sum(map(sum, done.result.confusion)) > 0
     lines = (done.folder / "scalars.jsonl").read_text(encoding="utf-8").splitlines()
     losses = [v for line in lines for k, v in json.loads(line).items() if k.startswith("loss")]
