@@ -416,6 +416,8 @@ def tables(arguments: Sequence[str], root: Path = Path()) -> str:
     options = _parser().parse_args(arguments)
     places = [str(root / place) for place in options.places]
     runs = read_arms(places, [_under(root, option) for option in options.arm])
+    if options.brief and not options.baseline:
+        raise RunError("--brief compares with a baseline: give --baseline NAME")
     if not runs:
         raise RunError("no runs: give their folders")
     check_comparable(runs)

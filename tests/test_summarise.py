@@ -276,6 +276,13 @@ def test_a_brief_table_has_the_differences_from_the_first_baseline_and_the_p_of_
         assert row[4:] == [difference, interval, corrected]
 
 
+def test_a_brief_table_needs_a_baseline(
+    arms: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="--brief compares with a baseline"):
+        table(capsys, *arms(PLAIN), "--brief")
+
+
 def test_one_score_stands_there_where_the_last_checkpoint_is_the_selected_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

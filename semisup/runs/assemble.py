@@ -44,8 +44,8 @@ from semisup.system.files import name_with_hash
 from semisup.training.optimisers import make_optimisers
 from semisup.types import StreamName
 
-CLASSES_OF_A_CHECK = 21
-"""K where a method is built to look at its options alone."""
+CLASSES_OF_A_CHECK = (21, 2)
+"""K where a method is built to look at its options alone; what either will do with is allowed."""
 
 
 def open_data(recipe: Recipe, paths: Paths, subset: str = "") -> SegmentationData:
@@ -213,9 +213,17 @@ def check_method(recipe: Recipe) -> None:
     """
     stated = recipe.model.in_channels
     kind = RGB if stated == "auto" else ImageKind(stated)
-    with contextlib.suppress(RuntimeError), torch.device("meta"):
-        method, _ = build_method(without_weights(recipe), CLASSES_OF_A_CHECK, kind=kind)
-        make_optimisers(method.players(), recipe.optim)
+    refused: RecipeError | None = None
+    for classes in CLASSES_OF_A_CHECK:
+        try:
+            with contextlib.suppress(RuntimeError, TypeError), torch.device("meta"):
+                method, _ = build_method(without_weights(recipe), classes, kind=kind)
+                make_optimisers(method.players(), recipe.optim)
+            return
+        except RecipeError as error:
+            refused = refused or error
+    assert refused is not None
+    raise refused
 
 
 def without_weights(recipe: Recipe) -> Recipe:

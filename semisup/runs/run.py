@@ -96,15 +96,31 @@ def run_recipe(
     """
     view = view or Silent()
     baseline = load_baseline(recipe)
-    if baseline is not None or recipe.first is not None:
-        check_method(recipe)  # now, and not after another run
+    _check_ahead(recipe, paths, another_first=baseline is not None)
     if baseline is None:
         return _run(recipe, paths, device, view, command)
+    _check_ahead(baseline, paths)
     view.note(f"{recipe.name} is compared with {paths.run_folder(baseline)}")
     other = _run(baseline, paths, device, view, command)
     done = _run(recipe, paths, device, view, command)
     view.phase("comparing")
     return replace(done, baseline=other, gain=compare(done, other, paths, device))
+
+
+def _check_ahead(recipe: Recipe, paths: Paths, another_first: bool = False) -> None:
+    """Refuse what is wrong in a recipe or its stages now, and not after another run.
+
+    Args:
+        recipe: of the run.
+        paths: where it lies: a finished one has nothing to be refused.
+        another_first: whether another run goes before it, beside its own first stage.
+    """
+    if RunFolder(paths.run_folder(recipe)).result.is_file():
+        return
+    if another_first or recipe.first is not None:
+        check_method(recipe)
+    if recipe.first is not None:
+        _check_ahead(recipe.first, paths)
 
 
 def _run(

@@ -248,7 +248,7 @@ def test_a_decay_is_a_share(decay: float) -> None:
 
 def test_a_teacher_that_could_never_move_is_refused() -> None:
     Teacher(nn.Identity(), 1.0)  # the plain mean of all steps
-    with pytest.raises(ValueError, match="never moves: lower it"):
+    with pytest.raises(ValueError, match="never moves the teacher: lower it"):
         Teacher(nn.Identity(), 1.0, ramped=False)
 
 

@@ -168,7 +168,9 @@ def test_recipes_of_other_sets_have_every_budget_and_the_steps_of_the_authors(he
         recipe, header = loaded(name), SHIPPED[name].read_text(encoding="utf-8")
         assert f"{count:,} masks" in header.split("\n")[0]
         assert recipe.data.split == f"file:{count}.txt"
-        each = (IMAGES[recipe.data.name] - count) // recipe.data.unlabelled_batch
+        # CPS's code counts 743 masks where there are 744.
+        counted = 743 if count == 744 and "_deeplab" in name and "match" not in name else count
+        each = (IMAGES[recipe.data.name] - counted) // recipe.data.unlabelled_batch
         assert recipe.train.steps == EPOCHS_ELSEWHERE[head][count] * each
         assert recipe.data.labelled_batch == recipe.data.unlabelled_batch
         baseline = name.split("/")[0] + "/supervised_"

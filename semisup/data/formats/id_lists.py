@@ -11,6 +11,7 @@ import functools
 import json
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -126,7 +127,9 @@ class KnownIds:
             if start == 0:
                 return name, ""
             folder, home = parts[start - 1], self._home(name)
-            homes = {home.name.casefold(), home.parent.name.casefold()}  # a city, and its subset
+            homes = {home.name.casefold()}
+            if name in self._files.values():  # a part of a data set, of which its city is a part
+                homes.add(home.parent.name.casefold())
             if folder.casefold() in _USUAL | homes:
                 return name, ""
             return None, (
@@ -140,6 +143,14 @@ class KnownIds:
         stem = PurePosixPath(_unquoted(text.strip()).replace("\\", "/")).name
         return self._stems.get(stem, self._stems.get(_without_ending(stem)))
 
+    def begins(self, text: str) -> str | None:
+        """The id that the file at the end of `text` begins with, where files have longer names."""
+        stem = PurePosixPath(_unquoted(text.strip()).replace("\\", "/")).name
+        parts = stem.split("_")
+        starts = ("_".join(parts[:end]) for end in range(len(parts) - 1, 0, -1))
+        found = (start for start in starts if start in self._ids)
+        return next(found, None) if self._files else None
+
     def _file(self, text: str) -> str | None:
         for form in (text, _without_ending(text), _without_ending(_without_ending(text))):
             name = self.named(form) or self._files.get(form)
@@ -149,12 +160,16 @@ class KnownIds:
 
     @functools.cached_property
     def _files(self) -> dict[str, str]:
-        """The name of an image's file, without its ending -> its id, where the two differ."""
-        files = {name: self._place(name).name for name in self._ids}
+        """The name of an image's file, without its ending -> its id, where the two differ.
+
+        Names that several ids have are left out.
+        """
+        files = {name: _without_ending(self._place(name).name) for name in self._ids}
+        times = Counter(files.values())
         return {
-            _without_ending(file): name
+            file: name
             for name, file in files.items()
-            if _without_ending(file) != name.rpartition("/")[2]
+            if times[file] == 1 and file != name.rpartition("/")[2]
         }
 
     def _home(self, name: str) -> Path:
@@ -238,7 +253,7 @@ def _columns(number: int, text: str, known: KnownIds) -> ListedId:
         why = why or reason
         if name is None:
             continue
-        other = known.find(second)[0] or known.has_stem(second)
+        other = known.find(second)[0] or known.has_stem(second) or known.begins(second)
         if other == name:
             return entry._replace(id=name)
         if other is not None:

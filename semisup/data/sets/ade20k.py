@@ -72,7 +72,7 @@ class Ade20k(SegmentationData):
         self.subset = choose_subset(subset, _PARTS, self.root)
         self._folder = _PARTS[subset]
         images = self.root / "images" / self._folder
-        names = sorted(path.stem for path in images.glob("*.jpg"))
+        names = sorted(path.stem for path in images.glob("*.jpg") if path.name[0] != ".")
         if not names:
             raise DataError(f"{images} has no *.jpg: unpack the images there")
         self.ids = unique(names, images)
@@ -102,6 +102,6 @@ class Ade20k(SegmentationData):
         if int(labels.max()) > len(CLASSES):
             raise DataError(
                 f"{path} holds label {int(labels.max())}, but ADE20K has 0, which is void, to "
-                f"{len(CLASSES)}: take the files of ADEChallengeData2016.zip"
+                f"{len(CLASSES)}: take the files of ADEChallengeData2016.zip, which are not shifted"
             )
         return labels - 1  # 0 becomes 255: uint8 wraps around

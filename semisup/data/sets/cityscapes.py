@@ -1,4 +1,4 @@
-"""Cityscapes: street scenes of 50 cities, 19 classes.
+"""Cityscapes, finely annotated: street scenes of 27 cities, 19 classes.
 
 Cordts et al., The Cityscapes Dataset for Semantic Urban Scene Understanding, CVPR 2016,
 https://arxiv.org/abs/1604.01685.
@@ -80,13 +80,10 @@ class Cityscapes(SegmentationData):
             "(cityscapes-dataset.com)",
         )
         self.subset = choose_subset(subset, SUBSETS, self.root)
-        images = self.root / "leftImg8bit"
-        found = [path for part in SUBSETS[subset] for path in images.glob(f"{part}/*/*{_IMAGE}")]
-        self._images = {path.name.removesuffix(_IMAGE): path for path in sorted(found)}
+        found = [path for part in SUBSETS[subset] for path in _images_of(self.root, part)]
+        self._images = {path.name.removesuffix(_IMAGE): path for path in found}
         names = sorted(path.name.removesuffix(_IMAGE) for path in found)
-        if not names:
-            raise DataError(f"{images / subset} has no CITY/*{_IMAGE}: unpack the images there")
-        self.ids = unique(names, images)
+        self.ids = unique(names, self.root / "leftImg8bit")
         self.classes = tuple(name for _, name, _ in TRAINED)
         self.palette = tuple(colour for _, _, colour in TRAINED)
 
@@ -123,6 +120,15 @@ class Cityscapes(SegmentationData):
                 "files of gtFine_trainvaltest.zip"
             )
         return relabel(labels, table)
+
+
+def _images_of(root: Path, part: str) -> list[Path]:
+    folder = root / "leftImg8bit" / part
+    # macOS leaves hidden files of the same ending behind.
+    found = [path for path in folder.glob(f"*/*{_IMAGE}") if not path.name.startswith(".")]
+    if not found:
+        raise DataError(f"{folder} has no CITY/*{_IMAGE}: unpack the images there")
+    return found
 
 
 def _table(labels: dict[int, int]) -> Tensor:

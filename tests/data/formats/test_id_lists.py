@@ -162,3 +162,46 @@ def test_the_ids_of_a_set_are_asked_for_only_if_a_line_is_no_plain_word(tmp_path
     assert read_ids(path, never) == ("2007_000032", "2007_000033")
     path.write_text("# two\nIMG 001 (1)\nt9\n")
     assert read_ids(path, lambda: known(*IDS)) == ("IMG 001 (1)", "t9")
+
+
+def files(names: dict[str, str]) -> KnownIds:
+    return KnownIds(names, lambda name: Path("/data/set") / names[name])
+
+
+CITIES = {
+    "bonn_0_1": "images/train/bonn/bonn_0_1_left.png",
+    "ulm_0_1": "images/train/ulm/ulm_0_1_left.png",
+}
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("bonn_0_1", "bonn_0_1"),
+        ("bonn_0_1_left.png", "bonn_0_1"),
+        ("images/train/bonn/bonn_0_1_left.png", "bonn_0_1"),
+        ("images/train/bonn/bonn_0_1_left.png gt/train/bonn/bonn_0_1_gt_ids.png", "bonn_0_1"),
+        ("/images/train/bonn_0_1.png\t/segmentation/train/bonn_0_1_gt.png", "bonn_0_1"),
+        ("images/train/ulm/bonn_0_1_left.png", None),
+        ("images/val/bonn_0_1_left.png", None),
+        ("images/train/bonn/bonn_0_1_left.png gt/train/ulm/ulm_0_1_gt_ids.png", None),
+    ],
+)
+def test_files_whose_names_are_longer_than_the_ids(
+    tmp_path: Path, line: str, expected: str | None
+) -> None:
+    path = tmp_path / "list.txt"
+    path.write_text(f"{line}\n")
+    (entry,) = read_id_list(path, files(CITIES))
+    assert entry.id == (None if entry.why else expected)
+    assert bool(entry.why) == (expected is None)
+
+
+def test_a_file_that_several_images_have_by_name_is_none_of_them(tmp_path: Path) -> None:
+    path = tmp_path / "list.txt"
+    path.write_text("1_img.png\nx/y.png\n")
+    known = files({"a/1": "a/1_img.png", "b/1": "b/1_img.png", "z": "x/z.png"})
+    assert [entry.id for entry in read_id_list(path, known)] == [None, None]
+    known = files({"slice 1": "v0.tif", "slice 2": "v0.tif"})
+    path.write_text("v0.tif\n")
+    assert [entry.id for entry in read_id_list(path, known)] == [None]

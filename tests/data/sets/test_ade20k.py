@@ -40,6 +40,8 @@ def test_what_is_no_ade20k_is_said(ade20k_root: Path) -> None:
     message = f"{data.mask_path(0)} holds label 151, but ADE20K has 0, which is void, to 150"
     with pytest.raises(DataError, match=re.escape(message)):
         data.mask(0)
+    (folder / "images" / "validation" / "._ADE_val_1.jpg").write_bytes(b"")
+    assert len(Ade20k(folder, "val")) == 1
     for path in (folder / "images" / "validation").iterdir():
         path.unlink()
     with pytest.raises(DataError, match=r"validation has no \*.jpg: unpack the images there"):

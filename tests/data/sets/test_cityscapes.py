@@ -53,6 +53,12 @@ def test_what_is_no_cityscapes_is_said(cityscapes_root: Path) -> None:
         Cityscapes(folder, "vall")
     with pytest.raises(DataError, match=r"leftImg8bit/test has no CITY.*unpack the images there"):
         Cityscapes(folder, "test")
+    (folder / "leftImg8bit" / "val" / "lindau" / "._lindau_leftImg8bit.png").write_bytes(b"")
+    assert len(Cityscapes(folder, "val")) == 1
+    for path in (folder / "leftImg8bit" / "val" / "lindau").iterdir():
+        path.unlink()
+    with pytest.raises(DataError, match="leftImg8bit/val has no CITY"):
+        Cityscapes(folder, "trainval")
     data = Cityscapes(folder)
     Image.fromarray(np.full((6, 8), 34, np.uint8)).save(data.mask_path(0))
     with pytest.raises(DataError, match=r"labelIds.png holds label 34, but Cityscapes has 0\.\.33"):
