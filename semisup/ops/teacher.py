@@ -58,7 +58,7 @@ class Teacher(nn.Module, Generic[Network]):
         if not 0.0 <= decay <= 1.0:
             raise ValueError(f"decay must be between 0 and 1, not {decay}")
         if decay == 1.0 and not ramped:
-            raise ValueError("a decay of 1 that does not rise from 0 never moves the teacher: lower it")
+            raise ValueError("a decay of 1 from the start never moves the teacher: lower it")
         self.decay, self.ramped, self.statistics = decay, ramped, statistics
         self.network = copy.deepcopy(source).requires_grad_(False)
         self.eval()
