@@ -71,6 +71,6 @@ def unknown_data_set_to_verify(place: Place) -> list[object]:
     return place.verify("vocc")
 
 
-@refused("data set named by its path", "no data set is called", "Known: camvid")
+@refused("data set named by its path", "no data set is called", "Known: ade20k")
 def path_as_data_set(place: Place) -> list[object]:
     return ["data", "show", place.data]

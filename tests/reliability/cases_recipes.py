@@ -44,7 +44,7 @@ def folder_as_recipe(place: Place) -> list[object]:
     return ["run", "folder.toml"]
 
 
-@refused("empty recipe", "recipe tiny: 'data.name' is missing", "Known: camvid, coco")
+@refused("empty recipe", "recipe tiny: 'data.name' is missing", "Known: ade20k, camvid")
 def empty_recipe(place: Place) -> list[object]:
     return written(place, "")
 

@@ -21,6 +21,7 @@ from torch import Tensor
 from semisup import catalog
 from semisup.catalog import DATASETS, METHODS, create_dataset
 from semisup.data.base import SegmentationData
+from semisup.data.sets.ade20k import CLASSES as ADE20K
 from semisup.data.sets.camvid_classes import CLASSES as CAMVID
 from semisup.data.sets.folder import Folder
 from semisup.errors import RecipeError, RunError
@@ -73,13 +74,43 @@ def as_camvid(root: Path) -> None:
         (root / f"{part}.txt").write_text("".join(lines))
 
 
+def as_cityscapes(root: Path) -> None:
+    """The set of `make_set` in the layout of Cityscapes, with its first three classes."""
+    make_set(root / "made")
+    table = np.array([7, 8, 11], np.uint8)
+    for part, ids in IDS.items():
+        images, masks = (root / kind / part / "ulm" for kind in ("leftImg8bit", "gtFine"))
+        for folder in (images, masks):
+            folder.mkdir(parents=True)
+        for name in ids:
+            source = root / "made" / "images" / f"{name}.png"
+            shutil.copy(source, images / f"ulm_{name}_leftImg8bit.png")
+            labels = np.asarray(Image.open(root / "made" / "masks" / f"{name}.png"))
+            Image.fromarray(table[labels]).save(masks / f"ulm_{name}_gtFine_labelIds.png")
+
+
+def as_ade20k(root: Path) -> None:
+    """The set of `make_set` in the layout of ADE20K, with its first three classes."""
+    make_set(root / "made")
+    for part, subset in {"train": "training", "val": "validation"}.items():
+        images, masks = (root / kind / subset for kind in ("images", "annotations"))
+        for folder in (images, masks):
+            folder.mkdir(parents=True)
+        for name in IDS[part]:
+            Image.open(root / "made" / "images" / f"{name}.png").save(images / f"{name}.jpg")
+            labels = np.asarray(Image.open(root / "made" / "masks" / f"{name}.png"))
+            Image.fromarray(labels + np.uint8(1)).save(masks / f"{name}.png")
+
+
 def as_nothing(root: Path) -> None:
     """Scenes make themselves."""
     root.mkdir()
 
 
 SETS: dict[str, tuple[Make, dict[str, Any], tuple[str, ...]]] = {
+    "ade20k": (as_ade20k, {}, ("wall", *ADE20K[4:])),
     "camvid": (as_camvid, {}, (CAMVID[1], *CAMVID[4:])),
+    "cityscapes": (as_cityscapes, {}, ("sidewalk", "car")),
     "coco": (make_coco, {}, ("background", "cat")),
     "folder": (as_folder, {}, ("ground",)),
     "scenes": (
