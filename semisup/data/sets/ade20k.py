@@ -13,6 +13,7 @@ from torch import Tensor
 from semisup.data.base import SegmentationData
 from semisup.data.formats.lists import choose_subset, find_folder, unique
 from semisup.data.formats.pictures import read_labels, read_rgb, voc_palette
+from semisup.data.formats.trees import list_files
 from semisup.errors import DataError
 
 CLASSES = (
@@ -72,7 +73,8 @@ class Ade20k(SegmentationData):
         self.subset = choose_subset(subset, _PARTS, self.root)
         self._folder = _PARTS[subset]
         images = self.root / "images" / self._folder
-        names = sorted(path.stem for path in images.glob("*.jpg") if path.name[0] != ".")
+        files = list_files(images, (".jpg",)) if images.is_dir() else {}
+        names = sorted(path.stem for name, path in files.items() if "/" not in name)
         if not names:
             raise DataError(f"{images} has no *.jpg: unpack the images there")
         self.ids = unique(names, images)

@@ -14,6 +14,7 @@ from torch import Tensor
 from semisup.data.base import SegmentationData
 from semisup.data.formats.lists import choose_subset, find_folder, relabel, unique
 from semisup.data.formats.pictures import read_labels, read_rgb
+from semisup.data.formats.trees import list_files
 from semisup.errors import DataError
 from semisup.types import IGNORE
 
@@ -124,8 +125,8 @@ class Cityscapes(SegmentationData):
 
 def _images_of(root: Path, part: str) -> list[Path]:
     folder = root / "leftImg8bit" / part
-    # macOS leaves hidden files of the same ending behind.
-    found = [path for path in folder.glob(f"*/*{_IMAGE}") if not path.name.startswith(".")]
+    files = list_files(folder, (".png",)) if folder.is_dir() else {}
+    found = [files[name] for name in files if name.count("/") == 1 and name.endswith(_IMAGE)]
     if not found:
         raise DataError(f"{folder} has no CITY/*{_IMAGE}: unpack the images there")
     return found
