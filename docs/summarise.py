@@ -231,12 +231,19 @@ def comparison(named: Mapping[str, Sequence[Run]], baselines: Sequence[str], sco
     Raises:
         RunError: no row is named so, or the only two arms cannot be paired.
     """
+    ordered, first = _baselines_first(named, baselines)
+    scores = _scores(ordered)
+    differences = _differences(_paired(ordered, first, score), score)
+    return "\n".join([_arms(ordered, scores), _seeds(ordered, scores), differences])
+
+
+def _baselines_first(
+    named: Mapping[str, Sequence[Run]], baselines: Sequence[str]
+) -> tuple[dict[str, Sequence[Run]], list[str]]:
+    """All rows, the baselines before the others; and the baselines, each once."""
     check_lists([run for runs in named.values() for run in runs])
     first = dict.fromkeys(_known(named, baseline) for baseline in baselines)
-    ordered = {name: named[name] for name in [*first, *named]}
-    scores = _scores(ordered)
-    differences = _differences(_paired(ordered, list(first), score), score)
-    return "\n".join([_arms(ordered, scores), _seeds(ordered, scores), differences])
+    return {name: named[name] for name in [*first, *named]}, list(first)
 
 
 def _known(named: Mapping[str, Sequence[Run]], baseline: str) -> str:
@@ -290,11 +297,8 @@ def brief(named: Mapping[str, Sequence[Run]], baselines: Sequence[str], score: s
     Raises:
         RunError: as of `comparison`.
     """
-    check_lists([run for runs in named.values() for run in runs])
-    first = dict.fromkeys(_known(named, baseline) for baseline in baselines)
-    base = next(iter(first))
-    ordered = {name: named[name] for name in [*first, *named]}
-    found = _paired(ordered, list(first), score)
+    ordered, first = _baselines_first(named, baselines)
+    base, found = first[0], _paired(ordered, first, score)
     rows = []
     for name, runs in ordered.items():
         cells = ["-", "-", "-"]
