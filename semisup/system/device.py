@@ -18,6 +18,7 @@ import torch
 from semisup.errors import SemisupError
 from semisup.system.distributed import is_first, rank
 from semisup.system.memory import keep_freed_memory
+from semisup.system.words import counted
 from semisup.version import __version__
 
 Precision = Literal["float32", "bf16", "fp16"]
@@ -148,10 +149,27 @@ def restore_random_state(state: dict[str, torch.Tensor], device: torch.device) -
 
 
 def device_name(device: torch.device) -> str:
-    """The device for people, such as "NVIDIA H200" or "cpu (x86_64, 2 threads)"."""
+    """The device for people, such as "NVIDIA H200" or "cpu (x86_64, 2 threads)".
+
+    A processor of a PC is named with its family and model, "cpu (Intel Xeon, 6/207, 1 thread)": two
+    kinds of processor round differently, so that one seed does not have the same bits on both.
+    """
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{device.type} ({platform.machine()}, {torch.get_num_threads()} threads)"
+    return f"{device.type} ({_processor()}, {counted(torch.get_num_threads(), 'thread')})"
+
+
+def _processor(info: Path = Path("/proc/cpuinfo")) -> str:
+    try:
+        first = info.read_text(encoding="utf-8", errors="replace").split("\n\n", 1)[0]
+    except OSError:
+        first = ""
+    rows = (line.partition(":") for line in first.splitlines())
+    facts = {key.strip(): value.strip() for key, _, value in rows}
+    try:
+        return f"{facts['model name']}, {facts['cpu family']}/{facts['model']}"
+    except KeyError:  # not of this family, or no Linux
+        return platform.machine()
 
 
 def versions() -> dict[str, str]:

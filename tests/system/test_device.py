@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -103,7 +104,35 @@ def test_the_generator_of_a_gpu_goes_on_where_it_was() -> None:
 
 
 def test_the_device_is_named_for_people() -> None:
-    assert re.fullmatch(r"cpu \(\w+, \d+ threads\)", device_name(CPU))
+    assert re.fullmatch(r"cpu \(.+, \d+ threads?\)", device_name(CPU))
+
+
+CPUINFO = """processor\t: {0}
+vendor_id\t: GenuineIntel
+cpu family\t: 6
+model\t\t: {1}
+model name\t: Intel(R) Xeon(R) Processor
+stepping\t: 2
+
+"""
+
+
+def test_two_kinds_of_processor_have_two_names(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.write_text(CPUINFO.format(0, 207) + CPUINFO.format(1, 207))
+    other.write_text(CPUINFO.format(0, 106))
+    assert runtime._processor(one) == "Intel(R) Xeon(R) Processor, 6/207"
+    assert runtime._processor(other) == "Intel(R) Xeon(R) Processor, 6/106"
+
+
+@pytest.mark.parametrize("content", [None, "", "processor\t: 0\nBogoMIPS\t: 50.0\n"])
+def test_a_processor_that_does_not_say_is_of_its_architecture(
+    tmp_path: Path, content: str | None
+) -> None:
+    info = tmp_path / "cpuinfo"
+    if content is not None:
+        info.write_text(content)
+    assert runtime._processor(info) == platform.machine()
 
 
 def test_the_versions_that_a_result_depends_on() -> None:
