@@ -7,6 +7,7 @@ and `--set` changes single keys. Every value knows where it came from.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -164,6 +165,12 @@ def shipped_recipes() -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
+@functools.cache
+def _first_listing() -> dict[str, Path]:
+    """The shipped recipes, listed once: to list them takes longer than to read one."""
+    return shipped_recipes()
+
+
 def find_recipe(name: str) -> Path:
     """The file of a recipe: a path that ends in .toml, or the name of a shipped one.
 
@@ -175,7 +182,9 @@ def find_recipe(name: str) -> Path:
         if not is_file(path):
             raise RecipeError(f"recipe {name}: there is no such file. Check the path.")
         return path
-    known = shipped_recipes()
+    known = _first_listing()
+    if name not in known:
+        known = shipped_recipes()  # one may have been added since
     if name not in known:
         raise RecipeError(
             f"no recipe is called {name!r}.{suggest(name, known)} A file must end in .toml."
