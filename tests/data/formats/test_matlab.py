@@ -13,8 +13,8 @@ import pytest
 from scipy.io import savemat
 from scipy.sparse import csc_matrix
 
-from semisup.data.formats import matlab
-from semisup.data.formats.matlab import read_field
+from semisup.data.formats.matlab import level5
+from semisup.data.formats.matlab.level5 import read_field
 from semisup.data.formats.voc_annotations import read_sbd_mask
 from semisup.errors import DataError
 
@@ -64,7 +64,7 @@ def test_what_is_not_there() -> None:
 
 
 def test_a_file_that_unpacks_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(matlab, "_LARGEST", 1 << 22)
+    monkeypatch.setattr(level5, "_LARGEST", 1 << 22)
     packed = zlib.compress(bytes(1 << 22) + bytes(1 << 20), 9)
     tag = (15).to_bytes(4, "little") + len(packed).to_bytes(4, "little")
     with pytest.raises(ValueError, match="too large"):
