@@ -34,9 +34,9 @@ def twins(one: SegmentationData, other: SegmentationData) -> list[Twins]:
     What has the same id or is the same file is left out, and so are archives, whose files hold
     several images. Only files of equal size are opened.
     """
-    by_size: dict[int, list[int]] = defaultdict(list)
     if _in_archives(one) or _in_archives(other):
         return []
+    by_size: dict[int, list[int]] = defaultdict(list)
     for index in range(len(one)):
         if size := _size(one.image_path(index)):
             by_size[size].append(index)

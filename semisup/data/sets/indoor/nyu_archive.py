@@ -1,4 +1,4 @@
-"""The published files of NYU Depth v2: one archive of all frames, and the numbers of the subsets."""
+"""NYU Depth v2 as published: one archive of all frames, and the lists of its subsets."""
 
 from __future__ import annotations
 
