@@ -154,7 +154,13 @@ def add_line(path: Path) -> None:
 
 DAMAGES = {
     "archive that is not there": Damage(
-        Nyudv2, lambda root: (root / "nyudv2").mkdir(), "nyudv2", "NYU Depth v2 is not there"
+        Nyudv2, lambda root: (root / "nyudv2").mkdir(), ARCHIVE, "NYU Depth v2 is not there"
+    ),
+    "folders without their lists": Damage(
+        Nyudv2,
+        then(make_nyu_folders, "test.txt", Path.unlink),
+        "test.txt",
+        "test.txt is missing in",
     ),
     "archive without its lists": Damage(
         Nyudv2, then(archive(), "splits.mat", Path.unlink), "splits.mat", "is missing in"
@@ -306,7 +312,7 @@ DAMAGES = {
         SunRgbd, then(toolbox(), SEGMENTS, cut), SEGMENTS, "truncated file"
     ),
     "label maps overwritten from the middle": Damage(
-        SunRgbd, then(toolbox(), SEGMENTS, overwrite), SEGMENTS, "unpack SUNRGBD.zip"
+        SunRgbd, then(toolbox(), SEGMENTS, overwrite), SEGMENTS, "is no readable MATLAB 7.3 file"
     ),
     "label maps of MATLAB 5": Damage(
         SunRgbd, then(toolbox(), SEGMENTS, as_version_5), SEGMENTS, "is a file of MATLAB 5, where"

@@ -36,7 +36,7 @@ def reading(path: Path, version: str, remedy: str) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise DataError(f"{path} is missing; {remedy}") from error
-    except KeyError as error:
+    except LookupError as error:
         name = str(error.args[0]) if error.args else "what is looked for"
         raise DataError(f"{path} does not hold {_line(name)}; {remedy}") from error
     except (OSError, ValueError, RuntimeError, TypeError, OverflowError, zlib.error) as error:

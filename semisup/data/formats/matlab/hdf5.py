@@ -98,12 +98,15 @@ class MatlabArrays:
             if not tools.is_hdf5(self.path):
                 raise ValueError("not the format of HDF5")
             with tools.File(self.path, "r", locking=False) as file:
-                yield file
+                try:
+                    yield file
+                except KeyError as error:  # of what is there, and cannot be opened
+                    raise ValueError(*error.args) from error
 
 
 def _array(file: Any, name: str) -> Any:
     if name not in file:
-        raise KeyError(f"'{name}'")
+        raise LookupError(f"'{name}'")
     if not _is_array(file[name]):
         raise ValueError(f"'{name}' is no array")
     return file[name]

@@ -84,7 +84,7 @@ class Nyudv2(SegmentationData):
         cut_frame: bool = False,
     ) -> None:
         places = [Path(root).expanduser() / place for place in _PLACES]
-        self._archived = any(exists(place / ARCHIVE) for place in places)
+        self._archived = _has(places, ARCHIVE) or not _has(places, *_IMAGES, *_MASKS)
         holds = (ARCHIVE, SPLITS) if self._archived else _folders(places)
         self.root = find_folder(root, _PLACES, holds, what="NYU Depth v2", remedy=f"and {REMEDY}")
         self.subset = choose_subset(subset, NUMBERS, self.root)
@@ -149,10 +149,14 @@ class Nyudv2(SegmentationData):
         }
 
 
+def _has(places: list[Path], *names: str) -> bool:
+    return any(exists(place / name) for place in places for name in names)
+
+
 def _folders(places: list[Path]) -> tuple[str, ...]:
     """The folders of images and masks, and the lists, as they are called here."""
     images, masks = (
-        next((name for name in names if any(exists(place / name) for place in places)), names[0])
+        next((name for name in names if _has(places, name)), names[0])
         for names in (_IMAGES, _MASKS)
     )
     return (images, masks, *(f"{part}.txt" for part in NUMBERS))
