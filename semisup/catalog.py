@@ -19,6 +19,8 @@ from semisup.data.sets.camvid import CamVid
 from semisup.data.sets.cityscapes import Cityscapes
 from semisup.data.sets.coco import Coco
 from semisup.data.sets.folder import Folder
+from semisup.data.sets.indoor.nyudv2 import Nyudv2
+from semisup.data.sets.indoor.sunrgbd import SunRgbd
 from semisup.data.sets.scenes.dataset import Scenes
 from semisup.data.sets.stack import Stack
 from semisup.data.sets.voc import Voc
@@ -116,8 +118,10 @@ DATASETS: dict[str, type[SegmentationData]] = {
     "cityscapes": Cityscapes,
     "coco": Coco,
     "folder": Folder,
+    "nyudv2": Nyudv2,
     "scenes": Scenes,
     "stack": Stack,
+    "sunrgbd": SunRgbd,
     "voc": Voc,
 }
 

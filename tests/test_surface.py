@@ -172,7 +172,8 @@ def test_a_misspelt_command_is_suggested() -> None:
         ),
         (
             DATASETS,
-            {"ade20k", "camvid", "cityscapes", "coco", "folder", "scenes", "stack", "voc"},
+            {"ade20k", "camvid", "cityscapes", "coco", "folder", "nyudv2"}
+            | {"scenes", "stack", "sunrgbd", "voc"},
         ),
     ],
     ids=["models", "methods", "datasets"],

@@ -31,8 +31,11 @@ class Twins(NamedTuple):
 def twins(one: SegmentationData, other: SegmentationData) -> list[Twins]:
     """The pictures of `other` whose bytes are those of a picture of `one`.
 
-    What has the same id or is the same file is left out. Only files of equal size are opened.
+    What has the same id or is the same file is left out, and so are archives, whose files hold
+    several images. Only files of equal size are opened.
     """
+    if _in_archives(one) or _in_archives(other):
+        return []
     by_size: dict[int, list[int]] = defaultdict(list)
     for index in range(len(one)):
         if size := _size(one.image_path(index)):
@@ -135,6 +138,11 @@ def _listed(root: Path, images: dict[str, Path]) -> set[str]:
 
 def _size(path: Path) -> int:
     return path.stat().st_size if exists(path) else 0
+
+
+def _in_archives(data: SegmentationData) -> bool:
+    """Whether images lie together in one file, whose bytes tell nothing of each."""
+    return len(data) > 1 and data.image_path(0) == data.image_path(1)
 
 
 def _same_file(data: SegmentationData, index: int, path: Path) -> bool:

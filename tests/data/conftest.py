@@ -12,6 +12,12 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from scipy.io import savemat
 from support.coco import make_coco
+from support.indoor import (
+    make_nyu_archive,
+    make_nyu_folders,
+    make_sun_exported,
+    make_sun_toolbox,
+)
 
 from semisup.data.formats.pictures import full_palette, voc_palette
 from semisup.data.sets.camvid_classes import COLOURS, frames
@@ -189,6 +195,34 @@ def original_root(tmp_path: Path) -> Path:
 def coco_root(tmp_path: Path) -> Path:
     """MS COCO in its layout: four train and two val images of three categories."""
     return make_coco(tmp_path)
+
+
+@pytest.fixture
+def nyu_archive_root(tmp_path: Path) -> Path:
+    """NYU Depth v2 as published: two train frames and two of test in one archive."""
+    make_nyu_archive(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def nyu_folders_root(tmp_path: Path) -> Path:
+    """NYU Depth v2 in folders: two train images, one of test."""
+    make_nyu_folders(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def sun_toolbox_root(tmp_path: Path) -> Path:
+    """SUN RGB-D as published: two train images and two of test."""
+    make_sun_toolbox(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def sun_exported_root(tmp_path: Path) -> Path:
+    """SUN RGB-D's exported labels: three train images, two of test."""
+    make_sun_exported(tmp_path)
+    return tmp_path
 
 
 @pytest.fixture

@@ -31,6 +31,7 @@ OF_LISTS = [
     "cityscapes/mean_teacher_deeplab_v3plus_resnet101_186",
     "cityscapes/unimatch_deeplab_v3plus_resnet101_186",
     "coco/fixmatch_dpt_232",
+    "nyudv2/supervised_lraspp_small",
     "voc/cps_deeplab_v3plus_resnet50_blended_1323",
     "voc/cutmix_seg_deeplab_v2_1-8",
     "voc/fixmatch_deeplab_v3plus_resnet101_92",
@@ -122,6 +123,11 @@ def fill(root: Path, shared: Path) -> None:
             (root / "ade20k" / part / subset).mkdir(parents=True)
             for path in sorted((shared / "ade20k" / part / subset).glob(f"*.{ending}"))[:count]:
                 (root / "ade20k" / part / subset / path.name).symlink_to(path)
+    for subset, lines in {"train": 16, "test": 2}.items():
+        name = f"{subset}.txt"
+        shorten(shared / "nyudv2_small" / name, root / "nyudv2" / name, lines)
+    for part in ("image", "label40"):
+        (root / "nyudv2" / part).symlink_to(shared / "nyudv2_small" / part)
     (root / "coco").symlink_to(shared / "coco")
 
 

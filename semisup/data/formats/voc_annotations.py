@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from semisup.data.formats.matlab import read_field
+from semisup.data.formats.matlab.level5 import read_field
 from semisup.errors import DataError
 
 T = TypeVar("T")

@@ -13,8 +13,14 @@ import pytest
 from scipy.io import savemat
 from scipy.sparse import csc_matrix
 
-from semisup.data.formats import matlab
-from semisup.data.formats.matlab import read_field
+from semisup.data.formats.matlab import level5
+from semisup.data.formats.matlab.level5 import (
+    read_field,
+    read_field_texts,
+    read_file,
+    read_numbers,
+    read_texts,
+)
 from semisup.data.formats.voc_annotations import read_sbd_mask
 from semisup.errors import DataError
 
@@ -64,11 +70,63 @@ def test_what_is_not_there() -> None:
 
 
 def test_a_file_that_unpacks_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(matlab, "_LARGEST", 1 << 22)
+    monkeypatch.setattr(level5, "_LARGEST", 1 << 22)
     packed = zlib.compress(bytes(1 << 22) + bytes(1 << 20), 9)
     tag = (15).to_bytes(4, "little") + len(packed).to_bytes(4, "little")
     with pytest.raises(ValueError, match="too large"):
         read_field(written({})[:128] + tag + packed, "GTcls", "Segmentation")
+
+
+NAMES = ["a", "räume/größe", "日本", "x" * 300]
+
+
+def of_lists() -> dict[str, Any]:
+    """Numbers, a cell of texts, and an array of structs with a text and something else each."""
+    structs = np.zeros((1, 4), [("depth", object), ("path", object)])
+    structs["path"] = np.array(NAMES, object)
+    structs["depth"] = 1.0
+    numbers = np.arange(6.0).reshape(2, 3)
+    return {"numbers": numbers, "cell": np.array([NAMES], object), "structs": structs}
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_numbers_and_texts_are_read_as_they_were_written(packed: bool) -> None:
+    content = written(of_lists(), packed=packed)
+    assert read_numbers(content, "numbers").tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert read_texts(content, "cell") == NAMES
+    assert read_field_texts(content, "structs", "path") == NAMES
+
+
+def test_texts_that_are_none_are_refused() -> None:
+    content = written(of_lists())
+    with pytest.raises(ValueError, match="'numbers' is no cell"):
+        read_texts(content, "numbers")
+    with pytest.raises(ValueError, match="no text where there should be one"):
+        read_field_texts(content, "structs", "depth")
+    for variable, field in (("structs", "name"), ("none", "path"), ("cell", "path")):
+        with pytest.raises(KeyError):
+            read_field_texts(content, variable, field)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_damaged_lists_are_refused_or_give_as_many_texts(packed: bool, tmp_path: Path) -> None:
+    whole, chance, path = written(of_lists(), packed=packed), random.Random(0), tmp_path / "a.mat"
+    refused: list[str] = []
+    for _ in range(300):
+        content = bytearray(whole)
+        for _ in range(chance.choice((1, 1, 4))):
+            content[chance.randrange(128, len(content))] = chance.randrange(256)
+        path.write_bytes(content[: chance.choice((len(content), chance.randrange(len(content))))])
+        try:
+            found = read_file(
+                path, lambda read: read_field_texts(read, "structs", "path"), "get it"
+            )
+        except DataError as error:
+            refused.append(str(error))
+        else:
+            assert len(found) == len(NAMES)
+    assert len(refused) > 75
+    assert all(line.startswith(str(path)) and line.endswith("; get it") for line in refused)
 
 
 @pytest.mark.parametrize("packed", [True, False])

@@ -43,8 +43,15 @@ TREES = {
     "coco, few classes": Tree("coco", "coco_root", {"classes": ["background", "cat"]}),
     "coco, without cars": Tree("coco", "coco_root", {"ignore_classes": ["car"]}),
     "folder": Tree("folder", "folder_root"),
+    "nyudv2": Tree("nyudv2", "nyu_archive_root"),
+    "nyudv2, 13 classes without the frame": Tree(
+        "nyudv2", "nyu_archive_root", {"label_set": 13, "cut_frame": True}
+    ),
+    "nyudv2, folders": Tree("nyudv2", "nyu_folders_root"),
     "scenes": Tree("scenes", "tmp_path", {"train": 2, "val": 1, "test": 1, "size": (48, 64)}),
     "stack": Tree("stack", "stack_root", {"held_out": 4}),
+    "sunrgbd": Tree("sunrgbd", "sun_toolbox_root"),
+    "sunrgbd, exported": Tree("sunrgbd", "sun_exported_root"),
     "voc": Tree("voc", "voc_root"),
     "voc, few classes": Tree("voc", "voc_root", {"classes": ["background", "person"]}),
     "voc, without dogs": Tree("voc", "voc_root", {"ignore_classes": ["dog", "background"]}),
@@ -101,6 +108,8 @@ def test_a_pair_of_two_sizes_is_refused_by_file_and_size(
 
 
 def test_an_image_is_read_without_its_mask(data: SegmentationData) -> None:
+    if data.image_path(0) == data.mask_path(0):
+        pytest.skip("one file has both: the contract asks whether the mask is opened")
     expected = data.image(0)
     data.mask_path(0).unlink()
     assert torch.equal(data.image(0), expected)

@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 from support.coco import make_coco
+from support.indoor import save
 from support.runs import CPU, IDS, make_set, relabelled
 from torch import Tensor
 
@@ -24,6 +25,7 @@ from semisup.data.base import SegmentationData
 from semisup.data.sets.ade20k import CLASSES as ADE20K
 from semisup.data.sets.camvid_classes import CLASSES as CAMVID
 from semisup.data.sets.folder import Folder
+from semisup.data.sets.indoor.classes import NYU_40, SUN_37
 from semisup.errors import RecipeError, RunError
 from semisup.evaluation.protocol import protocol_line
 from semisup.recipe.load import build_recipe, load_recipe
@@ -102,6 +104,29 @@ def as_ade20k(root: Path) -> None:
             Image.fromarray(labels + np.uint8(1)).save(masks / f"{name}.png")
 
 
+def as_nyudv2(root: Path) -> None:
+    """The set of `make_set` in folders of NYU Depth v2, with its first three classes."""
+    make_set(root / "made")
+    for part, subset in {"train": "train", "val": "test"}.items():
+        (root / f"{subset}.txt").write_text("".join(f"{name}\n" for name in IDS[part]))
+        for name in IDS[part]:
+            for source, folder, shift in (("images", "image", 0), ("masks", "label40", 1)):
+                values = np.asarray(Image.open(root / "made" / source / f"{name}.png"))
+                save(root / folder / f"{name}.png", values + np.uint8(shift))
+
+
+def as_sunrgbd(root: Path) -> None:
+    """The set of `make_set` as SUN RGB-D is exported, with its first three classes."""
+    make_set(root / "made")
+    for part, subset, first in (("train", "train", 5051), ("val", "test", 1)):
+        for number, name in enumerate(IDS[part]):
+            image = Image.open(root / "made" / "images" / f"{name}.png")
+            mask = np.asarray(Image.open(root / "made" / "masks" / f"{name}.png"))
+            save(root / f"SUNRGBD-{subset}_images" / f"img-{1 + number:06d}.jpg", np.array(image))
+            label = f"img-{first + number:06d}.png"
+            save(root / "sunrgbd_train_test_labels" / label, mask + np.uint8(1))
+
+
 def as_nothing(root: Path) -> None:
     """Scenes make themselves."""
     root.mkdir()
@@ -113,16 +138,21 @@ SETS: dict[str, tuple[Make, dict[str, Any], tuple[str, ...]]] = {
     "cityscapes": (as_cityscapes, {}, ("sidewalk", "car")),
     "coco": (make_coco, {}, ("background", "cat")),
     "folder": (as_folder, {}, ("ground",)),
+    "nyudv2": (as_nyudv2, {}, ("floor", *NYU_40[3:])),
     "scenes": (
         as_nothing,
         {"train": 4, "val": 2, "test": 1, "size": (48, 64)},
         ("background", "striped_star"),
     ),
     "stack": (as_folder, {"held_out": len(IDS["val"])}, ("ground",)),
+    "sunrgbd": (as_sunrgbd, {}, ("wall", *SUN_37[3:])),
     "voc": (as_voc, {}, ("background",)),
     "plugged": (as_folder, {}, ("sky",)),
 }
 """Data set -> what makes it, its options, and the classes to ignore."""
+
+HELD_OUT = {"nyudv2": "test", "sunrgbd": "test"}
+"""Data set -> what it calls the subset that is reported on, where that is not val."""
 
 
 @pytest.fixture
@@ -157,7 +187,8 @@ def by_hand(sets: list[SegmentationData], ignored: tuple[str, ...], to: Path) ->
     ]
     (to / "classes.txt").write_text("".join(lines))
     for data in sets:
-        (to / f"{data.subset}.txt").write_text("".join(f"{name}\n" for name in data.ids))
+        subset = "val" if data.subset == data.eval_subset else data.subset
+        (to / f"{subset}.txt").write_text("".join(f"{name}\n" for name in data.ids))
         for index, name in enumerate(data.ids):
             mask = np.full(data.mask(index).shape, 255, np.uint8)
             for label, stored in enumerate(data.classes):
@@ -184,14 +215,15 @@ def test_a_set_without_a_class_is_the_one_whose_masks_were_rewritten(
 ) -> None:
     make, options, ignored = SETS[name]
     make(tmp_path / "data")
-    whole = [create_dataset(name, tmp_path / "data", part, **options) for part in IDS]
+    parts = ("train", HELD_OUT.get(name, "val"))
+    whole = [create_dataset(name, tmp_path / "data", part, **options) for part in parts]
     by_hand(whole, ignored, tmp_path / "hand")
     for stored in whole:
         part = stored.subset
         data = create_dataset(
             name, tmp_path / "data", part, ignore_classes=list(ignored), **options
         )
-        other = create_dataset("folder", tmp_path / "hand", part)
+        other = create_dataset("folder", tmp_path / "hand", "train" if part == "train" else "val")
         assert (data.classes, data.palette, data.ids) == (other.classes, other.palette, other.ids)
         assert data.stored_classes == stored.classes
         assert data.facts()["classes_made_void"] == [c for c in stored.classes if c in ignored]

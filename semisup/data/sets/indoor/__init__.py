@@ -1,0 +1,1 @@
+"""Rooms: NYU Depth v2 and SUN RGB-D, which share their classes."""
