@@ -69,6 +69,9 @@ class MasksInFolder(WrappedData):
         """False: masks of classes do not tell objects apart."""
         return False
 
+    def object_numbers(self, index: int) -> None:
+        """None, for the same reason."""
+
     def mask_path(self, index: int) -> Path:
         """Where the mask of image `index` lies or should lie."""
         name = self.ids[index]
