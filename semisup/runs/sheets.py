@@ -219,9 +219,7 @@ def draw_weak_sheet(path: Path, data: SegmentationData, folder: Path, count: int
         rows.append(shown)
         present = [name for name in _present(label, data.classes) if name != "void"]
         given = float((label != IGNORE).float().mean())
-        captions.append(
-            f"{name}    {given:.1%} labelled: {', '.join(_present(label, data.classes))}"
-        )
+        captions.append(f"{name}    {given:.2%} labelled: {', '.join(present)}")
     columns = ["image", "mask", "weak label"] if len(rows[0]) == 3 else ["image", "weak label"]
     legend = list(zip(data.classes, data.palette, strict=True))
     contact_sheet(path, rows, columns=columns, captions=captions, legend=legend)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from semisup.cli import options
 from semisup.cli.data.options import dataset_options, open_set, parse_options
+
+if TYPE_CHECKING:
+    from semisup.data.base import SegmentationData
+    from semisup.data.labels.tags import MaskTags
 
 
 @click.command(
@@ -15,7 +20,7 @@ from semisup.cli.data.options import dataset_options, open_set, parse_options
     epilog="""\b
 Examples:
   semisup data weaken scenes --kind scribbles --out scribbles
-  semisup data weaken voc --kind points --with beside=0.182 --out clicks
+  semisup data weaken voc --kind points --with beside=0.08 --out clicks
   semisup data weaken voc --kind points --from whats_the_point.json --out c
   semisup data weaken voc --kind boxes --from annotations --out boxes
 \b
@@ -73,7 +78,7 @@ def weaken(
 
     OUT gets a mask for each image, void where nobody has said anything, and a sheet to look at.
     """
-    from semisup.data.labels.tags import MaskTags, write_tags
+    from semisup.data.labels.tags import MaskTags
     from semisup.data.weak_labels.costs import read_costs
     from semisup.data.weak_labels.writing import KINDS, write_weak_labels
     from semisup.errors import RecipeError, suggest
@@ -81,17 +86,14 @@ def weaken(
 
     if kind not in (*KINDS, "tags"):
         raise RecipeError(f"--kind {kind}: no such kind of label.{suggest(kind, [*KINDS, 'tags'])}")
+    if kind == "tags" and sources:
+        raise RecipeError("--kind tags takes those of the masks: for others, 'semisup data tags'")
     values = parse_options(KINDS.get(kind, MaskTags), with_, "--with")
+    about = {"kind": kind, "options": values, "source": [Path(s).name for s in sources]}
     if kind == "tags":
-        maker = MaskTags(**values)
-        if sources:
-            raise RecipeError(
-                "--kind tags takes those of the masks: for others, 'semisup data tags'"
-            )
-        found = maker.read(open_set(name, data_root, subset, settings), seed)
-        write_tags(out / "tags.txt", found)
-        click.echo(f"images {len(found.of)}")
-        click.echo(f"written to {out / 'tags.txt'}")
+        _write_tags(
+            out, open_set(name, data_root, subset, settings), MaskTags(**values), seed, about
+        )
         return
     made = KINDS[kind](**values)
     priced = read_costs(costs)
@@ -106,7 +108,7 @@ def weaken(
         seed=seed,
         costs=priced,
         sources=files,
-        about={"kind": kind, "options": values, "source": [Path(s).name for s in sources]},
+        about=about,
     )
     click.echo(f"images {written.images}")
     if written.without:
@@ -119,3 +121,16 @@ def weaken(
     if count:
         draw_weak_sheet(out.with_name(f"{out.name}.sheet.png"), dataset, out, count)
         click.echo(f"Pictures: {out.with_name(f'{out.name}.sheet.png')}")
+
+
+def _write_tags(
+    out: Path, dataset: SegmentationData, kind: MaskTags, seed: int, about: dict[str, Any]
+) -> None:
+    from semisup.data.labels.tags import write_tags
+    from semisup.data.weak_labels.manifest import claim, manifest
+
+    claim(out, manifest(dataset, seed, about))
+    found = kind.read(dataset, seed)
+    write_tags(out / "tags.txt", found)
+    click.echo(f"images {len(found.of)}")
+    click.echo(f"written to {out}, as tags.txt")

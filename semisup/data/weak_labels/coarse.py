@@ -102,7 +102,7 @@ def outline_of(inside: Inside) -> Corners:
         best = max(best, walked, key=len)
     way = np.array(best, np.float64)
     turns = (way - np.roll(way, 1, 0) != np.roll(way, -1, 0) - way).any(axis=1)
-    return way[turns]
+    return np.asarray(way[turns])
 
 
 def simplified(corners: Corners, count: int) -> Corners:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,20 +18,17 @@ from semisup.data.weak_labels.blocks import Blocks
 from semisup.data.weak_labels.boxes import Boxes
 from semisup.data.weak_labels.coarse import Coarse
 from semisup.data.weak_labels.costs import Content, Costs
+from semisup.data.weak_labels.manifest import claim, manifest
 from semisup.data.weak_labels.points import Points
 from semisup.data.weak_labels.scribbles import Scribbles
 from semisup.errors import DataError
 from semisup.system.device import usable_cores
-from semisup.system.files import write_text
 from semisup.system.progress import track
 from semisup.types import IGNORE
 
 KINDS: dict[str, type[WeakKind]] = {
     kind.name: kind for kind in (Blocks, Boxes, Coarse, Points, Scribbles)
 }
-
-MANIFEST = "weak_labels.json"
-"""File beside the masks: what they are."""
 
 BACKGROUND = "background"
 
@@ -88,14 +84,7 @@ def write_weak_labels(
         RecipeError: as `WeakKind.annotated`.
         RunError: a file cannot be written.
     """
-    manifest = {
-        **about,
-        "seed": seed,
-        "data": data.name,
-        "subset": data.subset,
-        "classes": list(data.classes),
-    }
-    _claim(out, manifest)
+    claim(out, manifest(data, seed, about))
     drawn = None if sources is None else kind.annotated(data, sources)
 
     def one(index: int) -> _One:
@@ -132,56 +121,6 @@ def write_weak_labels(
         labelled / max(1, pixels),
         seconds if sources is None else None,
     )
-
-
-def check_written_for(folder: Path, data: SegmentationData) -> None:
-    """Refuse weak labels that were written for other classes: their numbers would be wrong.
-
-    Raises:
-        DataError: the folder's manifest is damaged, or states other classes than `data` has.
-    """
-    path = folder / MANIFEST
-    if not path.is_file():
-        return
-    classes = _read(path).get("classes")
-    if classes != list(data.classes):
-        raise DataError(
-            f"{path} says that these labels are of {_listed(classes)}, but {data.name} has "
-            f"{_listed(list(data.classes))} here; write them anew with 'semisup data weaken', with "
-            "the same classes"
-        )
-
-
-def _claim(out: Path, manifest: dict[str, Any]) -> None:
-    path = out / MANIFEST
-    if path.is_file():
-        before = _read(path)
-        for key in sorted(before.keys() | manifest.keys()):
-            if before.get(key) != manifest.get(key):
-                raise DataError(
-                    f"{path} has {key} = {before.get(key)!r}, and not {manifest.get(key)!r}: give "
-                    "these labels a folder of their own"
-                )
-        return
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise DataError(f"{out} is not empty: give the labels a folder of their own")
-    out.mkdir(parents=True, exist_ok=True)
-    write_text(path, json.dumps(manifest, indent=1) + "\n")
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path} cannot be read ({error}); write the labels anew") from error
-    if not isinstance(content, dict):
-        raise DataError(f"{path} says nothing of the labels; write them anew")
-    return content
-
-
-def _listed(classes: object) -> str:
-    names = classes if isinstance(classes, list) else []
-    return f"{len(names)} classes, {', '.join(map(str, names[:3]))}, ..."
 
 
 def _in_threads(one: Any, indices: Sequence[int]) -> Iterable[_One]:

@@ -184,7 +184,7 @@ def test_an_object_is_one_region_in_however_many_parts_it_is_seen() -> None:
 def test_the_pixels_of_a_region_are_counted_one_by_one(mask: npt.NDArray[np.uint8]) -> None:
     for region in regions_of(mask)[:4]:
         pixels = [region.pixel(number) for number in range(region.area)]
-        own = np.argwhere(region.inside) + (region.top, region.left)
+        own = (*np.argwhere(region.inside), region.top, region.left)
         assert pixels == [tuple(pixel) for pixel in own.tolist()]
         assert all(mask[pixel] == region.label for pixel in pixels)
 
@@ -246,7 +246,8 @@ def test_a_disc_is_drawn_on_its_region_alone_and_cut_at_the_border() -> None:
     mask[:, 4:] = 1
     label = np.full((7, 7), VOID, np.uint8)
     draw_click(label, Click(3, 4, 1), 2, regions_of(mask)[1])
-    assert (label[:, :4] == VOID).all() and (label[1:6, 4] == 1).all()
+    assert (label[:, :4] == VOID).all()
+    assert (label[1:6, 4] == 1).all()
 
 
 # Scribbles.
@@ -323,7 +324,8 @@ def test_a_box_that_is_far_off_still_lies_in_the_image() -> None:
     mask[0:2, 0:2] = 1
     for seed in range(50):
         box = Boxes(off=50.0).place(Truth(mask), Draws(seed))[0]
-        assert 0 <= box.left < box.right <= 6 and 0 <= box.top < box.bottom <= 6
+        assert 0 <= box.left < box.right <= 6
+        assert 0 <= box.top < box.bottom <= 6
 
 
 # Blocks.
@@ -361,7 +363,9 @@ def test_the_outline_goes_around_holes_and_along_the_largest_part() -> None:
     inside[3:9, 3:9] = False
     inside[0:2, 15:17] = True
     corners = outline_of(inside)
-    assert corners.min() == 1 and corners.max() == 11 and len(corners) == 4
+    assert corners.min() == 1
+    assert corners.max() == 11
+    assert len(corners) == 4
 
 
 @settings(max_examples=10, deadline=None, derandomize=True)
@@ -400,7 +404,8 @@ def test_a_margin_has_no_label_and_growing_moves_the_border() -> None:
     mask = np.zeros((40, 40), np.uint8)
     mask[10:30, 10:30] = 1
     label = made(Coarse(margin=3), mask)
-    assert (label[13:27, 13:27] == 1).all() and (label[20, 8:12] == VOID).all()
+    assert (label[13:27, 13:27] == 1).all()
+    assert (label[20, 8:12] == VOID).all()
     assert (label[:7] == 0).all()
     grown, shrunk = (made(Coarse(grow=by), mask) for by in (4, -4))
     assert (grown == 1).sum() > 20 * 20 * 1.3
