@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from torch import Tensor
 
@@ -47,6 +47,24 @@ class Objects:
             self.areas[kept],
             self.crowd[kept],
         )
+
+
+class ObjectBox(NamedTuple):
+    """Where an annotated object is, in pixels from the upper left corner of the image.
+
+    Attributes:
+        label: 1..K-1.
+        left: upper left corner.
+        top: upper left corner.
+        right: one beyond its last column.
+        bottom: one beyond its last row.
+    """
+
+    label: int
+    left: float
+    top: float
+    right: float
+    bottom: float
 
 
 class SegmentationData(ABC):
@@ -186,6 +204,27 @@ class SegmentationData(ABC):
             "a data set that has objects, such as coco"
         )
 
+    def object_numbers(self, index: int) -> Tensor | None:
+        """Which object each pixel of image `index` is of: uint8 HW, 0 and 255 where of none.
+
+        None where objects are not told apart.
+
+        Raises:
+            DataError: the annotation is damaged.
+        """
+        return None
+
+    def object_boxes(self, index: int) -> list[ObjectBox]:
+        """The boxes of the objects in image `index`, as annotated; no mask is read.
+
+        Raises:
+            RecipeError: this data set has none.
+            DataError: the annotation is missing or damaged.
+        """
+        raise RecipeError(
+            f"{self.name} has no boxes of objects beside its masks: take those of the masks"
+        )
+
     def image_number(self, index: int) -> int:
         """The number of image `index` in a file of detections."""
         return index + 1
@@ -303,6 +342,14 @@ class WrappedData(SegmentationData):
     def objects(self, index: int) -> Objects:
         """As the data set has it."""
         return self._data.objects(index)
+
+    def object_numbers(self, index: int) -> Tensor | None:
+        """As the data set has it."""
+        return self._data.object_numbers(index)
+
+    def object_boxes(self, index: int) -> list[ObjectBox]:
+        """As the data set has it."""
+        return self._data.object_boxes(index)
 
     def image_number(self, index: int) -> int:
         """As the data set has it."""

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from semisup.data.base import Colour, SegmentationData, WrappedData
+from semisup.data.base import Colour, ObjectBox, SegmentationData, WrappedData
 from semisup.data.formats.lists import relabel
 from semisup.data.without_classes import classes_made_void, relabelling
 from semisup.errors import DataError
+from semisup.types import IGNORE
 
 MOST_NAMES = 30
 """A longer list of classes is cut in a line."""
@@ -57,6 +58,14 @@ class ClassesByName(WrappedData):
     def has_objects(self) -> bool:
         """False: objects are counted under the data set's own list of classes alone."""
         return False
+
+    def object_boxes(self, index: int) -> list[ObjectBox]:
+        """Boxes `index` of the classes of `classes`."""
+        boxes = [
+            box._replace(label=int(self._label[box.label]))
+            for box in self._data.object_boxes(index)
+        ]
+        return [box for box in boxes if box.label != IGNORE]
 
     def facts(self) -> dict[str, object]:
         """As the data set has it, and how its classes were matched."""

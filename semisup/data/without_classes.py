@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from semisup.data.base import Objects, SegmentationData, WrappedData
+from semisup.data.base import ObjectBox, Objects, SegmentationData, WrappedData
 from semisup.data.formats.lists import relabel
 from semisup.errors import RecipeError, suggest
 from semisup.types import IGNORE
@@ -51,6 +51,14 @@ class WithoutClasses(WrappedData):
         objects = self._data.objects(index)
         labels = self._label[objects.labels].long()
         return replace(objects, labels=labels).where(labels != IGNORE)
+
+    def object_boxes(self, index: int) -> list[ObjectBox]:
+        """Boxes `index` of the classes that are left."""
+        boxes = [
+            box._replace(label=int(self._label[box.label]))
+            for box in self._data.object_boxes(index)
+        ]
+        return [box for box in boxes if box.label != IGNORE]
 
     @property
     def category_ids(self) -> tuple[int, ...]:

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from semisup.data.base import Colour, SegmentationData
+from semisup.data.formats.pictures import read_labels
 from semisup.errors import SemisupError
 from semisup.evaluation.evaluate import Evaluation
 from semisup.evaluation.inference import Inference
@@ -193,6 +195,61 @@ def draw_data_sheet(path: Path, data: SegmentationData, count: int) -> tuple[str
     columns = ["image", "mask"] if masked else ["image"]
     contact_sheet(path, rows, columns=columns, captions=captions, legend=legend)
     return shown if masked else ()
+
+
+def draw_weak_sheet(path: Path, data: SegmentationData, folder: Path, count: int) -> None:
+    """Write a sheet of weak labels: image, mask and label, with marks drawn large enough to see.
+
+    Args:
+        path: PNG to write.
+        data: images, and masks where there are some.
+        folder: of the weak labels, <id>.png.
+        count: images on the sheet.
+    """
+    names = [name for name in data.ids if (folder / f"{name}.png").is_file()]
+    rows, captions = [], []
+    for name in (names[position] for position in spread(len(names), count)):
+        index = data.index(name)
+        image = as_shown(data.image(index), data.image_kind)
+        label = read_labels(folder / f"{name}.png")
+        shown = [image.permute(1, 2, 0)]
+        if data.has_mask(index):
+            shown.append(overlay(image, data.mask(index), data.palette))
+        shown.append(_marked(image, label, data.palette))
+        rows.append(shown)
+        present = [name for name in _present(label, data.classes) if name != "void"]
+        given = float((label != IGNORE).float().mean())
+        captions.append(f"{name}    {given:.2%} labelled: {', '.join(present)}")
+    columns = ["image", "mask", "weak label"] if len(rows[0]) == 3 else ["image", "weak label"]
+    legend = list(zip(data.classes, data.palette, strict=True))
+    contact_sheet(path, rows, columns=columns, captions=captions, legend=legend)
+
+
+def _marked(image: Tensor, label: Tensor, palette: Sequence[Colour]) -> Tensor:
+    """Labels over a pale image, drawn large enough to see, with a white line around.
+
+    Args:
+        image: uint8 3HW.
+        label: uint8 HW, 255 where there is none.
+        palette: K colours.
+
+    Returns:
+        uint8 HW3.
+    """
+    reach = max(1, max(label.shape) // 150)
+    large = _enlarged(label, reach)
+    colours = torch.tensor([*palette, *[(0, 0, 0)] * (IGNORE + 1 - len(palette))])
+    picture = (image.permute(1, 2, 0).int() + 255) // 2
+    picture[(_enlarged(large, 1) != IGNORE) & (large == IGNORE)] = 255
+    return torch.where((large != IGNORE)[..., None], colours[large.long()], picture).to(torch.uint8)
+
+
+def _enlarged(label: Tensor, reach: int) -> Tensor:
+    """A weak label (uint8 HW) with `reach` pixels more about its marks."""
+    shifted = (label.int() + 1) % (IGNORE + 1)  # no label is 0, the least
+    grown = F.max_pool2d(shifted[None].float(), 2 * reach + 1, 1, reach)[0]
+    grown = torch.where(shifted > 0, shifted.float(), grown)
+    return ((grown + IGNORE) % (IGNORE + 1)).to(torch.uint8)
 
 
 def _present(mask: Tensor, classes: Sequence[str]) -> list[str]:

@@ -10,10 +10,11 @@ from semisup.cli.data.split import split
 from semisup.cli.data.stats import stats
 from semisup.cli.data.tags import tags
 from semisup.cli.data.verify import verify
+from semisup.cli.data.weaken import weaken
 
 
 @click.group(
-    short_help="Verify, measure, make, tag, split, show data sets.",
+    short_help="Verify, measure, make, label, split, show data sets.",
     epilog="""\b
 Examples:
   semisup data make scenes
@@ -21,8 +22,8 @@ Examples:
 """,
 )
 def data() -> None:
-    """Verify, measure, make, tag, split and show data sets."""
+    """Verify, measure, make, label, split and show data sets."""
 
 
-for command in (verify, make, split, tags, stats, show):
+for command in (verify, make, split, tags, weaken, stats, show):
     data.add_command(command)

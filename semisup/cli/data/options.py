@@ -60,11 +60,11 @@ def open_photographs(spec: str, beside: SegmentationData) -> SegmentationData:
     return Photographs(read_photographs(spec), beside)
 
 
-def parse_options(cls: type, settings: tuple[str, ...]) -> dict[str, Any]:
+def parse_options(cls: type, settings: tuple[str, ...], flag: str = "--option") -> dict[str, Any]:
     """What --option gives, checked against the options of a class.
 
     Raises:
-        RecipeError: no `=`, an unknown key or a value of the wrong type; names the --option.
+        RecipeError: no `=`, an unknown key or a value of the wrong type; names the flag.
     """
     from pydantic import ValidationError
 
@@ -79,14 +79,14 @@ def parse_options(cls: type, settings: tuple[str, ...]) -> dict[str, Any]:
         key, equals, text = setting.partition("=")
         key = key.strip()
         if not equals or not key:
-            raise RecipeError(f"--option {setting}: is not of the form key=value, such as seed=1.")
-        values[key] = parse_value(text, f"--option {key}")
+            raise RecipeError(f"{flag} {setting}: is not of the form key=value, such as seed=1.")
+        values[key] = parse_value(text, f"{flag} {key}")
     schema = options_schema(cls)
     of_all = [OPTION] if issubclass(cls, SegmentationData) else []
     try:
         schema.model_validate({key: value for key, value in values.items() if key not in of_all})
     except ValidationError as error:
-        raise RecipeError(describe_errors(error, schema, "--option ", of_all)) from None
+        raise RecipeError(describe_errors(error, schema, f"{flag} ", of_all)) from None
     return values
 
 

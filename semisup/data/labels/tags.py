@@ -15,6 +15,7 @@ from pathlib import Path
 from semisup.data.base import SegmentationData
 from semisup.data.labels.classes_in_masks import read_presence
 from semisup.data.labels.tag_files import Names, read_tag_file, text_of_tags
+from semisup.data.weak_labels.base import Draws
 from semisup.errors import DataError, RecipeError
 from semisup.system.files import write_text
 from semisup.system.progress import track
@@ -94,6 +95,35 @@ def tags_from_masks(data: SegmentationData) -> Tags:
     presence = read_presence(data, data.ids)
     of = {key: labels - {0} for key, labels in sorted(presence.items())}
     return Tags(data.classes, of, "masks")
+
+
+class MaskTags:
+    """Image tags as a person would give them who sees the masks.
+
+    Args:
+        missed: share of the tags that are left out, in [0, 1]: small objects are overlooked.
+
+    Raises:
+        RecipeError: it is no share.
+    """
+
+    def __init__(self, *, missed: float = 0.0) -> None:
+        if not 0 <= missed <= 1:
+            raise RecipeError(f"tags need missed in 0..1, not {missed}")
+        self.missed = missed
+
+    def read(self, data: SegmentationData, seed: int) -> Tags:
+        """The tags of `data`; errors as of `tags_from_masks`."""
+        tags = tags_from_masks(data)
+        of = {
+            key: frozenset(
+                label
+                for label in sorted(labels)
+                if not Draws(seed, "tags", key, str(label)).happens(self.missed)
+            )
+            for key, labels in tags.of.items()
+        }
+        return Tags(tags.classes, of, tags.source)
 
 
 def write_tags(path: Path, tags: Tags) -> None:

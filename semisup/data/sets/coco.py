@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from semisup.data.base import Objects, SegmentationData
+from semisup.data.base import ObjectBox, Objects, SegmentationData
 from semisup.data.formats.lists import choose_subset, find_folder, unique
 from semisup.data.formats.pictures import read_rgb, voc_palette
 from semisup.data.sets.coco_annotations import (
@@ -138,6 +138,29 @@ class Coco(SegmentationData):
             label = IGNORE if objects.crowd[number] else int(objects.labels[number])
             mask.masked_fill_(objects.masks[number] == 1, label)
         return mask
+
+    def object_numbers(self, index: int) -> Tensor:
+        """As `SegmentationData`; an object beyond the 254th is of the same number as the first.
+
+        What lies in a region of many objects, which is void in the mask, is of none.
+        """
+        objects = self._all_objects(index)
+        numbers = torch.zeros(self._images[index].size, dtype=torch.uint8)
+        for position, number in enumerate(drawing_order(objects)):
+            own = 0 if objects.crowd[number] else position % (IGNORE - 1) + 1
+            numbers.masked_fill_(objects.masks[number] == 1, own)
+        return numbers
+
+    def object_boxes(self, index: int) -> list[ObjectBox]:
+        """As `SegmentationData`, without regions of many objects."""
+        objects = self.objects(index)
+        kept = objects.where(~objects.crowd)
+        return [
+            ObjectBox(label, x, y, x + width, y + height)
+            for label, (x, y, width, height) in zip(
+                kept.labels.tolist(), kept.boxes.tolist(), strict=True
+            )
+        ]
 
     def _all_objects(self, index: int) -> Objects:
         """Those of classes that are not kept too, as `IGNORE`."""

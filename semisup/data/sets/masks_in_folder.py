@@ -15,6 +15,7 @@ from semisup.data.formats.lists import check_labels
 from semisup.data.formats.pictures import read_labels
 from semisup.data.formats.trees import FileTree, folder_of, read_tree
 from semisup.data.sets.folder_masks import named_nearly
+from semisup.data.weak_labels.manifest import check_written_for
 from semisup.errors import DataError
 
 _REMEDY = 'give data.masks = "folder:PATH" of a folder with <id>.png'
@@ -32,11 +33,13 @@ class MasksInFolder(WrappedData):
         tree: the files, in sub-folders where the ids have some.
 
     Raises:
-        DataError: no file is named after an image, or two are named after one.
+        DataError: no file is named after an image, or two are named after one; or they are weak
+            labels that were written for other classes.
     """
 
     def __init__(self, data: SegmentationData, tree: FileTree) -> None:
         super().__init__(data)
+        check_written_for(tree.folder, data)
         self._tree = tree
         self._masks = _by_id(tree)
         if not any(_composed(name) in self._masks for name in self.ids):
@@ -68,6 +71,9 @@ class MasksInFolder(WrappedData):
     def has_objects(self) -> bool:
         """False: masks of classes do not tell objects apart."""
         return False
+
+    def object_numbers(self, index: int) -> None:
+        """None, for the same reason."""
 
     def mask_path(self, index: int) -> Path:
         """Where the mask of image `index` lies or should lie."""

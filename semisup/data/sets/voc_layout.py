@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from semisup.data.base import Colour, SegmentationData
+from semisup.data.base import Colour, ObjectBox, SegmentationData
 from semisup.data.formats.id_lists import KnownIds, read_ids
 from semisup.data.formats.lists import check_labels, choose_subset, relabel
 from semisup.data.formats.pictures import IMAGE_SUFFIXES, read_labels, read_rgb
@@ -15,6 +15,7 @@ from semisup.data.formats.trees import list_files
 from semisup.data.formats.voc_annotations import Box, read_boxes, read_names
 from semisup.data.without_classes import check_names, classes_made_void, relabelling
 from semisup.errors import DataError, RecipeError, suggest
+from semisup.system.files import is_file
 
 
 class VocTree(SegmentationData):
@@ -117,6 +118,18 @@ class VocTree(SegmentationData):
             DataError: the XML file is missing or damaged.
         """
         return [box for box in read_boxes(self._annotation(index)) if box.name in self.classes]
+
+    def object_numbers(self, index: int) -> Tensor | None:
+        """As `instances`; None where SegmentationObject has no file of it, as for SBD's masks."""
+        path = self.root / "SegmentationObject" / f"{self.ids[index]}.png"
+        return read_labels(path) if is_file(path) else None
+
+    def object_boxes(self, index: int) -> list[ObjectBox]:
+        """As `SegmentationData`, from Annotations/<id>.xml."""
+        return [
+            ObjectBox(self.classes.index(box.name), box.xmin - 1, box.ymin - 1, box.xmax, box.ymax)
+            for box in self.boxes(index)
+        ]
 
     def object_names(self, index: int) -> list[str]:
         """As `SegmentationData`, from Annotations/<id>.xml."""

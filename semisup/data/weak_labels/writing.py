@@ -1,0 +1,143 @@
+"""Weak labels of a whole data set, as a folder of masks that a recipe reads with data.masks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from semisup.data.base import SegmentationData
+from semisup.data.formats.pictures import write_palette_png
+from semisup.data.weak_labels.base import Draws, Labels, Truth, WeakKind
+from semisup.data.weak_labels.blocks import Blocks
+from semisup.data.weak_labels.boxes import Boxes
+from semisup.data.weak_labels.coarse import Coarse
+from semisup.data.weak_labels.costs import Content, Costs
+from semisup.data.weak_labels.manifest import claim, manifest
+from semisup.data.weak_labels.points import Points
+from semisup.data.weak_labels.scribbles import Scribbles
+from semisup.errors import DataError
+from semisup.system.device import usable_cores
+from semisup.system.progress import track
+from semisup.types import IGNORE
+
+KINDS: dict[str, type[WeakKind]] = {
+    kind.name: kind for kind in (Blocks, Boxes, Coarse, Points, Scribbles)
+}
+
+BACKGROUND = "background"
+
+
+@dataclass(frozen=True, slots=True)
+class Weakened:
+    """What was written.
+
+    Attributes:
+        images: files.
+        without: images of the subset that have no label.
+        share: of the pixels of the files that have a label, in [0, 1].
+        seconds: what the labels cost by the costs given; None where they were not made of masks.
+    """
+
+    images: int
+    without: int
+    share: float
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class _One:
+    labels: Labels | None
+    content: Content | None
+
+
+def write_weak_labels(
+    out: Path,
+    data: SegmentationData,
+    kind: WeakKind,
+    *,
+    seed: int,
+    costs: Costs,
+    sources: Sequence[Path] | None = None,
+    about: dict[str, Any],
+) -> Weakened:
+    """Write the weak label of each image as OUT/<id>.png, and beside them what they are.
+
+    The same call again writes the same files: one that was interrupted is simply repeated.
+
+    Args:
+        out: folder, made where it is missing.
+        data: images and masks.
+        kind: of label.
+        seed: of what is drawn.
+        costs: of a person's time.
+        sources: of labels that people have made, see `WeakKind.annotated`; None: of the masks.
+        about: kind, options and source, for the manifest.
+
+    Raises:
+        DataError: the folder holds masks of something else, or a file cannot be used.
+        RecipeError: as `WeakKind.annotated`.
+        RunError: a file cannot be written.
+    """
+    claim(out, manifest(data, seed, about))
+    drawn = None if sources is None else kind.annotated(data, sources)
+
+    def one(index: int) -> _One:
+        if drawn is not None:
+            found = _One(drawn(index), None)
+        else:
+            numbers = data.object_numbers(index)
+            truth = Truth(data.mask(index).numpy(), None if numbers is None else numbers.numpy())
+            labels = kind.label(truth, Draws(seed, kind.name, data.ids[index]))
+            found = _One(labels, _content(truth, data))
+        if found.labels is not None:
+            path = out / f"{data.ids[index]}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_palette_png(path, torch.from_numpy(found.labels), data.palette)
+        return found
+
+    indices = [index for index in range(len(data)) if sources is not None or data.has_mask(index)]
+    written, labelled, pixels, seconds = 0, 0, 0, 0.0
+    for found in track(_in_threads(one, indices), f"drawing {kind.name}", len(indices)):
+        if found.labels is None:
+            continue
+        written += 1
+        labelled += int(np.count_nonzero(found.labels != IGNORE))
+        pixels += found.labels.size
+        if found.content is not None:
+            seconds += kind.seconds(costs, found.content)
+    if not written:
+        raise DataError(
+            f"no image of {data.name} {data.subset} has {kind.name}: nothing is written"
+        )
+    return Weakened(
+        written,
+        len(data) - written,
+        labelled / max(1, pixels),
+        seconds if sources is None else None,
+    )
+
+
+def _in_threads(one: Any, indices: Sequence[int]) -> Iterable[_One]:
+    pool = ThreadPoolExecutor(min(8, usable_cores()))
+    try:
+        yield from pool.map(one, indices)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _content(truth: Truth, data: SegmentationData) -> Content:
+    """What there is to label in an image, background apart."""
+    ground = 0 if data.classes[0] == BACKGROUND else -1
+    objects = [region.label for region in truth.regions if region.label != ground]
+    return Content(
+        asked=data.num_classes - (ground == 0),
+        classes=len(set(objects)),
+        objects=len(objects),
+        grounds=len(truth.regions) - len(objects),
+    )

@@ -1,0 +1,427 @@
+"""Weak labels that are made of masks: what holds of every kind, and each kind on its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from semisup.data.weak_labels.base import Draws, Truth, WeakKind, weaken
+from semisup.data.weak_labels.blocks import Blocks
+from semisup.data.weak_labels.boxes import Box, Boxes, fill
+from semisup.data.weak_labels.clicks import Click
+from semisup.data.weak_labels.coarse import Coarse, filled, outline_of, simplified
+from semisup.data.weak_labels.points import Points, draw_click
+from semisup.data.weak_labels.regions import regions_of
+from semisup.data.weak_labels.scribbles import Scribbles, stroke
+from semisup.data.weak_labels.writing import KINDS
+from semisup.errors import RecipeError
+
+VOID = 255
+
+
+def blobs(seed: int, height: int = 40, width: int = 56, classes: int = 4) -> npt.NDArray[np.uint8]:
+    """A mask of irregular regions of every size, with void between some."""
+    noise = np.random.default_rng(seed).standard_normal((classes, height, width))
+    smooth = ndimage.gaussian_filter(noise, (0, 4, 4))
+    mask = smooth.argmax(0).astype(np.uint8)
+    if classes > 1:
+        best = np.sort(smooth, axis=0)
+        mask[best[-1] - best[-2] < 0.01] = VOID
+    return mask
+
+
+EXACT: dict[str, WeakKind] = {
+    "points": Points(),
+    "points of classes": Points(per="class", clicks=3, radius=0),
+    "scribbles": Scribbles(),
+    "thin scribbles": Scribbles(width=1, length=0.2),
+    "blocks": Blocks(share=0.3),
+}
+"""Kinds that never say anything wrong."""
+
+ALL = {
+    **EXACT,
+    "clicks beside": Points(beside=0.5),
+    "boxes": Boxes(),
+    "boxes off": Boxes(off=3.0),
+    "boxes of all classes": Boxes(background=-1),
+    "coarse": Coarse(),
+    "grown": Coarse(grow=2, margin=2),
+    "shrunk": Coarse(grow=-2, corners=4),
+}
+
+masks = st.builds(
+    blobs, st.integers(0, 10**6), st.integers(5, 40), st.integers(5, 60), st.integers(1, 6)
+)
+
+
+def made(kind: WeakKind, mask: npt.NDArray[np.uint8], seed: int = 0) -> npt.NDArray[np.uint8]:
+    return weaken(kind, torch.from_numpy(mask), "one", seed).numpy()
+
+
+def test_all_kinds_in_the_table_are_tried_here() -> None:
+    assert set(KINDS) == {kind.name for kind in ALL.values()}
+
+
+@pytest.mark.parametrize("name", ALL)
+@settings(max_examples=6, deadline=None, derandomize=True)
+@given(mask=masks, seed=st.integers(0, 9))
+def test_a_weak_label_never_names_an_absent_class(
+    name: str, mask: npt.NDArray[np.uint8], seed: int
+) -> None:
+    label = made(ALL[name], mask, seed)
+    assert label.shape == mask.shape
+    ground = {0} if name in ("boxes", "boxes off") else set()
+    assert set(np.unique(label)) <= set(np.unique(mask)) | ground | {VOID}
+
+
+@pytest.mark.parametrize("name", EXACT)
+@settings(max_examples=6, deadline=None, derandomize=True)
+@given(mask=masks, seed=st.integers(0, 9))
+def test_points_scribbles_and_blocks_agree_with_the_mask(
+    name: str, mask: npt.NDArray[np.uint8], seed: int
+) -> None:
+    label = made(EXACT[name], mask, seed)
+    assert (label == mask)[label != VOID].all()
+
+
+@pytest.mark.parametrize("name", ["points", "points of classes", "scribbles", "thin scribbles"])
+@settings(max_examples=6, deadline=None, derandomize=True)
+@given(mask=masks, seed=st.integers(0, 9))
+def test_points_and_scribbles_name_every_class_that_is_there(
+    name: str, mask: npt.NDArray[np.uint8], seed: int
+) -> None:
+    label = made(EXACT[name], mask, seed)
+    assert set(np.unique(mask)) - {VOID} == set(np.unique(label)) - {VOID}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_seed_and_the_id_say_what_is_drawn(name: str) -> None:
+    mask, kind = torch.from_numpy(blobs(1, 80, 90)), ALL[name]
+    once = weaken(kind, mask, "one", 0)
+    assert torch.equal(once, weaken(kind, mask, "one", 0))
+    others = [weaken(kind, mask, "two", 0), weaken(kind, mask, "one", 1)]
+    random = name not in ("boxes", "boxes of all classes", "coarse", "grown", "shrunk")
+    assert all(random != torch.equal(once, other) for other in others)
+
+
+def test_a_void_mask_has_no_label_but_background_about_boxes() -> None:
+    mask = np.full((8, 9), VOID, np.uint8)
+    for name, kind in ALL.items():
+        assert (made(kind, mask) == (0 if name in ("boxes", "boxes off") else VOID)).all()
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "what"),
+    [
+        (Points, {"clicks": 0}, "clicks >= 1"),
+        (Points, {"radius": -1}, "radius >= 0"),
+        (Points, {"beside": 1.5}, "beside in 0..1"),
+        (Scribbles, {"width": 0}, "width >= 1"),
+        (Scribbles, {"length": 0.0}, "length above 0"),
+        (Boxes, {"off": -1.0}, "off >= 0"),
+        (Boxes, {"background": 255}, "background of -1 or a label"),
+        (Blocks, {"share": 0.0}, "share above 0"),
+        (Blocks, {"grid": 0}, "grid >= 1"),
+        (Coarse, {"corners": 2}, "corners >= 3"),
+        (Coarse, {"margin": -1}, "margin >= 0"),
+    ],
+)
+def test_an_option_out_of_its_range_is_refused(
+    kind: type[WeakKind], options: dict[str, Any], what: str
+) -> None:
+    with pytest.raises(RecipeError, match=what):
+        kind(**options)
+
+
+def test_draws_do_not_change_from_version_to_version() -> None:
+    draws = Draws(3, "points", "one")
+    assert [draws.below(1000) for _ in range(4)] == [423, 909, 55, 396]
+
+
+# Regions.
+
+
+def test_regions_are_connected_pixels_diagonally_too_the_largest_first() -> None:
+    mask = np.zeros((12, 12), np.uint8)
+    mask[1:4, 1:4] = 1
+    mask[4:8, 4:8] = 1  # touches the first at a corner
+    mask[0:4, 9:12] = 1
+    mask[11, 0] = 1  # a speck
+    found = [(r.label, r.area, r.box) for r in regions_of(mask)]
+    assert found == [
+        (0, 144 - 25 - 12 - 1, (0, 0, 12, 12)),
+        (1, 25, (1, 1, 8, 8)),
+        (1, 12, (9, 0, 12, 4)),
+    ]
+
+
+def test_a_class_of_specks_alone_keeps_its_largest() -> None:
+    mask = np.zeros((9, 9), np.uint8)
+    mask[0, 0], mask[5, 5:7] = 2, 2
+    assert [(r.label, r.area) for r in regions_of(mask)] == [(0, 78), (2, 2)]
+
+
+def test_an_object_is_one_region_in_however_many_parts_it_is_seen() -> None:
+    mask, numbers = np.zeros((12, 20), np.uint8), np.zeros((12, 20), np.uint8)
+    mask[2:10, 1:19] = 3
+    numbers[2:10, 1:6], numbers[2:10, 14:19], numbers[2:10, 6:14] = 7, 7, 9
+    numbers[0], numbers[11] = 5, 255  # of another class, and void: of no object here
+    found = [(r.label, r.area) for r in regions_of(mask, numbers) if r.label == 3]
+    assert found == [(3, 80), (3, 64)]
+    assert [(r.label, r.area) for r in regions_of(mask) if r.label == 3] == [(3, 144)]
+
+
+@settings(max_examples=10, deadline=None, derandomize=True)
+@given(mask=masks)
+def test_the_pixels_of_a_region_are_counted_one_by_one(mask: npt.NDArray[np.uint8]) -> None:
+    for region in regions_of(mask)[:4]:
+        pixels = [region.pixel(number) for number in range(region.area)]
+        own = (*np.argwhere(region.inside), region.top, region.left)
+        assert pixels == [tuple(pixel) for pixel in own.tolist()]
+        assert all(mask[pixel] == region.label for pixel in pixels)
+
+
+# Points.
+
+
+def clicks(kind: Points, mask: npt.NDArray[np.uint8], seed: int = 0) -> list[Click]:
+    return [click for _, click in kind.place(Truth(mask), Draws(seed, "points", "one"))]
+
+
+@settings(max_examples=10, deadline=None, derandomize=True)
+@given(mask=masks, number=st.integers(1, 4))
+def test_each_region_or_each_class_gets_its_clicks(
+    mask: npt.NDArray[np.uint8], number: int
+) -> None:
+    regions, classes = regions_of(mask), set(np.unique(mask)) - {VOID}
+    of_objects, of_classes = (
+        clicks(Points(per=per, clicks=number), mask) for per in ("object", "class")
+    )
+    assert len(of_objects) == number * len(regions)
+    assert sorted(c.label for c in of_classes) == sorted([*classes] * number)
+    assert all(mask[c.row, c.column] == c.label for c in [*of_objects, *of_classes])
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.182, 0.5, 1.0])
+def test_clicks_lie_beside_their_object_at_the_rate_asked_for(rate: float) -> None:
+    hits = []
+    for seed in range(60):
+        mask = blobs(seed, 60, 60, 3)
+        placed = clicks(Points(beside=rate, clicks=5), mask, seed)
+        hits += [bool(mask[c.row, c.column] == c.label) for c in placed]
+    # Beside its object a click may lie on another one of its class, which is no error then.
+    share = 1 - np.mean(hits)
+    error = 3 * np.sqrt(max(rate * (1 - rate), 1e-9) / len(hits))
+    assert 0.85 * rate - error <= share <= rate + error
+
+
+def test_a_click_that_fills_the_image_cannot_lie_beside_it() -> None:
+    placed = clicks(Points(beside=1.0), np.zeros((5, 6), np.uint8))
+    assert [c.label for c in placed] == [0]
+
+
+def test_the_pixels_of_a_region_are_clicked_alike() -> None:
+    mask = np.full((3, 40), VOID, np.uint8)
+    mask[1] = 1
+    columns = [clicks(Points(), mask, seed)[0].column for seed in range(4000)]
+    counts = np.bincount(columns, minlength=40)
+    assert abs(counts - 100).max() < 45  # 4.5 standard deviations
+
+
+def test_a_disc_is_drawn_on_its_region_alone_and_cut_at_the_border() -> None:
+    labels = np.full((7, 7), VOID, np.uint8)
+    draw_click(labels, Click(0, 3, 2), 2)
+    far = [(r, c) for r in range(7) for c in range(7) if r**2 + (c - 3) ** 2 > 4]
+    assert (labels != VOID).sum() == 49 - len(far)
+    assert all(labels[place] == VOID for place in far)
+    mask = np.zeros((7, 7), np.uint8)
+    mask[:, 4:] = 1
+    label = np.full((7, 7), VOID, np.uint8)
+    draw_click(label, Click(3, 4, 1), 2, regions_of(mask)[1])
+    assert (label[:, :4] == VOID).all()
+    assert (label[1:6, 4] == 1).all()
+
+
+# Scribbles.
+
+
+@settings(max_examples=10, deadline=None, derandomize=True)
+@given(mask=masks, seed=st.integers(0, 9))
+def test_a_scribble_stays_in_its_region_and_every_region_has_one(
+    mask: npt.NDArray[np.uint8], seed: int
+) -> None:
+    label = made(Scribbles(), mask, seed)
+    for region in regions_of(mask):
+        left, top, right, bottom = region.box
+        drawn = label[top:bottom, left:right][region.inside]
+        assert (drawn == region.label).any()
+
+
+def test_a_scribble_runs_along_the_middle_of_a_bar() -> None:
+    inside = np.ones((21, 200), np.bool_)
+    line = stroke(inside, 0.6, Draws(0, "bar"))
+    assert abs(line[:, 0] - 10).max() <= 5
+    assert abs(line[-1, 1] - line[0, 1]) > 0.5 * 200 * 0.6
+
+
+def test_a_scribble_turns_with_its_region() -> None:
+    """A ring cut open: the ends are near, but the way between them is long."""
+    y, x = np.mgrid[-50:51, -50:51]
+    radius = np.hypot(y, x)
+    ring = (radius < 48) & (radius > 36) & ~((x > 0) & (abs(y) < 4))
+    line = stroke(ring, 0.9, Draws(0, "ring"))
+    length = np.hypot(*np.diff(line, axis=0).T).sum()
+    assert length > 0.5 * 2 * np.pi * 42
+    inside = ring[tuple(np.rint(line).astype(int).T)]
+    assert inside.mean() > 0.95
+
+
+def test_a_longer_share_makes_a_longer_scribble() -> None:
+    inside = np.ones((30, 150), np.bool_)
+    short, long = (
+        np.mean([np.ptp(stroke(inside, share, Draws(s, "bar"))[:, 1]) for s in range(30)])
+        for share in (0.1, 0.9)
+    )
+    assert long > 1.3 * short
+
+
+# Boxes.
+
+
+def test_boxes_bound_their_regions_and_the_smallest_is_on_top() -> None:
+    mask = np.zeros((20, 30), np.uint8)
+    mask[2:18, 3:25] = 1
+    mask[5:9, 6:12] = 2
+    placed = Boxes().place(Truth(mask), Draws(0))
+    assert placed == [Box(3, 2, 25, 18, 1), Box(6, 5, 12, 9, 2)]
+    labels = np.full_like(mask, VOID)
+    fill(labels, placed[::-1])
+    assert np.array_equal(labels, mask)
+    everything = made(Boxes(background=-1), mask)
+    assert (everything[2:18, 3:25] == mask[2:18, 3:25]).all()
+    assert (everything[:2] == 0).all()  # the background is boxed like the others
+
+
+def test_a_box_is_off_by_the_pixels_asked_for() -> None:
+    mask = np.zeros((300, 300), np.uint8)
+    mask[100:200, 100:200] = 1
+    sides = np.array([Boxes(off=5.0).place(Truth(mask), Draws(seed))[0][:4] for seed in range(300)])
+    off = sides - (100, 100, 200, 200)
+    assert abs(off.mean(0)).max() < 1.0
+    assert abs(off.std(0) - 5.0).max() < 0.8
+
+
+def test_a_box_that_is_far_off_still_lies_in_the_image() -> None:
+    mask = np.zeros((6, 6), np.uint8)
+    mask[0:2, 0:2] = 1
+    for seed in range(50):
+        box = Boxes(off=50.0).place(Truth(mask), Draws(seed))[0]
+        assert 0 <= box.left < box.right <= 6
+        assert 0 <= box.top < box.bottom <= 6
+
+
+# Blocks.
+
+
+@pytest.mark.parametrize("share", [0.01, 0.12, 0.5, 1.0])
+def test_blocks_label_the_share_asked_for_as_the_mask_has_it(share: float) -> None:
+    mask = blobs(2, 100, 100)
+    label = made(Blocks(share=share), mask)
+    blocks = label.reshape(10, 10, 10, 10).swapaxes(1, 2)
+    truth = mask.reshape(10, 10, 10, 10).swapaxes(1, 2)
+    shown = [(blocks[i] == truth[i]).all() for i in np.ndindex(10, 10)]
+    hidden = [(blocks[i] == VOID).all() for i in np.ndindex(10, 10)]
+    assert sum(shown) == np.ceil(share * 100)
+    assert all(a or b for a, b in zip(shown, hidden, strict=True))
+
+
+# Coarse masks.
+
+
+def test_the_outline_of_a_rectangle_has_its_four_corners() -> None:
+    inside = np.zeros((9, 9), np.bool_)
+    inside[2:5, 3:8] = True
+    assert {tuple(corner) for corner in outline_of(inside).tolist()} == {
+        (2.0, 3.0),
+        (2.0, 8.0),
+        (5.0, 8.0),
+        (5.0, 3.0),
+    }
+
+
+def test_the_outline_goes_around_holes_and_along_the_largest_part() -> None:
+    inside = np.zeros((12, 20), np.bool_)
+    inside[1:11, 1:11] = True
+    inside[3:9, 3:9] = False
+    inside[0:2, 15:17] = True
+    corners = outline_of(inside)
+    assert corners.min() == 1
+    assert corners.max() == 11
+    assert len(corners) == 4
+
+
+@settings(max_examples=10, deadline=None, derandomize=True)
+@given(seed=st.integers(0, 10**6), count=st.integers(3, 20))
+def test_an_outline_keeps_at_most_the_corners_asked_for(seed: int, count: int) -> None:
+    region = regions_of(blobs(seed))[0]
+    outline = outline_of(region.inside)
+    kept = simplified(outline, count)
+    assert 3 <= len(kept) <= count
+    assert {tuple(c) for c in kept.tolist()} <= {tuple(c) for c in outline.tolist()}
+
+
+def test_the_corner_that_matters_least_goes_first() -> None:
+    outline = np.array([(0, 0), (0, 5), (0.1, 9), (0, 10), (10, 10), (10, 0)], np.float64)
+    assert simplified(outline, 5).tolist() == [[0, 0], [0.1, 9], [0, 10], [10, 10], [10, 0]]
+
+
+def test_a_rectangle_is_its_own_coarse_mask() -> None:
+    mask = np.zeros((20, 30), np.uint8)
+    mask[4:15, 6:20] = 1
+    assert np.array_equal(made(Coarse(corners=4), mask), mask)
+
+
+def test_a_polygon_is_filled_where_it_has_the_centres_of_pixels() -> None:
+    triangle = np.array([(0.0, 0.0), (10.0, 0.0), (10.0, 10.0)])
+    rows, columns = np.mgrid[:12, :9] + 0.5
+    inside = (columns < rows) & (rows < 10)
+    own = filled(triangle, (12, 9))
+    edge = columns == rows  # a centre on the border may be on either side
+    assert np.array_equal(own | edge, inside | edge)
+    assert not filled(triangle - 20, (12, 9)).any()
+    assert filled((triangle - 0.5) * 1000, (12, 9))[1:, 0].all()
+
+
+def test_a_margin_has_no_label_and_growing_moves_the_border() -> None:
+    mask = np.zeros((40, 40), np.uint8)
+    mask[10:30, 10:30] = 1
+    label = made(Coarse(margin=3), mask)
+    assert (label[13:27, 13:27] == 1).all()
+    assert (label[20, 8:12] == VOID).all()
+    assert (label[:7] == 0).all()
+    grown, shrunk = (made(Coarse(grow=by), mask) for by in (4, -4))
+    assert (grown == 1).sum() > 20 * 20 * 1.3
+    assert (shrunk == 1).sum() < 20 * 20 * 0.7
+
+
+def test_more_corners_are_nearer_to_the_mask() -> None:
+    def agreement(corners: int) -> float:
+        rates = []
+        for seed in range(6):
+            mask = blobs(seed, 100, 120, 3)
+            label = made(Coarse(corners=corners), mask)
+            known = (label != VOID) & (mask != VOID)
+            rates.append(float((label == mask)[known].mean()))
+        return float(np.mean(rates))
+
+    few, more, many = (agreement(corners) for corners in (3, 10, 60))
+    assert few < more < many
+    assert many > 0.97
