@@ -61,6 +61,11 @@ COMMANDS: dict[str, tuple[list[str], set[str]]] = {
     ),
     "data stats": (["NAME"], {"--subset", "--json", "--option", "--data-root", "--plugin"}),
     "data tags": (["NAME"], {"--from", "--to", "--subset", "--option", "--data-root", "--plugin"}),
+    "data weaken": (
+        ["NAME"],
+        {"--kind", "--with", "--from", "--seed", "--out", "--costs", "--count", "--subset"}
+        | {"--option", "--data-root", "--plugin"},
+    ),
     "data show": (
         ["NAME"],
         {"--subset", "--count", "--to", "--unlabelled", "--masks", "--option", "--data-root"}

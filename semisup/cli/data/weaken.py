@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command(
-    short_help="Write weak labels: points, scribbles, boxes, ...",
+    short_help="Write weak labels, such as scribbles.",
     epilog="""\b
 Examples:
   semisup data weaken scenes --kind scribbles --out scribbles

@@ -184,7 +184,7 @@ def test_an_object_is_one_region_in_however_many_parts_it_is_seen() -> None:
 def test_the_pixels_of_a_region_are_counted_one_by_one(mask: npt.NDArray[np.uint8]) -> None:
     for region in regions_of(mask)[:4]:
         pixels = [region.pixel(number) for number in range(region.area)]
-        own = (*np.argwhere(region.inside), region.top, region.left)
+        own = np.argwhere(region.inside) + np.array([region.top, region.left])
         assert pixels == [tuple(pixel) for pixel in own.tolist()]
         assert all(mask[pixel] == region.label for pixel in pixels)
 
