@@ -60,14 +60,15 @@ Examples:
 @click.option(
     "--submission",
     metavar="SUBSET",
-    help="Predict a subset of VOC in the layout of its server, instead of IMAGES.",
+    help="Predict a subset of VOC, Cityscapes or ADE20K in the layout of its server, instead of "
+    "IMAGES.",
 )
 @click.option(
     "--competition",
     type=click.Choice(["comp5", "comp6"]),
     default="comp6",
     show_default=True,
-    help="Of a --submission: trained on VOC alone (comp5), or on other data too (comp6).",
+    help="Of a --submission to VOC: trained on VOC alone (comp5), or on other data too (comp6).",
 )
 @options.step_of_run
 @options.seed_of_run
@@ -112,7 +113,8 @@ def predict(
     from semisup.evaluation.class_by_class import check_by_class
     from semisup.evaluation.folders.prediction_folder import UNCERTAINTY_NAMES, PredictionFolder
     from semisup.evaluation.folders.sources import find_images
-    from semisup.evaluation.predict import predict_files, write_submission
+    from semisup.evaluation.predict import predict_files
+    from semisup.evaluation.submission import write_submission
     from semisup.runs.reopen import open_run
     from semisup.system.device import resolve_device
     from semisup.system.torch_errors import translated_errors

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from semisup.data.base import Colour, SegmentationData
+from semisup.data.base import Colour
 from semisup.data.formats.channels import read_image
 from semisup.data.formats.orientation import stored_orientation, upright
 from semisup.data.formats.pictures import write_palette_png
@@ -27,7 +27,6 @@ from semisup.evaluation.folders.prediction_folder import (
     UNCERTAINTY,
     UNCERTAINTY_COLOURS,
     PredictionFolder,
-    make_folder,
 )
 from semisup.evaluation.folders.sources import LABELS, ImageFile
 from semisup.evaluation.in_memory import as_batch, as_given
@@ -38,7 +37,7 @@ from semisup.evaluation.volumes import SliceFiles, VolumeInference
 from semisup.metrics.confusion import label_map
 from semisup.ops.pixels import RGB, ImageKind, as_shown
 from semisup.pictures.drawing import overlay
-from semisup.system.files import exists, is_file, write_atomically
+from semisup.system.files import write_atomically
 from semisup.system.progress import track
 from semisup.system.torch_errors import translated_errors
 
@@ -379,43 +378,3 @@ def _write_soft(path: Path, probabilities: Tensor, classes: Sequence[str]) -> No
         path,
         lambda file: np.savez_compressed(file, probabilities=values, classes=np.array(classes)),
     )
-
-
-def write_submission(
-    inference: Inference, data: SegmentationData, out: Path, competition: str = "comp6"
-) -> Path:
-    """Label maps in the folder layout of the VOC server; pack `results/` and upload it.
-
-    Args:
-        inference: the predictor with its protocol.
-        data: the images, such as VOC's "test".
-        out: where `results/VOC2012/Segmentation/<competition>_<subset>_cls/` is made.
-        competition: comp5 (VOC's data alone) or comp6 (other data too, such as ImageNet).
-
-    Returns:
-        The folder of the label maps.
-
-    Raises:
-        DataError: the data set's label ids are not VOC's 21, an image is not there, or the folder
-            holds label maps of other images, which the server would be given too.
-    """
-    if data.name != "voc" or data.num_classes != 21:
-        raise DataError(
-            f"the VOC server wants all 21 classes of voc, not the {data.num_classes} of "
-            f"{data.name}. Train without data.classes and data.ignore_classes."
-        )
-    folder = out / "results" / "VOC2012" / "Segmentation" / f"{competition}_{data.subset}_cls"
-    for path in map(data.image_path, range(len(data))):
-        if exists(path.parent) and not is_file(path):  # a set in memory has no folder
-            raise DataError(f"{path} is missing; put it there, or take it off the list")
-    others = sorted({path.stem for path in folder.glob("*.png")} - {*data.ids})
-    if others:
-        raise DataError(
-            f"{folder / others[0]}.png: is a label map of none of the images of {data.subset}, one "
-            f"of {len(others)}. Remove them or choose another --to."
-        )
-    make_folder(folder)
-    for index in track(range(len(data)), "predicting"):
-        labels = label_map(inference(data.image(index)[None]))[0].cpu()
-        write_palette_png(folder / f"{data.ids[index]}.png", labels, data.palette)
-    return folder

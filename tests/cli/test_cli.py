@@ -766,7 +766,7 @@ def test_predict_passes_the_competition_on(
         given.append((data.subset, competition))
         return out
 
-    monkeypatch.setattr("semisup.evaluation.predict.write_submission", write)
+    monkeypatch.setattr("semisup.evaluation.submission.write_submission", write)
     arguments = ["predict", "tiny", "--submission", "val", "--to", tmp_path, *where(place)]
     succeed(*arguments)
     succeed(*arguments, "--seed", 0, "--competition", "comp5")

@@ -20,7 +20,6 @@ from semisup.evaluation.predict import (
     Labelled,
     UnlabelledImagesError,
     predict_files,
-    write_submission,
 )
 from semisup.metrics.confusion import label_map
 from semisup.pictures.drawing import overlay
@@ -186,47 +185,3 @@ def test_predictions_are_as_a_viewer_shows_the_photograph(
     with Image.open(tmp_path / "stored" / "a.png") as written:
         plain = torch.from_numpy(pixels).permute(2, 0, 1)
         assert np.array(written).tolist() == label_map(infer()(plain[None]))[0].tolist()
-
-
-@pytest.fixture
-def voc(patches: Make) -> Any:
-    data = patches([(8, 9), (10, 7)], num_classes=21, subset="test")
-    data.name = "voc"
-    return data
-
-
-def test_a_submission_has_the_servers_layout(
-    voc: Any, infer: Make, colours: Make, tmp_path: Path
-) -> None:
-    inference = infer(colours(21))
-    folder = write_submission(inference, voc, tmp_path)
-    assert folder == tmp_path / "results" / "VOC2012" / "Segmentation" / "comp6_test_cls"
-    assert sorted(p.name for p in folder.iterdir()) == ["test00.png", "test01.png"]
-    for index, name in enumerate(("test00.png", "test01.png")):
-        with Image.open(folder / name) as written:
-            assert written.mode == "P"
-            expected = label_map(inference(voc.image(index)[None]))[0]
-            assert np.array(written).tolist() == expected.tolist()
-    other = write_submission(inference, voc, tmp_path, competition="comp5")
-    assert other.name == "comp5_test_cls"
-
-
-def test_a_submission_opens_no_mask(
-    voc: Any, infer: Make, colours: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(index: int) -> None:
-        raise AssertionError(index)
-
-    monkeypatch.setattr(voc, "mask", refuse)
-    write_submission(infer(colours(21)), voc, tmp_path)
-
-
-@pytest.mark.parametrize(("name", "num_classes"), [("voc", 3), ("camvid", 21)])
-def test_other_classes_than_the_servers_are_refused(
-    name: str, num_classes: int, infer: Make, patches: Make, tmp_path: Path
-) -> None:
-    data = patches([(8, 8)], num_classes=num_classes)
-    data.name = name
-    with pytest.raises(DataError, match=rf"all 21 classes of voc, not the {num_classes} of {name}"):
-        write_submission(infer(), data, tmp_path)
-    assert list(tmp_path.iterdir()) == []

@@ -215,7 +215,7 @@ def predict_over_the_images(place: Place) -> list[object]:
     return ["predict", place.finished_run(), place.image(), "--to", place.image().parent]
 
 
-@refused("submission of a data set that is not VOC", "all 21 classes of voc", "Train without")
+@refused("submission of a data set that no server takes", "no server of folder is known", "voc")
 def submission_of_a_folder(place: Place) -> list[object]:
     return [
         "predict", place.finished_run(), "--submission", "val", "--to", place.root / "labels",

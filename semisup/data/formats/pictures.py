@@ -261,6 +261,16 @@ def voc_palette(n: int = 256) -> tuple[Colour, ...]:
     return tuple((_spread(i), _spread(i >> 1), _spread(i >> 2)) for i in range(n))
 
 
+def write_grey_png(path: Path, values: Tensor) -> None:
+    """Write values (uint8 HW) as an 8-bit grey PNG; whole or not at all.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
+    picture = Image.fromarray(values.cpu().numpy())
+    write_atomically(path, lambda file: picture.save(file, format="PNG"))
+
+
 def full_palette(palette: Sequence[Colour]) -> list[int]:
     """The 768 numbers of a palette PNG: `palette`, black, and VOC's colour of void at 255."""
     colours = [*palette[:IGNORE], *[(0, 0, 0)] * (IGNORE - len(palette)), voc_palette()[IGNORE]]
