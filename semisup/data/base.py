@@ -186,6 +186,17 @@ class SegmentationData(ABC):
             "a data set that has objects, such as coco"
         )
 
+    def sequence(self, index: int) -> str:
+        """The recording that image `index` is a frame of, such as "0016E5" or "hamburg_000000".
+
+        Raises:
+            RecipeError: this data set does not know which images are frames of one recording.
+        """
+        raise RecipeError(
+            f"{self.name} does not say which images are of one video, so that no sequence can be "
+            'chosen: take a share such as "1/8", or a data set of videos, such as camvid'
+        )
+
     def image_number(self, index: int) -> int:
         """The number of image `index` in a file of detections."""
         return index + 1
@@ -303,6 +314,10 @@ class WrappedData(SegmentationData):
     def objects(self, index: int) -> Objects:
         """As the data set has it."""
         return self._data.objects(index)
+
+    def sequence(self, index: int) -> str:
+        """As the data set has it."""
+        return self._data.sequence(index)
 
     def image_number(self, index: int) -> int:
         """As the data set has it."""
