@@ -172,9 +172,7 @@ def _share(text: str, spec: str) -> Fraction:
     return share
 
 
-def _walk(
-    candidates: Mapping[int, Sequence[str]], presence: Presence, count: int
-) -> Iterator[str]:
+def _walk(candidates: Mapping[int, Sequence[str]], presence: Presence, count: int) -> Iterator[str]:
     """Raises the number of images of every class to 1, then to 2, ... up to `count`.
 
     A smaller count stops the same walk earlier: this is what makes the splits nested.
