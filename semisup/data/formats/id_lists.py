@@ -107,6 +107,7 @@ class KnownIds:
             form = unicodedata.normalize("NFC", name)
             self._composed[form] = None if form in self._composed else name
         self._stems = {name.rpartition("/")[2]: name for name in self._ids}
+        self._deepest = max((name.count("/") for name in self._ids), default=0)
 
     def named(self, text: str) -> str | None:
         """The id that `text` is, letter by letter or in another Unicode form."""
@@ -135,7 +136,7 @@ class KnownIds:
                 return name, ""
             folder, home = parts[start - 1], self._home(name)
             homes = {home.name.casefold()}
-            if name in self._files.values():  # a part of a data set, of which its city is a part
+            if name in self._renamed:  # a part of a data set, of which its city is a part
                 homes.add(home.parent.name.casefold())
             if folder.casefold() in _USUAL | homes:
                 return name, ""
@@ -159,6 +160,8 @@ class KnownIds:
         return next(found, None) if self._files else None
 
     def _file(self, text: str) -> str | None:
+        if text.count("/") > self._deepest:
+            return None  # a long path, of which every line has several ends that are tried
         for form in (text, _without_ending(text), _without_ending(_without_ending(text))):
             name = self.named(form) or self._files.get(form)
             if name is not None:
@@ -178,6 +181,11 @@ class KnownIds:
             for name, file in files.items()
             if times[file] == 1 and file != name.rpartition("/")[2]
         }
+
+    @functools.cached_property
+    def _renamed(self) -> frozenset[str]:
+        """The ids whose files have other names."""
+        return frozenset(self._files.values())
 
     def _home(self, name: str) -> Path:
         """The folder in which the id begins."""
@@ -227,7 +235,7 @@ def canonical_id(text: str) -> str:
 
 
 def read_bare_list(path: Path) -> list[ListedId]:
-    """The lines of a list, each with its `canonical_id`, where no data set says which ids there are.
+    """The lines of a list, each with its `canonical_id`, where no data set says what ids there are.
 
     Comments and blank lines are left out. A line whose columns name two images has no id.
 
@@ -257,7 +265,9 @@ def _bare(number: int, line: str, strict: bool) -> ListedId | None:
 def _bare_columns(listed: ListedId) -> ListedId:
     columns = re.split(r"\s+|\s*[,;]\s*", listed.entry)
     names = dict.fromkeys(canonical_id(column) for column in columns)
-    if len(names) == 1 or not all("/" in column or _has_ending(column) for column in columns):
+    endings = [_has_ending(column) for column in columns]
+    alike = all(endings) or (not any(endings) and all("/" in column for column in columns))
+    if len(names) == 1 or not alike:
         name = next(iter(names)) if len(names) == 1 else canonical_id(listed.entry)
         return listed._replace(id=name) if name else listed._replace(why="names no image")
     first, second, *_ = names
