@@ -22,7 +22,7 @@ Examples:
   semisup data split scenes 1/8
   semisup data split voc 5/class --seed 1 --to split.txt
   semisup data split voc 5/class --tags xml
-  semisup data split camvid 1/4-sequences --seed 1
+  semisup data split camvid 1/4-sequences --seed 2
   semisup data split --explain labeled.txt --lists splits
   semisup data split voc --subset train_aug --explain labeled.txt
 """,
