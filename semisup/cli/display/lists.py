@@ -47,7 +47,8 @@ def print_explained(found: ExplainedList, subset: str = "") -> None:
         facts.add_row("subset", escape(subset))
     console.print(facts)
     if found.classes:
-        classes = Table(title="labelled images with each class", title_justify="left")
+        console.print("labelled images with each class:")
+        classes = Table()
         classes.add_column("class", overflow="fold")
         classes.add_column("images", justify="right")
         for name, count in found.classes.items():
