@@ -229,8 +229,7 @@ def canonical_id(text: str) -> str:
     "gtFine/train/aachen/aachen_000000_000019_gtFine_labelTrainIds.png".
     """
     name = _unquoted(text.strip()).replace("\\", "/").rstrip("/").rpartition("/")[2]
-    while _without_ending(name) != name:
-        name = _without_ending(name)
+    name = _without_ending(_without_ending(name))
     return unicodedata.normalize("NFC", _OF_CITYSCAPES.sub("", name))
 
 

@@ -23,6 +23,7 @@ from semisup.data.labels.known_lists.known import (
 )
 from semisup.data.labels.splits import make_split, write_split
 from semisup.data.sets.cityscapes import Cityscapes
+from semisup.data.sets.folder import Folder
 from semisup.data.sets.voc import Voc
 from semisup.errors import DataError
 
@@ -72,6 +73,12 @@ def test_a_table_is_read() -> None:
         KnownList("voc-9-x", 9, "abc", ("CPS", "U2PL"), 4, "a note"),
         KnownList("ade20k-8-y", 8, "def", ("CCT",)),
     ]
+
+
+def test_the_hash_is_that_of_the_sorted_lines() -> None:
+    # printf 'b\na\nb\n' | LC_ALL=C sort -u | sha256sum
+    expected = "911169ddaaf146aff539f58c26c489af3b892dff0fe283c1c264c65ae5aa59a2"
+    assert sha256_of(["b", "a", "b"]) == sha256_of(("a", "b")) == expected
 
 
 def test_every_list_of_the_collection_is_known(lists: Path) -> None:
@@ -252,8 +259,6 @@ def test_an_image_without_a_mask_is_said(tmp_path: Path, voc_root: Path) -> None
 def test_folders_that_tell_ids_apart_count_with_the_data_set(
     tmp_path: Path, folder_root: Path, save_mask: Callable[[Path, object], Path]
 ) -> None:
-    from semisup.data.sets.folder import Folder
-
     for city in ("bonn", "ulm"):
         for folder in ("images", "masks"):
             save_mask(folder_root / folder / city / "one.png", 1)
@@ -263,6 +268,20 @@ def test_folders_that_tell_ids_apart_count_with_the_data_set(
     found = explain_list(path, Folder(folder_root))
     assert (found.ids, found.contradictions) == (("bonn/one", "ulm/one"), ())
     assert "name the data set" in explain_list(path).contradictions[0]
+
+
+def test_the_hash_is_the_same_with_the_data_set_and_without(
+    tmp_path: Path, folder_root: Path, save_mask: Callable[[Path, object], Path]
+) -> None:
+    names = ["bonn/one", "ulm/two"]
+    for name in names:
+        for folder in ("images", "masks"):
+            save_mask(folder_root / folder / f"{name}.png", 1)
+    plain(folder_root / "train.txt", *names)
+    path = plain(tmp_path / "list.txt", *names)
+    found = explain_list(path, Folder(folder_root))
+    assert found.ids == tuple(names)
+    assert found.sha256 == explain_list(path).sha256 == sha256_of(["one", "two"])
 
 
 def test_a_written_split_is_known_by_what_it_labels(tmp_path: Path, voc_root: Path) -> None:
