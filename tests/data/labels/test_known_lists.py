@@ -222,6 +222,8 @@ def test_a_list_that_labels_nothing(tmp_path: Path) -> None:
     for lines in ([], ["# a"], ["a none"], ["b tags"]):
         with pytest.raises(DataError, match=r"list\.txt: labels no image"):
             explain_list(plain(tmp_path / "list.txt", *lines))
+    with pytest.raises(DataError, match=r"order\.pkl is no text: give a list"):
+        explain_list(tmp_path / "order.pkl")
     with pytest.raises(DataError, match=r"cannot read the list .*no\.txt"):
         explain_list(tmp_path / "no.txt")
 
@@ -236,8 +238,8 @@ def test_a_list_beside_the_data_set_that_it_is_of(tmp_path: Path, voc_root: Path
     path = plain(tmp_path / "list.txt", "2007_000001", "2007_000003", "2007_000009")
     (line,) = explain_list(path, data).contradictions
     assert line == (
-        "line 2: '2007_000003' is no image of voc train, and so on in 2 lines: correct the list, "
-        "or choose the subset that it was made for"
+        "line 2: '2007_000003' is no image of voc train (1 other line cannot be used either): "
+        "correct the list, or choose the subset that it was made for"
     )
     assert explain_list(path).contradictions == ()
 

@@ -21,6 +21,8 @@ from semisup.data.labels.known_lists.known import KnownList, known_lists, sha256
 from semisup.errors import DataError
 from semisup.system.words import counted
 
+_NO_TEXT = (".pkl", ".pickle", ".npy")
+
 
 @dataclass(frozen=True, slots=True)
 class ExplainedList:
@@ -93,6 +95,11 @@ def explain_list(path: Path, data: SegmentationData | None = None) -> ExplainedL
     Raises:
         DataError: the file is missing, no text, or labels no image; or a mask cannot be used.
     """
+    if path.suffix in _NO_TEXT:
+        raise DataError(
+            f"{path} is no text: give a list with one image id a line (a pickle is not opened, and "
+            "one of positions is an order of another list's images)"
+        )
     bare = read_bare_list(path)
     listed = bare if data is None else _of_data(path, data, bare)
     labelled = [entry for entry in listed if entry.kind in (None, "mask")]
@@ -193,7 +200,8 @@ def _faults(listed: Sequence[ListedId], data: SegmentationData | None) -> Iterab
     wrong = [entry for entry in listed if entry.why]
     if wrong:
         first = wrong[0]
-        more = f", and so on in {counted(len(wrong), 'line')}" if len(wrong) > 1 else ""
+        others = counted(len(wrong) - 1, "other line")
+        more = f" ({others} cannot be used either)" if len(wrong) > 1 else ""
         remedy = "" if data is None else ", or choose the subset that it was made for"
         place = f"line {first.line}: '{shown(first.entry)}' {first.why}"
         yield f"{place}{more}: correct the list{remedy}"
