@@ -165,7 +165,7 @@ def _share(text: str, spec: str) -> Fraction:
     except (ValueError, ZeroDivisionError):
         share = None
     if share is None:
-        ways = ' (with "-balanced" or "-sequences" behind it)' if "-" in spec else ""
+        ways = ', or "1/8-balanced" or "1/8-sequences"' if re.search(r"-[a-z]+$", spec) else ""
         raise RecipeError(f"split '{spec}' cannot be understood: {REMEDY}{ways}")
     if not 0 < share <= 1:
         raise RecipeError(f"split '{spec}' is no share above 0 and up to 1: {REMEDY}")

@@ -137,7 +137,7 @@ def test_a_set_of_photographs_has_no_sequences(voc_root: Path) -> None:
         ("-balanced", "cannot be understood"),
         ("9/8-balanced", "'9/8-balanced' is no share above 0"),
         ("0-sequences", "'0-sequences' is no share above 0"),
-        ("1/8-ballanced", '"-balanced" or "-sequences" behind it'),
+        ("1/8-ballanced", 'or "file:PATH", or "1/8-balanced" or "1/8-sequences"$'),
     ],
 )
 def test_a_choice_that_makes_no_sense(spec: str, words: str) -> None:
