@@ -276,7 +276,7 @@ class DataSettings(Settings):
     subset: str = ""
     """Ids to train on; empty: the data set's own ("train")."""
     split: Annotated[str, BeforeValidator(_as_text, json_schema_input_type=str | float)] = "all"
-    """Who is labelled: all or masked (who has a mask), 1/8 or 0.125, 5/class, file:PATH; none."""
+    """Who is labelled: all, masked, 1/8, 1/8-balanced, 1/8-sequences, 5/class, file:PATH; none."""
     tags: str = ""
     """Where image tags come from: xml (VOC's annotations) or file:PATH; empty: there are none."""
     tagged: Annotated[str, BeforeValidator(_as_text, json_schema_input_type=str | float)] = "all"

@@ -57,7 +57,7 @@ COMMANDS: dict[str, tuple[list[str], set[str]]] = {
     "data split": (
         ["NAME", "SPEC"],
         {"--seed", "--subset", "--tags", "--tagged", "--to", "--masks", "--option", "--data-root"}
-        | {"--plugin"},
+        | {"--plugin", "--explain", "--lists"},
     ),
     "data stats": (["NAME"], {"--subset", "--json", "--option", "--data-root", "--plugin"}),
     "data tags": (["NAME"], {"--from", "--to", "--subset", "--option", "--data-root", "--plugin"}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import io
 import json
 import os
@@ -493,6 +494,69 @@ def test_data_split_counts_and_writes(place: Path, tmp_path: Path) -> None:
 
 
 SMALL = [f"--option={option}" for option in ("train=9", "val=1", "test=1", "size=[48, 48]")]
+
+
+def test_data_split_says_what_a_list_is(place: Path, tmp_path: Path) -> None:
+    known, other = tmp_path / "list.txt", tmp_path / "lists" / "other.txt"
+    names = (place / "data" / "train.txt").read_text().split()
+    known.write_text("\n".join(f"images/{name}.png" for name in names[:3]))
+    other.parent.mkdir()
+    other.write_text("\n".join(names[:2]))
+    output = succeed("data", "split", "--explain", known, "--lists", other.parent)
+    facts = dict(line.split(maxsplit=1) for line in output.splitlines() if " " in line)
+    assert facts["images"].strip() == "3"
+    sha256 = hashlib.sha256("".join(f"{name}\n" for name in sorted(names[:3])).encode())
+    assert facts["sha256"].strip() == sha256.hexdigest()
+    assert "none of the 88 lists of the literature" in output
+    (row,) = [line for line in output.splitlines() if "other.txt" in line]
+    assert row.split("\u2502")[1:-1] == [
+        *(" other.txt ", "     1 ", "      2 ", "         2 ", " inside it ")
+    ]
+    assert max(map(len, output.splitlines())) <= 80
+    where = ["--data-root", place / "data"]
+    output = succeed("data", "split", "folder", "--explain", known, *where)
+    assert "folder train, 8 images" in output
+    assert "labelled images with each class" in output
+
+
+def test_data_split_refuses_a_list_that_contradicts_itself(place: Path, tmp_path: Path) -> None:
+    path = tmp_path / "list.txt"
+    path.write_text("a\nb\na\n")
+    line = fail("data", "split", "--explain", path)
+    assert line.startswith(f"semisup: {path}: 1 id is named more than once, such as 'a' on lines 1")
+    line = fail("data", "split", "folder", "--explain", path, "--data-root", place / "data")
+    assert line.startswith(f"semisup: {path}: 2 contradictions, such as: line 1: 'a' is no image")
+    assert "No such file" in fail("data", "split", "--explain", tmp_path / "no.txt")
+    path.write_text("a\n")
+    assert "give a folder of lists" in fail("data", "split", "--explain", path, "--lists", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "Missing argument 'NAME'"),
+        (["scenes"], "Missing argument 'SPEC'"),
+        (["scenes", "1/8", "--explain", "list.txt"], "--explain goes without SPEC"),
+        (["--explain", "list.txt", "--to", "split.txt"], "--explain goes without SPEC"),
+        (["scenes", "1/8", "--lists", "lists"], "--lists needs --explain FILE"),
+    ],
+)
+def test_data_split_makes_or_explains(arguments: list[str], words: str) -> None:
+    result = call("data", "split", *arguments)
+    assert result.exit_code == 2
+    assert words in result.stderr
+
+
+def test_data_split_says_which_classes_it_misses(place: Path, tmp_path: Path) -> None:
+    where = [*SMALL, "--data-root", tmp_path]
+    output = succeed("data", "split", "scenes", "1/9-balanced", *where)
+    assert "split      1/9-balanced-s0\n" in output
+    counts = dict(line.split() for line in output.splitlines() if line.startswith("  "))
+    absent = [name for name, count in counts.items() if count == "0"]
+    assert absent
+    assert output.endswith(f"in no labelled image: {', '.join(absent)}\n")
+    output = succeed("data", "split", "folder", "all", "--data-root", place / "data")
+    assert "in no labelled image" not in output
 
 
 def test_data_tags_are_derived_once_and_stored(tmp_path: Path) -> None:

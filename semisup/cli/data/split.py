@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from semisup.cli import options
 from semisup.cli.data.options import dataset_options, masks_option, open_set, print_counts
 
+if TYPE_CHECKING:
+    from semisup.data.base import SegmentationData
+
 
 @click.command(
-    short_help="Make a label split and count its classes.",
+    short_help="Make a label split, or say what a list is.",
     epilog="""\b
 Examples:
   semisup data split scenes 1/8
   semisup data split voc 5/class --seed 1 --to split.txt
   semisup data split voc 5/class --tags xml
+  semisup data split camvid 1/4-sequences --seed 2
+  semisup data split --explain labeled.txt --lists splits
+  semisup data split voc --subset train_aug --explain labeled.txt
 """,
 )
-@click.argument("name")
-@click.argument("spec")
+@click.argument("name", default="")
+@click.argument("spec", default="")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--subset", default="", help="Default: what is trained on.")
 @click.option("--tags", "source", default="", help="Image tags: xml or file:PATH. Default: none.")
@@ -31,6 +39,17 @@ Examples:
     "--to",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write the split; a recipe reads it with data.split = 'file:PATH'.",
+)
+@click.option(
+    "--explain",
+    "explained",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Say what a list is, in place of SPEC; NAME is optional, for its classes.",
+)
+@click.option(
+    "--lists",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Also say what it has in common with the lists (.txt) of a folder.",
 )
 @masks_option
 @dataset_options
@@ -44,11 +63,27 @@ def split(
     source: str,
     tagged: str,
     to: Path | None,
+    explained: Path | None,
+    lists: Path | None,
     masks: str,
     settings: tuple[str, ...],
     data_root: Path,
 ) -> None:
-    """Make the label split SPEC (all, masked, 1/8, 5/class, none, file:PATH) of data set NAME."""
+    """Make the label split SPEC of data set NAME.
+
+    SPEC is all, masked, none, 1/8, 1/8-balanced, 1/8-sequences, 5/class or file:PATH. With
+    --explain, say what a list is instead: its name in the literature, and what contradicts itself.
+    """
+    if explained is not None:
+        if spec or source or to:
+            raise click.UsageError("--explain goes without SPEC, --tags and --to.")
+        _explain(explained, lists, name, lambda: open_set(name, data_root, subset, settings, masks))
+        return
+    if lists is not None:
+        raise click.UsageError("--lists needs --explain FILE.")
+    if not spec:
+        missing = "SPEC" if name else "NAME"
+        raise click.UsageError(f"Missing argument '{missing}' (or --explain FILE).")
     from semisup.data.labels.splits import make_split, write_split
     from semisup.data.labels.tags import read_tags
 
@@ -63,6 +98,34 @@ def split(
         click.echo(f"tagged     {len(made.weak)} (with the labelled ones)")
     click.echo("labelled images with each class:")
     print_counts(made.class_counts)
+    absent = [label for label, count in made.class_counts.items() if not count]
+    if absent and made.labelled:
+        click.echo(f"in no labelled image: {', '.join(absent)}")
     if to is not None:
         write_split(to, made)
         click.echo(f"written to {to}")
+
+
+def _explain(
+    path: Path, lists: Path | None, name: str, open_data: Callable[[], SegmentationData]
+) -> None:
+    """Print what a list is.
+
+    Raises:
+        DataError: it contradicts itself or the data set.
+    """
+    from semisup.cli.display.lists import print_explained, print_overlaps
+    from semisup.data.labels.known_lists.explain import explain_list, overlaps
+    from semisup.errors import DataError
+    from semisup.system.words import counted
+
+    data = open_data() if name else None
+    found = explain_list(path, data)
+    of = f"{data.name} {data.subset}, {counted(len(data), 'image')}" if data else ""
+    print_explained(found, of)
+    if lists is not None:
+        print_overlaps(overlaps(found, lists))
+    if found.contradictions:
+        count = len(found.contradictions)
+        head = "" if count == 1 else f"{count} contradictions, such as: "
+        raise DataError(f"{path}: {head}{found.contradictions[0]}")

@@ -8,6 +8,7 @@ to the image or its mask; two columns, image and mask. A kind may stand behind i
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import re
 import unicodedata
@@ -57,6 +58,12 @@ _USUAL = frozenset(
 )
 """Folders that say what a file is, and not which image it is of."""
 
+_OF_CITYSCAPES = re.compile(r"_(leftImg8bit|gtFine|gtCoarse)(_[A-Za-z]+)?$")
+"""What stands behind an id of Cityscapes in the names of its files."""
+
+_HEAD = 2
+"""Lines at the head of every list that `write_split` wrote."""
+
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -100,6 +107,7 @@ class KnownIds:
             form = unicodedata.normalize("NFC", name)
             self._composed[form] = None if form in self._composed else name
         self._stems = {name.rpartition("/")[2]: name for name in self._ids}
+        self._deepest = max((name.count("/") for name in self._ids), default=0)
 
     def named(self, text: str) -> str | None:
         """The id that `text` is, letter by letter or in another Unicode form."""
@@ -128,7 +136,7 @@ class KnownIds:
                 return name, ""
             folder, home = parts[start - 1], self._home(name)
             homes = {home.name.casefold()}
-            if name in self._files.values():  # a part of a data set, of which its city is a part
+            if name in self._renamed:  # a part of a data set, of which its city is a part
                 homes.add(home.parent.name.casefold())
             if folder.casefold() in _USUAL | homes:
                 return name, ""
@@ -152,6 +160,8 @@ class KnownIds:
         return next(found, None) if self._files else None
 
     def _file(self, text: str) -> str | None:
+        if text.count("/") > self._deepest:
+            return None  # a long path, of which every line has several ends that are tried
         for form in (text, _without_ending(text), _without_ending(_without_ending(text))):
             name = self.named(form) or self._files.get(form)
             if name is not None:
@@ -171,6 +181,11 @@ class KnownIds:
             for name, file in files.items()
             if times[file] == 1 and file != name.rpartition("/")[2]
         }
+
+    @functools.cached_property
+    def _renamed(self) -> frozenset[str]:
+        """The ids whose files have other names."""
+        return frozenset(self._files.values())
 
     def _home(self, name: str) -> Path:
         """The folder in which the id begins."""
@@ -205,6 +220,73 @@ def read_ids(path: Path, known: Callable[[], KnownIds] | None = None) -> tuple[s
     if known is None or all(map(_PLAIN.fullmatch, lines)):
         return unique((_checked(_shared_stem(line, path), line, path) for line in lines), path)
     return unique((_id_of(entry, path) for entry in read_id_list(path, known())), path)
+
+
+def canonical_id(text: str) -> str:
+    """The id in a file's name or path: neither folders, nor endings, nor Unicode forms are in it.
+
+    Such as "2007_000033" of "JPEGImages/2007_000033.jpg", and "aachen_000000_000019" of
+    "gtFine/train/aachen/aachen_000000_000019_gtFine_labelTrainIds.png".
+    """
+    name = _unquoted(text.strip()).replace("\\", "/").rstrip("/").rpartition("/")[2]
+    name = _without_ending(_without_ending(name))
+    return unicodedata.normalize("NFC", _OF_CITYSCAPES.sub("", name))
+
+
+def read_bare_list(path: Path) -> list[ListedId]:
+    """The lines of a list, each with its `canonical_id`, where no data set says what ids there are.
+
+    Comments and blank lines are left out. A line whose columns name two images has no id.
+
+    Raises:
+        DataError: the file is missing or no text.
+    """
+    lines = read_text(path).split("\n")
+    strict = _is_written(lines)
+    entries = (_bare(number, line, strict) for number, line in enumerate(lines, start=1))
+    return [entry for entry in entries if entry is not None]
+
+
+def _bare(number: int, line: str, strict: bool) -> ListedId | None:
+    text, kind = line.strip(), None
+    if _PLAIN.fullmatch(text):
+        return ListedId(number, text, canonical_id(text))
+    entry, _, last = text.rpartition(" ")
+    if last in KINDS and entry.strip():
+        text, kind = entry.strip(), last
+    if not text or (text.startswith("#") and not (strict and kind and number > _HEAD)):
+        return None
+    if strict:
+        return ListedId(number, text, canonical_id(text), kind)
+    return _bare_columns(ListedId(number, text, None, kind))
+
+
+def _bare_columns(listed: ListedId) -> ListedId:
+    columns = re.split(r"\s+|\s*[,;]\s*", listed.entry)
+    names = dict.fromkeys(canonical_id(column) for column in columns)
+    endings = [_has_ending(column) for column in columns]
+    alike = all(endings) or (not any(endings) and all("/" in column for column in columns))
+    if len(names) == 1 or not alike:
+        name = next(iter(names)) if len(names) == 1 else canonical_id(listed.entry)
+        return listed._replace(id=name) if name else listed._replace(why="names no image")
+    first, second, *_ = names
+    return listed._replace(
+        why=f"names two images, '{shown(first)}' and '{shown(second)}'; a line is one"
+    )
+
+
+def was_changed(path: Path) -> bool:
+    """Whether a list that `write_split` wrote has other lines than its head states.
+
+    Raises:
+        DataError: the file is missing or no text.
+    """
+    lines = read_text(path).split("\n")
+    if not _is_written(lines):
+        return False
+    parts = [line.rpartition(" ") for line in lines[_HEAD:] if not line.startswith("# tags: ")]
+    found = sorted(f"{_unquoted(name)} {kind}\n" for name, _, kind in parts if kind in KINDS)
+    return hashlib.sha256("".join(found).encode()).hexdigest() != lines[1].rpartition(" ")[2]
 
 
 def line_of(name: str, kind: str) -> str:

@@ -33,9 +33,15 @@ class MaskContent(NamedTuple):
 
 def content_of(mask: Tensor, counts: Tensor | None = None) -> MaskContent:
     """What a mask (uint8 HW) holds, whose pixels of each label are `counts` (256, int64)."""
-    held = frozenset((count_labels(mask) if counts is None else counts).nonzero()[:, 0].tolist())
+    held = labels_of(mask, counts)
     labels = held - {IGNORE}
     return MaskContent(labels, IGNORE in held, seams_of(mask) if len(labels) > 2 else Seams())
+
+
+def labels_of(mask: Tensor, counts: Tensor | None = None) -> frozenset[int]:
+    """The labels in a mask (uint8 HW), void among them; `counts` as in `content_of`."""
+    found = count_labels(mask) if counts is None else counts
+    return frozenset(found.nonzero()[:, 0].tolist())
 
 
 def count_labels(mask: Tensor) -> Tensor:
@@ -61,4 +67,7 @@ def read_presence(data: SegmentationData, ids: Sequence[str]) -> dict[str, froze
     Raises:
         DataError: a mask cannot be used.
     """
-    return {key: content.labels for key, content in read_contents(data, ids).items()}
+    return {
+        key: labels_of(data.mask(data.index(key))) - {IGNORE}
+        for key in track(ids, "reading masks", total=len(ids))
+    }

@@ -7,10 +7,11 @@ the list on disk can change.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -22,6 +23,9 @@ from semisup.data.labels.tags import Tags
 from semisup.errors import DataError, RecipeError
 
 REMEDY = 'write "all", "masked", a share such as "1/8", "5/class" or "file:PATH"'
+
+_FURTHEST = 2
+"""How many times the wanted number of images whole sequences may come to, or how small a part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,7 @@ def choose(
 ) -> Choice:
     """What `spec` names among the ids `among`; see `make_split` for its grammar and the errors.
 
-    With `tags`, "5/class" goes by them and opens no mask.
+    With `tags`, "5/class" and "1/8-balanced" go by them and open no mask.
     """
     if spec == "none":
         return Choice(spec, {})
@@ -56,7 +60,11 @@ def choose(
     per_class = re.fullmatch(r"(\d+)/class", spec)
     if per_class:
         return _choose_per_class(data, int(per_class[1]), seed, tags, among)
-    share = Fraction(1) if spec in ("all", "masked") else _share(spec)
+    way = re.fullmatch(r"(.*)-(balanced|sequences)", spec)
+    if way:
+        chooser = _choose_balanced if way[2] == "balanced" else _choose_sequences
+        return chooser(data, _share(way[1], spec), seed, tags, among)
+    share = Fraction(1) if spec in ("all", "masked") else _share(spec, spec)
     if not among:
         data.mask(0)  # says what is missing, and what is there instead
     chosen = shuffled(among, seed, "split")[: math.ceil(share * len(among))]
@@ -81,15 +89,63 @@ def _choose_per_class(
     data: SegmentationData, count: int, seed: int, tags: Tags | None, among: Sequence[str]
 ) -> Choice:
     name = f"{count}-per-class-s{seed}"
+    chosen = list(_by_class(data, seed, tags, among, count))
+    if not chosen:
+        raise RecipeError(f"split '{name}' labels no image at all: {REMEDY}")
+    return Choice(name, dict.fromkeys(chosen, "mask"))
+
+
+def _choose_balanced(
+    data: SegmentationData, share: Fraction, seed: int, tags: Tags | None, among: Sequence[str]
+) -> Choice:
+    """The share as in "5/class", class by class, and no further than its number of images."""
+    if share == 1:
+        return Choice("all", dict.fromkeys(among, "mask"))
+    # Images that hold no class at all come last.
+    order = itertools.chain(
+        _by_class(data, seed, tags, among, len(among)), shuffled(among, seed, "split")
+    )
+    chosen = itertools.islice(dict.fromkeys(order), math.ceil(share * len(among)))
+    return Choice(f"{share}-balanced-s{seed}", dict.fromkeys(chosen, "mask"))
+
+
+def _choose_sequences(
+    data: SegmentationData, share: Fraction, seed: int, tags: Tags | None, among: Sequence[str]
+) -> Choice:
+    """Whole sequences in the order of their keyed hash, as near to the share as they come.
+
+    Each is taken or left, so that no two frames of one stand on both sides. The chosen ones are the
+    first of an order that the share has no say in: this is what makes the splits nested.
+    """
+    members: dict[str, list[str]] = {}
+    for key in among:
+        members.setdefault(data.sequence(data.index(key)), []).append(key)
+    if share == 1:
+        return Choice("all", dict.fromkeys(among, "mask"))
+    order = shuffled(members, seed, "sequences")
+    sizes = list(itertools.accumulate(len(members[name]) for name in order))
+    wanted = math.ceil(share * len(among))
+    size = min(sizes, key=lambda size: abs(size - wanted))
+    if not wanted <= _FURTHEST * size <= _FURTHEST**2 * wanted:
+        raise RecipeError(
+            f"split '{share}-sequences' of {data.name} {data.subset} is to label {wanted} of "
+            f"{len(among)} images, and whole sequences of seed {seed} come to {size} at best: take "
+            f'another seed, a share near {size}/{len(among)}, or "{share}", which parts sequences'
+        )
+    chosen = [key for name in order[: sizes.index(size) + 1] for key in members[name]]
+    return Choice(f"{share}-sequences-s{seed}", dict.fromkeys(chosen, "mask"))
+
+
+def _by_class(
+    data: SegmentationData, seed: int, tags: Tags | None, among: Sequence[str], count: int
+) -> Iterator[str]:
+    """Images that hold each class `count` times, or as often as there are, in their order."""
     presence = read_presence(data, among) if tags is None else tags.of
     candidates: dict[int, list[str]] = {}
     for key in shuffled(among, seed, "split"):
         for label in presence[key]:
             candidates.setdefault(label, []).append(key)
-    chosen = _walk(candidates, presence, count)
-    if not chosen:
-        raise RecipeError(f"split '{name}' labels no image at all: {REMEDY}")
-    return Choice(name, dict.fromkeys(chosen, "mask"))
+    return _walk(candidates, presence, count)
 
 
 def shuffled(ids: Iterable[str], seed: int, purpose: str) -> list[str]:
@@ -101,20 +157,22 @@ def shuffled(ids: Iterable[str], seed: int, purpose: str) -> list[str]:
     return sorted(ids, key=key)
 
 
-def _share(spec: str) -> Fraction:
+def _share(text: str, spec: str) -> Fraction:
+    """The share that `text` is, all of `spec` or its beginning."""
     try:
         # Spelt out: of an exponent of a billion `Fraction` would write down all the digits.
-        share = Fraction(spec) if re.fullmatch(r"[\d./+-]{1,40}", spec) else None
+        share = Fraction(text) if re.fullmatch(r"[\d./+-]{1,40}", text) else None
     except (ValueError, ZeroDivisionError):
         share = None
     if share is None:
-        raise RecipeError(f"split '{spec}' cannot be understood: {REMEDY}")
+        ways = ', or "1/8-balanced" or "1/8-sequences"' if re.search(r"-[a-z]+$", spec) else ""
+        raise RecipeError(f"split '{spec}' cannot be understood: {REMEDY}{ways}")
     if not 0 < share <= 1:
         raise RecipeError(f"split '{spec}' is no share above 0 and up to 1: {REMEDY}")
     return share
 
 
-def _walk(candidates: Mapping[int, Sequence[str]], presence: Presence, count: int) -> set[str]:
+def _walk(candidates: Mapping[int, Sequence[str]], presence: Presence, count: int) -> Iterator[str]:
     """Raises the number of images of every class to 1, then to 2, ... up to `count`.
 
     A smaller count stops the same walk earlier: this is what makes the splits nested.
@@ -130,4 +188,4 @@ def _walk(candidates: Mapping[int, Sequence[str]], presence: Presence, count: in
                 key = next(key for key in waiting[label] if key not in chosen)
                 chosen.add(key)
                 have.update(presence[key])
-    return chosen
+                yield key

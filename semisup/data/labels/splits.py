@@ -94,8 +94,15 @@ def make_split(
       An image counts for every class it holds, so there are fewer than 5 K of them. Chosen one
       by one, rare classes first, so that "5/class" lies inside "10/class", as in DecoupledNet
       (Hong et al. 2015). With tags, these say which foreground classes an image holds. Without,
-      its mask does, and background counts: no other kind of split opens a mask that it does not
-      label.
+      its mask does, and background counts: "1/8-balanced" apart, no other kind of split opens a
+      mask that it does not label. DecoupledNet's own lists are no longer to be had: this is a rule
+      of the same kind with a seed.
+    - "1/8-balanced": as many images as "1/8", chosen class by class as in "5/class": the first of
+      the same order. So every class that an image holds is in it, and the rare ones are as often
+      as can be, unless there are fewer images than classes need; `class_counts` says which are 0.
+    - "1/8-sequences": whole recordings of a video set, as many as come nearest to "1/8", so that
+      no two frames of one are labelled and unlabelled. Refused if that is more than twice
+      the number, or less than half.
     - "none": no image is labelled; needs tags.
     - "file:PATH": the ids of a list, one a line; what is not named is unlabelled. Paths with an
       extension and a second column for the mask, as in published lists, are understood, see

@@ -103,6 +103,10 @@ class CamVid(SegmentationData):
         labels[labels == _SEGNET_VOID] = IGNORE
         return check_labels(labels, len(CLASSES), path)
 
+    def sequence(self, index: int) -> str:
+        """The recording of frame `index`: 0001TP, 0006R0, 0016E5 or Seq05VD."""
+        return self.ids[index].partition("_")[0]
+
     def facts(self) -> dict[str, object]:
         """The layout, and for the original one the grouping of its classes."""
         if self.layout == "segnet":

@@ -122,6 +122,14 @@ class Cityscapes(SegmentationData):
             )
         return relabel(labels, table)
 
+    def sequence(self, index: int) -> str:
+        """The recording of image `index`: CITY_SEQUENCE, such as aachen_000000.
+
+        One of most cities is a clip of which one frame is labelled. Bochum, Hamburg, Hanover,
+        Krefeld, Moenchengladbach and Strasbourg have long ones, of up to hundreds of images.
+        """
+        return self.ids[index].rpartition("_")[0]
+
 
 def _images_of(root: Path, part: str) -> list[Path]:
     folder = root / "leftImg8bit" / part

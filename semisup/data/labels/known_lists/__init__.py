@@ -1,0 +1,1 @@
+"""The literature's label lists, known by a hash of their ids."""
