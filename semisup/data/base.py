@@ -204,7 +204,6 @@ class SegmentationData(ABC):
             "a data set that has objects, such as coco"
         )
 
-<<<<<<< HEAD
     def object_numbers(self, index: int) -> Tensor | None:
         """Which object each pixel of image `index` is of: uint8 HW, 0 and 255 where of none.
 
@@ -224,7 +223,8 @@ class SegmentationData(ABC):
         """
         raise RecipeError(
             f"{self.name} has no boxes of objects beside its masks: take those of the masks"
-=======
+        )
+
     def sequence(self, index: int) -> str:
         """The recording that image `index` is a frame of, such as "0016E5" or "hamburg_000000".
 
@@ -234,7 +234,6 @@ class SegmentationData(ABC):
         raise RecipeError(
             f"{self.name} does not say which images are of one video, so that no sequence can be "
             'chosen: take a share such as "1/8", or a data set of videos, such as camvid'
->>>>>>> splits17
         )
 
     def image_number(self, index: int) -> int:
@@ -355,7 +354,6 @@ class WrappedData(SegmentationData):
         """As the data set has it."""
         return self._data.objects(index)
 
-<<<<<<< HEAD
     def object_numbers(self, index: int) -> Tensor | None:
         """As the data set has it."""
         return self._data.object_numbers(index)
@@ -363,11 +361,10 @@ class WrappedData(SegmentationData):
     def object_boxes(self, index: int) -> list[ObjectBox]:
         """As the data set has it."""
         return self._data.object_boxes(index)
-=======
+
     def sequence(self, index: int) -> str:
         """As the data set has it."""
         return self._data.sequence(index)
->>>>>>> splits17
 
     def image_number(self, index: int) -> int:
         """As the data set has it."""
