@@ -11,6 +11,7 @@ well; between 89 and 178 million Pillow's warning is left to pass as a warning.
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -252,6 +253,7 @@ def labelled_image(path: Path) -> str | None:
     return rest[:_IMAGE_DIGITS].decode("latin-1") if texts else ""
 
 
+@functools.cache  # every label map that is written asks for it
 def voc_palette(n: int = 256) -> tuple[Colour, ...]:
     """The first `n` colours of Pascal VOC's colour map.
 
