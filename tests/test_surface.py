@@ -51,7 +51,7 @@ COMMANDS: dict[str, tuple[list[str], set[str]]] = {
     "data": ([], set()),
     "data verify": (
         ["NAME"],
-        {"--subset", "--unlabelled", "--masks", "--option", "--data-root", "--plugin"},
+        {"--subset", "--json", "--unlabelled", "--masks", "--option", "--data-root", "--plugin"},
     ),
     "data make": (["NAME"], {"--option", "--data-root"}),
     "data split": (
