@@ -49,6 +49,7 @@ COMMANDS: dict[str, tuple[list[str], set[str]]] = {
     "show": (["RECIPE"], {"--set", "--json", "--plugin"}),
     "list": (["KIND"], {"--json", "--plugin"}),
     "data": ([], set()),
+    "data fetch": (["NAME"], {"--data-root"}),
     "data verify": (
         ["NAME"],
         {"--subset", "--json", "--unlabelled", "--masks", "--option", "--data-root", "--plugin"},

@@ -76,7 +76,7 @@ class MasksInFolder(WrappedData):
         """None, for the same reason."""
 
     def problems_beside(self, index: int, image: Tensor, mask: Tensor | None) -> list[Problem]:
-        """As of an image without a mask: what lies beside the data set's own was not made for this."""
+        """As of an image without a mask: what lies beside the set's own was not made for this."""
         return self._data.problems_beside(index, image, None)
 
     def mask_path(self, index: int) -> Path:

@@ -169,7 +169,7 @@ def test_a_few_stray_pixels_are_no_contradiction(
         (
             "<xmax>8</xmax>",
             "<xmax>9</xmax>",
-            ": the box of 'dog' has columns 1 to 9 and rows 2 to 5, but the image has 8 and 6; mend",
+            ": the box of 'dog' has columns 1 to 9 and rows 2 to 5, but the image has 8 and 6;",
         ),
         ("<ymax>6</ymax>", "<ymax>7</ymax>", ": the box of 'person' has columns 3 to 5 and rows"),
         ("<xmin>1</xmin>", "<xmin>-1</xmin>", ": the box of 'dog' has columns -1 to 8"),
