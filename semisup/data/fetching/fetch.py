@@ -48,10 +48,7 @@ def _install(archive: Archive, root: Path, say: Say) -> None:
         return
     target, proof = root / archive.makes, root / archive.places[0]
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise DataError(
-            f"{target} is in the way: it is there, but {proof} is not; move it away, and repeat the "
-            "call"
-        )
+        raise DataError(f"{target} is there, but {proof} is not; move it away, and repeat the call")
     path = download(archive, root / ARCHIVES, say)
     beside = root / f".{archive.file}.unpacking"
     say(f"{archive.name}: unpacking {path}")
@@ -61,9 +58,7 @@ def _install(archive: Archive, root: Path, say: Say) -> None:
             beside.mkdir()
         unpack(path, beside)
         if not (beside / archive.places[0]).exists():
-            raise DataError(
-                f"{path} does not hold {archive.places[0]}; remove it, and repeat the call"
-            )
+            raise DataError(f"{path} does not hold {archive.places[0]}; remove it, and repeat")
         with writing(target):
             target.parent.mkdir(parents=True, exist_ok=True)
             os.sync()  # or the name might outlive a loss of power, and the files not

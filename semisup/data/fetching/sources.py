@@ -1,8 +1,8 @@
 """Where each data set comes from: archives that anybody may fetch, or the steps for a person.
 
-Addresses and checksums are those of torchvision 0.29 (`torchvision.datasets.voc`, `sbd`); addresses of
-pages are the authors' own. Where an archive is fetched from is never guessed: a data set without a
-published address of its archives has steps.
+Addresses and checksums are those of torchvision 0.29 (`torchvision.datasets.voc`, `sbd`); addresses
+of pages are the authors' own. Where an archive is fetched from is never guessed: a data set without
+a published address of its archives has steps.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class Archive:
         url: its address.
         file: its name on the disk.
         makes: the folder that is taken from it, below the data root.
-        places: files or folders below the data root; where one of them is there, nothing is fetched.
-            The first is what `makes` must hold.
+        places: files or folders below the data root; where one of them is there, nothing is
+            fetched. The first is what `makes` must hold.
         md5: as published; empty: none is.
         sha256: as published; empty: none is, and the first fetch writes it down beside the archive.
         size: in bytes, as published; None: not known.
@@ -61,8 +61,8 @@ SOURCES: Mapping[str, Source] = {
         terms="Images for research and teaching, not for commerce; annotations under BSD 3.",
         steps=(
             "Open http://sceneparsing.csail.mit.edu and read the terms.",
-            "Download ADEChallengeData2016.zip, the training and validation images of the challenge "
-            "with their annotations.",
+            "Download ADEChallengeData2016.zip, the training and validation images of the "
+            "challenge with their annotations.",
             "Unpack it in {root}, so that {root}/ADEChallengeData2016/images and "
             "{root}/ADEChallengeData2016/annotations are there.",
         ),
