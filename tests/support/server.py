@@ -36,7 +36,7 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
         def log_message(self, *_: Any) -> None:
             pass
 
-        def do_GET(self) -> None:  # noqa: N802 - the name that http.server asks for
+        def do_GET(self) -> None:
             asked = self.headers.get("Range", "")
             server.requests.append((self.path, asked))
             if server.fault == "hang up":

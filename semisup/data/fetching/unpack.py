@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import lzma
 import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, NamedTuple
 
@@ -40,47 +41,52 @@ def unpack(path: Path, folder: Path) -> None:
             of `folder`, or is a link, a device or a pipe. What was unpacked before stays.
         RunError: a file cannot be written.
     """
-    members = _of_zip(path) if zipfile.is_zipfile(path) else _of_tar(path)
-    for member in track(members, f"unpacking {path.name}"):
-        target = folder / _inside(path, member.name)
-        with writing(target):
-            (target if member.chunks is None else target.parent).mkdir(parents=True, exist_ok=True)
-        if member.chunks is not None:
-            _write(target, member.chunks)
+    with contextlib.closing(
+        _of_zip(path) if zipfile.is_zipfile(path) else _of_tar(path)
+    ) as members:
+        for member in track(members, f"unpacking {path.name}"):
+            target = folder / _inside(path, member.name)
+            around = target if member.chunks is None else target.parent
+            with writing(target):
+                around.mkdir(parents=True, exist_ok=True)
+            if member.chunks is not None:
+                _write(target, member.chunks)
 
 
 class _Member(NamedTuple):
     """A file, or a folder, which has no chunks."""
 
     name: str
-    chunks: Iterable[bytes] | None
+    chunks: Generator[bytes, None, None] | None
 
 
-def _of_tar(path: Path) -> Iterator[_Member]:
+def _of_tar(path: Path) -> Generator[_Member, None, None]:
     with _reading(path), tarfile.open(path) as archive:
         for entry in archive:
             if not entry.isfile() and not entry.isdir():
                 kind = "a link" if entry.issym() or entry.islnk() else "a device or a pipe"
                 raise DataError(_refusal(path, entry.name, f"is {kind}"))
-            opened = archive.extractfile(entry) if entry.isfile() else None
-            yield _Member(entry.name, _chunks(path, opened) if opened else None)
+            read = functools.partial(archive.extractfile, entry)
+            yield _Member(entry.name, _chunks(path, read) if entry.isfile() else None)
         # tarfile takes a damaged header, and the end of a file that was cut short, for the end.
         stream = archive.fileobj
         assert stream is not None
         stream.seek(archive.offset)
         if stream.read(_BLOCK) != bytes(_BLOCK):
             raise tarfile.ReadError("it has no end")
+        while stream.read(CHUNK):
+            pass  # to where a packed archive has its checksum
 
 
-def _of_zip(path: Path) -> Iterator[_Member]:
+def _of_zip(path: Path) -> Generator[_Member, None, None]:
     with _reading(path), zipfile.ZipFile(path) as archive:
         for entry in archive.infolist():
             kind = stat.S_IFMT(entry.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
                 what = "a link" if kind == stat.S_IFLNK else "a device or a pipe"
                 raise DataError(_refusal(path, entry.filename, f"is {what}"))
-            opened = None if entry.is_dir() else archive.open(entry)
-            yield _Member(entry.filename, _chunks(path, opened) if opened else None)
+            read = functools.partial(archive.open, entry)
+            yield _Member(entry.filename, None if entry.is_dir() else _chunks(path, read))
 
 
 def _inside(path: Path, name: str) -> PurePosixPath:
@@ -100,20 +106,17 @@ def _refusal(path: Path, name: str, what: str) -> str:
     )
 
 
-def _chunks(path: Path, opened: IO[bytes]) -> Iterator[bytes]:
-    with opened:
-        while True:
-            with _reading(path):
-                chunk = opened.read(CHUNK)
-            if not chunk:
-                return
+def _chunks(path: Path, read: Callable[[], IO[bytes] | None]) -> Generator[bytes, None, None]:
+    with _reading(path), contextlib.ExitStack() as stack:
+        opened = read()
+        assert opened is not None  # of a file
+        stack.enter_context(opened)
+        while chunk := opened.read(CHUNK):
             yield chunk
 
 
-def _write(target: Path, chunks: Iterable[bytes]) -> None:
-    with writing(target):
-        file = target.open("wb")
-    with writing(target), file:  # what is left in its buffer is written when it is closed
+def _write(target: Path, chunks: Generator[bytes, None, None]) -> None:
+    with contextlib.closing(chunks), writing(target), target.open("wb") as file:
         for chunk in chunks:
             file.write(chunk)
 
@@ -123,7 +126,7 @@ def _reading(path: Path) -> Iterator[None]:
     try:
         yield
     except _DAMAGE as error:
+        said, *_ = str(error).splitlines() or [type(error).__name__]  # tarfile says a page
         raise DataError(
-            f"{path} is no whole archive ({error or type(error).__name__}); remove it, and repeat "
-            "the call"
+            f"{path} is no whole archive ({said.rstrip(':')}); remove it, and repeat the call"
         ) from error

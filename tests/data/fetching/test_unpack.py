@@ -126,6 +126,12 @@ def test_a_packed_tar_that_was_cut_short_is_refused(packing: str, tmp_path: Path
     assert " is no whole archive (" in fails(content[:-20], tmp_path)
 
 
+def test_the_checksum_of_a_packed_tar_is_read_to_its_end(tmp_path: Path) -> None:
+    content = bytearray(tar_of(SOUND, packing="gz"))
+    content[-8] ^= 1  # the first byte of the CRC
+    assert "CRC check failed" in fails(bytes(content), tmp_path)
+
+
 def test_a_damaged_header_in_the_middle_is_not_taken_for_the_end(tmp_path: Path) -> None:
     content = bytearray(tar_of({"tree/a": b"a" * 512, "tree/b": b"b" * 512}))
     assert content[512 * 3 :].startswith(b"tree/b")
