@@ -66,7 +66,7 @@ def test_where_a_person_is_needed_the_steps_are_printed_and_the_status_is_1(
     done = fetch(name, tmp_path)
     assert done.exit_code == 1
     first, *steps = done.stdout.splitlines()
-    assert first == f"{name} cannot be fetched without a person. {SOURCES[name].terms}"
+    assert first == f"{name} has to be fetched by hand. {SOURCES[name].terms}"
     assert [step.partition(". ")[0] for step in steps] == [
         str(number + 1) for number in range(len(SOURCES[name].steps))
     ]

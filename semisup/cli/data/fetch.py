@@ -40,7 +40,7 @@ def fetch(name: str, data_root: Path) -> None:
     if _is_there(name, data_root):
         click.echo(f"{name}: in {data_root}; {check} checks every file")
         return
-    click.echo(f"{name} cannot be fetched without a person. {source.terms}")
+    click.echo(f"{name} has to be fetched by hand. {source.terms}")
     for number, step in enumerate(source.steps, start=1):
         click.echo(f"{number}. {step.format(root=data_root)}")
     raise DataError(f"{name}: not in {data_root} yet; take the steps above, then {check}")

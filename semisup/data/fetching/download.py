@@ -33,6 +33,7 @@ CHUNK = 1 << 20
 """Bytes that are read and written at once."""
 
 _RANGE_REFUSED = 416
+_KINDS = {"md5": "MD5", "sha256": "SHA-256"}
 Say = Callable[[str], None]
 
 
@@ -96,7 +97,7 @@ def _check(file: Path, archive: Archive, path: Path, remedy: str) -> None:
     for kind, value, origin in _known_sums(archive, path):
         if found[kind] != value:
             raise DataError(
-                f"{file}: its {kind.upper()} is {found[kind]}, but {value} {origin}; {remedy}"
+                f"{file}: its {_KINDS[kind]} is {found[kind]}, but {value} {origin}; {remedy}"
             )
     if not _recorded(path):
         write_text(_record(path), f"{found['sha256']}  {path.name}\n")

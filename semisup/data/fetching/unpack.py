@@ -34,7 +34,7 @@ def unpack(path: Path, folder: Path) -> None:
 
     Args:
         path: of the archive.
-        folder: to unpack in; what is in it from before is in danger.
+        folder: to unpack in; a file of the same name there is overwritten.
 
     Raises:
         DataError: it is no such archive, damaged or cut short; or a member of it would lie outside

@@ -147,14 +147,15 @@ class VocTree(SegmentationData):
     def problems_beside(self, index: int, image: Tensor, mask: Tensor | None) -> list[Problem]:
         """What is wrong with the map of objects and the boxes of image `index`.
 
-        As `fault_of_map` and `faults_of_boxes` say it, of the files that are there.
+        As `fault_of_map` and `faults_of_boxes` say it, of the files that are there. SBD's own masks
+        (.mat) are not compared with VOC's objects, whose outlines are others.
         """
         height, width = image.shape[-2:]
         objects, boxes = self._map_of_objects(index), self._annotation(index)
         problems = []
         if is_file(objects):
             stored = None
-            if mask is not None:
+            if mask is not None and self.mask_path(index).suffix == ".png":
                 stored = StoredMask(self.mask_path(index), mask.numpy(), self.classes)
             fault = fault_of_map(objects, (height, width), stored)
             problems += [Problem(objects, fault)] if fault else []

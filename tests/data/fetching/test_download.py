@@ -123,7 +123,7 @@ def test_a_published_sha256_is_compared_too(
     server: Server, archive: Archive, tmp_path: Path
 ) -> None:
     wrong = archive_at(archive.url, CONTENT, sha256="0" * 64)
-    assert f"its SHA256 is {sha256_of(CONTENT)}, but {'0' * 64} was published" in fails(
+    assert f"its SHA-256 is {sha256_of(CONTENT)}, but {'0' * 64} was published" in fails(
         wrong, tmp_path
     )
     right = archive_at(archive.url, sha256=sha256_of(CONTENT))

@@ -137,6 +137,16 @@ def test_masks_of_another_folder_are_not_compared_with_the_objects(
     assert "the map of objects is 2x2" in reasons(verify([masks]))[0]
 
 
+def test_masks_of_sbd_are_not_compared_with_the_objects_of_voc(
+    voc_root: Path, voc: Path, map_path: Path, save_mask: SaveMask, save_sbd: Callable[..., Path]
+) -> None:
+    (voc / "SegmentationClass" / "2007_000001.png").unlink()
+    save_sbd(voc / "cls" / "2007_000001.mat", np.full((6, 8), 12))
+    assert verify([Voc(voc_root)]).ok
+    save_mask(map_path, np.zeros((2, 2)))
+    assert "the map of objects is 2x2" in reasons(verify([Voc(voc_root)]))[0]
+
+
 def test_a_map_in_colours_is_read_by_its_colours(voc_root: Path, map_path: Path) -> None:
     with Image.open(map_path) as picture:
         colours = np.array(picture.convert("RGB"))
