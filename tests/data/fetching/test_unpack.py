@@ -51,7 +51,7 @@ NAMES = [
     ("../out.txt", "would be written outside of its folder"),
     ("tree/../../out.txt", "would be written outside of its folder"),
     ("tree\\..\\..\\out.txt", "would be written outside of its folder"),
-    ("/tmp/out.txt", "has an absolute path"),
+    ("/srv/out.txt", "has an absolute path"),
     ("C:\\out.txt", "has an absolute path"),
     ("\\\\host\\share\\out.txt", "has an absolute path"),
 ]
