@@ -49,9 +49,10 @@ COMMANDS: dict[str, tuple[list[str], set[str]]] = {
     "show": (["RECIPE"], {"--set", "--json", "--plugin"}),
     "list": (["KIND"], {"--json", "--plugin"}),
     "data": ([], set()),
+    "data fetch": (["NAME"], {"--data-root"}),
     "data verify": (
         ["NAME"],
-        {"--subset", "--unlabelled", "--masks", "--option", "--data-root", "--plugin"},
+        {"--subset", "--json", "--unlabelled", "--masks", "--option", "--data-root", "--plugin"},
     ),
     "data make": (["NAME"], {"--option", "--data-root"}),
     "data split": (

@@ -49,6 +49,16 @@ class Objects:
         )
 
 
+class Problem(NamedTuple):
+    """A file that cannot be used, and why, in one line that names the file.
+
+    What is wrong with a whole set of masks is said of the folder of the data set.
+    """
+
+    file: Path
+    reason: str
+
+
 class ObjectBox(NamedTuple):
     """Where an annotated object is, in pixels from the upper left corner of the image.
 
@@ -259,6 +269,19 @@ class SegmentationData(ABC):
             f"file with 'semisup data tags {self.name} --from masks' and name it, as \"file:PATH\""
         )
 
+    def problems_beside(self, index: int, image: Tensor, mask: Tensor | None) -> list[Problem]:
+        """What is wrong with the files of image `index` beside the image and its mask.
+
+        Such as a box beyond the image. `semisup.data.verify` asks it of each image that is sound.
+        What is not there is no problem, and a file that cannot be read is one, never an error.
+
+        Args:
+            index: of the image.
+            image: CHW, as `image` gives it.
+            mask: HW, as `mask` gives it; None where the image has none.
+        """
+        return []
+
     @property
     def block(self) -> Block | None:
         """What a network for volumes is shown; None where the images are no slices of a volume."""
@@ -365,6 +388,11 @@ class WrappedData(SegmentationData):
     def sequence(self, index: int) -> str:
         """As the data set has it."""
         return self._data.sequence(index)
+
+    def problems_beside(self, index: int, image: Tensor, mask: Tensor | None) -> list[Problem]:
+        """As the data set has it, of its own mask: a wrapper may have numbered classes anew."""
+        own = self._data.mask(index) if mask is not None else None
+        return self._data.problems_beside(index, image, own)
 
     def image_number(self, index: int) -> int:
         """As the data set has it."""

@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from semisup.data.base import SegmentationData
+from semisup.data.base import Problem, SegmentationData
 from semisup.data.by_name import listed
 from semisup.data.evidence import Sign, masks_of, names, signs, signs_of_classes, signs_of_some
 from semisup.data.labels.classes_in_masks import MaskContent, content_of, count_labels
@@ -35,19 +35,9 @@ _HELD_OUT = frozenset({"val", "test"})
 _UNIONS = frozenset({"trainval", "all"})  # hold images of a held-out subset on purpose
 
 
-class Problem(NamedTuple):
-    """A file that cannot be used, and why, in one line that names the file.
-
-    What is wrong with a whole set of masks is said of the folder of the data set.
-    """
-
-    file: Path
-    reason: str
-
-
 @dataclass(frozen=True, slots=True)
 class SubsetReport:
-    """What is in one subset; files with a problem are not counted in.
+    """What is in one subset; images and masks with a problem are not counted in.
 
     Attributes:
         subset: its name.
@@ -82,6 +72,21 @@ class SubsetReport:
         """Each class with its share of the pixels that are not void, in [0, 1]."""
         total = max(1, sum(self.pixels))
         return [(name, n / total) for name, n in zip(self.classes, self.pixels, strict=True)]
+
+    def as_json(self) -> dict[str, Any]:
+        """One subset of `Verification.as_json`."""
+        pixels = dict(zip(self.classes, self.pixels, strict=True))
+        return {
+            "subset": self.subset,
+            "images": self.images,
+            "smallest": self.smallest,
+            "largest": self.largest,
+            "pixels": pixels if self.has_masks else None,
+            "void": self.void if self.has_masks else None,
+            "void_share": self.void_share if self.has_masks else None,
+            "unlabelled": self.unlabelled,
+            "problems": self.problems,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +131,28 @@ class Verification:
             for report in self.subsets
         ]
 
+    def as_json(self) -> dict[str, Any]:
+        """All that was found, for JSON: sizes as [height, width], pixels by the name of the class.
+
+        A void share, pixels and void are None of a subset whose masks were not read.
+        """
+        return {
+            "ok": self.ok,
+            "subsets": [report.as_json() for report in self.subsets],
+            "problems": [{"file": str(file), "reason": reason} for file, reason in self.problems],
+            "warnings": list(self.warnings),
+            "notes": list(self.notes),
+        }
+
     def _any_unlabelled(self) -> bool:
         return any(report.unlabelled for report in self.subsets if report.has_masks)
 
 
 class _Finding(NamedTuple):
-    """Of one image with its mask: size and pixels of each label, or else its problems."""
+    """Of one image with its mask: size and pixels of each label, unless one cannot be used.
+
+    The problems are those of image and mask then, and else those of the files beside them.
+    """
 
     size: tuple[int, int] | None = None
     counts: Tensor | None = None  # 256, int64; None without a mask
@@ -156,7 +177,7 @@ class _Checked:
 
     @property
     def sound(self) -> bool:
-        return not any(finding.problems for finding in self.findings)
+        return all(finding.size is not None for finding in self.findings)
 
     def signs(self) -> list[Sign]:
         """What the masks give away; those that cannot be read may hold what is missed."""
@@ -184,11 +205,12 @@ def verify(datasets: Sequence[SegmentationData]) -> Verification:
     """Read every image and mask of `datasets`, subsets of one data set, once.
 
     A file must be there and decode, a mask must have the size of its image and known labels
-    only, and a "val", "test" or reported subset may share no image with another subset, nor a
-    picture under another name (apart from "trainval" and "all", which are unions). Of an image that
-    has no mask the image alone is read, but each image of the reported subset must have one;
-    photographs may be no files of that subset. What the labels of all masks say is in
-    `semisup.data.evidence`, what their colours say in `semisup.data.palettes`.
+    only, the files beside them must not contradict them (`SegmentationData.problems_beside`), and
+    a "val", "test" or reported subset may share no image with another subset, nor a picture under
+    another name (apart from "trainval" and "all", which are unions). Of an image that has no mask
+    the image alone is read, but each image of the reported subset must have one; photographs may
+    be no files of that subset. What the labels of all masks say is in `semisup.data.evidence`,
+    what their colours say in `semisup.data.palettes`.
 
     Raises:
         DataError: as in `check_same_classes`.
@@ -317,7 +339,8 @@ def _check(place: tuple[SegmentationData, int]) -> _Finding:
         return _Finding(problems=_problems(data, index, error))
     height, width = image.shape[-2:]
     counts, palette = count_labels(mask), coloured_palette(data.mask_path(index))
-    return _Finding((height, width), counts, content_of(mask, counts), palette)
+    beside = tuple(data.problems_beside(index, image, mask))
+    return _Finding((height, width), counts, content_of(mask, counts), palette, beside)
 
 
 def _problems(data: SegmentationData, index: int, error: DataError) -> tuple[Problem, ...]:
@@ -334,8 +357,9 @@ def _without_mask(data: SegmentationData, index: int) -> _Finding:
     problem = _problem(data.image, index, data.image_path(index))
     if problem is not None:
         return _Finding(problems=(problem,))
-    height, width = data.image(index).shape[-2:]
-    return _Finding((height, width))
+    image = data.image(index)
+    height, width = image.shape[-2:]
+    return _Finding((height, width), problems=tuple(data.problems_beside(index, image, None)))
 
 
 def _problem(read: Callable[[int], Tensor], index: int, path: Path) -> Problem | None:

@@ -9,7 +9,7 @@ import os
 import pickle
 import threading
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -45,13 +45,23 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
         cause = _disk_error(error)
         if cause is None:
             raise
-        raise RunError(
-            f"{path}: cannot be written ({cause.strerror or cause}). Free some space or choose "
-            "another folder."
-        ) from error
+        raise _cannot_write(path, cause) from error
     finally:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """For the length of a `with` block: an error of the system is one of writing `path`.
+
+    Raises:
+        RunError: as `write_atomically`.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise _cannot_write(path, error) from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -106,6 +116,13 @@ def _check_calls(path: Path) -> None:
     ):
         if content.find(b"bytearray\n") >= 0:  # nothing in it is packed
             raise pickle.UnpicklingError("calls bytearray")
+
+
+def _cannot_write(path: Path, cause: OSError) -> RunError:
+    return RunError(
+        f"{path}: cannot be written ({cause.strerror or cause}). Free some space or choose "
+        "another folder."
+    )
 
 
 def _disk_error(error: BaseException | None) -> OSError | None:

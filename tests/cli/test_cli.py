@@ -659,6 +659,32 @@ def test_data_verify_finds_nothing_or_the_bad_file(place: Path, tmp_path: Path) 
     assert result.stderr.count("\n") == 1
 
 
+def test_data_verify_reports_in_json_with_the_same_exit_status(tmp_path: Path) -> None:
+    make_folder(tmp_path / "data")
+    arguments = ("data", "verify", "folder", "--data-root", tmp_path / "data", "--json")
+    found = json.loads(succeed(*arguments))
+    assert [found[key] for key in ("name", "ok", "problems", "notes")] == ["folder", True, [], []]
+    assert found["root"] == str(tmp_path / "data")
+    train, val = found["subsets"]
+    assert (train["subset"], train["images"], val["images"]) == ("train", 8, 2)
+    assert train["smallest"] == train["largest"] == [40, 50]
+    assert train["pixels"].keys() == {"ground", "sky"}
+    assert sum(train["pixels"].values()) == 8 * 40 * 50
+    assert train["void"] == train["void_share"] == train["problems"] == train["unlabelled"] == 0
+    bad = tmp_path / "data" / "masks" / "t3.png"
+    bad.write_bytes(bad.read_bytes()[:40])
+    result = call(*arguments)
+    assert result.exit_code == 1
+    found = json.loads(result.stdout)
+    assert not found["ok"]
+    (entry,) = found["problems"]
+    assert entry["file"] == str(bad)
+    assert entry["reason"].startswith(f"{bad} is no PNG, TIFF or BMP file")
+    assert found["subsets"][0]["problems"] == 1
+    assert result.stderr.startswith("semisup: folder: 1 problem: ")
+    assert result.stderr.count("\n") == 1
+
+
 def test_doctor_lists_every_gpu(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     monkeypatch.setattr("torch.version.cuda", None)

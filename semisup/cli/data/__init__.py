@@ -1,1 +1,1 @@
-"""`semisup data`: verify, make, split, tag and show data sets."""
+"""`semisup data`: fetch, verify, make, split, tag and show data sets."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from semisup.cli.data.fetch import fetch
 from semisup.cli.data.make import make
 from semisup.cli.data.show import show
 from semisup.cli.data.split import split
@@ -14,16 +15,17 @@ from semisup.cli.data.weaken import weaken
 
 
 @click.group(
-    short_help="Verify, measure, make, label, split, show data sets.",
+    short_help="Fetch, verify, measure, make, label, split, show data sets.",
     epilog="""\b
 Examples:
   semisup data make scenes
+  semisup data fetch voc --data-root /data
   semisup data verify voc --data-root /data
 """,
 )
 def data() -> None:
-    """Verify, measure, make, label, split and show data sets."""
+    """Fetch, verify, measure, make, label, split and show data sets."""
 
 
-for command in (verify, make, split, tags, weaken, stats, show):
+for command in (fetch, verify, make, split, tags, weaken, stats, show):
     data.add_command(command)

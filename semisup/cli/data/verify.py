@@ -23,10 +23,12 @@ Examples:
   semisup data verify voc --data-root /data
   semisup data verify voc --subset train_aug --subset val
   semisup data verify camvid --unlabelled folder:photographs
+  semisup data verify voc --json > voc.json
 """,
 )
 @click.argument("name")
 @click.option("--subset", "subsets", multiple=True, help="Default: what is trained and reported.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @unlabelled_option
 @masks_option
 @dataset_options
@@ -35,12 +37,18 @@ Examples:
 def verify(
     name: str,
     subsets: tuple[str, ...],
+    as_json: bool,
     unlabelled: str,
     masks: str,
     settings: tuple[str, ...],
     data_root: Path,
 ) -> None:
-    """Check every file of data set NAME once, and what all masks say; exit with 1 if one is bad."""
+    """Check every file of data set NAME once, and what all masks say; exit with 1 if one is bad.
+
+    Files beside the masks are among them, such as VOC's boxes and maps of objects.
+    """
+    import json
+
     from semisup.catalog import DATASETS, find
     from semisup.cli.display.verification import print_verification
     from semisup.data.verify import verify as check
@@ -52,7 +60,11 @@ def verify(
     if unlabelled:
         datasets.append(open_photographs(unlabelled, datasets[0]))
     found = check(datasets)
-    print_verification(found)
+    if as_json:
+        about = {"name": name, "root": str(datasets[0].root)}
+        click.echo(json.dumps({**about, **found.as_json()}, indent=1))
+    else:
+        print_verification(found)
     if found.problems:
         file, reason = found.problems[0]
         where = "" if str(file) in reason or file == datasets[0].root else f"{file}: "

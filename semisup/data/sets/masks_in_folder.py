@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from semisup.data.base import SegmentationData, WrappedData
+from semisup.data.base import Problem, SegmentationData, WrappedData
 from semisup.data.formats.lists import check_labels
 from semisup.data.formats.pictures import read_labels
 from semisup.data.formats.trees import FileTree, folder_of, read_tree
@@ -74,6 +74,10 @@ class MasksInFolder(WrappedData):
 
     def object_numbers(self, index: int) -> None:
         """None, for the same reason."""
+
+    def problems_beside(self, index: int, image: Tensor, mask: Tensor | None) -> list[Problem]:
+        """As of an image without a mask: what lies beside the set's own was not made for this."""
+        return self._data.problems_beside(index, image, None)
 
     def mask_path(self, index: int) -> Path:
         """Where the mask of image `index` lies or should lie."""

@@ -67,8 +67,8 @@ class Voc(VocTree):
             _PLACES,
             ("JPEGImages", "ImageSets/Segmentation"),
             what="Pascal VOC 2012",
-            remedy="and unpack VOCtrainval_11-May-2012.tar there "
-            "(host.robots.ox.ac.uk/pascal/VOC/voc2012)",
+            remedy="or fetch it there with 'semisup data fetch voc' "
+            "(VOCtrainval_11-May-2012.tar, host.robots.ox.ac.uk/pascal/VOC/voc2012)",
         )
         places = [Path(root).expanduser() / place for place in _SBD_PLACES]
         self._sbd = next((p for p in [*places, folder] if (p / "cls").is_dir()), None)

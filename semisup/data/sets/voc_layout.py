@@ -7,12 +7,13 @@ from pathlib import Path
 
 from torch import Tensor
 
-from semisup.data.base import Colour, ObjectBox, SegmentationData
+from semisup.data.base import Colour, ObjectBox, Problem, SegmentationData
 from semisup.data.formats.id_lists import KnownIds, read_ids
 from semisup.data.formats.lists import check_labels, choose_subset, relabel
 from semisup.data.formats.pictures import IMAGE_SUFFIXES, read_labels, read_rgb
 from semisup.data.formats.trees import list_files
 from semisup.data.formats.voc_annotations import Box, read_boxes, read_names
+from semisup.data.sets.voc_objects import StoredMask, fault_of_map, faults_of_boxes
 from semisup.data.without_classes import check_names, classes_made_void, relabelling
 from semisup.errors import DataError, RecipeError, suggest
 from semisup.system.files import is_file
@@ -21,7 +22,8 @@ from semisup.system.files import is_file
 class VocTree(SegmentationData):
     """A folder with JPEGImages, SegmentationClass and ImageSets/Segmentation.
 
-    SegmentationObject is read by `instances` alone, Annotations by `boxes` and `object_names`.
+    SegmentationObject is read by `instances` and `object_numbers`, Annotations by `boxes`,
+    `object_boxes` and `object_names`, and both, where they are there, by `problems_beside`.
 
     Args:
         folder: the folder itself.
@@ -109,7 +111,7 @@ class VocTree(SegmentationData):
         Raises:
             DataError: as `mask`.
         """
-        return read_labels(self.root / "SegmentationObject" / f"{self.ids[index]}.png")
+        return read_labels(self._map_of_objects(index))
 
     def boxes(self, index: int) -> list[Box]:
         """Boxes of the objects of kept classes in image `index`.
@@ -121,7 +123,7 @@ class VocTree(SegmentationData):
 
     def object_numbers(self, index: int) -> Tensor | None:
         """As `instances`; None where SegmentationObject has no file of it, as for SBD's masks."""
-        path = self.root / "SegmentationObject" / f"{self.ids[index]}.png"
+        path = self._map_of_objects(index)
         return read_labels(path) if is_file(path) else None
 
     def object_boxes(self, index: int) -> list[ObjectBox]:
@@ -141,6 +143,29 @@ class VocTree(SegmentationData):
                     f"not have.{suggest(name, self._names)}"
                 )
         return names
+
+    def problems_beside(self, index: int, image: Tensor, mask: Tensor | None) -> list[Problem]:
+        """What is wrong with the map of objects and the boxes of image `index`.
+
+        As `fault_of_map` and `faults_of_boxes` say it, of the files that are there. SBD's own masks
+        (.mat) are not compared with VOC's objects, whose outlines are others.
+        """
+        height, width = image.shape[-2:]
+        objects, boxes = self._map_of_objects(index), self._annotation(index)
+        problems = []
+        if is_file(objects):
+            stored = None
+            if mask is not None and self.mask_path(index).suffix == ".png":
+                stored = StoredMask(self.mask_path(index), mask.numpy(), self.classes)
+            fault = fault_of_map(objects, (height, width), stored)
+            problems += [Problem(objects, fault)] if fault else []
+        if is_file(boxes):
+            faults = faults_of_boxes(boxes, (height, width), self._names)
+            problems += [Problem(boxes, fault) for fault in faults]
+        return problems
+
+    def _map_of_objects(self, index: int) -> Path:
+        return self.root / "SegmentationObject" / f"{self.ids[index]}.png"
 
     def _annotation(self, index: int) -> Path:
         return self.root / "Annotations" / f"{self.ids[index]}.xml"

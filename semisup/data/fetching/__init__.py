@@ -1,0 +1,1 @@
+"""Fetching public data sets: where they are, their checksums, safe unpacking."""
