@@ -63,7 +63,7 @@ class ObjectBox(NamedTuple):
     """Where an annotated object is, in pixels from the upper left corner of the image.
 
     Attributes:
-        label: 1..K-1.
+        label: 0..K-1, or 255 for a class that is left out and for a crowd.
         left: upper left corner.
         top: upper left corner.
         right: one beyond its last column.

@@ -60,12 +60,11 @@ class ClassesByName(WrappedData):
         return False
 
     def object_boxes(self, index: int) -> list[ObjectBox]:
-        """Boxes `index` of the classes of `classes`."""
-        boxes = [
-            box._replace(label=int(self._label[box.label]))
+        """Boxes `index`; those of classes that are left out are void."""
+        return [
+            box if box.label == IGNORE else box._replace(label=int(self._label[box.label]))
             for box in self._data.object_boxes(index)
         ]
-        return [box for box in boxes if box.label != IGNORE]
 
     def facts(self) -> dict[str, object]:
         """As the data set has it, and how its classes were matched."""

@@ -53,12 +53,11 @@ class WithoutClasses(WrappedData):
         return replace(objects, labels=labels).where(labels != IGNORE)
 
     def object_boxes(self, index: int) -> list[ObjectBox]:
-        """Boxes `index` of the classes that are left."""
-        boxes = [
-            box._replace(label=int(self._label[box.label]))
+        """Boxes `index`; those of classes that are left out are void."""
+        return [
+            box if box.label == IGNORE else box._replace(label=int(self._label[box.label]))
             for box in self._data.object_boxes(index)
         ]
-        return [box for box in boxes if box.label != IGNORE]
 
     @property
     def category_ids(self) -> tuple[int, ...]:

@@ -206,21 +206,23 @@ def draw_weak_sheet(path: Path, data: SegmentationData, folder: Path, count: int
         folder: of the weak labels, <id>.png.
         count: images on the sheet.
     """
-    names = [name for name in data.ids if (folder / f"{name}.png").is_file()]
+    labelled = [name for name in data.ids if (folder / f"{name}.png").is_file()]
+    names = [labelled[position] for position in spread(len(labelled), count)]
+    masked = all(data.has_mask(data.index(name)) for name in names)
     rows, captions = [], []
-    for name in (names[position] for position in spread(len(names), count)):
+    for name in names:
         index = data.index(name)
         image = as_shown(data.image(index), data.image_kind)
         label = read_labels(folder / f"{name}.png")
         shown = [image.permute(1, 2, 0)]
-        if data.has_mask(index):
+        if masked:
             shown.append(overlay(image, data.mask(index), data.palette))
         shown.append(_marked(image, label, data.palette))
         rows.append(shown)
         present = [name for name in _present(label, data.classes) if name != "void"]
         given = float((label != IGNORE).float().mean())
         captions.append(f"{name}    {given:.2%} labelled: {', '.join(present)}")
-    columns = ["image", "mask", "weak label"] if len(rows[0]) == 3 else ["image", "weak label"]
+    columns = ["image", "mask", "weak label"] if masked else ["image", "weak label"]
     legend = list(zip(data.classes, data.palette, strict=True))
     contact_sheet(path, rows, columns=columns, captions=captions, legend=legend)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,6 +13,7 @@ from semisup.cli.data.options import dataset_options, open_set, parse_options
 if TYPE_CHECKING:
     from semisup.data.base import SegmentationData
     from semisup.data.labels.tags import MaskTags
+    from semisup.data.weak_labels.costs import Costs
 
 
 @click.command(
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     epilog="""\b
 Examples:
   semisup data weaken scenes --kind scribbles --out scribbles
-  semisup data weaken voc --kind points --with beside=0.08 --out clicks
+  semisup data weaken voc --kind points --with miss_rate=0.08 --out clicks
   semisup data weaken voc --kind points --from whats_the_point.json --out c
   semisup data weaken voc --kind boxes --from annotations --out boxes
 \b
@@ -89,48 +90,45 @@ def weaken(
     if kind == "tags" and sources:
         raise RecipeError("--kind tags takes those of the masks: for others, 'semisup data tags'")
     values = parse_options(KINDS.get(kind, MaskTags), with_, "--with")
-    about = {"kind": kind, "options": values, "source": [Path(s).name for s in sources]}
-    if kind == "tags":
-        _write_tags(
-            out, open_set(name, data_root, subset, settings), MaskTags(**values), seed, about
-        )
-        return
-    made = KINDS[kind](**values)
-    priced = read_costs(costs)
+    priced, out = read_costs(costs), out.resolve()
     dataset = open_set(name, data_root, subset, settings)
+    if kind == "tags":
+        _write_tags(out, dataset, MaskTags(**values), seed, priced)
+        return
     files = None
     if sources:
         files = [] if sources == ("annotations",) else [Path(source) for source in sources]
-    written = write_weak_labels(
-        out,
-        dataset,
-        made,
-        seed=seed,
-        costs=priced,
-        sources=files,
-        about=about,
-    )
+    made = KINDS[kind](**values)
+    written = write_weak_labels(out, dataset, made, seed=seed, costs=priced, sources=files)
     click.echo(f"images {written.images}")
     if written.without:
-        click.echo(f"without a label {written.without}")
+        click.echo(f"images without a label {written.without}")
     click.echo(f"labelled pixels {written.share:.2%}")
     if written.seconds is not None:
-        each = written.seconds / written.images
-        click.echo(f"cost {written.seconds / 3600:.1f} hours, {each:.1f} s an image")
+        _print_cost(written.seconds, written.images)
     click.echo(f"written to {out}")
     if count:
-        draw_weak_sheet(out.with_name(f"{out.name}.sheet.png"), dataset, out, count)
-        click.echo(f"Pictures: {out.with_name(f'{out.name}.sheet.png')}")
+        sheet = out.with_name(f"{out.name}.sheet.png")
+        draw_weak_sheet(sheet, dataset, out, count)
+        click.echo(f"Pictures: {sheet}")
+
+
+def _print_cost(seconds: float, images: int) -> None:
+    whole = f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{seconds / 60:.1f} minutes"
+    click.echo(f"cost {whole}, {seconds / images:.1f} s an image")
 
 
 def _write_tags(
-    out: Path, dataset: SegmentationData, kind: MaskTags, seed: int, about: dict[str, Any]
+    out: Path, dataset: SegmentationData, kind: MaskTags, seed: int, costs: Costs
 ) -> None:
     from semisup.data.labels.tags import write_tags
-    from semisup.data.weak_labels.manifest import claim, manifest
+    from semisup.data.weak_labels.costs import Content
+    from semisup.data.weak_labels.manifest import claimed, manifest
 
-    claim(out, manifest(dataset, seed, about))
     found = kind.read(dataset, seed)
-    write_tags(out / "tags.txt", found)
+    with claimed(out, manifest(dataset, "tags", vars(kind), seed)):
+        write_tags(out / "tags.txt", found)
     click.echo(f"images {len(found.of)}")
+    each = costs.tags(Content(asked=dataset.num_classes - 1, classes=0, objects=0))
+    _print_cost(each * len(found.of), len(found.of))
     click.echo(f"written to {out}, as tags.txt")

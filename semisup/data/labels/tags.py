@@ -15,7 +15,7 @@ from pathlib import Path
 from semisup.data.base import SegmentationData
 from semisup.data.labels.classes_in_masks import read_presence
 from semisup.data.labels.tag_files import Names, read_tag_file, text_of_tags
-from semisup.data.weak_labels.base import Draws
+from semisup.data.weak_labels.base import ImageRandom
 from semisup.errors import DataError, RecipeError
 from semisup.system.files import write_text
 from semisup.system.progress import track
@@ -101,16 +101,16 @@ class MaskTags:
     """Image tags as a person would give them who sees the masks.
 
     Args:
-        missed: share of the tags that are left out, in [0, 1]: small objects are overlooked.
+        miss_rate: share of the tags that are left out, in [0, 1]: small objects are overlooked.
 
     Raises:
         RecipeError: it is no share.
     """
 
-    def __init__(self, *, missed: float = 0.0) -> None:
-        if not 0 <= missed <= 1:
-            raise RecipeError(f"tags need missed in 0..1, not {missed}")
-        self.missed = missed
+    def __init__(self, *, miss_rate: float = 0.0) -> None:
+        if not 0 <= miss_rate <= 1:
+            raise RecipeError(f"tags need miss_rate in 0..1, not {miss_rate}")
+        self.miss_rate = miss_rate
 
     def read(self, data: SegmentationData, seed: int) -> Tags:
         """The tags of `data`; errors as of `tags_from_masks`."""
@@ -119,7 +119,7 @@ class MaskTags:
             key: frozenset(
                 label
                 for label in sorted(labels)
-                if not Draws(seed, "tags", key, str(label)).happens(self.missed)
+                if not ImageRandom(seed, "tags", key, str(label)).happens(self.miss_rate)
             )
             for key, labels in tags.of.items()
         }

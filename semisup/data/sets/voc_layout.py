@@ -17,6 +17,7 @@ from semisup.data.sets.voc_objects import StoredMask, fault_of_map, faults_of_bo
 from semisup.data.without_classes import check_names, classes_made_void, relabelling
 from semisup.errors import DataError, RecipeError, suggest
 from semisup.system.files import is_file
+from semisup.types import IGNORE
 
 
 class VocTree(SegmentationData):
@@ -128,21 +129,29 @@ class VocTree(SegmentationData):
 
     def object_boxes(self, index: int) -> list[ObjectBox]:
         """As `SegmentationData`, from Annotations/<id>.xml."""
+        path = self._annotation(index)
+        label = {name: number for number, name in enumerate(self.classes)}
         return [
-            ObjectBox(self.classes.index(box.name), box.xmin - 1, box.ymin - 1, box.xmax, box.ymax)
-            for box in self.boxes(index)
+            ObjectBox(
+                label.get(self._known(box.name, path), IGNORE),
+                *(box.xmin - 1, box.ymin - 1, box.xmax, box.ymax),
+            )
+            for box in read_boxes(path)
         ]
 
     def object_names(self, index: int) -> list[str]:
         """As `SegmentationData`, from Annotations/<id>.xml."""
-        names = read_names(self._annotation(index))
-        for name in names:
-            if name not in self._names:
-                raise DataError(
-                    f"{self._annotation(index)} names the class '{name}', which {self.name} does "
-                    f"not have.{suggest(name, self._names)}"
-                )
-        return names
+        path = self._annotation(index)
+        return [self._known(name, path) for name in read_names(path)]
+
+    def _known(self, name: str, path: Path) -> str:
+        """The name of a class, if it is one of all that the data set has."""
+        if name not in self._names:
+            raise DataError(
+                f"{path} names the class '{name}', which {self.name} does not have."
+                f"{suggest(name, self._names)}"
+            )
+        return name
 
     def problems_beside(self, index: int, image: Tensor, mask: Tensor | None) -> list[Problem]:
         """What is wrong with the map of objects and the boxes of image `index`.

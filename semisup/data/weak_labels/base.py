@@ -26,11 +26,13 @@ T = TypeVar("T")
 Drawn = Callable[[int], "Labels | None"]
 """Position of an image -> its weak label, if it has one."""
 
+BACKGROUND = "background"
+
 Labels = npt.NDArray[np.uint8]
 """HW: 0..K-1, and 255 where there is no label."""
 
 
-class Draws:
+class ImageRandom:
     """Random numbers of one image: they depend on nothing but the seed and the words given.
 
     No version of a library changes them: Python promises the numbers of `random.random`, and
@@ -68,10 +70,11 @@ class Truth:
     Args:
         mask: uint8 HW, 0..K-1 and 255 for void.
         instances: as of `regions_of`.
+        background: label of the background; -1: all classes are objects or stuff.
     """
 
-    def __init__(self, mask: Labels, instances: Labels | None = None) -> None:
-        self.mask, self._instances = mask, instances
+    def __init__(self, mask: Labels, instances: Labels | None = None, background: int = 0) -> None:
+        self.mask, self._instances, self.background = mask, instances, background
 
     @functools.cached_property
     def regions(self) -> list[Region]:
@@ -86,7 +89,7 @@ class WeakKind(ABC):
     """As in `semisup data weaken --kind`."""
 
     @abstractmethod
-    def label(self, truth: Truth, draws: Draws) -> Labels:
+    def label(self, truth: Truth, draws: ImageRandom) -> Labels:
         """What a person would label of one image.
 
         Args:
@@ -111,11 +114,19 @@ class WeakKind(ABC):
             RecipeError: there is no form of file for this kind of label.
             DataError: a file cannot be used.
         """
-        raise RecipeError(f"there are no {self.name} that people have made: take those of masks")
+        raise RecipeError(
+            f"{self.name} labels that people have made cannot be read: leave the source out, so "
+            "that they are made of the masks"
+        )
 
     @abstractmethod
     def seconds(self, costs: Costs, content: Content) -> float:
         """What labels of this kind cost in an image that holds `content`."""
+
+
+def background_of(data: SegmentationData) -> int:
+    """The label of the background: 0, or -1 where class 0 is another."""
+    return 0 if data.classes[0] == BACKGROUND else -1
 
 
 def unlabelled(truth: Truth) -> Labels:
@@ -124,7 +135,12 @@ def unlabelled(truth: Truth) -> Labels:
 
 
 def weaken(
-    kind: WeakKind, mask: Tensor, image_id: str, seed: int, instances: Tensor | None = None
+    kind: WeakKind,
+    mask: Tensor,
+    image_id: str,
+    seed: int,
+    instances: Tensor | None = None,
+    background: int = 0,
 ) -> Tensor:
     """The weak label of one image.
 
@@ -134,9 +150,11 @@ def weaken(
         image_id: of the image: with the seed it says what is drawn.
         seed: of the labels.
         instances: uint8 HW, as of `regions_of`.
+        background: as of `Truth`.
 
     Returns:
         uint8 HW: 0..K-1, and 255 where there is no label.
     """
-    truth = Truth(mask.numpy(), None if instances is None else instances.numpy())
-    return torch.from_numpy(kind.label(truth, Draws(seed, kind.name, image_id)))
+    numbers = None if instances is None else instances.numpy()
+    truth = Truth(mask.numpy(), numbers, background)
+    return torch.from_numpy(kind.label(truth, ImageRandom(seed, kind.name, image_id)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from semisup.data.weak_labels.base import Draws, Labels, Truth, WeakKind, unlabelled
+from semisup.data.weak_labels.base import ImageRandom, Labels, Truth, WeakKind, unlabelled
 from semisup.data.weak_labels.costs import Content, Costs
 from semisup.errors import RecipeError
 
@@ -33,7 +33,7 @@ class Blocks(WeakKind):
             )
         self.share, self.grid = share, grid
 
-    def label(self, truth: Truth, draws: Draws) -> Labels:
+    def label(self, truth: Truth, draws: ImageRandom) -> Labels:
         """See `WeakKind.label`."""
         height, width = truth.mask.shape
         side = math.ceil(max(height, width) / self.grid)

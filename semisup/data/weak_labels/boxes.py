@@ -12,15 +12,16 @@ import numpy as np
 from semisup.data.base import ObjectBox, SegmentationData
 from semisup.data.weak_labels.base import (
     Drawn,
-    Draws,
+    ImageRandom,
     Labels,
     Truth,
     WeakKind,
+    background_of,
     unlabelled,
 )
 from semisup.data.weak_labels.costs import Content, Costs
 from semisup.data.weak_labels.regions import Region
-from semisup.errors import RecipeError
+from semisup.errors import DataError, RecipeError
 from semisup.types import IGNORE
 
 
@@ -43,13 +44,13 @@ class Boxes(WeakKind):
     """Boxes about the regions of all classes but the background.
 
     Filled they are the first labels of BoxSup (Dai et al. 2015) and of WSSL's Bbox-Rect (Papandreou
-    et al. 2015): what is in no box is background, and a pixel in several is of the smallest.
+    et al. 2015): what is in no box is background, and a pixel in several is of the smallest. Where
+    no class is the background, all are boxed, and what is in no box has no label. Void of the mask
+    stays void; of annotations, the boxes of classes that are left out and of crowds are void.
 
     Args:
-        off: standard deviation of each side of a box from where it should be, pixels: people draw
-            boxes a few pixels wide of their objects.
-        background: label of what is in no box; -1: all classes are boxed, and what is in no box
-            has no label.
+        jitter: standard deviation of each side of a box from where it should be, pixels: people
+            draw boxes a few pixels wide of their objects.
 
     Raises:
         RecipeError: an option is out of its range.
@@ -57,17 +58,16 @@ class Boxes(WeakKind):
 
     name = "boxes"
 
-    def __init__(self, *, off: float = 0.0, background: int = 0) -> None:
-        if not off >= 0 or not -1 <= background < 255:
-            raise RecipeError(
-                f"boxes need off >= 0 and background of -1 or a label, not {off} and {background}"
-            )
-        self.off, self.background = off, background
+    def __init__(self, *, jitter: float = 0.0) -> None:
+        if not 0 <= jitter < math.inf:
+            raise RecipeError(f"boxes need jitter >= 0, not {jitter}")
+        self.jitter = jitter
 
-    def label(self, truth: Truth, draws: Draws) -> Labels:
+    def label(self, truth: Truth, draws: ImageRandom) -> Labels:
         """See `WeakKind.label`."""
         labels = unlabelled(truth)
-        fill(labels, self.place(truth, draws), self.background)
+        fill(labels, self.place(truth, draws), truth.background)
+        labels[truth.mask == IGNORE] = IGNORE
         return labels
 
     def annotated(self, data: SegmentationData, sources: Sequence[Path]) -> Drawn:
@@ -75,14 +75,15 @@ class Boxes(WeakKind):
 
         Raises:
             RecipeError: a file is named, or the data set has none.
-            DataError: an annotation cannot be used, from the function.
+            DataError: an annotation cannot be used, or is of another image; from the function.
         """
         if sources:
             raise RecipeError(f"boxes are read from the annotations of {data.name}: name no file")
 
         def draw(index: int) -> Labels:
             labels = np.full(data.image(index).shape[-2:], IGNORE, np.uint8)
-            fill(labels, [_whole(box) for box in data.object_boxes(index)], self.background)
+            boxes = [_whole(box, data, index, labels) for box in data.object_boxes(index)]
+            fill(labels, boxes, background_of(data))
             return labels
 
         return draw
@@ -91,14 +92,15 @@ class Boxes(WeakKind):
         """See `WeakKind.seconds`."""
         return costs.boxes(content)
 
-    def place(self, truth: Truth, draws: Draws) -> list[Box]:
+    def place(self, truth: Truth, draws: ImageRandom) -> list[Box]:
         """The boxes, that of the largest region first."""
-        size, boxed = truth.mask.shape, [r for r in truth.regions if r.label != self.background]
+        size, boxed = truth.mask.shape, [r for r in truth.regions if r.label != truth.background]
         return [self._box(region, size, draws) for region in boxed]
 
-    def _box(self, region: Region, size: tuple[int, ...], draws: Draws) -> Box:
+    def _box(self, region: Region, size: tuple[int, ...], draws: ImageRandom) -> Box:
         left, top, right, bottom = (
-            side + round(self.off * _normal(draws)) if self.off else side for side in region.box
+            side + round(self.jitter * _normal(draws)) if self.jitter else side
+            for side in region.box
         )
         left = min(max(left, 0), size[1] - 1)
         top = min(max(top, 0), size[0] - 1)
@@ -111,7 +113,7 @@ class Boxes(WeakKind):
         )
 
 
-def fill(labels: Labels, boxes: Sequence[Box], background: int = 0) -> None:
+def fill(labels: Labels, boxes: Sequence[Box], background: int) -> None:
     """Write what the boxes come to: the smallest one has a pixel that is in several."""
     if background >= 0:
         labels[:] = background
@@ -119,13 +121,19 @@ def fill(labels: Labels, boxes: Sequence[Box], background: int = 0) -> None:
         labels[box.top : box.bottom, box.left : box.right] = box.label
 
 
-def _whole(box: ObjectBox) -> Box:
+def _whole(box: ObjectBox, data: SegmentationData, index: int, labels: Labels) -> Box:
     """In whole pixels: all that the box touches."""
+    height, width = labels.shape
+    if min(box.left, box.top) < -1 or box.right > width + 1 or box.bottom > height + 1:
+        raise DataError(
+            f"{data.image_path(index)} is {width}x{height} pixels, but a box of its annotation "
+            f"reaches to {box.right:g}, {box.bottom:g}: take annotations of these images"
+        )
     left, top = (max(0, math.floor(side)) for side in (box.left, box.top))
     right, bottom = (max(0, math.ceil(side)) for side in (box.right, box.bottom))
     return Box(left, top, right, bottom, box.label)
 
 
-def _normal(draws: Draws) -> float:
+def _normal(draws: ImageRandom) -> float:
     """About a normal number, of variance 1 and at most 6: the sum of twelve uniform ones."""
     return sum(draws.uniform() for _ in range(12)) - 6.0

@@ -42,7 +42,7 @@ def read_clicks(path: Path, num_classes: int, ranks: int = 1) -> dict[str, list[
     Args:
         path: of the file.
         num_classes: K.
-        ranks: so many clicks of each person; what has no rank counts as the first.
+        ranks: so many clicks of each person; a click without a rank counts as the first.
 
     Raises:
         DataError: the file cannot be read or is of another form, a click is on no class of K or
@@ -83,12 +83,12 @@ def _content(path: Path) -> dict[str, object]:
         content = json.loads(text, object_pairs_hook=lambda pairs: _once(path, pairs))
     except OSError as error:
         raise DataError(
-            f"{path}: cannot read the clicks ({error.strerror}); give file:PATH of their JSON"
+            f"{path}: cannot read the clicks ({error.strerror}); check the path"
         ) from error
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path} is no JSON ({error}); fetch it again") from error
+        raise DataError(f"{path} is not JSON ({error}); fetch it again") from error
     if not isinstance(content, dict):
-        raise DataError(f"{path} is no table of images; give {_FORM}")
+        raise DataError(f"{path} is not a table of images; give {_FORM}")
     return content
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from semisup.data.weak_labels.base import Draws, Labels, Truth, WeakKind, unlabelled
+from semisup.data.weak_labels.base import ImageRandom, Labels, Truth, WeakKind, unlabelled
 from semisup.data.weak_labels.costs import Content, Costs
 from semisup.data.weak_labels.regions import Inside
 from semisup.errors import RecipeError
@@ -27,7 +27,7 @@ class Coarse(WeakKind):
         corners: of a polygon, at most.
         margin: pixels about every border between two labels that have none: an annotator in a
             hurry keeps away from it, as in the coarse masks of Cityscapes.
-        grow: pixels by which each region is drawn too large before; below 0, too small.
+        dilate: pixels by which each region is drawn too large; below 0, too small.
 
     Raises:
         RecipeError: an option is out of its range.
@@ -35,18 +35,18 @@ class Coarse(WeakKind):
 
     name = "coarse"
 
-    def __init__(self, *, corners: int = 8, margin: int = 0, grow: int = 0) -> None:
+    def __init__(self, *, corners: int = 8, margin: int = 0, dilate: int = 0) -> None:
         if corners < 3 or margin < 0:
             raise RecipeError(
                 f"coarse masks need corners >= 3 and margin >= 0, not {corners} and {margin}"
             )
-        self.corners, self.margin, self.grow = corners, margin, grow
+        self.corners, self.margin, self.dilate = corners, margin, dilate
 
-    def label(self, truth: Truth, draws: Draws) -> Labels:
+    def label(self, truth: Truth, draws: ImageRandom) -> Labels:
         """See `WeakKind.label`; nothing is random here."""
         labels = unlabelled(truth)
         for region in truth.regions:
-            inside, off = _grown(region.inside, self.grow)
+            inside, off = _grown(region.inside, self.dilate)
             outline = simplified(outline_of(inside), self.corners)
             corner = np.array([region.top - off, region.left - off])
             labels[filled(outline + corner, labels.shape)] = region.label
@@ -70,9 +70,9 @@ def _grown(inside: Inside, by: int) -> tuple[Inside, int]:
 
 
 def outline_of(inside: Inside) -> Corners:
-    """The longest outline of a region, along the edges of its pixels; the first corner once.
+    """The outline that encloses most, along the edges of the pixels; the first corner once.
 
-    Clockwise, as rows go down.
+    Clockwise, as rows go down. The outline of a hole runs the other way and is never taken.
     """
     padded = np.pad(inside, 1)
     own = padded[1:-1, 1:-1]
@@ -88,6 +88,7 @@ def outline_of(inside: Inside) -> Corners:
             start = row + begin[0], column + begin[1]
             after.setdefault(start, []).append((row + end[0], column + end[1]))
     best: list[tuple[int, int]] = []
+    largest = 0.0
     while after:
         first = place = next(iter(after))
         walked = []
@@ -99,10 +100,18 @@ def outline_of(inside: Inside) -> Corners:
             place = following
             if place == first:
                 break
-        best = max(best, walked, key=len)
+        area = _signed_area(walked)
+        if area > largest:
+            best, largest = walked, area
     way = np.array(best, np.float64)
     turns = (way - np.roll(way, 1, 0) != np.roll(way, -1, 0) - way).any(axis=1)
     return np.asarray(way[turns])
+
+
+def _signed_area(walked: list[tuple[int, int]]) -> float:
+    """Pixels within an outline; below 0 where it is that of a hole."""
+    rows, columns = np.array(walked, np.float64).T
+    return float(np.dot(columns, np.roll(rows, -1)) - np.dot(rows, np.roll(columns, -1))) / 2
 
 
 def simplified(corners: Corners, count: int) -> Corners:

@@ -2,35 +2,81 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from semisup.data.base import SegmentationData
+from semisup.data.formats.trees import read_tree
 from semisup.errors import DataError
 from semisup.system.files import write_text
 
 MANIFEST = "weak_labels.json"
 
 
-def manifest(data: SegmentationData, seed: int, about: dict[str, Any]) -> dict[str, Any]:
-    """What the labels of `data` are: `about`, and what their numbers mean."""
+def manifest(
+    data: SegmentationData,
+    kind: str,
+    options: Mapping[str, Any],
+    seed: int,
+    sources: Sequence[Path] | None = None,
+) -> dict[str, Any]:
+    """What some labels of `data` are: all that they depend on, but the pixels of the masks.
+
+    Args:
+        data: images and classes.
+        kind: of label.
+        options: all of the kind, the defaults too.
+        seed: of what is drawn.
+        sources: of labels that people have made; None: they are made of masks.
+    """
+    made_of: Any = "masks"
+    if sources is not None:
+        made_of = [{"name": path.name, "sha256": _sum_of(path)} for path in sources]
     return {
-        **about,
+        "kind": kind,
+        "options": dict(options),
+        "source": made_of or "annotations",
         "seed": seed,
         "data": data.name,
+        "facts": json.loads(json.dumps(data.facts(), default=str)),
         "subset": data.subset,
+        "images": len(data),
+        "images_sha256": hashlib.sha256("\n".join(sorted(data.ids)).encode()).hexdigest(),
         "classes": list(data.classes),
     }
 
 
-def claim(out: Path, labels: dict[str, Any]) -> None:
+def _sum_of(path: Path) -> str:
+    if path.is_dir():
+        return read_tree(path, (".xml",), "name the folder of the labels").sha256_of_contents()
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@contextlib.contextmanager
+def claimed(out: Path, labels: dict[str, Any]) -> Iterator[None]:
     """Make the folder of some labels, or find it made for the same ones.
+
+    It is given up again where nothing was written into it.
 
     Raises:
         DataError: it holds something else.
         RunError: the file cannot be written.
     """
+    _claim(out, labels)
+    try:
+        yield
+    except BaseException:
+        if [path.name for path in out.iterdir()] == [MANIFEST]:
+            (out / MANIFEST).unlink()
+            out.rmdir()
+        raise
+
+
+def _claim(out: Path, labels: dict[str, Any]) -> None:
     path = out / MANIFEST
     if path.is_file():
         before = _read(path)

@@ -15,7 +15,7 @@ import numpy as np
 from semisup.data.base import SegmentationData
 from semisup.data.weak_labels.base import (
     Drawn,
-    Draws,
+    ImageRandom,
     Labels,
     Truth,
     WeakKind,
@@ -39,9 +39,10 @@ class Points(WeakKind):
         clicks: on each of them.
         radius: pixels of the disc about a click that take its label: of a single pixel nothing
             may be left once the mask is scaled down. The disc is drawn on its region alone.
-        beside: share of the clicks that lie beside their object, within its bounding box grown by
-            a tenth; they keep its label. Of the real ones 0.08 are not on their class in VOC's
-            masks, if each person's first click is counted, and 0.17 of all.
+        miss_rate: share of the clicks that lie beside their object, within its bounding box grown
+            by a tenth; they keep its label, and their discs are not cut. Of the real ones 0.08 are
+            not on their class in VOC's masks, if each person's first click is counted, and 0.17 of
+            all.
 
     Raises:
         RecipeError: an option is out of its range.
@@ -55,16 +56,16 @@ class Points(WeakKind):
         per: Literal["object", "class"] = "object",
         clicks: int = 1,
         radius: int = 2,
-        beside: float = 0.0,
+        miss_rate: float = 0.0,
     ) -> None:
-        if clicks < 1 or radius < 0 or not 0 <= beside <= 1:
+        if clicks < 1 or radius < 0 or not 0 <= miss_rate <= 1:
             raise RecipeError(
-                f"points need clicks >= 1, radius >= 0 and beside in 0..1, not {clicks}, {radius} "
-                f"and {beside}"
+                "points need clicks >= 1, radius >= 0 and miss_rate in 0..1, not "
+                f"{clicks}, {radius} and {miss_rate}"
             )
-        self.per, self.clicks, self.radius, self.beside = per, clicks, radius, beside
+        self.per, self.clicks, self.radius, self.miss_rate = per, clicks, radius, miss_rate
 
-    def label(self, truth: Truth, draws: Draws) -> Labels:
+    def label(self, truth: Truth, draws: ImageRandom) -> Labels:
         """See `WeakKind.label`."""
         labels = unlabelled(truth)
         for region, click in self.place(truth, draws):
@@ -77,6 +78,8 @@ class Points(WeakKind):
         Raises:
             DataError: as `read_clicks`; or a click is beyond its image, then from the function.
         """
+        if not sources:
+            raise RecipeError(f"{data.name} has no clicks among its annotations: name a file")
         files = [(path, read_clicks(path, data.num_classes, self.clicks)) for path in sources]
 
         def draw(index: int) -> Labels | None:
@@ -104,14 +107,14 @@ class Points(WeakKind):
             places = content.objects + content.grounds
         return costs.points(content, self.clicks * places)
 
-    def place(self, truth: Truth, draws: Draws) -> Iterator[tuple[Region | None, Click]]:
+    def place(self, truth: Truth, draws: ImageRandom) -> Iterator[tuple[Region | None, Click]]:
         """The clicks, each with the region that it lies on; None for one beside its object."""
         chosen, size = truth.regions, truth.mask.shape
         if self.per == "class":
             chosen = list({region.label: region for region in reversed(chosen)}.values())[::-1]
         for region in chosen:
             for _ in range(self.clicks):
-                off = draws.happens(self.beside) and _beside(region, size, draws)
+                off = draws.happens(self.miss_rate) and _beside(region, size, draws)
                 if off:
                     yield None, Click(*off, region.label)
                     continue
@@ -135,7 +138,7 @@ def draw_click(labels: Labels, click: Click, radius: int, region: Region | None 
     labels[rows, columns][disc] = click.label
 
 
-def _beside(region: Region, size: tuple[int, ...], draws: Draws) -> tuple[int, int] | None:
+def _beside(region: Region, size: tuple[int, ...], draws: ImageRandom) -> tuple[int, int] | None:
     """A pixel near a region, but not of it; None where the region fills the image."""
     left, top, right, bottom = region.box
     more = max(2, (right - left) // 10), max(2, (bottom - top) // 10)

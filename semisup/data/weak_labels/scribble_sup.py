@@ -70,5 +70,5 @@ def _stroke(path: Path, entry: ElementTree.Element, classes: Sequence[str]) -> S
         raise DataError(f"{path} has a scribble on '{name}' without a place ({error})") from error
     line = np.array(points, np.float64).reshape(-1, 2)
     if not len(line) or not (np.isfinite(line) & (line > -1e6) & (line < 1e6)).all():
-        raise DataError(f"{path} has a scribble on '{name}' without a point in reach; mend it")
+        raise DataError(f"{path} has a scribble on '{name}' without a usable point; correct it")
     return Stroke(classes.index(name), line)

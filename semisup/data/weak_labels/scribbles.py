@@ -21,7 +21,7 @@ from scipy.sparse.csgraph import dijkstra
 from semisup.data.base import SegmentationData
 from semisup.data.weak_labels.base import (
     Drawn,
-    Draws,
+    ImageRandom,
     Labels,
     Truth,
     WeakKind,
@@ -64,7 +64,7 @@ class Scribbles(WeakKind):
             )
         self.width, self.length = width, length
 
-    def label(self, truth: Truth, draws: Draws) -> Labels:
+    def label(self, truth: Truth, draws: ImageRandom) -> Labels:
         """See `WeakKind.label`."""
         labels = unlabelled(truth)
         for region in truth.regions:
@@ -82,8 +82,14 @@ class Scribbles(WeakKind):
         What is drawn beyond the image is left out.
 
         Raises:
+            RecipeError: the source is not one folder.
             DataError: as `read_strokes`, from the function.
         """
+        if len(sources) != 1 or not sources[0].is_dir():
+            raise RecipeError(
+                f"scribbles that people have drawn are read from one folder of <id>.xml, not from "
+                f"{', '.join(map(str, sources)) or 'the annotations of ' + data.name}"
+            )
 
         def draw(index: int) -> Labels | None:
             path = sources[0] / f"{data.ids[index]}.xml"
@@ -101,7 +107,7 @@ class Scribbles(WeakKind):
         return costs.scribbles(content)
 
 
-def stroke(inside: Inside, length: float, draws: Draws) -> Line:
+def stroke(inside: Inside, length: float, draws: ImageRandom) -> Line:
     """A smooth way within a region, from one of its ends to another.
 
     Args:

@@ -10,15 +10,23 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from semisup.data.base import SegmentationData
 from semisup.data.formats.pictures import write_palette_png
-from semisup.data.weak_labels.base import Draws, Labels, Truth, WeakKind
+from semisup.data.weak_labels.base import (
+    Drawn,
+    ImageRandom,
+    Labels,
+    Truth,
+    WeakKind,
+    background_of,
+)
 from semisup.data.weak_labels.blocks import Blocks
 from semisup.data.weak_labels.boxes import Boxes
 from semisup.data.weak_labels.coarse import Coarse
 from semisup.data.weak_labels.costs import Content, Costs
-from semisup.data.weak_labels.manifest import claim, manifest
+from semisup.data.weak_labels.manifest import claimed, manifest
 from semisup.data.weak_labels.points import Points
 from semisup.data.weak_labels.scribbles import Scribbles
 from semisup.errors import DataError
@@ -29,8 +37,6 @@ from semisup.types import IGNORE
 KINDS: dict[str, type[WeakKind]] = {
     kind.name: kind for kind in (Blocks, Boxes, Coarse, Points, Scribbles)
 }
-
-BACKGROUND = "background"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +70,6 @@ def write_weak_labels(
     seed: int,
     costs: Costs,
     sources: Sequence[Path] | None = None,
-    about: dict[str, Any],
 ) -> Weakened:
     """Write the weak label of each image as OUT/<id>.png, and beside them what they are.
 
@@ -77,23 +82,34 @@ def write_weak_labels(
         seed: of what is drawn.
         costs: of a person's time.
         sources: of labels that people have made, see `WeakKind.annotated`; None: of the masks.
-        about: kind, options and source, for the manifest.
 
     Raises:
         DataError: the folder holds masks of something else, or a file cannot be used.
         RecipeError: as `WeakKind.annotated`.
         RunError: a file cannot be written.
     """
-    claim(out, manifest(data, seed, about))
     drawn = None if sources is None else kind.annotated(data, sources)
+    with claimed(out, manifest(data, kind.name, vars(kind), seed, sources)):
+        return _write(out, data, kind, seed, costs, drawn)
+
+
+def _write(
+    out: Path,
+    data: SegmentationData,
+    kind: WeakKind,
+    seed: int,
+    costs: Costs,
+    drawn: Drawn | None,
+) -> Weakened:
+    background = background_of(data)
 
     def one(index: int) -> _One:
         if drawn is not None:
             found = _One(drawn(index), None)
         else:
-            numbers = data.object_numbers(index)
-            truth = Truth(data.mask(index).numpy(), None if numbers is None else numbers.numpy())
-            labels = kind.label(truth, Draws(seed, kind.name, data.ids[index]))
+            mask = data.mask(index)
+            truth = Truth(mask.numpy(), _numbers(data, index, mask), background)
+            labels = kind.label(truth, ImageRandom(seed, kind.name, data.ids[index]))
             found = _One(labels, _content(truth, data))
         if found.labels is not None:
             path = out / f"{data.ids[index]}.png"
@@ -101,7 +117,7 @@ def write_weak_labels(
             write_palette_png(path, torch.from_numpy(found.labels), data.palette)
         return found
 
-    indices = [index for index in range(len(data)) if sources is not None or data.has_mask(index)]
+    indices = [index for index in range(len(data)) if drawn is not None or data.has_mask(index)]
     written, labelled, pixels, seconds = 0, 0, 0, 0.0
     for found in track(_in_threads(one, indices), f"drawing {kind.name}", len(indices)):
         if found.labels is None:
@@ -115,12 +131,22 @@ def write_weak_labels(
         raise DataError(
             f"no image of {data.name} {data.subset} has {kind.name}: nothing is written"
         )
-    return Weakened(
-        written,
-        len(data) - written,
-        labelled / max(1, pixels),
-        seconds if sources is None else None,
-    )
+    share = labelled / max(1, pixels)
+    return Weakened(written, len(data) - written, share, seconds if drawn is None else None)
+
+
+def _numbers(data: SegmentationData, index: int, mask: Tensor) -> Labels | None:
+    """The numbers of the objects, of the size of the mask."""
+    numbers = data.object_numbers(index)
+    if numbers is None:
+        return None
+    if numbers.shape != mask.shape:
+        raise DataError(
+            f"{data.mask_path(index)} is {mask.shape[0]}x{mask.shape[1]}, but the map of the "
+            f"image's objects is {numbers.shape[0]}x{numbers.shape[1]} (height x width): mend or "
+            "remove that map"
+        )
+    return np.asarray(numbers.numpy())
 
 
 def _in_threads(one: Any, indices: Sequence[int]) -> Iterable[_One]:
@@ -133,10 +159,9 @@ def _in_threads(one: Any, indices: Sequence[int]) -> Iterable[_One]:
 
 def _content(truth: Truth, data: SegmentationData) -> Content:
     """What there is to label in an image, background apart."""
-    ground = 0 if data.classes[0] == BACKGROUND else -1
-    objects = [region.label for region in truth.regions if region.label != ground]
+    objects = [region.label for region in truth.regions if region.label != truth.background]
     return Content(
-        asked=data.num_classes - (ground == 0),
+        asked=data.num_classes - (truth.background == 0),
         classes=len(set(objects)),
         objects=len(objects),
         grounds=len(truth.regions) - len(objects),

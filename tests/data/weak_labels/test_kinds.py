@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from semisup.data.weak_labels.base import Draws, Truth, WeakKind, weaken
+from semisup.data.weak_labels.base import ImageRandom, Truth, WeakKind, weaken
 from semisup.data.weak_labels.blocks import Blocks
 from semisup.data.weak_labels.boxes import Box, Boxes, fill
 from semisup.data.weak_labels.clicks import Click
@@ -48,13 +48,12 @@ EXACT: dict[str, WeakKind] = {
 
 ALL = {
     **EXACT,
-    "clicks beside": Points(beside=0.5),
+    "clicks beside": Points(miss_rate=0.5),
     "boxes": Boxes(),
-    "boxes off": Boxes(off=3.0),
-    "boxes of all classes": Boxes(background=-1),
+    "boxes off": Boxes(jitter=3.0),
     "coarse": Coarse(),
-    "grown": Coarse(grow=2, margin=2),
-    "shrunk": Coarse(grow=-2, corners=4),
+    "grown": Coarse(dilate=2, margin=2),
+    "shrunk": Coarse(dilate=-2, corners=4),
 }
 
 masks = st.builds(
@@ -108,14 +107,13 @@ def test_the_seed_and_the_id_say_what_is_drawn(name: str) -> None:
     once = weaken(kind, mask, "one", 0)
     assert torch.equal(once, weaken(kind, mask, "one", 0))
     others = [weaken(kind, mask, "two", 0), weaken(kind, mask, "one", 1)]
-    random = name not in ("boxes", "boxes of all classes", "coarse", "grown", "shrunk")
+    random = name not in ("boxes", "coarse", "grown", "shrunk")
     assert all(random != torch.equal(once, other) for other in others)
 
 
-def test_a_void_mask_has_no_label_but_background_about_boxes() -> None:
+def test_a_void_mask_has_no_label() -> None:
     mask = np.full((8, 9), VOID, np.uint8)
-    for name, kind in ALL.items():
-        assert (made(kind, mask) == (0 if name in ("boxes", "boxes off") else VOID)).all()
+    assert all((made(kind, mask) == VOID).all() for kind in ALL.values())
 
 
 @pytest.mark.parametrize(
@@ -123,11 +121,10 @@ def test_a_void_mask_has_no_label_but_background_about_boxes() -> None:
     [
         (Points, {"clicks": 0}, "clicks >= 1"),
         (Points, {"radius": -1}, "radius >= 0"),
-        (Points, {"beside": 1.5}, "beside in 0..1"),
+        (Points, {"miss_rate": 1.5}, "miss_rate in 0..1"),
         (Scribbles, {"width": 0}, "width >= 1"),
         (Scribbles, {"length": 0.0}, "length above 0"),
-        (Boxes, {"off": -1.0}, "off >= 0"),
-        (Boxes, {"background": 255}, "background of -1 or a label"),
+        (Boxes, {"jitter": -1.0}, "jitter >= 0"),
         (Blocks, {"share": 0.0}, "share above 0"),
         (Blocks, {"grid": 0}, "grid >= 1"),
         (Coarse, {"corners": 2}, "corners >= 3"),
@@ -142,7 +139,7 @@ def test_an_option_out_of_its_range_is_refused(
 
 
 def test_draws_do_not_change_from_version_to_version() -> None:
-    draws = Draws(3, "points", "one")
+    draws = ImageRandom(3, "points", "one")
     assert [draws.below(1000) for _ in range(4)] == [423, 909, 55, 396]
 
 
@@ -193,7 +190,7 @@ def test_the_pixels_of_a_region_are_counted_one_by_one(mask: npt.NDArray[np.uint
 
 
 def clicks(kind: Points, mask: npt.NDArray[np.uint8], seed: int = 0) -> list[Click]:
-    return [click for _, click in kind.place(Truth(mask), Draws(seed, "points", "one"))]
+    return [click for _, click in kind.place(Truth(mask), ImageRandom(seed, "points", "one"))]
 
 
 @settings(max_examples=10, deadline=None, derandomize=True)
@@ -215,7 +212,7 @@ def test_clicks_lie_beside_their_object_at_the_rate_asked_for(rate: float) -> No
     hits = []
     for seed in range(60):
         mask = blobs(seed, 60, 60, 3)
-        placed = clicks(Points(beside=rate, clicks=5), mask, seed)
+        placed = clicks(Points(miss_rate=rate, clicks=5), mask, seed)
         hits += [bool(mask[c.row, c.column] == c.label) for c in placed]
     # Beside its object a click may lie on another one of its class, which is no error then.
     share = 1 - np.mean(hits)
@@ -224,7 +221,7 @@ def test_clicks_lie_beside_their_object_at_the_rate_asked_for(rate: float) -> No
 
 
 def test_a_click_that_fills_the_image_cannot_lie_beside_it() -> None:
-    placed = clicks(Points(beside=1.0), np.zeros((5, 6), np.uint8))
+    placed = clicks(Points(miss_rate=1.0), np.zeros((5, 6), np.uint8))
     assert [c.label for c in placed] == [0]
 
 
@@ -267,7 +264,7 @@ def test_a_scribble_stays_in_its_region_and_every_region_has_one(
 
 def test_a_scribble_runs_along_the_middle_of_a_bar() -> None:
     inside = np.ones((21, 200), np.bool_)
-    line = stroke(inside, 0.6, Draws(0, "bar"))
+    line = stroke(inside, 0.6, ImageRandom(0, "bar"))
     assert abs(line[:, 0] - 10).max() <= 5
     assert abs(line[-1, 1] - line[0, 1]) > 0.5 * 200 * 0.6
 
@@ -277,7 +274,7 @@ def test_a_scribble_turns_with_its_region() -> None:
     y, x = np.mgrid[-50:51, -50:51]
     radius = np.hypot(y, x)
     ring = (radius < 48) & (radius > 36) & ~((x > 0) & (abs(y) < 4))
-    line = stroke(ring, 0.9, Draws(0, "ring"))
+    line = stroke(ring, 0.9, ImageRandom(0, "ring"))
     length = np.hypot(*np.diff(line, axis=0).T).sum()
     assert length > 0.5 * 2 * np.pi * 42
     inside = ring[tuple(np.rint(line).astype(int).T)]
@@ -287,7 +284,7 @@ def test_a_scribble_turns_with_its_region() -> None:
 def test_a_longer_share_makes_a_longer_scribble() -> None:
     inside = np.ones((30, 150), np.bool_)
     short, long = (
-        np.mean([np.ptp(stroke(inside, share, Draws(s, "bar"))[:, 1]) for s in range(30)])
+        np.mean([np.ptp(stroke(inside, share, ImageRandom(s, "bar"))[:, 1]) for s in range(30)])
         for share in (0.1, 0.9)
     )
     assert long > 1.3 * short
@@ -300,20 +297,35 @@ def test_boxes_bound_their_regions_and_the_smallest_is_on_top() -> None:
     mask = np.zeros((20, 30), np.uint8)
     mask[2:18, 3:25] = 1
     mask[5:9, 6:12] = 2
-    placed = Boxes().place(Truth(mask), Draws(0))
+    placed = Boxes().place(Truth(mask), ImageRandom(0))
     assert placed == [Box(3, 2, 25, 18, 1), Box(6, 5, 12, 9, 2)]
     labels = np.full_like(mask, VOID)
-    fill(labels, placed[::-1])
+    fill(labels, placed[::-1], 0)
     assert np.array_equal(labels, mask)
-    everything = made(Boxes(background=-1), mask)
-    assert (everything[2:18, 3:25] == mask[2:18, 3:25]).all()
-    assert (everything[:2] == 0).all()  # the background is boxed like the others
+
+
+def test_void_stays_void_and_without_a_background_all_classes_are_boxed() -> None:
+    mask = np.full((20, 30), VOID, np.uint8)
+    mask[2:18, 3:25] = 1
+    mask[5:9, 6:12] = 0
+    mask[10, 10] = VOID
+    expected = np.full_like(mask, VOID)
+    expected[2:18, 3:25] = 1
+    everything = weaken(Boxes(), torch.from_numpy(mask), "one", 0, background=-1).numpy()
+    assert (everything[5:9, 6:12] == 0).all()
+    everything[5:9, 6:12] = 1
+    expected[10, 10] = VOID
+    assert np.array_equal(everything, expected)
+    some = made(Boxes(), mask)
+    assert (some == 0).sum() == 0  # what is void is not background, and the hole is in the box
 
 
 def test_a_box_is_off_by_the_pixels_asked_for() -> None:
     mask = np.zeros((300, 300), np.uint8)
     mask[100:200, 100:200] = 1
-    sides = np.array([Boxes(off=5.0).place(Truth(mask), Draws(seed))[0][:4] for seed in range(300)])
+    sides = np.array(
+        [Boxes(jitter=5.0).place(Truth(mask), ImageRandom(seed))[0][:4] for seed in range(300)]
+    )
     off = sides - (100, 100, 200, 200)
     assert abs(off.mean(0)).max() < 1.0
     assert abs(off.std(0) - 5.0).max() < 0.8
@@ -323,7 +335,7 @@ def test_a_box_that_is_far_off_still_lies_in_the_image() -> None:
     mask = np.zeros((6, 6), np.uint8)
     mask[0:2, 0:2] = 1
     for seed in range(50):
-        box = Boxes(off=50.0).place(Truth(mask), Draws(seed))[0]
+        box = Boxes(jitter=50.0).place(Truth(mask), ImageRandom(seed))[0]
         assert 0 <= box.left < box.right <= 6
         assert 0 <= box.top < box.bottom <= 6
 
@@ -368,6 +380,18 @@ def test_the_outline_goes_around_holes_and_along_the_largest_part() -> None:
     assert len(corners) == 4
 
 
+def test_the_outline_is_never_that_of_a_hole_however_jagged() -> None:
+    inside = np.ones((100, 100), np.bool_)
+    inside[20:80, 20:80:2] = False  # a comb, whose outline is longer than the border
+    inside[20:22, 20:80] = False
+    corners = outline_of(inside)
+    assert corners.min() == 0
+    assert corners.max() == 100
+    assert len(corners) == 4
+    mask = np.where(inside, 0, 1).astype(np.uint8)
+    assert (made(Coarse(corners=4), mask)[:15] == 0).all()
+
+
 @settings(max_examples=10, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 10**6), count=st.integers(3, 20))
 def test_an_outline_keeps_at_most_the_corners_asked_for(seed: int, count: int) -> None:
@@ -407,7 +431,7 @@ def test_a_margin_has_no_label_and_growing_moves_the_border() -> None:
     assert (label[13:27, 13:27] == 1).all()
     assert (label[20, 8:12] == VOID).all()
     assert (label[:7] == 0).all()
-    grown, shrunk = (made(Coarse(grow=by), mask) for by in (4, -4))
+    grown, shrunk = (made(Coarse(dilate=by), mask) for by in (4, -4))
     assert (grown == 1).sum() > 20 * 20 * 1.3
     assert (shrunk == 1).sum() < 20 * 20 * 0.7
 

@@ -17,7 +17,8 @@ from PIL import Image
 from scipy import ndimage
 
 from semisup.cli.main import cli
-from semisup.data.base import SegmentationData
+from semisup.data.base import ObjectBox, SegmentationData
+from semisup.data.by_name import ClassesByName
 from semisup.data.formats.pictures import read_labels
 from semisup.data.labels.tags import MaskTags, tags_from_masks
 from semisup.data.sets.masks_in_folder import MasksInFolder, read_masks
@@ -54,8 +55,7 @@ def write(
     seed: int = 0,
     sources: list[Path] | None = None,
 ) -> Weakened:
-    about = {"kind": kind.name, "options": {}, "source": [p.name for p in sources or []]}
-    return write_weak_labels(out, data, kind, seed=seed, costs=COSTS, sources=sources, about=about)
+    return write_weak_labels(out, data, kind, seed=seed, costs=COSTS, sources=sources)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -130,29 +130,94 @@ def test_objects_that_touch_are_labelled_apart_where_they_are_told_apart(voc_roo
 # Labels that people have made.
 
 
-def test_the_boxes_of_the_annotations(voc_root: Path, tmp_path: Path) -> None:
+DOG, PERSON = ObjectBox(12, 0, 1, 8, 5), ObjectBox(15, 2, 0, 5, 6)
+"""Of the file in the fixture: x 1 to 8, y 2 to 4.6; x 3 to 5, y 1 to 6; counted from 1."""
+
+
+def test_the_boxes_of_voc_are_counted_from_1_and_those_left_out_are_void(voc_root: Path) -> None:
+    assert Voc(voc_root).object_boxes(0) == [DOG, PERSON]
+    kept = Voc(voc_root, classes=("background", "person"))
+    assert kept.object_boxes(0) == [DOG._replace(label=VOID), PERSON._replace(label=1)]
+    fewer = WithoutClasses(Voc(voc_root), ["dog", "cat"])
+    assert fewer.object_boxes(0) == [DOG._replace(label=VOID), PERSON._replace(label=13)]
     voc = Voc(voc_root)
-    shutil.copy(
-        voc.root / "Annotations" / f"{voc.ids[0]}.xml", voc.root / "Annotations" / "copy.xml"
-    )
-    for name in voc.ids[1:]:
-        shutil.copy(voc.root / "Annotations/copy.xml", voc.root / "Annotations" / f"{name}.xml")
-    out = tmp_path / "boxes"
-    assert write(out, voc, Boxes(), sources=[]).seconds is None
-    label = read_labels(out / f"{voc.ids[0]}.png")
-    expected = torch.zeros_like(label)
-    boxes = voc.object_boxes(0)
-    for box in sorted(boxes, key=lambda b: -(b.right - b.left) * (b.bottom - b.top)):
-        expected[int(box.top) : int(box.bottom), int(box.left) : int(box.right)] = box.label
-    assert torch.equal(label, expected)
+    named = ClassesByName(voc, ("background", "person"), voc.palette[:2])
+    assert named.object_boxes(0) == [DOG._replace(label=VOID), PERSON._replace(label=1)]
+
+
+def test_boxes_of_annotations_are_filled_and_void_where_classes_are_left_out(
+    voc_root: Path, tmp_path: Path
+) -> None:
+    folder = Voc(voc_root).root / "Annotations"
+    shutil.copy(folder / "2007_000001.xml", folder / "2007_000002.xml")
+    for data, dog in ((Voc(voc_root), 12), (WithoutClasses(Voc(voc_root), ["dog"]), VOID)):
+        out = tmp_path / str(dog)
+        assert write(out, data, Boxes(), sources=[]).seconds is None
+        label = read_labels(out / "2007_000001.png").numpy()
+        expected = np.zeros(label.shape, np.uint8)
+        expected[1:5, 0:8] = dog
+        expected[0:6, 2:5] = data.classes.index("person")  # the smaller one
+        assert np.array_equal(label, expected)
     with pytest.raises(RecipeError, match="name no file"):
-        write(tmp_path / "other", voc, Boxes(), sources=[Path("boxes.json")])
+        write(tmp_path / "other", Voc(voc_root), Boxes(), sources=[Path("boxes.json")])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [
+        ("<name>dog", "<name>dgo", r"2007_000001\.xml names the class 'dgo'.*'dog'"),
+        ("<xmax>8<", "<xmax>80<", r"2007_000001\.jpg is 8x6 pixels, but a box .* to 80, 5"),
+    ],
+)
+def test_boxes_of_another_image_or_class_are_not_believed(
+    voc_root: Path, tmp_path: Path, old: str, new: str, what: str
+) -> None:
+    folder = Voc(voc_root).root / "Annotations"
+    text = (folder / "2007_000001.xml").read_text()
+    (folder / "2007_000002.xml").write_text(text)
+    (folder / "2007_000001.xml").write_text(text.replace(old, new))
+    with pytest.raises(DataError, match=what):
+        write(tmp_path / "out", Voc(voc_root), Boxes(), sources=[])
+
+
+def test_a_map_of_objects_of_another_size_is_told(voc_root: Path, tmp_path: Path) -> None:
+    voc = Voc(voc_root)
+    path = voc.root / "SegmentationObject" / "2007_000001.png"
+    Image.fromarray(np.zeros((3, 4), np.uint8)).save(path)
+    with pytest.raises(DataError, match=r"000001\.png is 6x8, but the map of .* objects is 3x4"):
+        write(tmp_path / "out", voc, Points())
+
+
+def test_a_call_that_fails_gives_its_folder_up(scenes: Scenes, tmp_path: Path) -> None:
+    path, out = tmp_path / "clicks.json", tmp_path / "out"
+    write_clicks(path, {scenes.ids[0]: [Click(999, 0, 1)]})
+    with pytest.raises(DataError, match="beyond its image"):
+        write(out, scenes, Points(), sources=[path])
+    assert not out.exists()
+    with pytest.raises(RecipeError, match="name a file"):
+        write(out, scenes, Points(), sources=[])
+    for wrong in ([], [path], [tmp_path, tmp_path]):
+        with pytest.raises(RecipeError, match="read from one folder"):
+            write(out, scenes, Scribbles(), sources=wrong)
+    write_clicks(path, {scenes.ids[0]: [Click(3, 0, 1)]})
+    write(out, scenes, Points(), sources=[path])
+    write_clicks(path, {scenes.ids[0]: [Click(4, 0, 1)]})
+    with pytest.raises(DataError, match="source = "):
+        write(out, scenes, Points(), sources=[path])
+
+
+def test_other_pictures_of_one_data_set_are_other_labels(tmp_path: Path) -> None:
+    many = Scenes(tmp_path / "data", "train", **SMALL)
+    few = Scenes(tmp_path / "data", "train", **{**SMALL, "train": 3})
+    write(tmp_path / "out", many, Points())
+    with pytest.raises(DataError, match="give these labels a folder of their own"):
+        write(tmp_path / "out", few, Points())
 
 
 def test_a_kind_that_nobody_has_drawn_is_made_of_masks_alone(
     scenes: Scenes, tmp_path: Path
 ) -> None:
-    with pytest.raises(RecipeError, match="there are no blocks that people have made"):
+    with pytest.raises(RecipeError, match="blocks labels that people have made cannot be read"):
         write(tmp_path / "out", scenes, Blocks(), sources=[])
 
 
@@ -192,10 +257,10 @@ GOOD = '{"x": 1, "y": 2, "cls": 1}'
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("", "is no JSON"),
-        ('{"one": [', "is no JSON"),
-        ("[" * 100_000, "is no JSON"),
-        ("[]", "is no table of images"),
+        ("", "is not JSON"),
+        ('{"one": [', "is not JSON"),
+        ("[" * 100_000, "is not JSON"),
+        ("[]", "is not a table of images"),
         ('{"one": {"x": 1}}', "'one' has no list of clicks"),
         ('{"one": [3]}', "'one' has 3 in place of a click"),
         (f'{{"one": [{GOOD}], "one": []}}', "has 'one' twice"),
@@ -259,8 +324,8 @@ def test_the_scribbles_of_people(scenes: Scenes, tmp_path: Path) -> None:
         (XML.format(tag="cicrle"), "scribble on 'cicrle', which is no class"),
         (XML.format(tag=""), "scribble on '', which is no class"),
         (XML.replace("<X>5</X>", "").format(tag="circle"), "without a place"),
-        (XML.replace("<X>5</X>", "<X>nan</X>").format(tag="circle"), "without a point in reach"),
-        (re.sub("<point>.*</point>", "", XML).format(tag="circle"), "without a point in reach"),
+        (XML.replace("<X>5</X>", "<X>nan</X>").format(tag="circle"), "without a usable point"),
+        (re.sub("<point>.*</point>", "", XML).format(tag="circle"), "without a usable point"),
     ],
 )
 def test_damaged_scribbles_are_told_in_one_line(tmp_path: Path, text: str, what: str) -> None:
@@ -278,16 +343,16 @@ def test_damaged_scribbles_are_told_in_one_line(tmp_path: Path, text: str, what:
 def test_tags_are_missed_at_the_rate_asked_for(scenes: Scenes) -> None:
     whole = tags_from_masks(scenes)
     assert MaskTags().read(scenes, 0).of == whole.of
-    assert not any(MaskTags(missed=1.0).read(scenes, 0).of.values())
+    assert not any(MaskTags(miss_rate=1.0).read(scenes, 0).of.values())
     kept = total = 0
     for seed in range(200):
-        some = MaskTags(missed=0.3).read(scenes, seed)
+        some = MaskTags(miss_rate=0.3).read(scenes, seed)
         assert all(some.of[name] <= whole.of[name] for name in whole.of)
         kept += sum(map(len, some.of.values()))
         total += sum(map(len, whole.of.values()))
     assert kept / total == pytest.approx(0.7, abs=0.04)
-    with pytest.raises(RecipeError, match="missed in"):
-        MaskTags(missed=-0.1)
+    with pytest.raises(RecipeError, match="miss_rate in"):
+        MaskTags(miss_rate=-0.1)
 
 
 # Costs.
@@ -410,11 +475,12 @@ def test_the_command_writes_a_folder_and_a_sheet(scenes: Scenes, tmp_path: Path)
         assert result.exit_code == 0, result.output
         assert "images 6" in result.stdout
         assert f"written to {out}" in result.stdout
+        assert re.search(r"^cost \d+\.\d minutes, [\d.]+ s an image$", result.stdout, re.M)
         if kind == "tags":
             assert len((out / "tags.txt").read_text().splitlines()) == 8
             continue
         assert re.search(r"^labelled pixels [\d.]+%$", result.stdout, re.M)
-        assert re.search(r"^cost \d+\.\d hours, [\d.]+ s an image$", result.stdout, re.M)
+        assert re.search(r"^cost \d+\.\d minutes, [\d.]+ s an image$", result.stdout, re.M)
         assert len(list(out.glob("*.png"))) == 6
         with Image.open(tmp_path / f"{kind}.sheet.png") as sheet:
             assert sheet.width > 150
@@ -430,7 +496,10 @@ def test_the_command_writes_a_folder_and_a_sheet(scenes: Scenes, tmp_path: Path)
         (["--kind", "points", "--with", "clicks=many"], "--with clicks"),
         (["--kind", "points", "--with", "clicks"], "--with clicks: is not of the form key=value"),
         (["--kind", "tags", "--from", "tags.txt"], "for others, 'semisup data tags'"),
-        (["--kind", "coarse", "--from", "annotations"], "there are no coarse that people"),
+        (
+            ["--kind", "coarse", "--from", "annotations"],
+            "coarse labels that people have made cannot be read",
+        ),
         (["--kind", "points", "--costs", "none.toml"], "none.toml: cannot read the costs"),
     ],
 )
