@@ -46,8 +46,8 @@ def write_annotations(path: Path, images: int = IMAGES, seed: int = 0) -> int:
         is_crowd = (generator.random(objects) < CROWDS).tolist()
         file.writelines(
             _joined(
-                f"{(pool := crowds if crowd else outlines)[shape % len(pool)]}"
-                f', "image_id": {owner}, "category_id": {kind}, "id": {1 + number}}}'
+                (pool := crowds if crowd else outlines)[shape % len(pool)]
+                % (owner, kind, 1 + number)
                 for number, (owner, kind, shape, crowd) in enumerate(
                     zip(owners, kinds, shapes, is_crowd, strict=True)
                 )
@@ -78,7 +78,7 @@ def _image(number: int) -> str:
 
 
 def _outline(generator: np.random.Generator) -> str:
-    """The begin of an annotation: one polygon, in rare cases two."""
+    """An annotation of one polygon, in rare cases two; the ids are to be filled in."""
     polygons = [_polygon(generator) for _ in range(1 + int(generator.random() < 0.1))]
     x, y = np.concatenate([one.reshape(-1, 2) for one in polygons]).T
     area = sum(_area(one) for one in polygons)
@@ -108,9 +108,12 @@ def _stated(outline: object, area: float, box: tuple[float, ...], *, crowd: bool
         "segmentation": outline,
         "area": float(area),
         "iscrowd": int(crowd),
+        "image_id": "%d",
         "bbox": [left, top, round(right - left, 2), round(bottom - top, 2)],
+        "category_id": "%d",
+        "id": "%d",
     }
-    return json.dumps(stated)[:-1]
+    return json.dumps(stated).replace('"%d"', "%d")
 
 
 def _area(polygon: np.ndarray) -> float:

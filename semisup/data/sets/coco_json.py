@@ -79,15 +79,22 @@ class JsonFile:
         """Whether a list comes next."""
         return self._peek() in ("", "[")
 
-    def elements(self) -> Iterator[tuple[Any, int, bytes]]:
-        """The objects of a list: each with the place of its first byte, and its bytes."""
+    def elements(self, usual: re.Pattern[str] | None = None) -> Iterator[tuple[Any, int, bytes]]:
+        """The objects of a list: each with the place of its first byte, and its bytes.
+
+        An object that has the `usual` form comes as the match, which is found in half the time.
+        """
         self._open("[")
         if self._peek() == "]":
             self._sign("]")
             return
         while True:
             try:
-                found, end = self._scan(self._text, self._at)
+                found = usual and usual.match(self._text, self._at)
+                if found:
+                    end = found.end()
+                else:
+                    found, end = self._scan(self._text, self._at)
                 between = _BETWEEN.match(self._text, end)
                 ready = between is not None and between.end() < len(self._text)
             except (StopIteration, ValueError):
