@@ -38,6 +38,12 @@ MOST_EXACT = 1 << 53
 
 NEEDED = "images", "categories", "annotations"
 
+ARRAYS = (
+    *("numbers", "sizes", "names", "name_ends"),
+    *("first", "places", "kinds", "crowds", "sums"),
+)
+"""The tensors of an index."""
+
 _AMOUNT = r"(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+"
 _PLACE = f"-?{_AMOUNT}"
 _POLYGON = r"\[[-0-9., eE+]++\]"
@@ -125,7 +131,7 @@ class CocoIndex:
             with self.path.open("rb", buffering=0) as file:
                 stated = [_read(file, *place) for place in self.places[own].tolist()]
         except OSError as error:
-            raise DataError(_unreadable(self.path, error)) from None
+            raise DataError(unreadable(self.path, error)) from None
         if [zlib.crc32(one) for one in stated] != self.sums[own].tolist():
             raise DataError(f"{self.path} has changed since it was opened; open the data set anew")
         return [needed(json.loads(one)) for one in stated]
@@ -136,7 +142,8 @@ def _read(file: Any, place: int, length: int) -> bytes:
     return bytes(file.read(length))
 
 
-def _unreadable(path: Path, error: OSError) -> str:
+def unreadable(path: Path, error: OSError) -> str:
+    """What is said of an annotation file that cannot be opened."""
     return f"cannot read {path} ({error.strerror}); unpack COCO's annotations there"
 
 
@@ -155,7 +162,7 @@ def build_index(path: Path) -> CocoIndex:
                 parts.take(key, read)
         return parts.index(path, read.sha256())
     except OSError as error:
-        raise DataError(_unreadable(path, error)) from None
+        raise DataError(unreadable(path, error)) from None
     except Wrong as error:
         raise DataError(f"{path}: is no file of COCO's instances ({error}); {_FORM}") from None
     except (ValueError, TypeError, RecursionError) as error:
@@ -203,7 +210,7 @@ class _Parts:
         of = _image if key == "images" else _name
         for position, (one, _, _) in enumerate(read.elements()):
             with _said_of(key[:-1].replace("ie", "y"), one, position):
-                number = _number(one["id"])
+                number = whole_number(one["id"])
                 if number in into:
                     raise ValueError(f"two {key} have the id {number}")
                 into[number] = of(one)
@@ -284,10 +291,10 @@ def _checked(one: Any, position: int) -> tuple[int, int, int, int]:
         KeyError, TypeError, ValueError, OverflowError: it is none.
     """
     used = needed(one)
-    number = _number(one["id"]) if "id" in one else -1 - position  # of no other
+    number = whole_number(one["id"]) if "id" in one else -1 - position  # of no other
     if "id" in one and number < 0:
         raise ValueError(f"id {number}")
-    return used["iscrowd"], _number(one["image_id"]), used["category_id"], number
+    return used["iscrowd"], whole_number(one["image_id"]), used["category_id"], number
 
 
 def needed(stated: Mapping[str, Any]) -> dict[str, Any]:
@@ -296,7 +303,7 @@ def needed(stated: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         KeyError, TypeError, ValueError, OverflowError: it is none.
     """
-    category, box = _number(stated["category_id"]), [float(side) for side in stated["bbox"]]
+    category, box = whole_number(stated["category_id"]), [float(side) for side in stated["bbox"]]
     is_box = isinstance(stated["bbox"], list) and len(box) == 4 and all(map(math.isfinite, box))
     if not is_box or min(box[2:]) < 0:
         raise ValueError(f"bbox {stated['bbox']!r}")
@@ -330,7 +337,7 @@ def _named(kind: str, number: Any, position: int) -> str:
     return f"{kind} {number}" if has_id else f"{kind} {position + 1} of the list"
 
 
-def _number(value: Any) -> int:
+def whole_number(value: Any) -> int:
     """A whole number that JSON keeps exactly."""
     number = int(value)
     if isinstance(value, bool) or number != float(value) or abs(number) > MOST_EXACT:
@@ -357,7 +364,7 @@ def _name(stated: Mapping[str, Any]) -> str:
 
 def _image(stated: Mapping[str, Any]) -> tuple[str, int, int]:
     """Name, height and width."""
-    height, width = _number(stated["height"]), _number(stated["width"])
+    height, width = whole_number(stated["height"]), whole_number(stated["width"])
     name = str(stated["file_name"])
     no_name = bool(set("/\\\0") & set(name)) or not PurePath(name).suffix
     if min(height, width) < 1 or height * width > MOST_PIXELS or no_name:
