@@ -1468,9 +1468,9 @@ MUTANTS = [
     ),
     Mutant(
         "crowds-over-objects",
-        "data/sets/coco.py",
-        "(not crowd, -area)",
-        "(crowd, -area)",
+        "data/sets/coco_annotations.py",
+        '(not one["iscrowd"], -one["area"])',
+        '(one["iscrowd"], -one["area"])',
         "objects that were told apart in a crowd are void",
         ("tests/data/sets/test_coco.py",),
     ),

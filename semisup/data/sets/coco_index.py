@@ -124,7 +124,8 @@ class CocoIndex:
         """What is used of the annotations of image `index`, in the order of the file.
 
         Raises:
-            DataError: the file is gone, or is no longer the one that was read.
+            DataError: the file is gone, is no longer the one that was read, or has a number in an
+                outline that is none.
         """
         own = slice(*self.first[index : index + 2].tolist())
         try:
@@ -134,7 +135,13 @@ class CocoIndex:
             raise DataError(unreadable(self.path, error)) from None
         if [zlib.crc32(one) for one in stated] != self.sums[own].tolist():
             raise DataError(f"{self.path} has changed since it was opened; open the data set anew")
-        return [needed(json.loads(one)) for one in stated]
+        try:
+            return [needed(json.loads(one)) for one in stated]
+        except ValueError as error:  # numbers in outlines are not looked at before
+            raise DataError(
+                f"{self.path}: an annotation of image {int(self.numbers[index])} "
+                f"({self.file(index)}) is no JSON ({line_of(error)}); correct it"
+            ) from None
 
 
 def _read(file: Any, place: int, length: int) -> bytes:
