@@ -21,8 +21,9 @@ from semisup.data.sets.coco_annotations import (
     Stated,
     drawing_order,
     mask_tools,
-    masks_of,
     objects_of,
+    paint,
+    runs_of,
 )
 from semisup.data.sets.coco_cache import read_index
 from semisup.data.sets.coco_index import BACKGROUND, CocoIndex
@@ -111,7 +112,8 @@ class Coco(SegmentationData):
         self.palette = tuple(palette[name] for name in self.classes)
         self._numbers = tuple(numbers.get(name, 0) for name in self.classes)
         labels = {number: self.classes.index(n) for n, number in numbers.items() if n in self.classes}
-        self._name_of = {number: name for name, number in numbers.items()}
+        names = {number: name for name, number in numbers.items()}
+        self._name_of_kind = [names.get(number, "") for number in self._index.categories]
         self._others = 0 if classes == "voc" else IGNORE
         self._label_of = {n: labels.get(n, self._others) for n in self._index.categories}
 
@@ -188,8 +190,8 @@ class Coco(SegmentationData):
 
         They are in memory: no file is opened.
         """
-        found = self._index.category_ids(index)
-        return [self._name_of[number] for number in found if number in self._name_of]
+        names = self._name_of_kind
+        return [names[kind] for kind in self._index.kinds_of(index) if names[kind]]
 
     def _stated(self, index: int) -> tuple[Stated, tuple[int, int], str]:
         """The annotations of an image, its size as stated, and what errors say of an object."""
@@ -234,12 +236,14 @@ def _drawn(
     stated: Stated, values: list[int], size: tuple[int, int], ground: int, where: str
 ) -> Tensor:
     """What is seen of the objects, each in its value: uint8 HW."""
+    height, width = size
+    columns = np.full(height * width, ground, np.uint8)
     order = drawing_order(stated)
-    drawn = np.full(size, ground, np.uint8, order="F")  # as pycocotools' masks are
-    masks = masks_of([stated[number] for number in order], size, where)
-    for number, mask in zip(order, masks, strict=True):
-        np.putmask(drawn, mask, values[number])
-    return torch.from_numpy(np.ascontiguousarray(drawn))
+    for number, runs in zip(
+        order, runs_of([stated[n] for n in order], size, where), strict=True
+    ):
+        paint(columns, runs, values[number])
+    return torch.from_numpy(np.ascontiguousarray(columns.reshape(width, height).T))
 
 
 def _voc_numbers(numbers: dict[str, int]) -> dict[str, int]:

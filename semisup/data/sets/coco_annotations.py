@@ -6,6 +6,7 @@ one that its evaluation sees.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -59,12 +60,12 @@ def objects_of(
         where: file and image, for errors.
 
     Raises:
-        DataError: as of `masks_of`.
+        DataError: as of `runs_of`.
     """
     kept = [one for one in stated if one["category_id"] in label_of]
     masks = torch.zeros(len(kept), *size, dtype=torch.uint8)
-    for into, mask in zip(masks, masks_of(kept, size, where), strict=True):
-        into.copy_(torch.from_numpy(mask))
+    for into, runs in zip(masks, runs_of(kept, size, where), strict=True):
+        into.copy_(torch.from_numpy(filled(runs, size)))
     return Objects(
         labels=torch.tensor([label_of[one["category_id"]] for one in kept], dtype=torch.int64),
         masks=masks,
@@ -80,8 +81,10 @@ def drawing_order(stated: Stated) -> list[int]:
     return sorted(range(len(keys)), key=keys.__getitem__)
 
 
-def masks_of(stated: Stated, size: tuple[int, int], where: str) -> Iterator[np.ndarray]:
-    """What polygons or runs cover: uint8 HW of 0 and 1, one after the other.
+def runs_of(stated: Stated, size: tuple[int, int], where: str) -> Iterator[list[int]]:
+    """What polygons or runs cover, one after the other, as runs of all pixels.
+
+    Lengths down the columns: of zeros, of ones and so on.
 
     Raises:
         DataError: an outline that cannot be read, or contradicts the image, its box or its area;
@@ -90,16 +93,33 @@ def masks_of(stated: Stated, size: tuple[int, int], where: str) -> Iterator[np.n
     tools = mask_tools()
     for one in stated:
         try:
-            mask = _mask(tools, one, size)
+            runs = _runs(tools, one, size)
         except Exception as error:  # whatever pycocotools says of what is no outline
             raise DataError(
                 f"{where} has an outline that cannot be used ({type(error).__name__}: "
                 f"{line_of(error)}); correct it"
             ) from None
-        yield mask
+        yield runs
 
 
-def _mask(tools: Any, one: Mapping[str, Any], size: tuple[int, int]) -> np.ndarray:
+def paint(columns: np.ndarray, runs: list[int], value: int) -> None:
+    """Give the ones of some runs a value in an image whose columns lie one after the other."""
+    at = 0
+    for zeros, ones in zip(runs[::2], runs[1::2], strict=False):
+        at += zeros
+        columns[at : at + ones] = value
+        at += ones
+
+
+def filled(runs: list[int], size: tuple[int, int]) -> np.ndarray:
+    """The mask of some runs, uint8 HW."""
+    height, width = size
+    columns = np.zeros(height * width, np.uint8)
+    paint(columns, runs, 1)
+    return columns.reshape(width, height).T
+
+
+def _runs(tools: Any, one: Mapping[str, Any], size: tuple[int, int]) -> list[int]:
     outline = one["segmentation"]
     if isinstance(outline, list):
         polygons = [_polygon(corners) for corners in outline]
@@ -108,13 +128,14 @@ def _mask(tools: Any, one: Mapping[str, Any], size: tuple[int, int]) -> np.ndarr
         _check_place([number for polygon in polygons for number in polygon], one["bbox"], size)
         # Unpacked here: pycocotools' own decoding makes numpy warn.
         packed = tools.merge(tools.frPyObjects(polygons, *size))["counts"]
-        lengths = _unpacked(packed.decode("ascii"))
+        runs = _unpacked(packed.decode("ascii"))
     else:
-        lengths = _runs(outline, size)
-    mask = _filled(lengths, size)
-    if one["area"] > MOST_UNSEEN and not mask.any():
+        runs = _stated_runs(outline, size)
+    if min(runs, default=0) < 0 or sum(runs) != math.prod(size):
+        raise ValueError("its runs do not add up to the pixels of the image")
+    if one["area"] > MOST_UNSEEN and not any(runs[1::2]):
         raise ValueError(f"it covers no pixel, and its area is said to be {one['area']:g}")
-    return mask
+    return runs
 
 
 def _check_place(corners: list[float], box: list[float], size: tuple[int, int]) -> None:
@@ -136,8 +157,8 @@ def _check_place(corners: list[float], box: list[float], size: tuple[int, int]) 
         raise ValueError(f"it lies elsewhere than its bbox {box}")
 
 
-def _runs(outline: Any, size: tuple[int, int]) -> list[int]:
-    """Lengths of runs down the columns, the first of zeros."""
+def _stated_runs(outline: Any, size: tuple[int, int]) -> list[int]:
+    """Lengths of runs down the columns, the first of zeros; plain or packed."""
     if [whole_number(side) for side in outline["size"]] != list(size):
         raise ValueError(f"size {outline['size']!r} is not that of the image")
     counts = outline["counts"]
@@ -176,12 +197,3 @@ def _unpacked(text: str) -> list[int]:
         lengths.append(value + (lengths[-2] if len(lengths) > 2 else 0))
         value = shift = 0
     return lengths
-
-
-def _filled(lengths: list[int], size: tuple[int, int]) -> np.ndarray:
-    """The mask of some runs, uint8 HW."""
-    height, width = size
-    if min(lengths, default=0) < 0 or sum(lengths) != height * width:
-        raise ValueError("its runs do not add up to the pixels of the image")
-    values = (np.arange(len(lengths)) % 2).astype(np.uint8)
-    return values.repeat(lengths).reshape(width, height).T

@@ -114,11 +114,15 @@ class CocoIndex:
         text, ends = self.names.numpy().tobytes(), [0, *self.name_ends.tolist()]
         return [text[begin:end].decode() for begin, end in zip(ends, ends[1:], strict=False)]
 
-    def category_ids(self, index: int) -> list[int]:
-        """The category of each annotation of image `index`; the file is not opened."""
-        own = slice(*self.first[index : index + 2].tolist())
-        ids = list(self.categories)
-        return [ids[kind] for kind in self.kinds[own].tolist()]
+    def kinds_of(self, index: int) -> list[int]:
+        """Of each annotation of image `index` the position of its category; opens no file."""
+        kinds: list[int] = self.kinds.numpy()[self._own(index)].tolist()
+        return kinds
+
+    def _own(self, index: int) -> slice:
+        """Where the annotations of image `index` stand."""
+        first = self.first.numpy()
+        return slice(int(first[index]), int(first[index + 1]))
 
     def annotations(self, index: int) -> list[dict[str, Any]]:
         """What is used of the annotations of image `index`, in the order of the file.
@@ -127,7 +131,7 @@ class CocoIndex:
             DataError: the file is gone, is no longer the one that was read, or has a number in an
                 outline that is none.
         """
-        own = slice(*self.first[index : index + 2].tolist())
+        own = self._own(index)
         try:
             with self.path.open("rb", buffering=0) as file:
                 stated = [_read(file, *place) for place in self.places[own].tolist()]

@@ -18,7 +18,7 @@ from support.coco import HEIGHT, WIDTH, annotation, annotations, change, make_co
 from semisup.catalog import create_dataset
 from semisup.data.base import SegmentationData
 from semisup.data.labels.tags import read_tags
-from semisup.data.sets.coco_annotations import _filled, drawing_order, mask_tools
+from semisup.data.sets.coco_annotations import drawing_order, filled, mask_tools
 from semisup.data.sets.masks_in_folder import MasksInFolder, read_masks
 from semisup.errors import DataError, RecipeError
 
@@ -93,7 +93,7 @@ def test_runs_go_down_the_columns(root: Path) -> None:
     """The example of COCO's documentation: sizes 2 x 3, runs 1, 2, 3."""
     mask = np.array([[0, 1, 0], [1, 0, 0]])
     assert runs(mask) == {"size": [2, 3], "counts": [1, 2, 3]}
-    assert np.array_equal(_filled([1, 2, 3], (2, 3)), mask)
+    assert np.array_equal(filled([1, 2, 3], (2, 3)), mask)
 
 
 def test_packed_and_plain_runs_and_several_polygons_are_one_object(root: Path) -> None:

@@ -19,7 +19,7 @@ from support.coco import annotations, change, make_coco, runs
 
 from semisup.catalog import create_dataset
 from semisup.data.sets import coco_cache, coco_index, coco_json
-from semisup.data.sets.coco_annotations import _filled, _unpacked, mask_tools
+from semisup.data.sets.coco_annotations import _unpacked, filled, mask_tools
 from semisup.data.sets.coco_cache import index_path, read_index
 from semisup.data.sets.coco_index import ARRAYS, CocoIndex, build_index
 from semisup.errors import DataError
@@ -77,7 +77,8 @@ def test_the_index_does_not_depend_on_how_the_file_is_cut_and_laid_out(
         own = [one for one in content["annotations"] if one["image_id"] == image["id"]]
         assert index.file(number) == image["file_name"]
         assert index.size(number) == (image["height"], image["width"])
-        assert index.category_ids(number) == [one["category_id"] for one in own]
+        kinds = [list(index.categories)[kind] for kind in index.kinds_of(number)]
+        assert kinds == [one["category_id"] for one in own]
         found = index.annotations(number)
         assert [one["segmentation"] for one in found] == [one["segmentation"] for one in own]
         assert [one["bbox"] for one in found] == [one["bbox"] for one in own]
@@ -125,7 +126,7 @@ def test_letters_of_all_scripts_and_a_byte_order_mark_are_read(
     assert index.files()[:2] == ["Straße 猫.jpg", "猫.jpg"]
     assert index.file(0) == "Straße 猫.jpg"
     assert "Fußgänger" in index.categories.values()
-    assert index.category_ids(1) == [3, 7, 90, 7]
+    assert index.kinds_of(1) == [0, 1, 2, 1]
     assert index.annotations(1)[0]["bbox"] == [6, 8, 30, 20]
 
 
@@ -282,11 +283,11 @@ def test_runs_go_there_and_back_as_those_of_pycocotools(height: int, width: int,
     pixels = data.draw(st.lists(st.booleans(), min_size=height * width, max_size=height * width))
     mask = np.array(pixels, np.uint8).reshape(height, width)
     plain = runs(mask)
-    assert np.array_equal(_filled(plain["counts"], (height, width)), mask)
+    assert np.array_equal(filled(plain["counts"], (height, width)), mask)
     packed = mask_tools().frPyObjects(plain, height, width)["counts"].decode()
     lengths = _unpacked(packed)
     assert lengths == plain["counts"]
-    assert np.array_equal(_filled(lengths, (height, width)), mask)
+    assert np.array_equal(filled(lengths, (height, width)), mask)
 
 
 @hypothesis.given(st.lists(st.integers(0, 1 << 20), min_size=1, max_size=40))
