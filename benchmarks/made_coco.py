@@ -1,6 +1,6 @@
 """A made annotation file in COCO's form, in the proportions of the real one; no images.
 
-    python benchmarks/made_coco.py FILE                  # as instances_train2017.json: 118,287 images
+    python benchmarks/made_coco.py FILE                  # 118,287 images, as of train2017
     python benchmarks/made_coco.py FILE --images 5000
 
 The real file has 7.27 objects an image, 1,021 images of 118,287 without one, one crowd in 82, and

@@ -111,7 +111,9 @@ class Coco(SegmentationData):
         palette = dict(zip(self._names, voc_palette(len(self._names)), strict=True))
         self.palette = tuple(palette[name] for name in self.classes)
         self._numbers = tuple(numbers.get(name, 0) for name in self.classes)
-        labels = {number: self.classes.index(n) for n, number in numbers.items() if n in self.classes}
+        labels = {
+            number: self.classes.index(n) for n, number in numbers.items() if n in self.classes
+        }
         names = {number: name for name, number in numbers.items()}
         self._name_of_kind = [names.get(number, "") for number in self._index.categories]
         self._others = 0 if classes == "voc" else IGNORE
@@ -239,9 +241,7 @@ def _drawn(
     height, width = size
     columns = np.full(height * width, ground, np.uint8)
     order = drawing_order(stated)
-    for number, runs in zip(
-        order, runs_of([stated[n] for n in order], size, where), strict=True
-    ):
+    for number, runs in zip(order, runs_of([stated[n] for n in order], size, where), strict=True):
         paint(columns, runs, values[number])
     return torch.from_numpy(np.ascontiguousarray(columns.reshape(width, height).T))
 

@@ -14,6 +14,7 @@ from array import array
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -112,7 +113,7 @@ class CocoIndex:
     def files(self) -> list[str]:
         """The names of all images."""
         text, ends = self.names.numpy().tobytes(), [0, *self.name_ends.tolist()]
-        return [text[begin:end].decode() for begin, end in zip(ends, ends[1:], strict=False)]
+        return [text[begin:end].decode() for begin, end in pairwise(ends)]
 
     def kinds_of(self, index: int) -> list[int]:
         """Of each annotation of image `index` the position of its category; opens no file."""
@@ -174,13 +175,13 @@ def build_index(path: Path) -> CocoIndex:
         return parts.index(path, read.sha256())
     except OSError as error:
         raise DataError(unreadable(path, error)) from None
-    except Wrong as error:
+    except WrongError as error:
         raise DataError(f"{path}: is no file of COCO's instances ({error}); {_FORM}") from None
     except (ValueError, TypeError, RecursionError) as error:
         raise DataError(f"{path}: is no JSON ({line_of(error)}); get it again") from None
 
 
-class Wrong(Exception):
+class WrongError(Exception):
     """What is wrong with what a file states, in words for a line."""
 
 
@@ -209,7 +210,7 @@ class _Parts:
         elif key not in NEEDED:
             read.value()
         elif not read.is_list():
-            raise Wrong(f"TypeError: '{key}' is no list")
+            raise WrongError(f"TypeError: '{key}' is no list")
         elif key == "annotations":
             self._take_annotations(read)
         else:
@@ -246,7 +247,7 @@ class _Parts:
         """All of it, if it fits together."""
         for key in NEEDED:
             if key not in self.found:
-                raise Wrong(f"KeyError: '{key}'")
+                raise WrongError(f"KeyError: '{key}'")
         for key, held in (("image", self.images), ("category", self.categories)):
             if not held:
                 raise DataError(f"{path}: lists no {key}; get it again")
@@ -281,7 +282,7 @@ class _Parts:
         ordered = np.sort(ids)
         twice = ordered[1:][ordered[1:] == ordered[:-1]]
         if len(twice):
-            raise Wrong(f"two annotations have the id {twice[0]}")
+            raise WrongError(f"two annotations have the id {twice[0]}")
 
     def _positions(self, key: str, values: np.ndarray, known: list[int], what: str) -> np.ndarray:
         """Where the images or categories of the annotations stand."""
@@ -291,7 +292,7 @@ class _Parts:
         wrong = np.flatnonzero(np.asarray(known)[found] != values)
         if len(wrong):
             annotation = _named("annotation", self.ids[wrong[0]], wrong[0])
-            raise Wrong(f"{annotation}: {key} {values[wrong[0]]} is none of the {what}")
+            raise WrongError(f"{annotation}: {key} {values[wrong[0]]} is none of the {what}")
         return found
 
 
@@ -337,7 +338,7 @@ def _said_of(kind: str, one: Any, position: int) -> Iterator[None]:
         yield
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         number = one.get("id") if isinstance(one, dict) else None
-        raise Wrong(
+        raise WrongError(
             f"{_named(kind, number, position)}: {type(error).__name__}: {line_of(error)}"
         ) from None
 

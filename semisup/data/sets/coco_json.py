@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 CHUNK = 1 << 24
-"""Bytes that are read at a time; the most that is held is twice this, or twice the longest value."""
+"""Bytes that are read at a time; no more than twice this is held, or twice the longest value."""
 
 _BLANKS = re.compile(r"[ \t\n\r]*")
 _BETWEEN = re.compile(r"[ \t\n\r]*([,\]])[ \t\n\r]*")
@@ -25,7 +25,7 @@ class JsonFile:
     Args:
         file: opened for bytes, at its begin. A byte order mark of UTF-8 is skipped.
 
-    Every method raises ValueError where the file is no JSON in UTF-8, and TypeError where a value is
+    Every method raises ValueError where the file is no JSON in UTF-8, TypeError where a value is
     of another kind.
     """
 
@@ -33,7 +33,7 @@ class JsonFile:
         self._file = file
         self._digest = hashlib.sha256()
         self._letters = codecs.getincrementaldecoder("utf-8")()
-        self._scan = json.JSONDecoder().scan_once
+        self._scan = json.JSONDecoder().raw_decode
         self._text, self._at, self._base, self._whole = "", 0, 0, False
         self._fill()
         if self._text.startswith("\xef\xbb\xbf"):
@@ -68,7 +68,7 @@ class JsonFile:
                 found, end = self._scan(self._text, self._at)
                 if end < len(self._text) or self._whole:  # a number may go on
                     break
-            except (StopIteration, ValueError) as error:
+            except ValueError as error:
                 if self._whole:
                     raise ValueError(f"no value at byte {self._base + self._at:,}") from error
             self._fill()
@@ -97,7 +97,7 @@ class JsonFile:
                     found, end = self._scan(self._text, self._at)
                 between = _BETWEEN.match(self._text, end)
                 ready = between is not None and between.end() < len(self._text)
-            except (StopIteration, ValueError):
+            except ValueError:
                 ready, between = False, None
             if not ready and not self._whole:
                 self._fill()
@@ -128,7 +128,9 @@ class JsonFile:
         """Go into an object or a list."""
         if self._peek() not in ("", sign):
             what = "an object" if sign == "{" else "a list"
-            raise TypeError(f"{self._peek()!r} begins at byte {self._base + self._at:,}, not {what}")
+            raise TypeError(
+                f"{self._peek()!r} begins at byte {self._base + self._at:,}, not {what}"
+            )
         self._sign(sign)
 
     def _sign(self, among: str) -> str:
@@ -136,7 +138,9 @@ class JsonFile:
         if not found:
             raise ValueError("it ends in the middle")
         if found not in among:
-            raise ValueError(f"{found!r} in place of {among[0]!r} at byte {self._base + self._at:,}")
+            raise ValueError(
+                f"{found!r} in place of {among[0]!r} at byte {self._base + self._at:,}"
+            )
         self._at += 1
         return found
 

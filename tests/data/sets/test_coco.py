@@ -191,7 +191,6 @@ def test_kept_classes_must_be_two_of_the_file(root: Path) -> None:
 
 
 def test_the_real_subset(shared_data: Path) -> None:
-    pycocotools = pytest.importorskip("pycocotools.coco")
     data = create_dataset("coco", shared_data, "val")
     assert (len(data), data.num_classes) == (45, 81)
     assert data.classes[:3] + data.classes[-1:] == ("background", "person", "bicycle", "toothbrush")
@@ -256,12 +255,14 @@ def test_the_classes_of_voc_are_those_of_real_objects(shared_data: Path) -> None
 
 @pytest.fixture
 def voc_root(root: Path) -> Path:
-    """The made set with the classes of VOC under COCO's names: its cats are zebras, which VOC lacks."""
+    """The made set with VOC's classes under COCO's names; its cats are zebras, which VOC lacks."""
     names = {3: "airplane", 7: "zebra", 90: "tv"}
     others = sorted(set(VOC_ORDER) - {"background", "aeroplane", "tvmonitor"})
     in_coco = {
-        **{"diningtable": "dining table", "motorbike": "motorcycle"},
-        **{"pottedplant": "potted plant", "sofa": "couch"},
+        "diningtable": "dining table",
+        "motorbike": "motorcycle",
+        "pottedplant": "potted plant",
+        "sofa": "couch",
     }
 
     def rename(content: dict[str, Any]) -> None:
@@ -286,7 +287,7 @@ def test_what_voc_does_not_have_is_background_and_hides_what_is_behind(voc_root:
 
 
 def test_the_classes_of_voc_must_be_in_the_file(root: Path) -> None:
-    with pytest.raises(RecipeError, match="'voc' needs .* has no 'airplane'"):
+    with pytest.raises(RecipeError, match=r"'voc' needs .* has no 'airplane'"):
         create_dataset("coco", root, classes="voc")
 
 

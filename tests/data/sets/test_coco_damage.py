@@ -106,7 +106,10 @@ OPENED: dict[str, tuple[Edit, str]] = {
     "a category of a blank name": (first("categories", name=" "), "' ' is no name"),
     "a category of two lines": (first("categories", name="a\nb"), "is no name of a category"),
     "a category of half a letter": (first("categories", name="\ud800"), "UnicodeEncodeError"),
-    "a dangling image": (first("annotations", image_id=4), "1070: image_id 4 is none of the images"),
+    "a dangling image": (
+        first("annotations", image_id=4),
+        "1070: image_id 4 is none of the images",
+    ),
     "a dangling category": (first("annotations", category_id=4), "annotation 1070: "),
     "an annotation of no image": (without("annotations", "image_id"), "1070: KeyError: 'image_id'"),
     "an annotation of no category": (without("annotations", "category_id"), "'category_id'"),
@@ -255,7 +258,7 @@ def test_a_file_that_is_cut_anywhere_is_refused(root: Path) -> None:
     whole = annotations(root).read_bytes()
     for end in range(0, len(whole) - 1, 97):
         annotations(root).write_bytes(whole[:end])
-        with pytest.raises(DataError, match="is no JSON|lists no|is no file of COCO's"):
+        with pytest.raises(DataError, match=r"is no JSON|lists no|is no file of COCO's"):
             create_dataset("coco", root)
 
 
