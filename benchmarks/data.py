@@ -3,6 +3,7 @@
     python benchmarks/data.py                            # made pictures of VOC's size, 500 x 375
     python benchmarks/data.py --data-root DIR            # the VOC 2012 in DIR
     python benchmarks/data.py --base 520 --crop 480      # torchvision's published setting
+    python benchmarks/data.py --coco FILE --rounds 1     # annotations of COCO; "made" makes them
 
 Every way but one delivers the same thing on the CPU: batches of normalised float crops (BCHW) with
 int64 masks, from the same JPEG and PNG files, with as many worker processes. A round starts the
@@ -24,13 +25,21 @@ holds the first epoch too.
 
 So that all do the same work, `--base` is the median short side of the files unless it is given:
 then torchvision's 0.5 to 2 times the base are, as ours, 0.5 to 2 times the picture.
+
+With `--coco` it is the annotation file that is opened, by pycocotools' `COCO(...)` and by us: for
+the first time, and from the index that was kept; then the classes in all images are looked up, and
+masks of `--masks` images are drawn. No image is opened. These are seconds of the processor.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
 import random
 import statistics
 import tempfile
+import warnings
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -39,8 +48,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from made_coco import IMAGES, write_annotations
 from PIL import Image
-from ratios import arguments, interleave, machine, show
+from ratios import CLOCKS, arguments, interleave, machine, show
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
 from torchvision import tv_tensors
@@ -51,6 +61,9 @@ from semisup.data.formats.pictures import full_palette, voc_palette
 from semisup.data.loading.cache import CachedData
 from semisup.data.loading.streams import Stream
 from semisup.data.loading.to_device import to_device
+from semisup.data.sets.coco import Coco
+from semisup.data.sets.coco_cache import read_index
+from semisup.data.sets.coco_index import build_index
 from semisup.data.sets.scenes.drawing import draw_scene
 from semisup.data.sets.scenes.pairs import PAIRS
 from semisup.data.sets.voc import Voc
@@ -215,6 +228,58 @@ def measure(data: Voc, where: str, args: Namespace) -> None:
         show(title, timings, base=BASE, work=args.batch * args.batches, unit="images")
 
 
+def measure_coco(path: Path, args: Namespace) -> None:
+    """What it costs to open annotations, and to look at them once they are open."""
+    from pycocotools.coco import COCO
+
+    def theirs() -> Any:
+        with contextlib.redirect_stdout(io.StringIO()):
+            return COCO(str(path))
+
+    def timed(title: str, ways: dict[str, Callable[[], object]], work: int, *, warm: bool) -> None:
+        timings = interleave(ways, args.rounds, CLOCKS["processor"], warm=warm)
+        show(f"{path.name}: {title}", timings, base="pycocotools", work=work, unit="images")
+
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # numpy's about pycocotools
+        os.environ["XDG_CACHE_HOME"] = folder
+        (Path(folder) / "annotations").mkdir()
+        own = Path(folder) / "annotations" / "instances_train2017.json"
+        own.symlink_to(path.resolve())
+        kept = Coco(folder)  # from here on its index is kept
+        ways = {
+            "pycocotools": theirs,
+            "semisup, the first time": lambda: build_index(path),
+            "semisup, from the kept index": lambda: read_index(own),
+        }
+        timed("opened", ways, len(kept), warm=True)
+        coco = theirs()
+        numbers = coco.getImgIds()
+        classes = {
+            "pycocotools": lambda: [
+                {one["category_id"] for one in coco.imgToAnns[number]} for number in numbers
+            ],
+            "semisup": lambda: [set(kept.object_names(n)) for n in range(len(kept))],
+        }
+        timed("classes of all images", classes, len(kept), warm=False)
+        few = range(min(args.masks, len(kept)))
+        masks = {
+            "pycocotools": lambda: [pasted(coco, kept.image_number(n)) for n in few],
+            "semisup": lambda: [kept.mask(n) for n in few],
+        }
+        timed("masks", masks, len(few), warm=False)
+
+
+def pasted(coco: Any, number: int) -> np.ndarray:
+    """A mask as scripts make it from pycocotools: the largest object first, crowds as void."""
+    image = coco.imgs[number]
+    mask = np.zeros((image["height"], image["width"]), np.uint8)
+    for one in sorted(coco.imgToAnns[number], key=lambda one: (not one["iscrowd"], -one["area"])):
+        label = IGNORE if one["iscrowd"] else one["category_id"]
+        mask[coco.annToMask(one) == 1] = label
+    return mask
+
+
 def parser() -> ArgumentParser:
     options = arguments(__doc__.splitlines()[0], rounds=7)
     options.add_argument("--data-root", type=Path, help="folder that holds VOC 2012")
@@ -227,6 +292,9 @@ def parser() -> ArgumentParser:
     options.add_argument("--crop", type=int, default=321, help="side in pixels (%(default)s)")
     options.add_argument("--base", type=int, help="torchvision's base size in pixels")
     options.add_argument("--cache", type=int, default=512, help="MiB (%(default)s)")
+    options.add_argument("--coco", help='an annotation file of COCO, or "made": no pictures then')
+    options.add_argument("--coco-images", type=int, default=IMAGES, help="made (%(default)s)")
+    options.add_argument("--masks", type=int, default=200, help="of COCO, drawn (%(default)s)")
     return options
 
 
@@ -234,6 +302,13 @@ def main() -> None:
     args = parser().parse_args()
     torch.set_num_threads(args.threads)
     print(machine())
+    if args.coco is not None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "made.json" if args.coco == "made" else Path(args.coco)
+            if args.coco == "made":
+                write_annotations(path, args.coco_images)
+            measure_coco(path, args)
+        return
     if args.data_root is not None:
         measure(Voc(args.data_root, args.subset), str(args.data_root), args)
     if args.made or args.data_root is None:

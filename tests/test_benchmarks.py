@@ -227,3 +227,27 @@ def test_the_table_of_latencies_at_a_tiny_size() -> None:
     *_, head, _, row = run("latency.py", *tiny)
     assert row.startswith("| `enet` | 0.36 |")
     assert row.count("|") == head.count("|")
+
+
+def test_the_made_annotations_of_coco_have_the_proportions_of_the_real_ones(tmp_path: Path) -> None:
+    made = load("made_coco")
+    path = tmp_path / "made.json"
+    count = made.write_annotations(path, 600)
+    content = json.loads(path.read_text(encoding="ascii"))
+    assert (len(content["images"]), len(content["annotations"])) == (600, count)
+    assert count / 600 == pytest.approx(7.27, abs=0.01)
+    assert 400 < path.stat().st_size / count - 40 < 650
+    assert {one["iscrowd"] for one in content["annotations"]} == {0, 1}
+    again = tmp_path / "again.json"
+    made.write_annotations(again, 600)
+    assert again.read_bytes() == path.read_bytes()
+
+
+@pytest.mark.slow
+def test_annotations_of_coco_are_opened_looked_up_and_drawn() -> None:
+    pytest.importorskip("pycocotools", reason="extra coco")
+    tiny = ["--coco", "made", "--coco-images", "40", "--masks", "5", "--rounds", "1"]
+    printed = "\n".join(run("data.py", *tiny))
+    for title in ("opened", "classes of all images", "masks"):
+        assert f"made.json: {title}" in printed
+    assert "semisup, from the kept index" in printed

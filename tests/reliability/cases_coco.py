@@ -73,7 +73,7 @@ def captions(place: Place) -> list[object]:
     return verify(place, lambda content: content.pop("categories"))
 
 
-@refused("COCO's results in place of its instances", FILE, "TypeError", "it needs images")
+@refused("COCO's results in place of its instances", FILE, "'[' begins at byte 0", "not an object")
 def results(place: Place) -> list[object]:
     annotations(place).write_text('[{"image_id": 107, "category_id": 3, "score": 0.5}]')
     return place.verify("coco")
@@ -99,7 +99,7 @@ def unknown_category(place: Place) -> list[object]:
     return verify(place, first("annotations", category_id=4))
 
 
-@refused("an object of an image that COCO's file does not list", FILE, "KeyError: 4")
+@refused("an object of an image that COCO's file does not list", FILE, "image_id 4 is none")
 def unknown_image(place: Place) -> list[object]:
     return verify(place, first("annotations", image_id=4))
 
@@ -202,9 +202,26 @@ def crowds_alone(place: Place) -> list[object]:
     return verify(place, lambda c: [one.update(iscrowd=1) for one in c["annotations"]])
 
 
-@read("objects of COCO outside of their image, or of one pixel", "trained on what is left")
-def outside_of_the_image(place: Place) -> Call:
+@refused("a polygon of COCO outside of its image", FILE, "image 107", "outside of the image")
+def outside_of_the_image(place: Place) -> list[object]:
     corners = [WIDTH + 9, 9, WIDTH + 20, 9, WIDTH + 20, 20]
+    return verify(place, first("annotations", segmentation=[corners], bbox=[WIDTH + 9, 9, 11, 11]))
+
+
+@refused("a box of COCO elsewhere than its polygon", FILE, "image 107", "elsewhere than its bbox")
+def box_elsewhere(place: Place) -> list[object]:
+    return verify(place, first("annotations", bbox=[0, 0, 0, 0]))
+
+
+@refused("COCO's annotations of another year", FILE, "release of 2014", "set year = 2014")
+def another_year(place: Place) -> list[object]:
+    name = "COCO_train2014_000000000107.jpg"
+    return verify(place, first("images", file_name=name))
+
+
+@read("objects of COCO partly outside of their image, or of one pixel", "trained on what is left")
+def partly_outside_of_the_image(place: Place) -> Call:
+    corners = [WIDTH - 2, 9, WIDTH + 20, 9, WIDTH + 20, 20]
 
     def then(result: Result) -> None:
         (folder,) = (place.runs / "tiny").iterdir()
@@ -212,9 +229,9 @@ def outside_of_the_image(place: Place) -> Call:
 
     def odd(content: dict[str, Any]) -> None:
         for number, one in enumerate(content["annotations"]):
-            x, y = (WIDTH + 9, 9) if number % 2 else (3, 3)
-            small = [x, y, x + 1, y, x + 1, y + 1, x, y + 1]
-            one.update(iscrowd=0, segmentation=[small if number % 4 else corners])
+            small = [3, 3, 4, 3, 4, 4, 3, 4]
+            inside, box = (small, [3, 3, 1, 1]) if number % 4 else (corners, [WIDTH - 2, 9, 22, 11])
+            one.update(iscrowd=0, segmentation=[inside], bbox=box, area=box[2] * box[3])
 
     changed(annotations(place), odd)
     place.recipe.write_text(place.recipe.read_text().replace("width = 2", "width = 8"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,3 +86,16 @@ def make_coco(root: Path, year: int = 2017) -> Path:
         path = root / "annotations" / f"instances_{subset}{year}.json"
         path.write_text(json.dumps(content))
     return root
+
+
+def annotations(root: Path, subset: str = "train", year: int = 2017) -> Path:
+    """The annotation file of a set."""
+    return root / "annotations" / f"instances_{subset}{year}.json"
+
+
+def change(root: Path, edit: Callable[[dict[str, Any]], object]) -> None:
+    """Write the annotations of the training set anew, edited."""
+    path = annotations(root)
+    content = json.loads(path.read_text())
+    edit(content)
+    path.write_text(json.dumps(content))

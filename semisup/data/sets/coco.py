@@ -6,9 +6,11 @@ Lin et al., Microsoft COCO: Common Objects in Context, ECCV 2014, https://arxiv.
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,18 +18,34 @@ from semisup.data.base import ObjectBox, Objects, SegmentationData
 from semisup.data.formats.lists import choose_subset, find_folder, unique
 from semisup.data.formats.pictures import read_rgb, voc_palette
 from semisup.data.sets.coco_annotations import (
-    BACKGROUND,
-    CocoImage,
+    Stated,
+    drawing_order,
     mask_tools,
     objects_of,
-    read_coco,
+    paint,
+    runs_of,
 )
+from semisup.data.sets.coco_cache import read_index
+from semisup.data.sets.coco_index import BACKGROUND, CocoIndex
+from semisup.data.sets.voc import CLASSES as VOC_CLASSES
 from semisup.data.without_classes import check_names, classes_made_void
 from semisup.errors import DataError, RecipeError
-from semisup.system.files import is_file
 from semisup.types import IGNORE
 
 _PLACES = ("coco", "COCO", ".")
+
+_OTHER_NAMES = {
+    "aeroplane": "airplane",
+    "diningtable": "dining table",
+    "motorbike": "motorcycle",
+    "pottedplant": "potted plant",
+    "sofa": "couch",
+    "tvmonitor": "tv",
+}
+"""VOC's name of a class -> COCO's, where they differ."""
+
+_RELEASE = re.compile(r"COCO_(?:train|val|test)(\d{4})_\d{12}\.")
+"""Names of the images of releases before 2017."""
 
 LARGE = 1 << 24
 """Pixels above which a stated size is compared with the image before masks are drawn."""
@@ -46,10 +64,13 @@ class Coco(SegmentationData):
         subset: "train" or "val": annotations/instances_<subset><year>.json.
         year: of the release: 2017, or 2014.
         classes: classes to keep, "background" among them; the pixels of all others become void, and
-            their objects are none. None keeps all.
+            their objects are none. "voc": the 20 of Pascal VOC under its names and in its order;
+            objects of the other 60 are drawn as background, so that they hide what lies behind
+            them, and are none. None keeps all.
 
     Raises:
-        DataError: the files are not there or damaged, or pycocotools is not installed.
+        DataError: the files are not there, damaged or of another release, or pycocotools is not
+            installed.
         RecipeError: a name in `classes` that the file does not have.
     """
 
@@ -61,7 +82,7 @@ class Coco(SegmentationData):
         subset: str = "train",
         *,
         year: Literal[2014, 2017] = 2017,
-        classes: tuple[str, ...] | None = None,
+        classes: tuple[str, ...] | Literal["voc"] | None = None,
     ) -> None:
         mask_tools()
         self.root = find_folder(
@@ -78,20 +99,25 @@ class Coco(SegmentationData):
             for path in (self.root / "annotations").glob(f"instances_*{year}.json")
         ]
         choose_subset(subset, sorted(known), self.root / "annotations")
-        content = read_coco(self._annotations())
-        self._images: tuple[CocoImage, ...] = content.images
-        self.ids = unique((Path(one.file).stem for one in content.images), content.path)
-        self._names = (BACKGROUND, *content.categories.values())
-        numbers = dict(zip(self._names, (0, *content.categories), strict=True))
-        self.classes = _kept(classes, self._names)
+        self._index = read_index(self._annotations())
+        files = self._index.files()
+        _check_release(self._index, files[0], year)
+        self.ids = unique((name.rpartition(".")[0] for name in files), self._index.path)
+        numbers = {name: number for number, name in self._index.categories.items()}
+        if classes == "voc":
+            numbers = _voc_numbers(numbers)
+        self._names = (BACKGROUND, *numbers)
+        self.classes = self._names if isinstance(classes, str) else _kept(classes, self._names)
         palette = dict(zip(self._names, voc_palette(len(self._names)), strict=True))
         self.palette = tuple(palette[name] for name in self.classes)
-        self._numbers = tuple(numbers[name] for name in self.classes)
-        self._label_of = {
-            number: self.classes.index(name) if name in self.classes else IGNORE
-            for name, number in numbers.items()
-            if name != BACKGROUND
+        self._numbers = tuple(numbers.get(name, 0) for name in self.classes)
+        labels = {
+            number: self.classes.index(n) for n, number in numbers.items() if n in self.classes
         }
+        names = {number: name for name, number in numbers.items()}
+        self._name_of_kind = [names.get(number, "") for number in self._index.categories]
+        self._others = 0 if classes == "voc" else IGNORE
+        self._label_of = {n: labels.get(n, self._others) for n in self._index.categories}
 
     def _annotations(self) -> Path:
         return self.root / "annotations" / f"instances_{self.subset}{self._year}.json"
@@ -103,11 +129,11 @@ class Coco(SegmentationData):
 
     def image_path(self, index: int) -> Path:
         """<subset><year>/<file name>."""
-        return self.root / f"{self.subset}{self._year}" / self._images[index].file
+        return self.root / f"{self.subset}{self._year}" / self._index.file(index)
 
     def mask_path(self, index: int) -> Path:
         """The annotation file, which has the objects of all images."""
-        return self._annotations()
+        return self._index.path
 
     def image(self, index: int) -> Tensor:
         """Image `index`: uint8 3HW, RGB; errors as in `read_rgb`."""
@@ -120,60 +146,71 @@ class Coco(SegmentationData):
 
     def objects(self, index: int) -> Objects:
         """The objects of the kept classes in image `index`, in the order of the file."""
-        objects = self._all_objects(index)
-        return objects.where(objects.labels != IGNORE)
+        own = {n: label for n, label in self._label_of.items() if label != self._others}
+        stated, size, where = self._stated(index)
+        return objects_of(stated, size, own, where)
 
     def mask(self, index: int) -> Tensor:
         """Ground truth of image `index`: uint8 HW, drawn from its objects.
 
         Raises:
-            DataError: the annotation file is gone, or an outline cannot be read.
+            DataError: the annotation file is gone or has changed, or an outline cannot be used.
         """
-        objects = self._all_objects(index)
-        height, width = self._images[index].size
         # An image of nothing but background is void where background is not kept.
         ground = 0 if self.classes[0] == BACKGROUND else IGNORE
-        mask = torch.full((height, width), ground, dtype=torch.uint8)
-        for number in drawing_order(objects):
-            label = IGNORE if objects.crowd[number] else int(objects.labels[number])
-            mask.masked_fill_(objects.masks[number] == 1, label)
-        return mask
+        stated, size, where = self._stated(index)
+        labels = [self._label_of[one["category_id"]] for one in stated]
+        values = [
+            IGNORE if one["iscrowd"] and label != self._others else label
+            for one, label in zip(stated, labels, strict=True)
+        ]
+        return _drawn(stated, values, size, ground, where)
 
     def object_numbers(self, index: int) -> Tensor:
         """As `SegmentationData`; an object beyond the 254th is of the same number as the first.
 
-        What lies in a region of many objects, which is void in the mask, is of none.
+        What lies in a region of many objects, which is void in the mask, is of none, and so is what
+        is background in it.
         """
-        objects = self._all_objects(index)
-        numbers = torch.zeros(self._images[index].size, dtype=torch.uint8)
-        for position, number in enumerate(drawing_order(objects)):
-            own = 0 if objects.crowd[number] else position % (IGNORE - 1) + 1
-            numbers.masked_fill_(objects.masks[number] == 1, own)
-        return numbers
+        stated, size, where = self._stated(index)
+        values = [0] * len(stated)
+        for position, number in enumerate(drawing_order(stated)):
+            one = stated[number]
+            if not one["iscrowd"] and self._label_of[one["category_id"]] != 0:
+                values[number] = position % (IGNORE - 1) + 1
+        return _drawn(stated, values, size, 0, where)
 
     def object_boxes(self, index: int) -> list[ObjectBox]:
-        """As `SegmentationData`, without regions of many objects."""
-        objects = self.objects(index)
-        kept = objects.where(~objects.crowd)
-        return [
-            ObjectBox(label, x, y, x + width, y + height)
-            for label, (x, y, width, height) in zip(
-                kept.labels.tolist(), kept.boxes.tolist(), strict=True
-            )
-        ]
+        """As `SegmentationData`; no outline is read."""
+        boxes = []
+        for one in self._index.annotations(index):
+            label = self._label_of[one["category_id"]]
+            if label != 0:  # of a class that is background here
+                x, y, width, height = one["bbox"]
+                seen = IGNORE if one["iscrowd"] else label
+                boxes.append(ObjectBox(seen, x, y, x + width, y + height))
+        return boxes
 
-    def _all_objects(self, index: int) -> Objects:
-        """Those of classes that are not kept too, as `IGNORE`."""
-        path = self.mask_path(index)
-        if not is_file(path):
-            raise DataError(f"{path} is missing; unpack COCO's annotations there")
-        if math.prod(self._images[index].size) > LARGE:
+    def object_names(self, index: int) -> list[str]:
+        """Class names of all annotated objects in image `index`, crowds among them.
+
+        They are in memory: no file is opened.
+        """
+        names = self._name_of_kind
+        return [names[kind] for kind in self._index.kinds_of(index) if names[kind]]
+
+    def _stated(self, index: int) -> tuple[Stated, tuple[int, int], str]:
+        """The annotations of an image, its size as stated, and what errors say of an object."""
+        size = self._index.size(index)
+        if math.prod(size) > LARGE:
             self._check_size(index)
-        return objects_of(self._images[index], self._label_of, path)
+        number, name = self.image_number(index), self._index.file(index)
+        where = f"{self._index.path}: an object of image {number} ({name})"
+        return self._index.annotations(index), size, where
 
     def _check_size(self, index: int) -> None:
         """Refuse a stated size that is not the image's: masks of it could fill the memory."""
-        height, width = self._images[index].size
+        height, width = self._index.size(index)
         image = self.image(index)
         if image.shape[-2:] != (height, width):
             raise DataError(
@@ -183,7 +220,7 @@ class Coco(SegmentationData):
 
     def image_number(self, index: int) -> int:
         """The id in the annotation file."""
-        return self._images[index].number
+        return int(self._index.numbers[index])
 
     @property
     def category_ids(self) -> tuple[int, ...]:
@@ -191,21 +228,48 @@ class Coco(SegmentationData):
         return self._numbers
 
     def facts(self) -> dict[str, object]:
-        """The year, the rule by which masks are drawn, and the classes that are not kept."""
+        """The year, the rule by which masks are drawn, and what becomes of other classes."""
+        others = {} if self._others == IGNORE else {"other_classes": "background"}
         return {
             "year": self._year,
             "masks": "objects by area, the smallest last; crowds void",
+            **others,
             **classes_made_void(self._names, self.classes),
         }
 
 
-def drawing_order(objects: Objects) -> list[int]:
-    """The objects as they are drawn: crowds, then the largest first; equal ones as they come."""
-    keys = [
-        (not crowd, -area)
-        for crowd, area in zip(objects.crowd.tolist(), objects.areas.tolist(), strict=True)
-    ]
-    return sorted(range(len(keys)), key=keys.__getitem__)
+def _drawn(
+    stated: Stated, values: list[int], size: tuple[int, int], ground: int, where: str
+) -> Tensor:
+    """What is seen of the objects, each in its value: uint8 HW."""
+    height, width = size
+    columns = np.full(height * width, ground, np.uint8)
+    order = drawing_order(stated)
+    for number, runs in zip(order, runs_of([stated[n] for n in order], size, where), strict=True):
+        paint(columns, runs, values[number])
+    return torch.from_numpy(np.ascontiguousarray(columns.reshape(width, height).T))
+
+
+def _voc_numbers(numbers: dict[str, int]) -> dict[str, int]:
+    """VOC's classes without background -> COCO's ids."""
+    own = {name: _OTHER_NAMES.get(name, name) for name in VOC_CLASSES if name != BACKGROUND}
+    missing = [name for name in own.values() if name not in numbers]
+    if missing:
+        raise RecipeError(
+            f"classes = 'voc' needs the 20 classes of VOC under COCO's names, and the annotation "
+            f"file has no '{missing[0]}'; list the classes to keep instead"
+        )
+    return {name: numbers[other] for name, other in own.items()}
+
+
+def _check_release(index: CocoIndex, file: str, year: int) -> None:
+    """Refuse the annotations of another year: their images lie elsewhere, under other names."""
+    found = _RELEASE.match(file) or re.match(r"COCO (\d{4}) Dataset", index.description)
+    if found and int(found[1]) != year:
+        raise DataError(
+            f"{index.path}: is of COCO's release of {found[1]}, and year = {year} reads images of "
+            f"{year}; get the file of {year} or set year = {found[1]}"
+        )
 
 
 def _kept(keep: tuple[str, ...] | None, names: tuple[str, ...]) -> tuple[str, ...]:

@@ -7,19 +7,18 @@ import json
 import pickle
 import re
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from support.coco import HEIGHT, WIDTH, annotation, make_coco, runs
+from support.coco import HEIGHT, WIDTH, annotation, annotations, change, make_coco, runs
 
 from semisup.catalog import create_dataset
 from semisup.data.base import SegmentationData
-from semisup.data.sets.coco import drawing_order
-from semisup.data.sets.coco_annotations import _filled, mask_tools
+from semisup.data.labels.tags import read_tags
+from semisup.data.sets.coco_annotations import drawing_order, filled, mask_tools
 from semisup.data.sets.masks_in_folder import MasksInFolder, read_masks
 from semisup.errors import DataError, RecipeError
 
@@ -27,17 +26,6 @@ from semisup.errors import DataError, RecipeError
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     return make_coco(tmp_path)
-
-
-def annotations(root: Path, subset: str = "train") -> Path:
-    return root / "annotations" / f"instances_{subset}2017.json"
-
-
-def change(root: Path, edit: Callable[[dict[str, Any]], object]) -> None:
-    path = annotations(root)
-    content = json.loads(path.read_text())
-    edit(content)
-    path.write_text(json.dumps(content))
 
 
 def with_objects(root: Path, *stated: dict[str, Any]) -> SegmentationData:
@@ -74,6 +62,32 @@ def test_objects_are_those_of_the_file(root: Path) -> None:
     assert objects.masks[2, 30:40, 44:50].all()
 
 
+def test_boxes_of_crowds_and_of_classes_left_out_are_void(root: Path) -> None:
+    car, cat, brush, cats = (
+        (1, 4, 8, 34, 28),
+        (2, 12, 12, 24, 22),
+        (3, 44, 30, 50, 40),
+        (255, 40, 0, 60, 6),
+    )
+    data = create_dataset("coco", root)
+    assert data.object_boxes(0) == [car, cat, brush, cats]
+    void = (255, *cat[1:])
+    kept = create_dataset("coco", root, classes=("background", "car", "toothbrush"))
+    assert kept.object_boxes(0) == [car, void, (2, *brush[1:]), cats]
+    assert create_dataset("coco", root, ignore_classes=["cat"]).object_boxes(0) == (
+        kept.object_boxes(0)
+    )
+
+
+def test_the_numbers_of_objects_are_those_that_the_mask_shows(root: Path) -> None:
+    data = create_dataset("coco", root)
+    numbers, mask = data.object_numbers(0), data.mask(0)
+    assert numbers is not None
+    assert torch.equal(numbers > 0, (mask > 0) & (mask < 255))
+    seen = {int(numbers[place]) for place in ((9, 5), (13, 13), (35, 45))}
+    assert len(seen) == 3
+
+
 def test_the_mask_shows_what_lies_in_front_and_leaves_crowds_out(root: Path) -> None:
     mask = create_dataset("coco", root).mask(0)
     assert mask.shape == (HEIGHT, WIDTH)
@@ -97,18 +111,15 @@ def test_an_object_in_a_crowd_is_seen(root: Path) -> None:
 
 
 @pytest.mark.parametrize(("areas", "order"), [([5, 9, 7], [1, 2, 0]), ([5, 5, 9], [2, 0, 1])])
-def test_equal_objects_are_drawn_as_they_come(
-    root: Path, areas: list[int], order: list[int]
-) -> None:
-    stated = [annotation(n, 0, 3, (n, 0, 3, 3), area=area) for n, area in enumerate(areas)]
-    assert drawing_order(with_objects(root, *stated).objects(0)) == order
+def test_equal_objects_are_drawn_as_they_come(areas: list[int], order: list[int]) -> None:
+    assert drawing_order([{"iscrowd": 0, "area": area} for area in areas]) == order
 
 
 def test_runs_go_down_the_columns(root: Path) -> None:
     """The example of COCO's documentation: sizes 2 x 3, runs 1, 2, 3."""
     mask = np.array([[0, 1, 0], [1, 0, 0]])
     assert runs(mask) == {"size": [2, 3], "counts": [1, 2, 3]}
-    assert np.array_equal(_filled([1, 2, 3], (2, 3)).numpy(), mask)
+    assert np.array_equal(filled([1, 2, 3], (2, 3)), mask)
 
 
 def test_packed_and_plain_runs_and_several_polygons_are_one_object(root: Path) -> None:
@@ -120,7 +131,7 @@ def test_packed_and_plain_runs_and_several_polygons_are_one_object(root: Path) -
     packed = tools.frPyObjects(plain, HEIGHT, WIDTH)
     text = {"size": packed["size"], "counts": packed["counts"].decode()}
     two = [[10, 3, 14, 3, 14, 20, 10, 20], [40, 30, 60, 30, 60, 33, 40, 33]]
-    boxes = (0, 0, 1, 1)
+    boxes = (5, 3, 55, 30)
     data = with_objects(
         root,
         *(annotation(n, 0, 3, boxes, segmentation=s) for n, s in enumerate((plain, text, two))),
@@ -198,118 +209,6 @@ def test_without_pycocotools_one_line_says_what_to_install(
     assert "\n" not in str(caught.value)
 
 
-def outline(value: Any) -> Callable[[dict[str, Any]], object]:
-    return lambda content: content["annotations"][0].update(segmentation=value)
-
-
-RUNS = runs(np.eye(HEIGHT, WIDTH) > 0)
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        [],
-        [[1, 2, 3, 4]],
-        [[1, 2, 3, 4, 5, 6, 7]],
-        [[1, 2, 3, 4, 5, "x"]],
-        [[1, 2, 3, 4, 5, float("nan")]],
-        [[0, 0, 1e9, 0, 1e9, 1e9]],
-        [[0, 0, -1e300, 0, 1e300, 1e300]],
-        [3],
-        "polygon",
-        None,
-        {"size": [HEIGHT, WIDTH]},
-        {**RUNS, "size": [WIDTH, HEIGHT]},
-        {**RUNS, "counts": RUNS["counts"][:-1]},
-        {**RUNS, "counts": [-5, *RUNS["counts"]]},
-        {**RUNS, "counts": "nonsense~~~"},
-        {**RUNS, "counts": "00"},
-        {**RUNS, "counts": "o" * 30},
-        {**RUNS, "counts": ""},
-    ],
-    ids=lambda value: repr(value)[:40],
-)
-def test_what_is_no_outline_is_named_by_file_and_image(root: Path, value: Any) -> None:
-    change(root, outline(value))
-    data = create_dataset("coco", root)
-    with pytest.raises(DataError) as caught:
-        data.mask(0)
-    line = str(caught.value)
-    assert line.startswith(f"{annotations(root)}: an object of image 107 (000000000107.jpg)")
-    assert line.count("\n") == 0
-    data.mask(1)
-
-
-@pytest.mark.parametrize(
-    ("edit", "says"),
-    [
-        (lambda c: c.pop("images"), "'images'"),
-        (lambda c: c.pop("annotations"), "'annotations'"),
-        (lambda c: c["images"][0].pop("height"), "'height'"),
-        (lambda c: c["images"][0].update(width=0), "48x0"),
-        (lambda c: c["images"][0].update(file_name="../secret.jpg"), "secret"),
-        (lambda c: c["images"].clear() or c["annotations"].clear(), "lists no image"),
-        (lambda c: c["categories"].clear() or c["annotations"].clear(), "lists no category"),
-        (lambda c: c["annotations"][0].update(category_id=4), "category_id 4"),
-        (lambda c: c["annotations"][0].update(image_id=4), "4"),
-        (lambda c: c["annotations"][0].update(bbox=[1, 2, 3]), "bbox"),
-        (lambda c: c["annotations"][0].update(bbox=[1, 2, 3, float("inf")]), "bbox"),
-        (lambda c: c["annotations"].append(5), "TypeError"),
-        (lambda c: c["categories"].append({"id": 5, "name": "cat"}), "'cat' is the name of two"),
-        (lambda c: c["categories"].append({"id": 5, "name": "background"}), "'background'"),
-        (
-            lambda c: c["categories"].extend({"id": n, "name": str(n)} for n in range(100, 400)),
-            "303 are more",
-        ),
-        (lambda c: c["images"].append(c["images"][0]), "two images have the id 107"),
-        (
-            lambda c: c["images"].append({**c["images"][0], "file_name": "other.jpg"}),
-            "two images have the id 107",
-        ),
-        (lambda c: c["images"].append({**c["images"][0], "id": 7}), "2 times"),
-        (
-            lambda c: c["categories"].append({"id": 7, "name": "dog"}),
-            "two categories have the id 7",
-        ),
-        (lambda c: c["categories"][0].update(name=None), "None is no name"),
-        (lambda c: c["categories"][0].update(name=" "), "' ' is no name"),
-        (lambda c: c["categories"][0].update(name="a\nb"), "is no name of a category"),
-        (lambda c: c["categories"][0].update(name="\ud800"), "UnicodeEncodeError"),
-        (lambda c: c["images"][0].update(id=107.5), "107.5 is no whole number"),
-        (lambda c: c["images"][0].update(id=True), "True is no whole number"),
-        (lambda c: c["images"][0].update(id=10**30), "is no whole number"),
-        (lambda c: c["images"][0].update(height=48.5), "48.5 is no whole number"),
-        (lambda c: c["images"][0].update(height=10**9, width=10**9), "1000000000x1000000000"),
-        (lambda c: c["images"][0].update(file_name="a\0.jpg"), "image 'a"),
-        (lambda c: c["images"][0].update(file_name="\ud800.jpg"), "UnicodeEncodeError"),
-        (lambda c: c["images"][0].update(file_name=".."), "image '..'"),
-        (lambda c: c["annotations"][0].update(area=float("nan")), "area nan"),
-        (lambda c: c["annotations"][0].update(area=-4), "area -4"),
-        (lambda c: c["annotations"][0].update(area=1e400), "area inf"),
-        (lambda c: c["annotations"][0].update(bbox=[4, 8, -30, 20]), "bbox [4, 8, -30, 20]"),
-        (lambda c: c["annotations"][0].update(bbox="1234"), "bbox '1234'"),
-        (lambda c: c["annotations"][0].update(iscrowd="0"), "iscrowd '0'"),
-        (lambda c: c["annotations"][0].update(iscrowd=7), "iscrowd 7"),
-        (lambda c: c["annotations"][0].update(iscrowd=None), "iscrowd None"),
-    ],
-)
-def test_a_file_that_lacks_something_is_refused_in_one_line(
-    root: Path, edit: Callable[[dict[str, Any]], object], says: str
-) -> None:
-    change(root, edit)
-    with pytest.raises(DataError, match=re.escape(says)) as caught:
-        create_dataset("coco", root)
-    assert str(annotations(root)) in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("content", [b"{", b"\xff\xfe", b"[" * 100_000, b"[]", b'"text"', b"{}"])
-def test_what_is_no_annotation_file_is_refused(root: Path, content: bytes) -> None:
-    annotations(root).write_bytes(content)
-    with pytest.raises(DataError, match=re.escape(str(annotations(root)))):
-        create_dataset("coco", root)
-
-
 def test_kept_classes_must_be_two_of_the_file(root: Path) -> None:
     with pytest.raises(RecipeError, match="'kat' in classes is no class here"):
         create_dataset("coco", root, classes=("background", "kat"))
@@ -318,22 +217,122 @@ def test_kept_classes_must_be_two_of_the_file(root: Path) -> None:
 
 
 def test_the_real_subset(shared_data: Path) -> None:
-    pycocotools = pytest.importorskip("pycocotools.coco")
     data = create_dataset("coco", shared_data, "val")
     assert (len(data), data.num_classes) == (45, 81)
     assert data.classes[:3] + data.classes[-1:] == ("background", "person", "bicycle", "toothbrush")
     assert sorted(set(range(1, 91)) - set(data.category_ids)) == [
         *(12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
     ]
+    image, mask = data.pair(0)
+    assert image.shape[1:] == mask.shape
+    assert "person" in data.object_names(0)
+
+
+@pytest.mark.parametrize(("subset", "count"), [("train", 426), ("val", 368)])
+def test_masks_of_real_objects_are_those_of_pycocotools(
+    shared_data: Path, subset: str, count: int
+) -> None:
+    pycocotools = pytest.importorskip("pycocotools.coco")
+    data = create_dataset("coco", shared_data, subset)
     own = pycocotools.COCO(str(data.mask_path(0)))
-    assert len(own.anns) == 368
-    for index in range(0, len(data), 6):
+    compared = 0
+    for index in range(len(data)):
         objects = data.objects(index)
         stated = own.loadAnns(own.getAnnIds([data.image_number(index)]))
         for mask, one in zip(objects.masks, stated, strict=True):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # numpy's about pycocotools
                 assert np.array_equal(mask.numpy(), own.annToMask(one))
+            compared += 1
         assert objects.crowd.tolist() == [one["iscrowd"] == 1 for one in stated]
+        names = [own.cats[one["category_id"]]["name"] for one in stated]
+        assert data.object_names(index) == names
+        found = data.object_boxes(index)
+        assert [[b.left, b.top] for b in found] == [one["bbox"][:2] for one in stated]
+        assert [b.label == 255 for b in found] == objects.crowd.tolist()
+    assert compared == count
+
+
+VOC_ORDER = (
+    *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat"),
+    *("chair", "cow", "diningtable", "dog", "horse", "motorbike", "person", "pottedplant"),
+    *("sheep", "sofa", "train", "tvmonitor"),
+)
+
+
+def test_the_classes_of_voc_are_those_of_real_objects(shared_data: Path) -> None:
+    voc = create_dataset("coco", shared_data, "val", classes="voc")
+    all_of_it = create_dataset("coco", shared_data, "val")
+    assert voc.classes == VOC_ORDER
+    assert voc.category_ids == (
+        *(0, 5, 2, 16, 9, 44, 6, 3, 17, 62, 21, 67, 18, 19, 4, 1, 64, 20, 63, 7, 72),
+    )
+    assert voc.facts()["other_classes"] == "background"
+    seen = 0
+    for index in range(len(voc)):
+        mask, full = voc.mask(index), all_of_it.mask(index)
+        for label, number in enumerate(voc.category_ids[1:], start=1):
+            own = full == all_of_it.category_ids.index(number)
+            assert torch.equal(mask == label, own)
+            seen += bool(own.any())
+        assert not (mask[(full > 0) & (full < 255)] == 255).any()
+    assert seen > 50
+
+
+@pytest.fixture
+def voc_root(root: Path) -> Path:
+    """The made set with VOC's classes under COCO's names; its cats are zebras, which VOC lacks."""
+    names = {3: "airplane", 7: "zebra", 90: "tv"}
+    others = sorted(set(VOC_ORDER) - {"background", "aeroplane", "tvmonitor"})
+    in_coco = {
+        "diningtable": "dining table",
+        "motorbike": "motorcycle",
+        "pottedplant": "potted plant",
+        "sofa": "couch",
+    }
+
+    def rename(content: dict[str, Any]) -> None:
+        content["categories"] = [{"id": n, "name": name} for n, name in names.items()] + [
+            {"id": 200 + n, "name": in_coco.get(name, name)} for n, name in enumerate(others)
+        ]
+
+    change(root, rename)
+    return root
+
+
+def test_what_voc_does_not_have_is_background_and_hides_what_is_behind(voc_root: Path) -> None:
+    data = create_dataset("coco", voc_root, classes="voc")
+    mask = data.mask(0)
+    assert (mask[9, 5], mask[35, 45]) == (1, 20)
+    assert mask[13, 13] == 0  # a zebra before an aeroplane
+    assert mask[2, 45] == 0  # a herd of zebras
+    assert data.objects(0).labels.tolist() == [1, 20]
+    assert [box.label for box in data.object_boxes(0)] == [1, 20]
+    assert data.object_names(0) == ["aeroplane", "tvmonitor"]
+    assert create_dataset("coco", voc_root).object_names(0) == ["airplane", "zebra", "tv", "zebra"]
+
+
+def test_the_classes_of_voc_must_be_in_the_file(root: Path) -> None:
+    with pytest.raises(RecipeError, match=r"'voc' needs .* has no 'airplane'"):
+        create_dataset("coco", root, classes="voc")
+
+
+def test_tags_are_read_without_a_mask(root: Path) -> None:
+    data = create_dataset("coco", root)
+    annotations(root).unlink()
+    tags = read_tags(data, "xml")
+    assert tags.of[data.ids[0]] == {1, 2, 3}
+
+
+def test_the_release_of_2014_has_names_of_its_own(tmp_path: Path) -> None:
+    make_coco(tmp_path, 2014)
+    path = annotations(tmp_path, year=2014)
+    named = re.sub(r'"(\d{12}\.jpg)"', r'"COCO_train2014_\1"', path.read_text())
+    path.write_text(named)
+    for image in (tmp_path / "train2014").iterdir():
+        image.rename(image.with_name(f"COCO_train2014_{image.name}"))
+    data = create_dataset("coco", tmp_path, year=2014)
+    assert data.ids[0] == "COCO_train2014_000000000107"
+    assert data.image_number(0) == 107
     image, mask = data.pair(0)
     assert image.shape[1:] == mask.shape
