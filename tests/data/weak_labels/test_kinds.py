@@ -5,12 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy import ndimage
+from support.weak_labels import ALL, VOID, blobs, clicks, made
 
 from semisup.data.weak_labels.base import ImageRandom, Truth, WeakKind, weaken
 from semisup.data.weak_labels.blocks import Blocks
@@ -23,82 +20,9 @@ from semisup.data.weak_labels.scribbles import Scribbles, stroke
 from semisup.data.weak_labels.writing import KINDS
 from semisup.errors import RecipeError
 
-VOID = 255
-
-
-def blobs(seed: int, height: int = 40, width: int = 56, classes: int = 4) -> npt.NDArray[np.uint8]:
-    """A mask of irregular regions of every size, with void between some."""
-    noise = np.random.default_rng(seed).standard_normal((classes, height, width))
-    smooth = ndimage.gaussian_filter(noise, (0, 4, 4))
-    mask = smooth.argmax(0).astype(np.uint8)
-    if classes > 1:
-        best = np.sort(smooth, axis=0)
-        mask[best[-1] - best[-2] < 0.01] = VOID
-    return mask
-
-
-EXACT: dict[str, WeakKind] = {
-    "points": Points(),
-    "points of classes": Points(per="class", clicks=3, radius=0),
-    "scribbles": Scribbles(),
-    "thin scribbles": Scribbles(width=1, length=0.2),
-    "blocks": Blocks(share=0.3),
-}
-"""Kinds that never say anything wrong."""
-
-ALL = {
-    **EXACT,
-    "clicks beside": Points(miss_rate=0.5),
-    "boxes": Boxes(),
-    "boxes off": Boxes(jitter=3.0),
-    "coarse": Coarse(),
-    "grown": Coarse(dilate=2, margin=2),
-    "shrunk": Coarse(dilate=-2, corners=4),
-}
-
-masks = st.builds(
-    blobs, st.integers(0, 10**6), st.integers(5, 40), st.integers(5, 60), st.integers(1, 6)
-)
-
-
-def made(kind: WeakKind, mask: npt.NDArray[np.uint8], seed: int = 0) -> npt.NDArray[np.uint8]:
-    return weaken(kind, torch.from_numpy(mask), "one", seed).numpy()
-
 
 def test_all_kinds_in_the_table_are_tried_here() -> None:
     assert set(KINDS) == {kind.name for kind in ALL.values()}
-
-
-@pytest.mark.parametrize("name", ALL)
-@settings(max_examples=6, deadline=None, derandomize=True)
-@given(mask=masks, seed=st.integers(0, 9))
-def test_a_weak_label_never_names_an_absent_class(
-    name: str, mask: npt.NDArray[np.uint8], seed: int
-) -> None:
-    label = made(ALL[name], mask, seed)
-    assert label.shape == mask.shape
-    ground = {0} if name in ("boxes", "boxes off") else set()
-    assert set(np.unique(label)) <= set(np.unique(mask)) | ground | {VOID}
-
-
-@pytest.mark.parametrize("name", EXACT)
-@settings(max_examples=6, deadline=None, derandomize=True)
-@given(mask=masks, seed=st.integers(0, 9))
-def test_points_scribbles_and_blocks_agree_with_the_mask(
-    name: str, mask: npt.NDArray[np.uint8], seed: int
-) -> None:
-    label = made(EXACT[name], mask, seed)
-    assert (label == mask)[label != VOID].all()
-
-
-@pytest.mark.parametrize("name", ["points", "points of classes", "scribbles", "thin scribbles"])
-@settings(max_examples=6, deadline=None, derandomize=True)
-@given(mask=masks, seed=st.integers(0, 9))
-def test_points_and_scribbles_name_every_class_that_is_there(
-    name: str, mask: npt.NDArray[np.uint8], seed: int
-) -> None:
-    label = made(EXACT[name], mask, seed)
-    assert set(np.unique(mask)) - {VOID} == set(np.unique(label)) - {VOID}
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -176,35 +100,7 @@ def test_an_object_is_one_region_in_however_many_parts_it_is_seen() -> None:
     assert [(r.label, r.area) for r in regions_of(mask) if r.label == 3] == [(3, 144)]
 
 
-@settings(max_examples=10, deadline=None, derandomize=True)
-@given(mask=masks)
-def test_the_pixels_of_a_region_are_counted_one_by_one(mask: npt.NDArray[np.uint8]) -> None:
-    for region in regions_of(mask)[:4]:
-        pixels = [region.pixel(number) for number in range(region.area)]
-        own = np.argwhere(region.inside) + np.array([region.top, region.left])
-        assert pixels == [tuple(pixel) for pixel in own.tolist()]
-        assert all(mask[pixel] == region.label for pixel in pixels)
-
-
 # Points.
-
-
-def clicks(kind: Points, mask: npt.NDArray[np.uint8], seed: int = 0) -> list[Click]:
-    return [click for _, click in kind.place(Truth(mask), ImageRandom(seed, "points", "one"))]
-
-
-@settings(max_examples=10, deadline=None, derandomize=True)
-@given(mask=masks, number=st.integers(1, 4))
-def test_each_region_or_each_class_gets_its_clicks(
-    mask: npt.NDArray[np.uint8], number: int
-) -> None:
-    regions, classes = regions_of(mask), set(np.unique(mask)) - {VOID}
-    of_objects, of_classes = (
-        clicks(Points(per=per, clicks=number), mask) for per in ("object", "class")
-    )
-    assert len(of_objects) == number * len(regions)
-    assert sorted(c.label for c in of_classes) == sorted([*classes] * number)
-    assert all(mask[c.row, c.column] == c.label for c in [*of_objects, *of_classes])
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.182, 0.5, 1.0])
@@ -248,18 +144,6 @@ def test_a_disc_is_drawn_on_its_region_alone_and_cut_at_the_border() -> None:
 
 
 # Scribbles.
-
-
-@settings(max_examples=10, deadline=None, derandomize=True)
-@given(mask=masks, seed=st.integers(0, 9))
-def test_a_scribble_stays_in_its_region_and_every_region_has_one(
-    mask: npt.NDArray[np.uint8], seed: int
-) -> None:
-    label = made(Scribbles(), mask, seed)
-    for region in regions_of(mask):
-        left, top, right, bottom = region.box
-        drawn = label[top:bottom, left:right][region.inside]
-        assert (drawn == region.label).any()
 
 
 def test_a_scribble_runs_along_the_middle_of_a_bar() -> None:
@@ -390,16 +274,6 @@ def test_the_outline_is_never_that_of_a_hole_however_jagged() -> None:
     assert len(corners) == 4
     mask = np.where(inside, 0, 1).astype(np.uint8)
     assert (made(Coarse(corners=4), mask)[:15] == 0).all()
-
-
-@settings(max_examples=10, deadline=None, derandomize=True)
-@given(seed=st.integers(0, 10**6), count=st.integers(3, 20))
-def test_an_outline_keeps_at_most_the_corners_asked_for(seed: int, count: int) -> None:
-    region = regions_of(blobs(seed))[0]
-    outline = outline_of(region.inside)
-    kept = simplified(outline, count)
-    assert 3 <= len(kept) <= count
-    assert {tuple(c) for c in kept.tolist()} <= {tuple(c) for c in outline.tolist()}
 
 
 def test_the_corner_that_matters_least_goes_first() -> None:
