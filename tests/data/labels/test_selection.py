@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from support.videos import Video
+from support.labels_in_memory import Video
 
 from semisup.data.base import SegmentationData
 from semisup.data.labels.splits import Split, make_split

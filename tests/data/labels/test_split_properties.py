@@ -8,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from support.videos import Video
+from support.labels_in_memory import Video
 
 from semisup.data.labels.known_lists.explain import explain_list
 from semisup.data.labels.splits import Split, make_split, write_split

@@ -1,4 +1,4 @@
-"""A data set of frames, held in memory."""
+"""Data sets of labels alone, held in memory."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from torch import Tensor
 from semisup.data.base import SegmentationData
 
 
-class Video(SegmentationData):
-    """Frames "SEQUENCE_NUMBER" of recordings, whose masks hold given labels."""
+class Memory(SegmentationData):
+    """Images whose masks hold the given labels; counts which masks are opened."""
 
-    name = "video"
+    name = "memory"
 
     def __init__(self, labels: dict[str, list[int]], classes: int = 4) -> None:
-        self.root, self.subset = Path("video"), "train"
+        self.root, self.subset = Path("memory"), "train"
         self.ids = tuple(labels)
         self.classes = tuple(f"class{label}" for label in range(classes))
         self.palette = tuple((label, label, label) for label in range(classes))
@@ -35,6 +35,12 @@ class Video(SegmentationData):
     def mask(self, index: int) -> Tensor:
         self.opened.append(self.ids[index])
         return torch.tensor([[*self._labels[self.ids[index]], 255]], dtype=torch.uint8)
+
+
+class Video(Memory):
+    """Frames "SEQUENCE_NUMBER" of recordings."""
+
+    name = "video"
 
     def sequence(self, index: int) -> str:
         return self.ids[index].partition("_")[0]
