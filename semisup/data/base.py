@@ -18,6 +18,9 @@ from semisup.ops.pixels import RGB, ImageKind
 
 Colour = tuple[int, int, int]
 
+BACKGROUND = "background"
+"""Name of the class of all that is no object."""
+
 
 @dataclass(frozen=True, slots=True)
 class Objects:

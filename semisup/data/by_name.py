@@ -8,9 +8,8 @@ from torch import Tensor
 
 from semisup.data.base import Colour, ObjectBox, SegmentationData, WrappedData
 from semisup.data.formats.lists import relabel
-from semisup.data.without_classes import classes_made_void, relabelling
+from semisup.data.without_classes import classes_made_void, relabelled_boxes, relabelling
 from semisup.errors import DataError
-from semisup.types import IGNORE
 
 MOST_NAMES = 30
 """A longer list of classes is cut in a line."""
@@ -61,10 +60,7 @@ class ClassesByName(WrappedData):
 
     def object_boxes(self, index: int) -> list[ObjectBox]:
         """Boxes `index`; those of classes that are left out are void."""
-        return [
-            box if box.label == IGNORE else box._replace(label=int(self._label[box.label]))
-            for box in self._data.object_boxes(index)
-        ]
+        return relabelled_boxes(self._data.object_boxes(index), self._label)
 
     def facts(self) -> dict[str, object]:
         """As the data set has it, and how its classes were matched."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -27,8 +26,8 @@ from semisup.data.palettes import (
 )
 from semisup.data.sets.photographs import Photographs
 from semisup.errors import DataError
-from semisup.system.device import usable_cores
 from semisup.system.progress import track
+from semisup.system.threads import in_threads
 from semisup.types import IGNORE
 
 _HELD_OUT = frozenset({"val", "test"})
@@ -321,12 +320,7 @@ def _needs_mask(data: SegmentationData, index: int) -> bool:
 
 
 def _check_all(places: Sequence[tuple[SegmentationData, int]]) -> Iterator[_Finding]:
-    # Threads: Pillow decodes outside Python's lock, and nothing has to be sent to them.
-    pool = ThreadPoolExecutor(min(8, usable_cores()))
-    try:
-        yield from track(pool.map(_check, places), "checking files", len(places))
-    finally:
-        pool.shutdown(cancel_futures=True)  # an interrupt must not wait for the queue
+    yield from track(in_threads(_check, places), "checking files", len(places))
 
 
 def _check(place: tuple[SegmentationData, int]) -> _Finding:

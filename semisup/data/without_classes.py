@@ -54,10 +54,7 @@ class WithoutClasses(WrappedData):
 
     def object_boxes(self, index: int) -> list[ObjectBox]:
         """Boxes `index`; those of classes that are left out are void."""
-        return [
-            box if box.label == IGNORE else box._replace(label=int(self._label[box.label]))
-            for box in self._data.object_boxes(index)
-        ]
+        return relabelled_boxes(self._data.object_boxes(index), self._label)
 
     @property
     def category_ids(self) -> tuple[int, ...]:
@@ -77,6 +74,13 @@ def without_classes(data: SegmentationData, ignored: Sequence[str]) -> Segmentat
         RecipeError: as `WithoutClasses`.
     """
     return WithoutClasses(data, ignored) if ignored else data
+
+
+def relabelled_boxes(boxes: Sequence[ObjectBox], label: Tensor) -> list[ObjectBox]:
+    """Boxes with the labels of a table of `relabelling`; those that are void stay void."""
+    return [
+        box if box.label == IGNORE else box._replace(label=int(label[box.label])) for box in boxes
+    ]
 
 
 def relabelling(before: Sequence[str], after: Sequence[str]) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from scipy import ndimage
 
 from semisup.data.weak_labels.base import ImageRandom, Truth, WeakKind, weaken
@@ -50,7 +49,7 @@ ALL = {
 
 
 def made(kind: WeakKind, mask: npt.NDArray[np.uint8], seed: int = 0) -> npt.NDArray[np.uint8]:
-    return weaken(kind, torch.from_numpy(mask), "one", seed).numpy()
+    return weaken(kind, Truth(mask), "one", seed)
 
 
 def clicks(kind: Points, mask: npt.NDArray[np.uint8], seed: int = 0) -> list[Click]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from semisup.data.base import SegmentationData
+from semisup.data.base import BACKGROUND, SegmentationData
 from semisup.data.labels.classes_in_masks import read_presence
 from semisup.data.labels.tag_files import Names, read_tag_file, text_of_tags
 from semisup.data.weak_labels.base import ImageRandom
@@ -21,7 +21,6 @@ from semisup.system.files import write_text
 from semisup.system.progress import track
 from semisup.system.words import counted
 
-_BACKGROUND = "background"
 _FORMS = 'write "xml" or "file:PATH"'
 
 
@@ -156,16 +155,16 @@ def _names_of_objects(data: SegmentationData) -> Names:
 
 
 def _check_background(data: SegmentationData) -> None:
-    if data.classes[0] == _BACKGROUND:
+    if data.classes[0] == BACKGROUND:
         return
-    if data.stored_classes[0] == _BACKGROUND:
+    if data.stored_classes[0] == BACKGROUND:
         raise RecipeError(
-            f"the images of {data.name} cannot have tags while '{_BACKGROUND}' is left out, which "
+            f"the images of {data.name} cannot have tags while '{BACKGROUND}' is left out, which "
             "is class 0 to them and which nobody tags; keep the class"
         )
     raise RecipeError(
         f"the images of {data.name} cannot have tags: class 0 is '{data.classes[0]}', not "
-        f"'{_BACKGROUND}', which nobody tags; keep the class, or take another data set"
+        f"'{BACKGROUND}', which nobody tags; keep the class, or take another data set"
     )
 
 

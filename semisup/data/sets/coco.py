@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from semisup.data.base import ObjectBox, Objects, SegmentationData
+from semisup.data.base import BACKGROUND, ObjectBox, Objects, SegmentationData
 from semisup.data.formats.lists import choose_subset, find_folder, unique
 from semisup.data.formats.pictures import read_rgb, voc_palette
 from semisup.data.sets.coco_annotations import (
@@ -26,7 +26,7 @@ from semisup.data.sets.coco_annotations import (
     runs_of,
 )
 from semisup.data.sets.coco_cache import read_index
-from semisup.data.sets.coco_index import BACKGROUND, CocoIndex
+from semisup.data.sets.coco_index import CocoIndex
 from semisup.data.sets.voc import CLASSES as VOC_CLASSES
 from semisup.data.without_classes import check_names, classes_made_void
 from semisup.errors import DataError, RecipeError

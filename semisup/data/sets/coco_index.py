@@ -22,11 +22,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from semisup.data.base import BACKGROUND
 from semisup.data.sets.coco_json import JsonFile
 from semisup.errors import DataError
-
-BACKGROUND = "background"
-"""The class of a pixel that is of no object."""
 
 MOST_CATEGORIES = 254
 """Beside background and void, in a mask of 8 bits."""

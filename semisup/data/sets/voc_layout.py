@@ -124,8 +124,7 @@ class VocTree(SegmentationData):
 
     def object_numbers(self, index: int) -> Tensor | None:
         """As `instances`; None where SegmentationObject has no file of it, as for SBD's masks."""
-        path = self._map_of_objects(index)
-        return read_labels(path) if is_file(path) else None
+        return self.instances(index) if is_file(self._map_of_objects(index)) else None
 
     def object_boxes(self, index: int) -> list[ObjectBox]:
         """As `SegmentationData`, from Annotations/<id>.xml."""

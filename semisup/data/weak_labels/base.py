@@ -8,25 +8,19 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
-from semisup.data.base import SegmentationData
+from semisup.data.base import BACKGROUND, SegmentationData
 from semisup.data.weak_labels.costs import Content, Costs
 from semisup.data.weak_labels.regions import Region, regions_of
 from semisup.errors import RecipeError
 from semisup.types import IGNORE
 
-T = TypeVar("T")
-
 Drawn = Callable[[int], "Labels | None"]
 """Position of an image -> its weak label, if it has one."""
-
-BACKGROUND = "background"
 
 Labels = npt.NDArray[np.uint8]
 """HW: 0..K-1, and 255 where there is no label."""
@@ -54,10 +48,6 @@ class ImageRandom:
     def below(self, count: int) -> int:
         """One of 0..count-1, all alike."""
         return int(self._random.random() * count)
-
-    def one_of(self, items: Sequence[T]) -> T:
-        """One of `items`, all alike."""
-        return items[self.below(len(items))]
 
     def happens(self, rate: float) -> bool:
         """True at this rate, in [0, 1]."""
@@ -134,27 +124,16 @@ def unlabelled(truth: Truth) -> Labels:
     return np.full_like(truth.mask, IGNORE)
 
 
-def weaken(
-    kind: WeakKind,
-    mask: Tensor,
-    image_id: str,
-    seed: int,
-    instances: Tensor | None = None,
-    background: int = 0,
-) -> Tensor:
+def weaken(kind: WeakKind, truth: Truth, image_id: str, seed: int) -> Labels:
     """The weak label of one image.
 
     Args:
         kind: of label, with its options.
-        mask: uint8 HW, 0..K-1 and 255 for void.
+        truth: of the image.
         image_id: of the image: with the seed it says what is drawn.
         seed: of the labels.
-        instances: uint8 HW, as of `regions_of`.
-        background: as of `Truth`.
 
     Returns:
         uint8 HW: 0..K-1, and 255 where there is no label.
     """
-    numbers = None if instances is None else instances.numpy()
-    truth = Truth(mask.numpy(), numbers, background)
-    return torch.from_numpy(kind.label(truth, ImageRandom(seed, kind.name, image_id)))
+    return kind.label(truth, ImageRandom(seed, kind.name, image_id))

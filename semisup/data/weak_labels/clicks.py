@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from semisup.errors import DataError
-from semisup.system.files import write_text
 
 LARGEST = 1 << 26
 """Bytes of a file; the clicks on VOC's 12,180 images take 2 million."""
@@ -58,20 +56,6 @@ def read_clicks(path: Path, num_classes: int, ranks: int = 1) -> dict[str, list[
             if not isinstance(entry, dict) or _rank(path, name, entry) <= ranks
         ]
     return clicks
-
-
-def write_clicks(path: Path, clicks: Mapping[str, Iterable[Click]]) -> None:
-    """Write what `read_clicks` reads, a line an image; whole or not at all.
-
-    Raises:
-        RunError: it cannot be written.
-    """
-    rows = [
-        f"{json.dumps(name)}: "
-        + json.dumps([{"x": c.column + 0.5, "y": c.row + 0.5, "cls": c.label} for c in placed])
-        for name, placed in clicks.items()
-    ]
-    write_text(path, "{\n" + ",\n".join(rows) + "\n}\n")
 
 
 def _content(path: Path) -> dict[str, object]:

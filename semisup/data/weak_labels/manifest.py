@@ -11,6 +11,7 @@ from typing import Any
 
 from semisup.data.base import SegmentationData
 from semisup.data.formats.trees import read_tree
+from semisup.data.labels.known_lists.known import sha256_of
 from semisup.errors import DataError
 from semisup.system.files import write_text
 
@@ -45,7 +46,7 @@ def manifest(
         "facts": json.loads(json.dumps(data.facts(), default=str)),
         "subset": data.subset,
         "images": len(data),
-        "images_sha256": hashlib.sha256("\n".join(sorted(data.ids)).encode()).hexdigest(),
+        "images_sha256": sha256_of(data.ids),
         "classes": list(data.classes),
     }
 

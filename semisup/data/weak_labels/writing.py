@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,11 +14,11 @@ from semisup.data.base import SegmentationData
 from semisup.data.formats.pictures import write_palette_png
 from semisup.data.weak_labels.base import (
     Drawn,
-    ImageRandom,
     Labels,
     Truth,
     WeakKind,
     background_of,
+    weaken,
 )
 from semisup.data.weak_labels.blocks import Blocks
 from semisup.data.weak_labels.boxes import Boxes
@@ -30,8 +28,8 @@ from semisup.data.weak_labels.manifest import claimed, manifest
 from semisup.data.weak_labels.points import Points
 from semisup.data.weak_labels.scribbles import Scribbles
 from semisup.errors import DataError
-from semisup.system.device import usable_cores
 from semisup.system.progress import track
+from semisup.system.threads import in_threads
 from semisup.types import IGNORE
 
 KINDS: dict[str, type[WeakKind]] = {
@@ -109,7 +107,7 @@ def _write(
         else:
             mask = data.mask(index)
             truth = Truth(mask.numpy(), _numbers(data, index, mask), background)
-            labels = kind.label(truth, ImageRandom(seed, kind.name, data.ids[index]))
+            labels = weaken(kind, truth, data.ids[index], seed)
             found = _One(labels, _content(truth, data))
         if found.labels is not None:
             path = out / f"{data.ids[index]}.png"
@@ -119,7 +117,7 @@ def _write(
 
     indices = [index for index in range(len(data)) if drawn is not None or data.has_mask(index)]
     written, labelled, pixels, seconds = 0, 0, 0, 0.0
-    for found in track(_in_threads(one, indices), f"drawing {kind.name}", len(indices)):
+    for found in track(in_threads(one, indices), f"drawing {kind.name}", len(indices)):
         if found.labels is None:
             continue
         written += 1
@@ -147,14 +145,6 @@ def _numbers(data: SegmentationData, index: int, mask: Tensor) -> Labels | None:
             "remove that map"
         )
     return np.asarray(numbers.numpy())
-
-
-def _in_threads(one: Any, indices: Sequence[int]) -> Iterable[_One]:
-    pool = ThreadPoolExecutor(min(8, usable_cores()))
-    try:
-        yield from pool.map(one, indices)
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _content(truth: Truth, data: SegmentationData) -> Content:
