@@ -68,3 +68,7 @@ def archive_at(url: str, content: bytes | None = None, **changes: object) -> Arc
         "md5": "" if content is None else md5_of(content),
     }
     return Archive(**{**about, **changes})  # type: ignore[arg-type]
+
+
+CONTENT = tar_of(SOUND)
+"""What the fixture `archive` serves."""

@@ -8,21 +8,13 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import pytest
-from support.archives import SOUND, archive_at, md5_of, sha256_of, tar_of
+from support.archives import CONTENT, archive_at, md5_of, sha256_of, tar_of
 from support.server import Server
 
 from semisup.data.fetching import download as module
 from semisup.data.fetching.download import download
 from semisup.data.fetching.sources import Archive
 from semisup.errors import DataError, RunError
-
-CONTENT = tar_of(SOUND)
-
-
-@pytest.fixture
-def archive(server: Server) -> Archive:
-    server.files["/a.tar"] = CONTENT
-    return archive_at(f"{server.url}/a.tar", CONTENT)
 
 
 def names(folder: Path) -> list[str]:

@@ -7,20 +7,12 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from support.archives import SOUND, archive_at, member, tar_of, zip_of
+from support.archives import CONTENT, SOUND, archive_at, member, tar_of, zip_of
 from support.server import Server
 
 from semisup.data.fetching.fetch import ARCHIVES, fetch
 from semisup.data.fetching.sources import Archive, Source
 from semisup.errors import DataError, RunError
-
-CONTENT = tar_of(SOUND)
-
-
-@pytest.fixture
-def archive(server: Server) -> Archive:
-    server.files["/a.tar"] = CONTENT
-    return archive_at(f"{server.url}/a.tar", CONTENT)
 
 
 def tree(root: Path) -> list[str]:
