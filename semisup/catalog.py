@@ -40,6 +40,7 @@ from semisup.methods.fixmatch import FixMatch
 from semisup.methods.gan_segmentation import GanSegmentation, GanSegmentationWeak
 from semisup.methods.mask_rcnn import MaskRCNNTraining
 from semisup.methods.mean_teacher import MeanTeacher
+from semisup.methods.partial_cross_entropy import PartialCrossEntropy
 from semisup.methods.s4gan import S4Gan
 from semisup.methods.s4gan_multi_label import S4GanMultiLabel
 from semisup.methods.supervised import Supervised
@@ -106,6 +107,7 @@ METHODS: dict[str, type[Method]] = {
     "gan_segmentation_weak": GanSegmentationWeak,
     "mask_rcnn": MaskRCNNTraining,
     "mean_teacher": MeanTeacher,
+    "partial_cross_entropy": PartialCrossEntropy,
     "s4gan": S4Gan,
     "s4gan_multi_label": S4GanMultiLabel,
     "supervised": Supervised,

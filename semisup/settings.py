@@ -287,6 +287,8 @@ class DataSettings(Settings):
     """Names of classes whose pixels are void, in training and in scoring; empty: none."""
     masks: str = ""
     """folder:PATH of <id>.png: training masks in place of the data set's own; empty: its own."""
+    weak_masks: str = ""
+    """folder:PATH of <id>.png: points, scribbles or other weak masks of images without a mask."""
     split_seed: Annotated[int, Field(ge=0)] | Literal["same"] = 0
     """Seed of the split, which runs of several seeds share; "same": the run's own seed."""
     crop: Size | Literal["whole"] = (321, 321)
@@ -306,7 +308,7 @@ class DataSettings(Settings):
     unlabelled_batch: Annotated[int, Field(gt=0, le=2**16)] = 8
     """Unlabelled images in a batch, where the method reads them."""
     weak_batch: Annotated[int, Field(gt=0, le=2**16)] = 8
-    """Tagged images in a batch, where the method reads them."""
+    """Weakly labelled images in a batch, where the method reads them."""
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
     """Processes that decode, for each stream; any number gives the same bits."""
     cache: Annotated[int, Field(ge=0)] = 0

@@ -115,23 +115,28 @@ class Unlabelled:
 
 @dataclass(frozen=True, slots=True)
 class Weak:
-    """Images with weak labels, such as tags: which classes are in the picture, but not where.
+    """Images with weak labels: a part of what a mask would say.
 
-    The tags are those of the whole image. A crop may have lost some of what they name.
+    Tags are those of the whole image: a crop may have lost some of what they name. Points,
+    scribbles, boxes and coarse masks are masks that are void where nobody has said anything.
 
     Attributes:
         image: BCHW float, normalised: the weak view (scale, crop, flip).
         valid: BHW bool, False where the crop was padded and there is no picture.
         ids: the B image ids.
-        tags: BK bool; column 0, background, is always True: nobody tags it.
+        tags: BK bool; column 0, background, is always True: nobody tags it. None but with "tags" in
+            `Reads.weak`.
         views: strong views of the same crops, BCHW each, as many as `Reads.weak_views`.
+        partial: BHW int64, 0..K-1 where there is a label, `IGNORE` elsewhere; a crop may have none.
+            None but with "partial" in `Reads.weak`.
     """
 
     image: Tensor
     valid: Tensor
     ids: tuple[str, ...]
-    tags: Tensor
+    tags: Tensor | None = None
     views: tuple[Tensor, ...] = ()
+    partial: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +146,7 @@ class Reads:
     Attributes:
         labelled: images with masks.
         unlabelled: images alone.
-        weak: images with these weak labels; empty: none.
+        weak: images with these weak labels, "tags" or "partial"; empty: none.
         labelled_views: strong views of each labelled image.
         unlabelled_views: strong views of each unlabelled image, each drawn on its own.
         weak_views: strong views of each weakly labelled image.
@@ -162,7 +167,7 @@ class Reads:
 
     labelled: bool = True
     unlabelled: bool = False
-    weak: frozenset[Literal["tags"]] = frozenset()
+    weak: frozenset[Literal["tags", "partial"]] = frozenset()
     labelled_views: int = 0
     unlabelled_views: int = 0
     weak_views: int = 0

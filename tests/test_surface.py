@@ -173,7 +173,7 @@ def test_a_misspelt_command_is_suggested() -> None:
             {"supervised", "adversarial", "adversarial_luc"}
             | {"decouplednet", "decouplednet_classifier", "decouplednet_joint"}
             | {"gan_segmentation", "gan_segmentation_weak"}
-            | {"mask_rcnn", "s4gan", "s4gan_multi_label"}
+            | {"mask_rcnn", "partial_cross_entropy", "s4gan", "s4gan_multi_label"}
             | {"cps", "cutmix_seg", "fixmatch", "mean_teacher", "unimatch"},
         ),
         (

@@ -158,7 +158,14 @@ def toy_batch(
             toy_numbers(reads.unlabelled_numbers, seed),
             toy_partner(free, valid, reads.unlabelled_views) if reads.unlabelled_partner else None,
         ),
-        "weak": Weak(free, valid, ("c", "d"), tags, strong_views(free, reads.weak_views)),
+        "weak": Weak(
+            free,
+            valid,
+            ("c", "d"),
+            tags if "tags" in reads.weak else None,
+            strong_views(free, reads.weak_views),
+            toy_partial(hidden, valid) if "partial" in reads.weak else None,
+        ),
     }
     return Batch(**{name: streams[name] for name in reads.streams})
 
@@ -167,6 +174,13 @@ def toy_partner(image: Tensor, valid: Tensor, views: int) -> Unlabelled:
     """The same images and their padding, mirrored and darker."""
     mirrored = 0.9 * image.flip(-2, -1)
     return Unlabelled(mirrored, valid.flip(-2, -1), ("c", "d"), strong_views(mirrored, views))
+
+
+def toy_partial(mask: Tensor, valid: Tensor) -> Tensor:
+    """What is left of masks (BHW) where every other pixel of every other row has a label."""
+    known = torch.zeros_like(valid)
+    known[:, ::2, ::2] = True
+    return mask.where(known & valid, IGNORE)
 
 
 def toy_instances(mask: Tensor) -> tuple[Instances, ...]:

@@ -55,6 +55,20 @@ def check_held_out(data: SegmentationData, split: Split, held_out: Sequence[str]
     )
 
 
+def check_weak_masks(data: SegmentationData, ids: Sequence[str]) -> list[str]:
+    """What is in doubt about the weak masks that are trained on, each of which is opened.
+
+    Args:
+        data: the training set, whose masks are the weak ones.
+        ids: of the images that are weakly labelled.
+
+    Raises:
+        DataError: one cannot be used, or nothing can be learnt from them, as in `check_labelled`.
+    """
+    contents = [*read_contents(data, ids).values()]
+    return _doubts(data, signs(masks_of(data, "of data.weak_masks", contents))) if ids else []
+
+
 def check_reported(reported: SegmentationData) -> list[str]:
     """What is in doubt about the masks that are reported on, before hours are spent on a training.
 

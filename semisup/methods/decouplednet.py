@@ -150,6 +150,7 @@ class DecoupledNetJoint(Method):
 def _step_classifier(classifier: nn.Module, weak: Weak, update: Update) -> dict[str, Tensor]:
     """Teach the classification network which labels the images hold."""
     presence = classifier(weak.image)
+    assert weak.tags is not None, "this method reads tags"
     tags = weak.tags[:, 1:]
     known = weak.valid.flatten(1).any(dim=1)
     loss = multi_label_loss(presence, tags, known)

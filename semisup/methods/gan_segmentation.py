@@ -212,7 +212,7 @@ class GanSegmentation(Method):
 
     def _condition(self, real: Unlabelled | Weak) -> Tensor | None:
         """What G is given beside noise: the foreground tags BL of real images, or nothing."""
-        return real.tags[:, 1:] if isinstance(real, Weak) else None
+        return _tags_of(real)[:, 1:] if isinstance(real, Weak) else None
 
     def _logits_of_generated(self, images: Tensor) -> Tensor:
         """Logits of generated images, which S's running statistics must not learn."""
@@ -309,7 +309,7 @@ class GanSegmentationWeak(GanSegmentation):
 
     def _loss_of_real(self, logits: Tensor, real: Unlabelled | Weak) -> Tensor:
         assert isinstance(real, Weak)
-        return tag_set_loss(logits, real.tags, real.valid)
+        return tag_set_loss(logits, _tags_of(real), real.valid)
 
 
 REPORTED = (
@@ -323,6 +323,11 @@ REPORTED = (
     "sample_diversity",
 )
 """Scalars that are 0 where a term is off."""
+
+
+def _tags_of(weak: Weak) -> Tensor:
+    assert weak.tags is not None, "this method reads tags"
+    return weak.tags
 
 
 class ClassLogits(nn.Module):

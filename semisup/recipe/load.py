@@ -128,8 +128,8 @@ def load_baseline(recipe: Recipe) -> Recipe | None:
 
 def _is_changed_for_both(key: str, source: str) -> bool:
     """Whether a key was changed from outside, and is of other methods too."""
-    own = key.startswith(("method.", "baseline.", "init.")) or _is_other_player(key)
-    return source == _CHANGED and not own
+    of_method = key.startswith(("method.", "baseline.", "init.")) or key == "data.weak_masks"
+    return source == _CHANGED and not of_method and not _is_other_player(key)
 
 
 _OF_DATA = ("data.name", "data.subset", "data.ignore_classes", "train.precision")

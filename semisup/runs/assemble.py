@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from semisup.catalog import DATASETS, METHODS, MODELS, create_dataset, create_me
 from semisup.data.base import SegmentationData
 from semisup.data.labels.border_weights import BorderWeights
 from semisup.data.labels.class_weights import class_weights
-from semisup.data.labels.pools import Pool, make_pool
+from semisup.data.labels.pools import Pool, make_pool, make_weak_pool
 from semisup.data.labels.splits import Split, hold_out, make_split
 from semisup.data.labels.tags import read_tags
 from semisup.data.loading.blocks import Blocks
@@ -115,6 +115,7 @@ def check_volumes(recipe: Recipe, data: SegmentationData) -> None:
     only = {
         "data.strong_labelled": (recipe.data.strong_labelled, False),
         "data.elastic": (recipe.data.elastic, 0.0),
+        "data.weak_masks": (recipe.data.weak_masks, ""),
         "train.border_weight": (recipe.train.border_weight, 0.0),
         "eval.samples": (recipe.eval.samples, 0),
         "eval.scales": (recipe.eval.scales, (1.0,)),
@@ -136,6 +137,7 @@ class Labels:
         held_out: images that only choose the checkpoint.
         pool: what the unlabelled stream reads.
         masks: where the masks come from, for run and result; empty: from the data set.
+        weak: what the weak stream reads of `data.weak_masks`; None: there are none.
     """
 
     split: Split
@@ -143,6 +145,7 @@ class Labels:
     held_out: tuple[str, ...]
     pool: Pool
     masks: dict[str, Any] = field(default_factory=dict)
+    weak: Pool | None = None
 
 
 def split_labels(recipe: Recipe, data: SegmentationData) -> Labels:
@@ -151,17 +154,17 @@ def split_labels(recipe: Recipe, data: SegmentationData) -> Labels:
     masks = data.source if isinstance(data, MasksInFolder) else {}
     tags = read_tags(data, settings.tags) if settings.tags else None
     split = make_split(data, settings.split, recipe.split_seed, tags=tags, tagged=settings.tagged)
-    if not recipe.eval.hold_out:
-        return Labels(split, split, (), make_pool(data, settings.unlabelled, split), masks)
-    if not recipe.eval.every:
+    if recipe.eval.hold_out and not recipe.eval.every:
         raise RecipeError(
             f"eval.hold_out = {recipe.eval.hold_out} keeps images back to choose a checkpoint, but "
             "eval.every = 0 leaves none to choose from. Set eval.every, such as to a tenth of "
             "train.steps."
         )
     training, held_out = hold_out(split, recipe.eval.hold_out, recipe.split_seed)
-    pool = make_pool(data, settings.unlabelled, training, held_out)
-    return Labels(split, training, held_out, pool, masks)
+    weak = make_weak_pool(data, settings.weak_masks, training) if settings.weak_masks else None
+    weakly = () if weak is None else weak.ids
+    pool = make_pool(data, settings.unlabelled, training, held_out, weakly)
+    return Labels(split, training, held_out, pool, masks, weak)
 
 
 def build_method(
@@ -395,7 +398,7 @@ def stream_builder(
     """
     settings, split = recipe.data, labels.training
     pool = labels.pool if method.reads.unlabelled else None
-    _check_labels(recipe, split, pool, method)
+    _check_labels(recipe, labels, method)
     for name in method.reads.streams:
         _check_batch(f"data.{name}_batch", getattr(settings, f"{name}_batch"), settings.crop)
     if method.reads.unlabelled_partner:
@@ -408,7 +411,7 @@ def stream_builder(
         flip=settings.flip,
         elastic=settings.elastic,
     )
-    own_data, pool_data = _cached(settings.cache, data, pool)
+    own_data, pool_data, weak_data = _cached(settings.cache, data, pool, labels.weak)
     common: dict[str, Any] = {
         "data": own_data,
         "seed": recipe.train.seed,
@@ -431,7 +434,7 @@ def stream_builder(
             "numbers": method.reads.unlabelled_numbers,
             "partner": method.reads.unlabelled_partner,
         },
-        "weak": {"ids": split.weak, "tags": split.tags},
+        "weak": {"data": weak_data, **_weak_labels(labels, method)},
     }
     if method.reads.instances:
         own["labelled"]["instances"] = True
@@ -460,39 +463,69 @@ def stream_builder(
     return streams
 
 
+def _weak_labels(labels: Labels, method: Method) -> dict[str, Any]:
+    """Which images the weak stream reads, and what of their labels: those that have all of it."""
+    ids, reads = labels.training.weak, method.reads.weak
+    if labels.weak is None or "partial" not in reads:
+        return {"ids": ids, "tags": labels.training.tags}
+    if "tags" not in reads:
+        return {"ids": labels.weak.ids, "partial": True}
+    both = sorted(frozenset(ids) & frozenset(labels.weak.ids))
+    return {"ids": both, "tags": labels.training.tags, "partial": True}
+
+
 def _cached(
-    mebibytes: int, data: SegmentationData, pool: Pool | None
-) -> tuple[SegmentationData, SegmentationData]:
-    """The data set and the unlabelled images in memory, which they share by their numbers."""
-    apart = pool is not None and pool.data is not data
-    images = len(data) + len(pool.data) if pool is not None and apart else len(data)
+    mebibytes: int, data: SegmentationData, *pools: Pool | None
+) -> Sequence[SegmentationData]:
+    """The data set and the data of each pool in memory, which they share by their numbers.
+
+    A pool of the data set itself, and one that there is not, gets the data set.
+    """
+    others = [data if pool is None else pool.data for pool in pools]
+    images = len(data) + sum(len(other) for other in others if other is not data)
     own = _in_memory(data, mebibytes * len(data) // images)
-    if pool is None or not apart:
-        return own, own
-    return own, _in_memory(pool.data, mebibytes * len(pool.data) // images)
+    return own, *(
+        own if other is data else _in_memory(other, mebibytes * len(other) // images)
+        for other in others
+    )
 
 
 def _in_memory(data: SegmentationData, mebibytes: int) -> SegmentationData:
     return CachedData(data, mebibytes) if mebibytes else data
 
 
-def _check_labels(recipe: Recipe, split: Split, pool: Pool | None, method: Method) -> None:
-    """Refuse a split that leaves a stream of the method without images.
+def _check_labels(recipe: Recipe, labels: Labels, method: Method) -> None:
+    """Refuse labels that leave a stream of the method without images, or that it does not read.
 
     Raises:
         RecipeError: names the key and the remedy.
     """
-    name = f"'{recipe.method.name}'"
-    if pool is not None and not pool.ids:
+    name, split, weak = f"'{recipe.method.name}'", labels.training, labels.weak
+    if method.reads.unlabelled and not labels.pool.ids:
         raise RecipeError(
             f"data.split = {recipe.data.split!r} leaves no unlabelled image, which {name} reads. "
             'Take a smaller share, such as 1/8, or supervised; or set data.unlabelled to "all" or '
             '"folder:PATH".'
         )
-    if method.reads.weak and split.tags is None:
+    if "tags" in method.reads.weak and split.tags is None:
         raise RecipeError(
             f"{name} reads image tags, and data.tags is not set. Set it to 'xml' (VOC, scenes) or "
             "'file:PATH'; 'semisup data tags' makes such a file from masks."
+        )
+    if "partial" in method.reads.weak and weak is None:
+        raise RecipeError(
+            f"{name} reads weak masks, and data.weak_masks is not set. Set it to "
+            "'folder:PATH'; 'semisup data weaken' makes such a folder."
+        )
+    if weak is not None and "partial" not in method.reads.weak:
+        raise RecipeError(
+            f"data.weak_masks is set, and {name} reads no weak masks. Set method.name to "
+            "partial_cross_entropy, or take the key out; data.masks trains on such masks too."
+        )
+    if weak is not None and not weak.ids:
+        raise RecipeError(
+            f"data.split = {recipe.data.split!r} leaves no image with a weak mask alone: all of "
+            f"{recipe.data.weak_masks!r} have masks. Take a smaller share, such as 1/8."
         )
     if method.reads.labelled and not split.labelled:
         raise RecipeError(

@@ -17,6 +17,7 @@ from semisup.data.before_training import (
     check_labelled,
     check_palettes,
     check_reported,
+    check_weak_masks,
 )
 from semisup.data.by_name import listed
 from semisup.data.image_formats import constant_channels, fitted, format_of
@@ -177,6 +178,8 @@ class Experiment:
         if METHODS[self.recipe.method.name].reads.labelled:
             trained_on = labels.training.labelled
             doubts += check_labelled(data, labels.training)
+        if labels.weak is not None:
+            doubts += check_weak_masks(labels.weak.data, labels.weak.ids)
         doubts += check_held_out(data, labels.split, labels.held_out)
         doubts += check_reported(reported)
         doubts += check_palettes(data, trained_on, reported)

@@ -372,7 +372,7 @@ def name_of_masks(masks: FilesRecord | None) -> str:
 
 def describe_split(labels: Labels) -> SplitRecord:
     """Name, hash and counts of a split, for run and result."""
-    split = labels.split
+    split, weak = labels.split, labels.weak
     tags = split.tags
     return SplitRecord(
         name=split.name,
@@ -385,6 +385,8 @@ def describe_split(labels: Labels) -> SplitRecord:
         tags=None if tags is None else TagsRecord(tags.source, tags.sha256),
         unlabelled_from=FilesRecord(**labels.pool.source),
         masks=FilesRecord(**labels.masks) if labels.masks else None,
+        weak_masks=None if weak is None else FilesRecord(**weak.source),
+        weakly_labelled=None if weak is None else len(weak.ids),
     )
 
 

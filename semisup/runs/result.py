@@ -117,6 +117,8 @@ class SplitRecord:
         tagged: images with tags; None where there are no tags.
         unlabelled_from: where the unlabelled images came from.
         masks: where the training masks came from; None: the data set's own.
+        weak_masks: where the weak masks came from; None: there were none.
+        weakly_labelled: images with a weak mask; None: as above.
     """
 
     name: str
@@ -129,6 +131,8 @@ class SplitRecord:
     tags: TagsRecord | None = None
     unlabelled_from: FilesRecord = FilesRecord("rest")
     masks: FilesRecord | None = None
+    weak_masks: FilesRecord | None = None
+    weakly_labelled: int | None = None
 
 
 @dataclass(frozen=True)

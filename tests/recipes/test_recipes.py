@@ -15,12 +15,16 @@ import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from semisup.catalog import DATASETS, MODELS
+from semisup.data.formats.trees import folder_of
+from semisup.data.weak_labels.costs import read_costs
+from semisup.data.weak_labels.scribbles import Scribbles
+from semisup.data.weak_labels.writing import write_weak_labels
 from semisup.methods.base import Method
 from semisup.models.decouplednet import DecoupledNet
 from semisup.recipe.load import load_recipe, shipped_recipes
 from semisup.recipe.recipe import Recipe
 from semisup.recipe.toml import dump_toml
-from semisup.runs.assemble import build_method
+from semisup.runs.assemble import build_method, open_data
 from semisup.runs.paths import Paths
 from semisup.runs.run import run_recipe
 from semisup.training.optimisers import make_optimisers
@@ -164,11 +168,18 @@ def test_recipes_that_need_no_data_are_called_so() -> None:
 
 @pytest.mark.parametrize("name", SCENES)
 def test_it_takes_two_steps_and_ends_in_a_result(
-    name: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+    name: str,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     scenes = tmp_path_factory.getbasetemp() / "scenes"  # made once for all of them
     scenes.mkdir(exist_ok=True)
+    monkeypatch.chdir(tmp_path)
     recipe = tiny(name)
+    if recipe.data.weak_masks:
+        folder, data = folder_of(recipe.data.weak_masks, ""), open_data(recipe, Paths(scenes))
+        write_weak_labels(folder, data, Scribbles(), seed=0, costs=read_costs())
     done = run_recipe(recipe, Paths(scenes, tmp_path), torch.device("cpu"))
     assert done.fresh
     assert done.result.recipe == name

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 
 from cases import refused
+from PIL import Image
 from places import Place, cut
 
 
@@ -103,3 +104,52 @@ def colour_mask(place: Place) -> list[object]:
     made(place)
     shutil.copy(place.image("t0"), place.root / "made")
     return masks(place)
+
+
+def weak_masks(place: Place, *changes: str) -> list[object]:
+    """`run` on the masks of some images and the weak masks of the folder `made`."""
+    return place.train(
+        "method.name=partial_cross_entropy",
+        f"data.weak_masks=folder:{place.root / 'made'}",
+        f"data.split=file:{place.write('list.txt', 't1')}",
+        *changes,
+    )
+
+
+@refused("weak masks of another form", "data.weak_masks = 'made' cannot be", '"folder:PATH"')
+def weak_masks_of_another_form(place: Place) -> list[object]:
+    return place.train("method.name=partial_cross_entropy", "data.weak_masks=made")
+
+
+@refused("folder of weak masks that is not there", "made is not there", "give data.weak_masks")
+def no_weak_masks(place: Place) -> list[object]:
+    return weak_masks(place)
+
+
+@refused(
+    "weak masks for a method that reads none", "'supervised' reads no weak", "take the key out"
+)
+def weak_masks_unread(place: Place) -> list[object]:
+    made(place)
+    return weak_masks(place, "method.name=supervised")
+
+
+@refused("method of weak masks without any", "data.weak_masks is not set", "semisup data weaken")
+def weak_masks_unset(place: Place) -> list[object]:
+    return place.train("method.name=partial_cross_entropy")
+
+
+@refused("weak mask with a label that is no class", "made/t0.png holds label 200")
+def weak_mask_of_no_class(place: Place) -> list[object]:
+    made(place)
+    path = place.root / "made" / "t0.png"
+    with Image.open(path) as mask:
+        Image.new("L", mask.size, 200).save(path)
+    return weak_masks(place)
+
+
+@refused("weak masks of images that all have masks", "no image with a weak mask alone", "1/8")
+def weak_masks_beside_masks(place: Place) -> list[object]:
+    made(place)
+    (place.root / "made" / "t0.png").unlink()
+    return weak_masks(place)

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from PIL import Image
+from support.stopped import COMPARED, CPU, made_camvid, save, stopped
 
-from semisup.errors import DataError, Interrupted, RecipeError, RunError
-from semisup.monitoring.view import Silent
+from semisup.errors import DataError, RecipeError, RunError
 from semisup.recipe.load import build_recipe
 from semisup.recipe.recipe import Recipe
 from semisup.runs.assemble import build_method, open_data, split_labels, stream_builder
@@ -24,27 +20,12 @@ from semisup.runs.reopen import evaluate_run
 from semisup.runs.result import plain
 from semisup.runs.run import run_recipe
 
-CPU = torch.device("cpu")
-COMPARED = ("scalars.jsonl", "predictor.safetensors", "split.txt")
-
-
-def save(path: Path, values: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(values.astype(np.uint8)).save(path)
-
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """CamVid in SegNet's layout, a folder of photographs of differing sizes, and made masks."""
     generator = np.random.default_rng(0)
-    camvid = tmp_path / "CamVid"
-    for part, count in {"train": 6, "val": 2, "test": 1}.items():
-        lines = []
-        for name in (f"{part}{n}" for n in range(count)):
-            save(camvid / part / f"{name}.png", generator.integers(0, 256, (40, 48, 3)))
-            save(camvid / f"{part}annot" / f"{name}.png", generator.integers(0, 12, (40, 48)))
-            lines.append(f"{part}/{name}.png {part}annot/{name}.png\n")
-        (camvid / f"{part}.txt").write_text("".join(lines))
+    made_camvid(tmp_path, generator)
     for number, size in enumerate([(30, 70), (90, 20), (33, 33), (8, 120)]):
         picture = generator.integers(0, 256, (*size, 3))
         save(tmp_path / "photos" / str(number % 2) / f"{number}.jpg", picture)
@@ -75,19 +56,6 @@ def recipe_of(root: Path, method: str = "adversarial", **changes: Mapping[str, A
         base["method"]["discriminator_width"] = 4
         base["optim"]["discriminator"] = {"kind": "adam", "lr": 1e-4}
     return build_recipe("pool", {k: {**v, **changes.get(k, {})} for k, v in base.items()})
-
-
-class Interrupting(Silent):
-    """Stops the run after its third step."""
-
-    def logged(self, record: Any) -> None:
-        if record.step == 3:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-
-def stopped(recipe: Recipe, place: Paths) -> None:
-    with pytest.raises(Interrupted, match="after step 3 of 6"):
-        run_recipe(recipe, place, CPU, view=Interrupting())
 
 
 def test_a_run_that_was_stopped_ends_with_the_same_bits(root: Path, tmp_path: Path) -> None:

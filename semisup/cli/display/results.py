@@ -124,9 +124,10 @@ def _cell(score: float | None, digits: int) -> str:
 
 def _training_line(result: Result) -> str:
     split, checkpoint = result.split, result.checkpoint
+    weakly = f", {split.weakly_labelled} weakly labelled" if split.weakly_labelled else ""
     return (
         f"Trained: split {split.name} (sha256 {split.sha256[:8]}; {split.labelled} "
-        f"labelled, {split.held_out} of them held out, {split.unlabelled} unlabelled"
+        f"labelled, {split.held_out} of them held out{weakly}, {split.unlabelled} unlabelled"
         f"{_pool(split)}), "
         f"seed {result.seed}, step {checkpoint.step} of {checkpoint.steps}, "
         f"{result.time.train_seconds:.0f} s on {result.device}"

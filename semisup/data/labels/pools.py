@@ -1,4 +1,4 @@
-"""Where the unlabelled images come from."""
+"""Where the images come from that have no mask: the unlabelled and the weakly labelled ones."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from typing import Any
 
 from semisup.data.base import SegmentationData
 from semisup.data.labels.splits import Split
+from semisup.data.sets.masks_in_folder import MasksInFolder, read_masks
 from semisup.data.sets.photographs import Photographs, describe_photographs, read_photographs
 from semisup.errors import DataError
+
+_WEAK = "data.weak_masks"
 
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """The images that the unlabelled stream reads.
+    """The images that a stream reads.
 
     Attributes:
         data: where they are.
@@ -28,7 +31,11 @@ class Pool:
 
 
 def make_pool(
-    data: SegmentationData, spec: str, training: Split, held_out: Sequence[str] = ()
+    data: SegmentationData,
+    spec: str,
+    training: Split,
+    held_out: Sequence[str] = (),
+    weakly: Sequence[str] = (),
 ) -> Pool:
     """The unlabelled images that `spec` describes.
 
@@ -42,6 +49,7 @@ def make_pool(
         spec: as above.
         training: its split, without the held-out images.
         held_out: ids of `data` that choose the checkpoint.
+        weakly: ids of `data` that have weak masks: labels too.
 
     Raises:
         RecipeError: `spec` cannot be understood.
@@ -49,7 +57,8 @@ def make_pool(
     """
     spec = spec.strip()
     if spec == "rest":
-        return Pool(data, training.unlabelled, {"source": spec})
+        ids = tuple(name for name in training.unlabelled if name not in frozenset(weakly))
+        return Pool(data, ids, {"source": spec})
     if spec == "all":
         return Pool(data, tuple(training.labels), {"source": spec})
     tree = read_photographs(spec)
@@ -62,3 +71,25 @@ def make_pool(
             "another folder for data.unlabelled"
         )
     return Pool(photographs, ids, describe_photographs(tree))
+
+
+def make_weak_pool(data: SegmentationData, spec: str, training: Split) -> Pool:
+    """The images with weak masks, but for those that have a mask of their own.
+
+    Args:
+        data: the training subset.
+        spec: "folder:PATH" of <id>.png: 0..K-1 where there is a label, 255 elsewhere.
+        training: who has a mask, without the held-out images.
+
+    Returns:
+        The images; the masks of its `data` are the weak ones.
+
+    Raises:
+        RecipeError: `spec` cannot be understood.
+        DataError: the folder is missing, holds no mask of an image of `data`, or weak labels of
+            other classes.
+    """
+    weak = MasksInFolder(data, read_masks(spec, _WEAK), _WEAK)
+    others = [name for name, kind in training.labels.items() if kind != "mask"]
+    ids = tuple(name for name in others if weak.has_mask(weak.index(name)))
+    return Pool(weak, ids, weak.source)

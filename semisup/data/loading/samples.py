@@ -34,8 +34,8 @@ class RawBatch:
         valid: bool BHW, False where the crop was padded.
         ids: the B image ids.
         labels: what is known of the images, by the name of its field in `Labelled`, `Unlabelled`
-            or `Weak`, B first: "mask" uint8 BHW, "tags" and "selection" bool BK, "border_weights"
-            float32 BHW, "numbers" float32 BR; "instances" one for each image.
+            or `Weak`, B first: "mask" and "partial" uint8 BHW, "tags" and "selection" bool BK,
+            "border_weights" float32 BHW, "numbers" float32 BR; "instances" one for each image.
         strong: parameters of each strong view, a row an image, as `colours` draws them.
         strong_image: whether the first of them takes the place of the image.
         colours: the set of colour changes.
@@ -103,8 +103,10 @@ class Samples(Dataset[Any]):  # the loader wants the type that collating makes o
         colours: ColourSetName = "unimatch",
         border: BorderWeights | None = None,
         instances: bool = False,
+        partial: bool = False,
     ) -> None:
-        assert (tags is not None) == (name == "weak"), "the weak stream, and no other, needs tags"
+        weakly = tags is not None or partial
+        assert weakly == (name == "weak"), "the weak stream, and no other, has weak labels"
         assert not instances or name == "labelled", "the labelled stream alone has objects"
         assert not partner or name == "unlabelled", "unlabelled images alone have second crops"
         self._data = data
@@ -120,6 +122,7 @@ class Samples(Dataset[Any]):  # the loader wants the type that collating makes o
         self._draw = COLOUR_SETS[colours].draw
         self._border = border
         self._with_instances = instances
+        self._partial = partial
         self._epoch = -1
         self._order: list[int] = []
 
@@ -171,7 +174,7 @@ class Samples(Dataset[Any]):  # the loader wants the type that collating makes o
         """What is known of the image, as the fields of its batch."""
         known: dict[str, Tensor] = {}
         if view.mask is not None:
-            known["mask"] = view.mask
+            known["partial" if self._partial else "mask"] = view.mask
         if view.border is not None:
             known["border_weights"] = view.border
         if view.selection is not None:
@@ -181,8 +184,8 @@ class Samples(Dataset[Any]):  # the loader wants the type that collating makes o
         return known
 
     def _open(self, index: int) -> tuple[Tensor, Tensor | None]:
-        """The image, and its mask in the labelled stream: no other opens one."""
-        if self._name == "labelled":
+        """The image, and its mask in the labelled stream, or its weak one: no other opens one."""
+        if self._name == "labelled" or self._partial:
             return self._data.pair(index)
         return self._data.image(index), None
 

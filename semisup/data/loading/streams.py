@@ -6,10 +6,10 @@ where the run was resumed, or on how many ranks share a global batch.
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 from collections.abc import Iterator, Sequence
-from functools import partial
 
 import torch
 from torch.utils.data import DataLoader, Sampler
@@ -37,9 +37,10 @@ class Stream:
     closed stream can be read on and starts them again.
 
     Args:
-        data: where the images are. None but the labelled stream ever opens a mask.
+        data: where the images are. None but the labelled stream ever opens a mask, and the weak one
+            with `partial`, whose masks are the weak ones.
         ids: which of its images; their order does not matter.
-        name: "labelled" reads masks too, "weak" has tags.
+        name: "labelled" reads masks too, "weak" has weak labels.
         seed: of the run.
         batch_size: images in a global batch, over all ranks.
         view: `WeakView`; for the labelled stream, `CombinationView` too.
@@ -48,10 +49,11 @@ class Stream:
         colours: the set of colour changes of strong views.
         numbers: random numbers to draw for each image too (`Unlabelled.numbers`).
         partner: whether to cut a second crop of each image (`Unlabelled.partner`).
-        tags: of the images; for the weak stream and no other.
+        tags: of the images; for the weak stream alone.
         border: weights of the pixels between objects, for the labelled stream; None: there are
             none.
         instances: whether the labelled stream reads the objects of its images too.
+        partial: whether the weak stream reads the masks of `data`, as `Weak.partial`.
         workers: number of processes that decode; 0 does it in this one.
         pin: deliver page-locked memory, from which CUDA copies while it works; for CUDA only.
         start: number of batches that were taken before, to resume.
@@ -83,6 +85,7 @@ class Stream:
         tags: Tags | None = None,
         border: BorderWeights | None = None,
         instances: bool = False,
+        partial: bool = False,
         workers: int = 0,
         pin: bool = False,
         start: int = 0,
@@ -113,8 +116,11 @@ class Stream:
             colours=colours,
             border=border,
             instances=instances,
+            partial=partial,
         )
-        self._collate = partial(collate, name=name, strong_image=strong_image, colours=colours)
+        self._collate = functools.partial(
+            collate, name=name, strong_image=strong_image, colours=colours
+        )
         self.batch_size = batch_size
         self._share = (rank, world)
         self._workers = workers

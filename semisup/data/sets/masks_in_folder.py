@@ -18,7 +18,8 @@ from semisup.data.sets.folder_masks import named_nearly
 from semisup.data.weak_labels.manifest import check_written_for
 from semisup.errors import DataError
 
-_REMEDY = 'give data.masks = "folder:PATH" of a folder with <id>.png'
+_REMEDY = 'give {key} = "folder:PATH" of a folder with <id>.png'
+_KEY = "data.masks"
 
 
 class MasksInFolder(WrappedData):
@@ -31,13 +32,14 @@ class MasksInFolder(WrappedData):
     Args:
         data: images and classes.
         tree: the files, in sub-folders where the ids have some.
+        key: of the recipe that names the folder, for errors.
 
     Raises:
         DataError: no file is named after an image, or two are named after one; or they are weak
             labels that were written for other classes.
     """
 
-    def __init__(self, data: SegmentationData, tree: FileTree) -> None:
+    def __init__(self, data: SegmentationData, tree: FileTree, key: str = _KEY) -> None:
         super().__init__(data)
         check_written_for(tree.folder, data)
         self._tree = tree
@@ -45,7 +47,8 @@ class MasksInFolder(WrappedData):
         if not any(_composed(name) in self._masks for name in self.ids):
             raise DataError(
                 f"{tree.folder} holds no mask of an image of subset '{data.subset}' of "
-                f"{data.name}, such as {data.ids[0]}.png, but {next(iter(tree.files))}; {_REMEDY}"
+                f"{data.name}, such as {data.ids[0]}.png, but {next(iter(tree.files))}; "
+                f"{_REMEDY.format(key=key)}"
             )
         self._warn_of_others()
 
@@ -95,14 +98,18 @@ class MasksInFolder(WrappedData):
         return describe_masks(self._tree)
 
 
-def read_masks(spec: str) -> FileTree:
+def read_masks(spec: str, key: str = _KEY) -> FileTree:
     """The files that "folder:PATH" names; none is opened.
+
+    Args:
+        spec: the value of the key.
+        key: of the recipe, for errors.
 
     Raises:
         RecipeError: another form.
         DataError: no such folder, or no PNG in it.
     """
-    return read_tree(folder_of(spec, "data.masks"), (".png",), _REMEDY)
+    return read_tree(folder_of(spec, key), (".png",), _REMEDY.format(key=key))
 
 
 def describe_masks(tree: FileTree) -> dict[str, Any]:

@@ -39,6 +39,7 @@ _IDENTITY = {
     "sha256": "another split of the images",
     "tags": "other image tags",
     "masks": "other masks (data.masks)",
+    "weak_masks": "other weak masks (data.weak_masks)",
     "unlabelled_from": "other unlabelled images (data.unlabelled)",
 }
 """What of a described split must stay the same while a run goes on, in words."""
@@ -259,12 +260,13 @@ def check_finished(folder: RunFolder, recipe: Recipe, result: Result, paths: Pat
     Raises:
         RunError: the classes, ids or files are others, or the content of a folder.
     """
-    masks, unlabelled = recipe.data.masks, recipe.data.unlabelled
+    unlabelled = recipe.data.unlabelled
     found: dict[str, Any] = {}
     notes = list[str]()
-    with _noting(notes, "data.masks"):
-        if masks:
-            found["masks"] = describe_masks(read_masks(masks))
+    for part, spec in (("masks", recipe.data.masks), ("weak_masks", recipe.data.weak_masks)):
+        with _noting(notes, f"data.{part}"):
+            if spec:
+                found[part] = describe_masks(read_masks(spec, f"data.{part}"))
     with _noting(notes, "data.unlabelled"):
         if unlabelled.strip() not in ("rest", "all"):
             found["unlabelled_from"] = describe_photographs(read_photographs(unlabelled))
