@@ -21,6 +21,7 @@ from semisup.data.sets.coco import Coco
 from semisup.data.sets.folder import Folder
 from semisup.data.sets.indoor.nyudv2 import Nyudv2
 from semisup.data.sets.indoor.sunrgbd import SunRgbd
+from semisup.data.sets.isbi2012 import Isbi2012
 from semisup.data.sets.scenes.dataset import Scenes
 from semisup.data.sets.stack import Stack
 from semisup.data.sets.voc import Voc
@@ -120,6 +121,7 @@ DATASETS: dict[str, type[SegmentationData]] = {
     "cityscapes": Cityscapes,
     "coco": Coco,
     "folder": Folder,
+    "isbi2012": Isbi2012,
     "nyudv2": Nyudv2,
     "scenes": Scenes,
     "stack": Stack,

@@ -178,7 +178,7 @@ def test_a_misspelt_command_is_suggested() -> None:
         ),
         (
             DATASETS,
-            {"ade20k", "camvid", "cityscapes", "coco", "folder", "nyudv2"}
+            {"ade20k", "camvid", "cityscapes", "coco", "folder", "isbi2012", "nyudv2"}
             | {"scenes", "stack", "sunrgbd", "voc"},
         ),
     ],

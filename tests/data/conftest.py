@@ -18,6 +18,7 @@ from support.indoor import (
     make_sun_exported,
     make_sun_toolbox,
 )
+from support.isbi import make_isbi
 
 from semisup.data.formats.pictures import full_palette, voc_palette
 from semisup.data.sets.camvid_classes import COLOURS, frames
@@ -245,3 +246,9 @@ def stack_root(tmp_path: Path) -> Path:
         save_mask(tmp_path / "masks" / f"slice{number}.png", number % 2)
     save_list(tmp_path / "classes.txt", ["membrane", "cell"])
     return tmp_path
+
+
+@pytest.fixture
+def isbi_root(tmp_path: Path) -> Path:
+    """The challenge's two files, of ten pages."""
+    return make_isbi(tmp_path)

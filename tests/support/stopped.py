@@ -1,4 +1,4 @@
-"""Runs of six steps on a made CamVid, and one that is stopped in the middle."""
+"""A made CamVid for short runs, and a run that is stopped in the middle."""
 
 from __future__ import annotations
 
@@ -41,14 +41,18 @@ def made_camvid(root: Path, generator: np.random.Generator) -> None:
 
 
 class Interrupting(Silent):
-    """Stops the run after its third step."""
+    """Stops the run after a step that is logged."""
+
+    def __init__(self, step: int) -> None:
+        self._step = step
 
     def logged(self, record: Any) -> None:
-        if record.step == 3:
+        if record.step == self._step:
             os.kill(os.getpid(), signal.SIGTERM)
 
 
 def stopped(recipe: Recipe, place: Paths) -> None:
-    """Run a recipe of six steps, and stop it after the third."""
-    with pytest.raises(Interrupted, match="after step 3 of 6"):
-        run_recipe(recipe, place, CPU, view=Interrupting())
+    """Run a recipe that logs each step, and stop it in the middle."""
+    middle, steps = recipe.train.steps // 2, recipe.train.steps
+    with pytest.raises(Interrupted, match=f"after step {middle} of {steps}"):
+        run_recipe(recipe, place, CPU, view=Interrupting(middle))

@@ -97,6 +97,14 @@ SOURCES: Mapping[str, Source] = {
         instead="folder reads images and masks of your own: put them in images and masks, with "
         "classes.txt beside them, and name the folder as --data-root"
     ),
+    "isbi2012": Source(
+        terms="Non-commercial, with the citations that the challenge asks for: read them there.",
+        steps=(
+            "Open https://imagej.net/events/isbi-2012-segmentation-challenge, read the terms and "
+            "follow its links to the data.",
+            "Put train-volume.tif and train-labels.tif in {root}/isbi2012.",
+        ),
+    ),
     "nyudv2": Source(
         terms="As the authors' page states them.",
         steps=(

@@ -104,6 +104,37 @@ def read_grey(path: Path) -> Tensor:
     return torch.from_numpy(np.array(picture.convert("L")))[None]
 
 
+def count_pages(path: Path) -> int:
+    """How many pictures a TIFF holds.
+
+    Raises:
+        DataError: no such file, or no TIFF.
+    """
+    try:
+        with opening(path), Image.open(path, formats=("TIFF",)) as picture:
+            return int(getattr(picture, "n_frames", 1))
+    except DataError:
+        raise
+    except Exception as error:  # damage makes Pillow fail in nearly every way there is
+        raise DataError(f"{path} is no TIFF ({error}); fetch or unpack it anew") from error
+
+
+def read_page(path: Path, page: int) -> Tensor:
+    """A page of a TIFF of grey pictures, of 8 bits or one: uint8 HW; of one bit 0 and 255.
+
+    Args:
+        path: of the file.
+        page: from 0.
+
+    Raises:
+        DataError: as `read_rgb`, or it has no such page, or the page is not grey.
+    """
+    picture = _decode(path, ("TIFF",), page)[0]
+    if picture.mode not in ("1", "L"):
+        raise DataError(f"page {page} of {path} is {picture.mode} (expected: 8-bit grey)")
+    return torch.from_numpy(np.array(picture.convert("L")))
+
+
 def read_rgba(path: Path) -> Tensor:
     """A picture of four channels of 8 bits, the last one no transparency: uint8 4HW.
 
@@ -322,14 +353,19 @@ def opening(path: Path) -> Iterator[None]:
         raise DataError(f"{path} cannot be read ({error.strerror}); check its folder") from error
 
 
-def _decode(path: Path, formats: tuple[str, ...]) -> tuple[Image.Image, str]:
-    """The decoded picture in `path`, and how its pixels are stored."""
+def _decode(
+    path: Path, formats: tuple[str, ...], page: int | None = None
+) -> tuple[Image.Image, str]:
+    """The decoded picture in `path`, or on a page of it, and how its pixels are stored."""
     wanted = _listed(formats)
     try:
         with opening(path), Image.open(path, formats=formats) as picture:
+            if page is not None:
+                picture.seek(page)
             # Such as "RGB", "RGB;16B", "L;4" or ("RGB", ""). Without pixels, load raises.
             stored = str(picture.tile[0][3]) if picture.tile else ""
-            frames = 1 if picture.format == "PNG" else getattr(picture, "n_frames", 1)
+            alone = picture.format == "PNG" or page is not None
+            frames = 1 if alone else getattr(picture, "n_frames", 1)
             orientation = (
                 picture.getexif().get(ORIENTATION_TAG) if picture.format == "TIFF" else None
             )
@@ -338,6 +374,9 @@ def _decode(path: Path, formats: tuple[str, ...]) -> tuple[Image.Image, str]:
             picture.load()
     except _BOMB as error:
         raise DataError(f"{path} has too many pixels to decode safely; cut it in tiles") from error
+    except EOFError as error:
+        where = f"has no page {page}" if page is not None else "is cut short"
+        raise DataError(f"{path} {where}; mend or remove the file") from error
     except UnidentifiedImageError as error:
         raise DataError(
             f"{path} is no {wanted} file; convert it, or mend or remove the file"

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from torch import Tensor
 
-from semisup.data.base import SegmentationData
 from semisup.data.formats.channels import find_kind, read_image
 from semisup.data.formats.class_lists import NAMES, ClassList, read_class_list
 from semisup.data.formats.lists import choose_subset, find_folder
@@ -17,16 +16,14 @@ from semisup.data.formats.mask_keys import LabelKey
 from semisup.data.formats.pictures import IMAGE_SUFFIXES, voc_palette
 from semisup.data.formats.trees import files_by_id
 from semisup.data.sets.folder_masks import MaskFiles
-from semisup.data.volumes import Block, as_volume, by_numbers, gap, mirrored
-from semisup.errors import DataError, RecipeError
+from semisup.data.sets.slices import SUBSETS, Slices
+from semisup.data.volumes import Block, by_numbers, gap
+from semisup.errors import DataError
 from semisup.ops.pixels import ImageKind
 from semisup.system.files import exists, is_file
-from semisup.system.words import counted
-
-SUBSETS = ("train", "val", "all")
 
 
-class Stack(SegmentationData):
+class Stack(Slices):
     """A volume as a folder of slices, some of which have a mask: for networks for volumes.
 
     - images/<slice>.png (.tif, .jpg, ...): one picture a slice, all of one size, in the order of
@@ -64,7 +61,6 @@ class Stack(SegmentationData):
     """
 
     name = "stack"
-    default_split = "masked"
 
     def __init__(
         self,
@@ -85,7 +81,6 @@ class Stack(SegmentationData):
         rotation: float = 0.0,
         deformation: float = 0.0,
     ) -> None:
-        _check_counts(held_out=held_out, annotated=annotated)
         self.root = find_folder(
             root,
             (folder,),
@@ -105,37 +100,13 @@ class Stack(SegmentationData):
         self._masks = MaskFiles(self.root / mask_folder, mask_suffix, self._files)
         self._masks.warn_of_overlooked()
         self._channels = channels
-        self._block = Block(depth, rotation, deformation)
-        self._held_out, self._annotated = held_out, annotated
-        self._slices = tuple(self._files)
-        first, last = self._part()
-        self._first, self.ids = first, self._slices[first:last]
-        self._used = self._with_mask()
-
-    def _part(self) -> tuple[int, int]:
-        """Which of the slices are in the subset: from, and to before."""
-        count, held_out = len(self._slices), self._held_out
-        if held_out >= count:
-            raise DataError(
-                f"{self.root}: has {counted(count, 'slice')}, and held_out = {held_out} leaves "
-                "none to train on. Hold out fewer."
-            )
-        if self.subset == "val" and not held_out:
-            raise DataError(f"{self.root}: held_out = 0 leaves no subset 'val'. Hold out some.")
-        border = count - held_out
-        return {"train": (0, border), "val": (border, count), "all": (0, count)}[self.subset]
-
-    def _with_mask(self) -> frozenset[str]:
-        """The slices that may be labelled: of "train" as many as are asked for, evenly spread."""
-        there = [name for name in self.ids if self._masks.has(name)]
-        count = self._annotated if self.subset == "train" else 0
-        if count > len(there):
-            raise DataError(
-                f"{self.root}: annotated = {count}, but {len(there)} of the {len(self.ids)} slices "
-                "to train on have a mask. Ask for fewer."
-            )
-        places = [(2 * i + 1) * len(there) // (2 * count) for i in range(count)]
-        return frozenset([there[place] for place in places] if count else there)
+        self.divide(
+            tuple(self._files),
+            self._masks.has,
+            held_out=held_out,
+            annotated=annotated,
+            block=Block(depth, rotation, deformation),
+        )
 
     @functools.cached_property
     def _kind(self) -> ImageKind:
@@ -146,26 +117,13 @@ class Stack(SegmentationData):
         """As most slices are."""
         return self._kind
 
-    @property
-    def block(self) -> Block:
-        """What a network for volumes is shown."""
-        return self._block
-
-    def image_path(self, index: int) -> Path:
-        """Where slice `index` lies."""
-        return self._files[self.ids[index]]
+    def slice_path(self, name: str) -> Path:
+        """Where slice `name` lies."""
+        return self._files[name]
 
     def mask_path(self, index: int) -> Path:
         """Where the mask of slice `index` lies or should lie."""
         return self._masks.path(self.ids[index])
-
-    def has_mask(self, index: int) -> bool:
-        """Whether slice `index` is annotated, and its mask is one of those that are used."""
-        return self.ids[index] in self._used
-
-    def image(self, index: int) -> Tensor:
-        """Slice `index`: CHW; errors as in `read_image`."""
-        return read_image(self.image_path(index), self.image_kind)
 
     def mask(self, index: int) -> Tensor:
         """Ground truth of slice `index`: uint8 HW, 0..K-1 and 255.
@@ -181,36 +139,13 @@ class Stack(SegmentationData):
             )
         return self._key.read(path)
 
-    def context(self, first: int, last: int) -> Tensor:
-        """Slices `first` to before `last` of the whole volume, counted from slice 0 of the subset.
-
-        No mask is opened. Beyond the ends of the volume it is mirrored.
-
-        Returns:
-            CDHW.
-
-        Raises:
-            DataError: a slice cannot be read, or is of another size than the first of them.
-        """
-        places = [mirrored(self._first + place, len(self._slices)) for place in range(first, last)]
-        paths = [self._files[self._slices[place]] for place in places]
-        slices = {path: read_image(path, self.image_kind) for path in dict.fromkeys(paths)}
-        return as_volume([slices[path] for path in paths], paths)
+    def slice_of(self, name: str) -> Tensor:
+        """Slice `name`: CHW; errors as in `read_image`."""
+        return read_image(self._files[name], self.image_kind)
 
     def facts(self) -> dict[str, object]:
         """Which slices are held out and annotated, of how many a block is, how masks are read."""
-        return {
-            "held_out_slices": self._held_out,
-            "block_depth": self._block.depth,
-            **({"annotated_slices": self._annotated} if self._annotated else {}),
-            **self._key.facts(),
-        }
-
-
-def _check_counts(**options: int) -> None:
-    for name, value in options.items():
-        if value < 0:
-            raise RecipeError(f"{name} = {value}: must not be negative")
+        return super().facts() | self._key.facts()
 
 
 def _classes(root: Path, names: Sequence[str]) -> ClassList:

@@ -43,6 +43,7 @@ TREES = {
     "coco, few classes": Tree("coco", "coco_root", {"classes": ["background", "cat"]}),
     "coco, without cars": Tree("coco", "coco_root", {"ignore_classes": ["car"]}),
     "folder": Tree("folder", "folder_root"),
+    "isbi2012": Tree("isbi2012", "isbi_root", {"held_out": 4}),
     "nyudv2": Tree("nyudv2", "nyu_archive_root"),
     "nyudv2, 13 classes without the frame": Tree(
         "nyudv2", "nyu_archive_root", {"label_set": 13, "cut_frame": True}
