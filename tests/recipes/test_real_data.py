@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.real_data import fill, shrunk
+from support.real_data import fill, on_few, shrunk
 
 from semisup.recipe.load import load_recipe, shipped_recipes
 from semisup.recipe.recipe import Recipe
-from semisup.runs.assemble import open_data
 from semisup.runs.paths import Paths
 from semisup.runs.run import run_recipe
 
@@ -59,14 +58,8 @@ def test_it_takes_two_steps_on_real_images(
     name: str, few: Path, tmp_path: Path, shared_data: Path
 ) -> None:
     fill(few, shared_data)
-    changes = shrunk(name)
     paths = Paths(few, tmp_path)
-    if load_recipe(name).data.split.startswith("file:"):
-        ids = open_data(load_recipe(name, changes), paths).ids
-        labelled = tmp_path / "list.txt"
-        labelled.write_text("".join(f"{one}\n" for one in ids[: len(ids) // 2]), encoding="utf-8")
-        changes.append(f"data.split=file:{labelled}")
-    recipe = load_recipe(name, changes)
+    recipe = load_recipe(name, on_few(name, shrunk(name), paths, tmp_path / "list.txt"))
     done = run_recipe(recipe, paths, torch.device("cpu"))
     assert done.result.recipe == name
     assert done.result.checkpoint.step == 2

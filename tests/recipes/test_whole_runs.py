@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from support.indoor import make_sun_toolbox
 from support.isbi import write_pages
-from support.real_data import fill, shrunk
+from support.real_data import fill, on_few, shrunk
 from support.stopped import COMPARED, CPU, stopped
 
 import semisup
@@ -23,7 +23,7 @@ from semisup.runs.run import run_recipe
 WHOLE = {
     "ade20k": "ade20k/fixmatch_dpt_316",
     "camvid": "camvid/unimatch_lraspp_half_1-8",
-    "cityscapes": "cityscapes/cutmix_seg_deeplab_v2_1-8",
+    "cityscapes": "cityscapes/fixmatch_deeplab_v3plus_resnet101_186",
     "coco": "coco/mask_rcnn_mobilenet_v2_small",
     "folder": "isbi2012/supervised_unet_small",
     "isbi2012": "isbi2012/unet3d",
@@ -99,8 +99,6 @@ def changes_of(name: str, root: Path) -> list[str]:
         changes += ["model.width=4", "data.depth=8"]
     if name == "scenes":
         changes += ["data.train=16", "data.val=3", "data.test=1", "data.size=[48, 64]"]
-    if load_recipe(WHOLE[name]).data.split.startswith("file:"):
-        names = sorted(path.stem for path in (root / "ade20k/images/training").iterdir())
-        (root / "list.txt").write_text("\n".join(names[:2]) + "\n")
-        changes.append(f"data.split=file:{root / 'list.txt'}")
-    return changes
+    if name == "cityscapes":
+        changes.append("model.backbone=mobilenet_v2")
+    return on_few(WHOLE[name], changes, Paths(root), root / "list.txt")
