@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from scipy.io import savemat
+from support.cityscapes import keep_polygons, make_cityscapes
 from support.coco import make_coco
 from support.indoor import (
     make_nyu_archive,
@@ -145,6 +146,18 @@ def cityscapes_root(tmp_path: Path) -> Path:
             path.parent.mkdir(parents=True)
             Image.fromarray(values).save(path)
     return tmp_path
+
+
+@pytest.fixture
+def streets_root(tmp_path: Path) -> Path:
+    """Cityscapes with label ids, instance ids and polygons: three train images, one of val."""
+    return make_cityscapes(tmp_path)
+
+
+@pytest.fixture
+def polygons_root(streets_root: Path) -> Path:
+    """Cityscapes with polygons alone."""
+    return keep_polygons(streets_root)
 
 
 @pytest.fixture
