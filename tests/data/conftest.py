@@ -155,6 +155,14 @@ def streets_root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def instances_root(streets_root: Path) -> Path:
+    """Cityscapes with label ids and instance ids alone."""
+    for path in streets_root.rglob("*_polygons.json"):
+        path.unlink()
+    return streets_root
+
+
+@pytest.fixture
 def polygons_root(streets_root: Path) -> Path:
     """Cityscapes with polygons alone."""
     return keep_polygons(streets_root)

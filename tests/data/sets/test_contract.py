@@ -38,7 +38,7 @@ TREES = {
     "ade20k": Tree("ade20k", "ade20k_root"),
     "camvid": Tree("camvid", "segnet_root"),
     "cityscapes": Tree("cityscapes", "cityscapes_root"),
-    "cityscapes, objects": Tree("cityscapes", "streets_root", {"classes": "objects"}),
+    "cityscapes, objects": Tree("cityscapes", "instances_root", {"classes": "objects"}),
     "cityscapes, polygons": Tree("cityscapes", "polygons_root"),
     "cityscapes, without cars": Tree("cityscapes", "cityscapes_root", {"ignore_classes": ["car"]}),
     "coco": Tree("coco", "coco_root"),
