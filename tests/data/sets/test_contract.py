@@ -121,6 +121,7 @@ def test_an_image_is_read_without_its_mask(data: SegmentationData) -> None:
 def test_a_missing_file_is_named(data: SegmentationData, part: str) -> None:
     path: Path = getattr(data, f"{part}_path")(0)
     path.unlink()
+    path = getattr(data, f"{part}_path")(0)  # of several places where it may be the first
     with pytest.raises(DataError, match=path.name):
         getattr(data, part)(0)
 
