@@ -1516,7 +1516,7 @@ MUTANTS = [
     ),
     Mutant(
         "others-as-void",
-        "data/sets/coco.py",
+        "data/sets/coco_instances.py",
         'self._others = 0 if classes == "voc" else IGNORE',
         "self._others = IGNORE",
         "VOC's classes on COCO without most of their background",

@@ -311,7 +311,9 @@ def check_objects(recipe: Recipe, data: SegmentationData) -> None:
         RecipeError: names method and data set.
     """
     if METHODS[recipe.method.name].reads.instances and not data.has_objects:
-        alone = ", with masks of a folder," if recipe.data.masks else ""
+        classes = recipe.data_options.get("classes")
+        alone = f", with classes = '{classes}'," if isinstance(classes, str) else ""
+        alone = ", with masks of a folder," if recipe.data.masks else alone
         raise RecipeError(
             f"method '{recipe.method.name}' learns from objects, and '{data.name}'{alone} does not "
             "tell any apart. Take a data set that has objects, such as coco, or another method and "

@@ -12,7 +12,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from scipy.io import savemat
 from support.cityscapes import keep_polygons, make_cityscapes
-from support.coco import make_coco
+from support.coco import make_coco, make_stuff
 from support.indoor import (
     make_nyu_archive,
     make_nyu_folders,
@@ -216,6 +216,12 @@ def original_root(tmp_path: Path) -> Path:
 def coco_root(tmp_path: Path) -> Path:
     """MS COCO in its layout: four train and two val images of three categories."""
     return make_coco(tmp_path)
+
+
+@pytest.fixture
+def stuff_root(tmp_path: Path) -> Path:
+    """COCO-Stuff's maps: four train and two val images, and no annotations."""
+    return make_stuff(tmp_path)
 
 
 @pytest.fixture

@@ -37,8 +37,8 @@ _GROUP = "group"
 _MOST_CROSSINGS = 1 << 20
 """Of edges with rows, looked at together."""
 
-_LABELS = np.arange(OF_OBJECTS * (LAST_ID + 1))
-_LABELS = np.where(_LABELS < OF_OBJECTS, _LABELS, _LABELS // OF_OBJECTS).astype(np.uint8)
+_IDS = np.arange(OF_OBJECTS * (LAST_ID + 1))
+_LABELS = np.where(_IDS < OF_OBJECTS, _IDS, _IDS // OF_OBJECTS).astype(np.uint8)
 
 
 class _WrongError(Exception):

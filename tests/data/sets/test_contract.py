@@ -43,6 +43,7 @@ TREES = {
     "cityscapes, without cars": Tree("cityscapes", "cityscapes_root", {"ignore_classes": ["car"]}),
     "coco": Tree("coco", "coco_root"),
     "coco, few classes": Tree("coco", "coco_root", {"classes": ["background", "cat"]}),
+    "coco, stuff": Tree("coco", "stuff_root", {"classes": "stuff"}),
     "coco, without cars": Tree("coco", "coco_root", {"ignore_classes": ["car"]}),
     "folder": Tree("folder", "folder_root"),
     "nyudv2": Tree("nyudv2", "nyu_archive_root"),
