@@ -285,6 +285,16 @@ class SegmentationData(ABC):
         """
         return []
 
+    def masks_without_image(self) -> list[Path]:
+        """Masks that lie where those of this subset lie and whose images are not there.
+
+        `semisup.data.verify` names them. Data sets that do not look for them have none.
+
+        Raises:
+            DataError: a folder cannot be listed.
+        """
+        return []
+
     @property
     def block(self) -> Block | None:
         """What a network for volumes is shown; None where the images are no slices of a volume."""
@@ -396,6 +406,10 @@ class WrappedData(SegmentationData):
         """As the data set has it, of its own mask: a wrapper may have numbered classes anew."""
         own = self._data.mask(index) if mask is not None else None
         return self._data.problems_beside(index, image, own)
+
+    def masks_without_image(self) -> list[Path]:
+        """As the data set has it."""
+        return self._data.masks_without_image()
 
     def image_number(self, index: int) -> int:
         """As the data set has it."""

@@ -73,7 +73,8 @@ class MaskSet(NamedTuple):
 
 def masks_of(data: SegmentationData, which: str, contents: Sequence[MaskContent]) -> MaskSet:
     """Some masks of a data set, with the classes of its files."""
-    return MaskSet(which, data.classes, contents, data.stored_classes, data.has_objects)
+    drawn = data.has_objects and is_background(data.classes[0])
+    return MaskSet(which, data.classes, contents, data.stored_classes, drawn)
 
 
 def signs(masks: MaskSet) -> list[Sign]:

@@ -58,8 +58,8 @@ def twins(one: SegmentationData, other: SegmentationData) -> list[Twins]:
 def leftovers(datasets: Sequence[SegmentationData]) -> list[str]:
     """What lies unused beside `datasets`, subsets of one data set: a sentence for each kind.
 
-    Images without a mask are counted in every data set; masks without an image, and images that
-    no list names, in `folder`, where all that lies there is meant to be used.
+    Images without a mask are counted in every data set, and masks without an image where it knows
+    them; images that no list names in `folder`, where all that lies there is meant to be used.
     """
     found = []
     for data in datasets:
@@ -67,6 +67,9 @@ def leftovers(datasets: Sequence[SegmentationData]) -> list[str]:
         needed = data.subset == data.eval_subset or isinstance(data, Photographs)
         if bare and not needed:  # each image that is reported on needs a mask: see verify
             found.append(f"{len(bare):,} of {len(data):,} images of {data.subset} {_no_mask(bare)}")
+    orphans = dict.fromkeys(path for data in datasets for path in data.masks_without_image())
+    if orphans:
+        found.append(_no_image([path.name for path in orphans]))
     if datasets and datasets[0].name == "folder":
         found += _beside(datasets)
     return found
@@ -83,6 +86,11 @@ def _no_mask(bare: Sequence[str]) -> str:
     return f"{what} unlabelled: {named(bare)}"
 
 
+def _no_image(masks: Sequence[str]) -> str:
+    what = "mask has" if len(masks) == 1 else "masks have"
+    return f"{len(masks):,} {what} no image: {named(masks)}"
+
+
 def _beside(datasets: Sequence[SegmentationData]) -> Iterator[str]:
     root = datasets[0].root
     images, masks = _files(root / "images", IMAGE_SUFFIXES), _files(root / "masks", MASK_SUFFIXES)
@@ -91,8 +99,7 @@ def _beside(datasets: Sequence[SegmentationData]) -> Iterator[str]:
         path.name for key, path in masks.items() if path not in known and _orphan(key, images)
     ]
     if orphans:
-        what = "mask has" if len(orphans) == 1 else "masks have"
-        yield f"{len(orphans):,} {what} no image: {named(orphans)}"
+        yield _no_image(orphans)
     listed = _listed(root, images)
     others = other_files(root / "images", IMAGE_SUFFIXES)
     if others and listed:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from semisup.data.sets.ade20k import CLASSES as ADE20K
-from semisup.data.sets.cityscapes import TRAINED
+from semisup.data.sets.cityscapes_classes import TRAINED
 from semisup.data.sets.voc import CLASSES as VOC
 
 

@@ -14,6 +14,7 @@ from torch._functorch import config as gradients_of_compiled
 
 from semisup.catalog import DATASETS, METHODS, MODELS, create_dataset, create_method, create_model
 from semisup.data.base import SegmentationData
+from semisup.data.evidence import is_background
 from semisup.data.labels.border_weights import BorderWeights
 from semisup.data.labels.class_weights import class_weights
 from semisup.data.labels.pools import Pool, make_pool, make_weak_pool
@@ -307,15 +308,25 @@ def _channels(recipe: Recipe, kind: ImageKind) -> dict[str, int]:
 def check_objects(recipe: Recipe, data: SegmentationData) -> None:
     """Refuse a method that learns from objects where there are masks of classes alone.
 
+    And where class 0 is one of things that are seen, and not of all that is no object.
+
     Raises:
         RecipeError: names method and data set.
     """
     if METHODS[recipe.method.name].reads.instances and not data.has_objects:
-        alone = ", with masks of a folder," if recipe.data.masks else ""
+        classes = recipe.data_options.get("classes")
+        alone = f", with classes = '{classes}'," if isinstance(classes, str) else ""
+        alone = ", with masks of a folder," if recipe.data.masks else alone
         raise RecipeError(
             f"method '{recipe.method.name}' learns from objects, and '{data.name}'{alone} does not "
             "tell any apart. Take a data set that has objects, such as coco, or another method and "
             "model."
+        )
+    if METHODS[recipe.method.name].reads.instances and not is_background(data.classes[0]):
+        raise RecipeError(
+            f"method '{recipe.method.name}' takes class 0 for all that is no object, and in "
+            f"'{data.name}' it is '{data.classes[0]}'. Take classes of objects and a background, "
+            'such as data.classes = "objects" of cityscapes, or another method and model.'
         )
 
 

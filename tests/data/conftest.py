@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from scipy.io import savemat
-from support.coco import make_coco
+from support.cityscapes import keep_polygons, make_cityscapes
+from support.coco import make_coco, make_stuff
 from support.indoor import (
     make_nyu_archive,
     make_nyu_folders,
@@ -149,6 +150,26 @@ def cityscapes_root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def streets_root(tmp_path: Path) -> Path:
+    """Cityscapes with label ids, instance ids and polygons: three train images, one of val."""
+    return make_cityscapes(tmp_path)
+
+
+@pytest.fixture
+def instances_root(streets_root: Path) -> Path:
+    """Cityscapes with label ids and instance ids alone."""
+    for path in streets_root.rglob("*_polygons.json"):
+        path.unlink()
+    return streets_root
+
+
+@pytest.fixture
+def polygons_root(streets_root: Path) -> Path:
+    """Cityscapes with polygons alone."""
+    return keep_polygons(streets_root)
+
+
+@pytest.fixture
 def ade20k_root(tmp_path: Path) -> Path:
     """ADE20K's challenge: two train images, one val image."""
     folder = tmp_path / "ADEChallengeData2016"
@@ -196,6 +217,12 @@ def original_root(tmp_path: Path) -> Path:
 def coco_root(tmp_path: Path) -> Path:
     """MS COCO in its layout: four train and two val images of three categories."""
     return make_coco(tmp_path)
+
+
+@pytest.fixture
+def stuff_root(tmp_path: Path) -> Path:
+    """COCO-Stuff's maps: four train and two val images, and no annotations."""
+    return make_stuff(tmp_path)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from support.cityscapes import make_cityscapes
 from support.coco import make_coco
 from support.runs import make_set
 
@@ -157,6 +158,26 @@ def test_data_without_objects_are_one_line(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="and 'folder' does not tell any apart") as caught:
         run_recipe(recipe(data=data), Paths(tmp_path / "data", tmp_path / "runs"), CPU)
     assert "such as coco" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+STREETS = {**TABLES["data"], "name": "cityscapes", "crop": [24, 32], "scale": [1.0, 1.0]}
+
+
+def test_objects_of_street_scenes_are_learnt_with_a_background(tmp_path: Path) -> None:
+    stated = recipe(data={**STREETS, "classes": "objects"}, train={**TABLES["train"], "steps": 1})
+    done = run_recipe(stated, Paths(make_cityscapes(tmp_path / "data"), tmp_path / "runs"), CPU)
+    assert done.result.objects is not None
+    assert done.result.classes[:3] == ("background", "person", "rider")
+    detections = json.loads((done.folder / done.result.objects.detections).read_text())
+    assert {one["category_id"] for one in detections} <= {24, 25, 26, 27, 28, 31, 32, 33}
+
+
+def test_a_road_is_no_background_of_objects(tmp_path: Path) -> None:
+    paths = Paths(make_cityscapes(tmp_path / "data"), tmp_path / "runs")
+    with pytest.raises(RecipeError, match="in 'cityscapes' it is 'road'") as caught:
+        run_recipe(recipe(data=STREETS), paths, CPU)
+    assert 'data.classes = "objects"' in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

@@ -88,6 +88,34 @@ def make_coco(root: Path, year: int = 2017) -> Path:
     return root
 
 
+STUFF_LABELS = np.full((HEIGHT, WIDTH), 123)
+"""Of a map of COCO-Stuff: grass below, sky above, a car and a cat, and what has no label."""
+STUFF_LABELS[:20] = 156
+STUFF_LABELS[10:30, 4:34], STUFF_LABELS[12:22, 40:52], STUFF_LABELS[:, 60:] = 2, 16, 255
+
+
+def make_stuff(root: Path, images: str = "", maps: str = "stuffthingmaps") -> Path:
+    """COCO-Stuff's maps with the images of `make_coco`, and no annotations; gives the root.
+
+    Args:
+        root: of the data.
+        images: the folder below it that has those of images.
+        maps: the folder below it that has those of maps.
+    """
+    generator = np.random.default_rng(0)
+    number = 100
+    for subset, count in COUNTS.items():
+        for place in (images, maps):
+            (root / place / f"{subset}2017").mkdir(parents=True, exist_ok=True)
+        for _ in range(count):
+            number += 7
+            name = f"{subset}2017/{number:012d}"
+            pixels = generator.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(root / images / f"{name}.jpg")
+            Image.fromarray(STUFF_LABELS.astype(np.uint8)).save(root / maps / f"{name}.png")
+    return root
+
+
 def annotations(root: Path, subset: str = "train", year: int = 2017) -> Path:
     """The annotation file of a set."""
     return root / "annotations" / f"instances_{subset}{year}.json"

@@ -91,6 +91,9 @@ SOURCES: Mapping[str, Source] = {
             "Download the train and val images of 2017, and the train/val annotations of 2017.",
             "Unpack all in {root}/coco, so that {root}/coco/train2017, {root}/coco/val2017 and "
             "{root}/coco/annotations/instances_train2017.json are there.",
+            'For classes = "stuff" download stuffthingmaps_trainval2017.zip, which '
+            "https://github.com/nightrome/cocostuff links to, and unpack it in "
+            "{root}/coco/stuffthingmaps; the annotations are not needed then.",
         ),
     ),
     "folder": Source(

@@ -6,48 +6,36 @@ https://arxiv.org/abs/1604.01685.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from semisup.data.base import SegmentationData
+from semisup.data.base import BACKGROUND, Objects, Problem, SegmentationData
 from semisup.data.formats.lists import choose_subset, find_folder, relabel, unique
 from semisup.data.formats.pictures import read_labels, read_rgb
 from semisup.data.formats.trees import list_files
-from semisup.errors import DataError
-from semisup.types import IGNORE
-
-# Label id in the files, name, colour: the classes that are scored, in the order of their train ids.
-TRAINED = (
-    (7, "road", (128, 64, 128)),
-    (8, "sidewalk", (244, 35, 232)),
-    (11, "building", (70, 70, 70)),
-    (12, "wall", (102, 102, 156)),
-    (13, "fence", (190, 153, 153)),
-    (17, "pole", (153, 153, 153)),
-    (19, "traffic light", (250, 170, 30)),
-    (20, "traffic sign", (220, 220, 0)),
-    (21, "vegetation", (107, 142, 35)),
-    (22, "terrain", (152, 251, 152)),
-    (23, "sky", (70, 130, 180)),
-    (24, "person", (220, 20, 60)),
-    (25, "rider", (255, 0, 0)),
-    (26, "car", (0, 0, 142)),
-    (27, "truck", (0, 0, 70)),
-    (28, "bus", (0, 60, 100)),
-    (31, "train", (0, 80, 100)),
-    (32, "motorcycle", (0, 0, 230)),
-    (33, "bicycle", (119, 11, 32)),
+from semisup.data.sets.cityscapes_classes import FIRST_OBJECT, LAST_ID, TRAINED
+from semisup.data.sets.cityscapes_objects import (
+    check_same_pixels,
+    numbers_in,
+    objects_in,
+    read_ids,
 )
-
-LAST_ID = 33
-"""Of the label ids; a licence plate is -1 in their list and is not drawn into a file."""
+from semisup.data.sets.cityscapes_polygons import Ids, draw_ids, labels_of
+from semisup.errors import DataError
+from semisup.system.files import exists
+from semisup.types import IGNORE
 
 SUBSETS = {"train": ("train",), "val": ("val",), "test": ("test",), "trainval": ("train", "val")}
 _PLACES = ("cityscapes", "Cityscapes", ".")
 _IMAGE, _MASK = "_leftImg8bit.png", "_gtFine_labelIds.png"
 _OF_TRAINING = "_gtFine_labelTrainIds.png"
+_OBJECTS, _POLYGONS = "_gtFine_instanceIds.png", "_gtFine_polygons.json"
+_ENDINGS = (_MASK, _OF_TRAINING, _POLYGONS, _OBJECTS)
 
 
 class Cityscapes(SegmentationData):
@@ -55,12 +43,17 @@ class Cityscapes(SegmentationData):
 
     Label ids become the 19 classes that the benchmark scores when a mask is read; all others are
     void. The masks of train ids, which the benchmark's tools make and which are not in the archive,
-    are not needed; where the label ids are not there, they are read in their place. The public
-    masks of test have no class.
+    are not needed; where the label ids are not there, they are read in their place, and where
+    neither is, the mask is drawn from the polygons. The public masks of test have no class.
+
+    Objects are those of instance ids, or of polygons where these are not there: persons, riders and
+    six kinds of vehicles. A group that was not told apart is a crowd.
 
     Args:
         root: folder with leftImg8bit and gtFine, or with cityscapes, which has them.
         subset: "train", "val", "test" or "trainval".
+        classes: "objects": background and the eight classes that have objects; the other eleven are
+            background. A method that learns from objects needs it. None: all 19.
 
     Attributes:
         ids: CITY_SEQUENCE_FRAME, sorted.
@@ -71,7 +64,13 @@ class Cityscapes(SegmentationData):
 
     name = "cityscapes"
 
-    def __init__(self, root: Path | str, subset: str = "train") -> None:
+    def __init__(
+        self,
+        root: Path | str,
+        subset: str = "train",
+        *,
+        classes: Literal["objects"] | None = None,
+    ) -> None:
         self.root = find_folder(
             root,
             _PLACES,
@@ -85,35 +84,57 @@ class Cityscapes(SegmentationData):
         self._images = {path.name.removesuffix(_IMAGE): path for path in found}
         names = sorted(path.name.removesuffix(_IMAGE) for path in found)
         self.ids = unique(names, self.root / "leftImg8bit")
-        self.classes = tuple(name for _, name, _ in TRAINED)
-        self.palette = tuple(colour for _, _, colour in TRAINED)
+        self._with_background = classes == "objects"
+        kept = _WITH_BACKGROUND if self._with_background else TRAINED
+        self._numbers, self.classes, self.palette = zip(*kept, strict=True)
+        self._of_ids = _table({label: self._class_of(label) for label, _, _ in TRAINED})
+        self._of_train_ids = _table(
+            {train: self._class_of(label) for train, (label, _, _) in enumerate(TRAINED)}
+        )
+
+    def _class_of(self, label: int) -> int:
+        """The class of a label id that is scored."""
+        return self._numbers.index(label) if label in self._numbers else 0
 
     def image_path(self, index: int) -> Path:
         """leftImg8bit/PART/CITY/ID_leftImg8bit.png."""
         return self._images[self.ids[index]]
 
     def mask_path(self, index: int) -> Path:
-        """gtFine/PART/CITY/ID_gtFine_labelIds.png; the one of train ids where it alone is there."""
+        """gtFine/PART/CITY/ID_gtFine_labelIds.png.
+
+        Where it is not there, the one of train ids or ID_gtFine_polygons.json, if it is.
+        """
+        return self._first_of(index, (_MASK, _OF_TRAINING, _POLYGONS))
+
+    def _path_of_objects(self, index: int) -> Path:
+        """gtFine/PART/CITY/ID_gtFine_instanceIds.png, or the polygons where it is not there."""
+        return self._first_of(index, (_OBJECTS, _POLYGONS))
+
+    def _first_of(self, index: int, endings: tuple[str, ...]) -> Path:
+        """The first that is there of some files of an image; the first of all where none is."""
         image = self.image_path(index)
         city = self.root / "gtFine" / image.parent.parent.name / image.parent.name
-        path, other = (city / f"{self.ids[index]}{ending}" for ending in (_MASK, _OF_TRAINING))
-        return other if not path.exists() and other.exists() else path
+        paths = [city / f"{self.ids[index]}{ending}" for ending in endings]
+        return next((path for path in paths if exists(path)), paths[0])
 
     def image(self, index: int) -> Tensor:
         """Image `index`: uint8 3HW, RGB; errors as in `read_rgb`."""
         return read_rgb(self.image_path(index))
 
     def mask(self, index: int) -> Tensor:
-        """Ground truth of image `index`: uint8 HW, 0..18 and 255.
+        """Ground truth of image `index`: uint8 HW, 0..K-1 and 255.
 
         Raises:
-            DataError: as `read_labels`, or a label that Cityscapes does not have.
+            DataError: as `read_labels` or `draw_ids`, or a label that Cityscapes does not have.
         """
         path = self.mask_path(index)
+        if path.suffix == ".json":
+            return self._classes_in(draw_ids(path))
         labels = read_labels(path)
-        table, last = (
-            (_OF_IDS, LAST_ID) if path.name.endswith(_MASK) else (_OF_TRAIN_IDS, len(TRAINED) - 1)
-        )
+        of_training = path.name.endswith(_OF_TRAINING)
+        table = self._of_train_ids if of_training else self._of_ids
+        last = len(TRAINED) - 1 if of_training else LAST_ID
         wrong = labels[(labels > last) & (labels != IGNORE)]
         if len(wrong):
             raise DataError(
@@ -121,6 +142,90 @@ class Cityscapes(SegmentationData):
                 "files of gtFine_trainvaltest.zip"
             )
         return relabel(labels, table)
+
+    def _classes_in(self, ids: Ids) -> Tensor:
+        """The mask of instance ids."""
+        return relabel(torch.from_numpy(labels_of(ids)), self._of_ids)
+
+    @functools.cached_property
+    def has_objects(self) -> bool:
+        """Whether an image has instance ids or polygons."""
+        return any(exists(self._path_of_objects(index)) for index in range(len(self)))
+
+    def objects(self, index: int) -> Objects:
+        """The objects of the scored classes in image `index`, in the order of their instance ids.
+
+        Boxes and areas are those of the masks.
+
+        Raises:
+            DataError: as `read_ids` or `draw_ids`, or they are not those of the mask.
+        """
+        return objects_in(self._ids(index), self._labels_of_objects())
+
+    def object_numbers(self, index: int) -> Tensor | None:
+        """As `SegmentationData`; of a group, and where objects are not told apart, there is none.
+
+        An object beyond the 254th is of the same number as the first.
+        """
+        if not exists(self._path_of_objects(index)):
+            return None
+        return numbers_in(self._ids(index), self._labels_of_objects())
+
+    def _labels_of_objects(self) -> dict[int, int]:
+        """Label id -> class, of the scored classes that have objects."""
+        return {label: self._class_of(label) for label, _, _ in TRAINED if label >= FIRST_OBJECT}
+
+    def _ids(self, index: int) -> Ids:
+        """The instance ids of an image, if they are of the same pixels as its mask."""
+        path = self._path_of_objects(index)
+        ids = _read_ids(path)
+        if path != self.mask_path(index):
+            self._check_same_pixels(index, ids, self.mask(index))
+        return ids
+
+    def _check_same_pixels(self, index: int, ids: Ids, mask: Tensor) -> None:
+        paths = self._path_of_objects(index), self.mask_path(index)
+        check_same_pixels(*paths, self._classes_in(ids), mask, self.classes)
+
+    def problems_beside(self, index: int, image: Tensor, mask: Tensor | None) -> list[Problem]:
+        """What is wrong with the instance ids of image `index`, where they are there."""
+        path = self._path_of_objects(index)
+        if not exists(path) or path == self.mask_path(index):
+            return []
+        try:
+            ids = _read_ids(path)
+            if mask is not None:
+                self._check_same_pixels(index, ids, mask)
+        except DataError as error:
+            return [Problem(path, str(error))]
+        return []
+
+    def masks_without_image(self) -> list[Path]:
+        """As `SegmentationData`, of the files in gtFine; one an image, in sorted order."""
+        found: dict[str, Path] = {}
+        for part in SUBSETS[self.subset]:
+            folder = self.root / "gtFine" / part
+            files = list_files(folder, (".png", ".json")) if folder.is_dir() else {}
+            for name, path in files.items():
+                ending = next((one for one in _ENDINGS if name.endswith(one)), None)
+                if ending is not None:
+                    image = f"{part}/{name.removesuffix(ending)}{_IMAGE}"
+                    if not exists(self.root / "leftImg8bit" / image):
+                        found.setdefault(image, path)
+        return list(found.values())
+
+    @property
+    def category_ids(self) -> tuple[int, ...]:
+        """The label ids; 0 for background."""
+        return self._numbers
+
+    def facts(self) -> dict[str, object]:
+        """How many masks are drawn from polygons, and what becomes of the classes left out."""
+        drawn = sum(self.mask_path(index).suffix == ".json" for index in range(len(self)))
+        return {
+            **({"masks_drawn_from_polygons": drawn} if drawn else {}),
+            **({"other_classes": BACKGROUND} if self._with_background else {}),
+        }
 
     def sequence(self, index: int) -> str:
         """The recording of image `index`: CITY_SEQUENCE, such as aachen_000000.
@@ -140,12 +245,18 @@ def _images_of(root: Path, part: str) -> list[Path]:
     return found
 
 
-def _table(labels: dict[int, int]) -> Tensor:
+def _read_ids(path: Path) -> Ids:
+    return draw_ids(path) if path.suffix == ".json" else read_ids(path)
+
+
+def _table(labels: Mapping[int, int]) -> Tensor:
     table = torch.full((256,), IGNORE, dtype=torch.uint8)
-    for label, train in labels.items():
-        table[label] = train
+    for label, number in labels.items():
+        table[label] = number
     return table
 
 
-_OF_IDS = _table({label: train for train, (label, _, _) in enumerate(TRAINED)})
-_OF_TRAIN_IDS = _table({train: train for train in range(len(TRAINED))})
+_WITH_BACKGROUND = (
+    (0, BACKGROUND, (0, 0, 0)),
+    *(one for one in TRAINED if one[0] >= FIRST_OBJECT),
+)

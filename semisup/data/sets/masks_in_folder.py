@@ -82,6 +82,10 @@ class MasksInFolder(WrappedData):
         """As of an image without a mask: what lies beside the set's own was not made for this."""
         return self._data.problems_beside(index, image, None)
 
+    def masks_without_image(self) -> list[Path]:
+        """None: those of the set itself are not used, and the folder may have more than are."""
+        return []
+
     def mask_path(self, index: int) -> Path:
         """Where the mask of image `index` lies or should lie."""
         name = self.ids[index]

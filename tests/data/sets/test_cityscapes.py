@@ -13,7 +13,8 @@ from PIL import Image
 
 from semisup.data.formats.pictures import read_labels
 from semisup.data.labels.split_lists import read_kinds
-from semisup.data.sets.cityscapes import LAST_ID, TRAINED, Cityscapes
+from semisup.data.sets.cityscapes import Cityscapes
+from semisup.data.sets.cityscapes_classes import LAST_ID, TRAINED
 from semisup.errors import DataError
 
 

@@ -247,7 +247,7 @@ def test_annotations_that_change_while_they_are_open_are_not_read(root: Path) ->
 
 def shared_by(data: Any, answers: Any) -> None:
     """In a worker: whether the arrays lie in shared memory; changes one that the parent sees."""
-    index = data._index
+    index = data._data._index
     answers.put([getattr(index, name).is_shared() for name in ARRAYS])
     index.sums[0] = -7
 
@@ -261,12 +261,12 @@ def test_a_spawned_worker_has_no_copy_of_the_index(root: Path) -> None:
     worker.start()
     assert answers.get() == [True] * len(ARRAYS)
     worker.join()
-    assert int(data._index.sums[0]) == -7  # type: ignore[attr-defined]
+    assert int(data._data._index.sums[0]) == -7  # type: ignore[attr-defined]
 
 
 def test_an_index_is_small_and_flat(root: Path) -> None:
     """The dictionaries of a worker would grow with the file: those of the index do not."""
-    index = create_dataset("coco", root)._index  # type: ignore[attr-defined]
+    index = read_index(annotations(root))
     held = {name: getattr(index, name) for name in CocoIndex.__slots__}
     assert {name for name, value in held.items() if isinstance(value, torch.Tensor)} == set(ARRAYS)
     of_an_object = sum(
