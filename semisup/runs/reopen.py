@@ -22,6 +22,7 @@ from semisup.evaluation.inference import Inference
 from semisup.evaluation.objects import ObjectEvaluation, evaluate_objects
 from semisup.evaluation.predict import Predictor
 from semisup.methods.base import Method
+from semisup.models.layers import channels_last_of
 from semisup.models.weights import weights_sha256
 from semisup.ops.pixels import RGB_FORMAT, ImageFormat
 from semisup.recipe.load import load_recipe
@@ -219,6 +220,8 @@ def open_run(
     if state is None and result is not None:
         check_predictor(files, result, weights)
     network.to(device).eval()
+    if recipe.train.channels_last:  # as in the run: of another layout, sums are rounded otherwise
+        network.to(memory_format=channels_last_of(network))
     return OpenRun(experiment, network, run, result, weights, tuple(changes), step)
 
 

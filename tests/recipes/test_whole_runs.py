@@ -91,14 +91,18 @@ def lay_out_slices(root: Path, shared: Path) -> None:
         (pictures / f"{file}.txt").write_text(text)
 
 
+OWN = {
+    "cityscapes": ["model.backbone=mobilenet_v2", "model.deep_stem=false"],
+    "isbi2012": ["eval.scales=[1.0]", "model.width=4", "data.depth=8"],
+    "scenes": ["data.train=16", "data.val=3", "data.test=1", "data.size=[48, 64]"],
+    "stack": ["eval.scales=[1.0]"],
+    "voc": ["eval.hold_out=0"],
+}
+"""Further changes for a data set's recipe."""
+
+
 def changes_of(name: str, root: Path) -> list[str]:
     """What makes the recipe of a data set 50 steps of small crops."""
-    changes = [one for one in shrunk(WHOLE[name]) if not one.startswith("train.steps")]
-    changes += ["train.steps=50", "train.log_every=1", "train.checkpoint_every=20"]
-    if name == "isbi2012":
-        changes += ["model.width=4", "data.depth=8"]
-    if name == "scenes":
-        changes += ["data.train=16", "data.val=3", "data.test=1", "data.size=[48, 64]"]
-    if name == "cityscapes":
-        changes.append("model.backbone=mobilenet_v2")
+    steps = ["train.steps=50", "train.log_every=1", "train.checkpoint_every=20"]
+    changes = [*shrunk(WHOLE[name]), *steps, *OWN.get(name, [])]
     return on_few(WHOLE[name], changes, Paths(root), root / "list.txt")

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from PIL import Image
 from safetensors.torch import load_file
@@ -21,6 +22,7 @@ from semisup.recipe.load import build_recipe, load_recipe
 from semisup.recipe.recipe import Recipe
 from semisup.recipe.toml import dump_toml
 from semisup.runs.paths import Paths
+from semisup.runs.reopen import open_run
 from semisup.runs.result import read_result
 from semisup.runs.run import run_recipe
 
@@ -112,6 +114,20 @@ def test_evaluate_gives_the_scores_of_the_run(stack: Path, finished: Path) -> No
     said = json.loads(call("evaluate", finished, "--data-root", stack, "--json"))
     stored = json.loads((finished / "result.json").read_text())
     assert said["scores"]["selected"]["miou"] == stored["scores"]["selected"]["miou"]
+
+
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_a_reopened_network_lies_in_memory_as_it_was_trained(
+    stack: Path, tmp_path: Path, channels_last: bool
+) -> None:
+    """Of another layout sums are rounded otherwise, and a pixel in a million is labelled anew."""
+    recipe = build_recipe("tiny", tables(train__channels_last=channels_last))
+    run = run_recipe(recipe, Paths(stack, tmp_path), CPU)
+    weights = [p for p in open_run(run.folder, CPU).network.parameters() if p.ndim == 5]
+    wide = [w for w in weights if min(w.shape[:3]) > 1]  # one channel lies in both ways
+    assert wide
+    for weight in wide:
+        assert weight.is_contiguous(memory_format=torch.channels_last_3d) == channels_last
 
 
 def test_a_folder_of_slices_is_labelled_as_the_stack_is(
