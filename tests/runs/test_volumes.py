@@ -121,7 +121,7 @@ def test_a_reopened_network_lies_in_memory_as_it_was_trained(
     stack: Path, tmp_path: Path, channels_last: bool
 ) -> None:
     """Of another layout sums are rounded otherwise, and a pixel in a million is labelled anew."""
-    recipe = build_recipe("tiny", tables(train__channels_last=channels_last))
+    recipe = build_recipe("tiny", tables(train_channels_last=channels_last))
     run = run_recipe(recipe, Paths(stack, tmp_path), CPU)
     weights = [p for p in open_run(run.folder, CPU).network.parameters() if p.ndim == 5]
     wide = [w for w in weights if min(w.shape[:3]) > 1]  # one channel lies in both ways
