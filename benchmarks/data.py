@@ -217,7 +217,7 @@ def measure(data: SegmentationData, where: str, args: Namespace) -> None:
     check_same(data)
     base = args.base or median_side(data)
     for workers in args.workers:
-        timings = interleave(contestants(data, args, workers), args.rounds)
+        timings = interleave(contestants(data, args, workers), args.rounds, CLOCKS[args.clock])
         title = (
             f"{where}: {len(data)} images by {title_of(peer_of(data))}, {workers} workers, "
             f"{args.batches} batches of {args.batch}, crop {args.crop}, base {base}"
@@ -304,6 +304,7 @@ def parser() -> ArgumentParser:
     options.add_argument("--made", action="store_true", help="made pictures too, with --data-root")
     options.add_argument("--images", type=int, default=64, help="made pictures (%(default)s)")
     options.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2], help="(%(default)s)")
+    options.add_argument("--clock", choices=CLOCKS, default="wall", help="(%(default)s)")
     options.add_argument("--batch", type=int, default=8, help="images in a batch (%(default)s)")
     options.add_argument("--batches", type=int, default=48, help="in a round (%(default)s)")
     options.add_argument("--crop", type=int, default=321, help="side in pixels (%(default)s)")
@@ -320,6 +321,8 @@ def main() -> None:
     args = options.parse_args()
     if args.data_root is None and (args.set != "voc" or args.lookups):
         options.error(f"{args.set} is measured on its own files: give --data-root")
+    if args.clock == "processor" and any(args.workers):
+        options.error("the clock of the processor does not count workers: give --workers 0")
     torch.set_num_threads(args.threads)
     print(machine())
     if args.coco is not None:

@@ -303,6 +303,7 @@ def test_a_stream_and_its_look_ups_are_timed_against_the_class_of_torchvision(
         pytest.importorskip("pycocotools", reason="extra coco")
     tiny = ["--set", name, "--data-root", str(shared_data / REAL[name]), "--rounds", "1"]
     less = ["--batches", "1", "--batch", "2", "--crop", "64", "--workers", "0"]
+    less += ["--clock", "processor"]
     printed = "\n".join(run("data.py", *tiny, *less))
     assert f"{name}: " in printed
     assert "semisup, cached" in printed
@@ -312,11 +313,21 @@ def test_a_stream_and_its_look_ups_are_timed_against_the_class_of_torchvision(
     assert ("semisup, of the" in printed) == (name == "coco")
 
 
-@pytest.mark.parametrize("options", [["--set", "camvid"], ["--lookups"]])
-def test_what_is_timed_on_real_files_asks_where_they_lie(
-    options: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        (["--set", "camvid"], "give --data-root"),
+        (["--lookups"], "give --data-root"),
+        (["--clock", "processor", "--workers", "0", "2"], "give --workers 0"),
+    ],
+)
+def test_what_cannot_be_timed_so_is_refused(
+    options: list[str],
+    what: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["data.py", *options])
     with pytest.raises(SystemExit):
         load("data").main()
-    assert "give --data-root" in capsys.readouterr().err
+    assert what in capsys.readouterr().err
