@@ -216,7 +216,7 @@ def write_palette_png(
     """Write `labels` (uint8 HW) as an index PNG; whole or not at all.
 
     Label 255 is drawn in 224, 224, 192 as in Pascal VOC, labels beyond the palette in black.
-    Compressed as runs of one label: half the time of zlib's default, and files no larger.
+    Compressed as runs of one label: half the time of zlib's default, masks of VOC as small.
 
     Args:
         path: of the file.
