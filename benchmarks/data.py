@@ -1,12 +1,16 @@
-"""Speed of the labelled VOC stream against torchvision's reference segmentation transforms.
+"""Speed of the labelled stream against torchvision's data sets and reference transforms.
 
     python benchmarks/data.py                            # made pictures of VOC's size, 500 x 375
     python benchmarks/data.py --data-root DIR            # the VOC 2012 in DIR
     python benchmarks/data.py --base 520 --crop 480      # torchvision's published setting
+    python benchmarks/data.py --set cityscapes --data-root DIR
+    python benchmarks/data.py --set camvid --data-root DIR --lookups
     python benchmarks/data.py --coco FILE --rounds 1     # annotations of COCO; "made" makes them
 
 Every way but one delivers the same thing on the CPU: batches of normalised float crops (BCHW) with
-int64 masks, from the same JPEG and PNG files, with as many worker processes. A round starts the
+int64 masks, from the same JPEG and PNG files, with as many worker processes. What reads the files
+on torchvision's side is its own class of the data set, or Pillow where it has none (`data_peers`);
+that both give the same images and masks is looked up first. A round starts the
 workers, takes `--batches` batches from an endless stream and ends them; all of it is timed.
 
 torchvision, PIL: what references/segmentation/train.py does by default (`presets.
@@ -25,6 +29,9 @@ holds the first epoch too.
 
 So that all do the same work, `--base` is the median short side of the files unless it is given:
 then torchvision's 0.5 to 2 times the base are, as ours, 0.5 to 2 times the picture.
+
+With `--lookups` masks are read, and the classes in them, as for tags: by us without the images, by
+torchvision's data sets as they give them, in pairs. These are seconds of the processor.
 
 With `--coco` it is the annotation file that is opened, by pycocotools' `COCO(...)` and by us: for
 the first time, and from the index that was kept; then the classes in all images are looked up, and
@@ -48,16 +55,20 @@ from typing import Any
 
 import numpy as np
 import torch
+from data_peers import SETS, Pair, check_same, pasted, peer_of, title_of
 from made_coco import IMAGES, write_annotations
 from PIL import Image
 from ratios import CLOCKS, arguments, interleave, machine, show
 from torch import Tensor
-from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
+from torch.utils.data import BatchSampler, DataLoader, Sampler
 from torchvision import tv_tensors
 from torchvision.transforms import RandomCrop, v2
 from torchvision.transforms.v2 import functional as F
 
+from semisup.catalog import create_dataset
+from semisup.data.base import SegmentationData
 from semisup.data.formats.pictures import full_palette, voc_palette
+from semisup.data.labels.classes_in_masks import read_presence
 from semisup.data.loading.cache import CachedData
 from semisup.data.loading.streams import Stream
 from semisup.data.loading.to_device import to_device
@@ -74,8 +85,6 @@ from semisup.types import IGNORE, Labelled
 SCALE = (0.5, 2.0)
 MADE_SIZE = (375, 500)
 BASE = "torchvision, PIL"
-
-Pair = tuple[Any, Any]
 
 
 class PilPreset:
@@ -124,21 +133,6 @@ class TensorPreset:
         return self._change(F.to_image(image), tv_tensors.Mask(np.array(mask)))  # type: ignore[no-any-return]
 
 
-class Pairs(Dataset[Pair]):
-    """Reads as torchvision's VOCSegmentation does."""
-
-    def __init__(self, data: Voc, preset: Callable[[Image.Image, Image.Image], Pair]) -> None:
-        self._paths = [(data.image_path(i), data.mask_path(i)) for i in range(len(data))]
-        self._preset = preset
-
-    def __len__(self) -> int:
-        return len(self._paths)
-
-    def __getitem__(self, index: int) -> Pair:
-        image, mask = self._paths[index]
-        return self._preset(Image.open(image).convert("RGB"), Image.open(mask))
-
-
 class Endless(Sampler[int]):
     """One permutation after the other, as a stream has it."""
 
@@ -150,18 +144,20 @@ class Endless(Sampler[int]):
             yield from torch.randperm(self._count).tolist()
 
 
-def contestants(data: Voc, args: Namespace, workers: int) -> dict[str, Callable[[], object]]:
+def contestants(
+    data: SegmentationData, args: Namespace, workers: int
+) -> dict[str, Callable[[], object]]:
     size, count, base = args.crop, args.batches, args.base or median_side(data)
 
     def torchvision(preset: type[PilPreset] | type[TensorPreset]) -> None:
-        pairs = Pairs(data, preset(base, size))
+        pairs = peer_of(data, preset(base, size))
         sampler = BatchSampler(Endless(len(data)), args.batch, drop_last=True)
         loader = DataLoader(pairs, batch_sampler=sampler, num_workers=workers)
         batches = iter(loader)
         for image, mask in islice(batches, count):
             check(image, mask, args)
 
-    def semisup(source: Voc | CachedData, *, normalised: bool = True) -> None:
+    def semisup(source: SegmentationData, *, normalised: bool = True) -> None:
         view = WeakView((size, size), SCALE, flip=True)
         with Stream(
             *(source, data.ids),
@@ -193,7 +189,7 @@ def check(image: Tensor, mask: Tensor, args: Namespace) -> None:
     assert mask.dtype == torch.int64
 
 
-def median_side(data: Voc) -> int:
+def median_side(data: SegmentationData) -> int:
     """Of the short sides of the pictures."""
     sizes = []
     for index in range(len(data)):
@@ -217,15 +213,39 @@ def make_voc(root: Path, count: int) -> None:
     (folder / "ImageSets/Segmentation/train.txt").write_text("\n".join(names) + "\n")
 
 
-def measure(data: Voc, where: str, args: Namespace) -> None:
+def measure(data: SegmentationData, where: str, args: Namespace) -> None:
+    check_same(data)
     base = args.base or median_side(data)
     for workers in args.workers:
-        timings = interleave(contestants(data, args, workers), args.rounds)
+        timings = interleave(contestants(data, args, workers), args.rounds, CLOCKS[args.clock])
         title = (
-            f"{where}: {len(data)} images, {workers} workers, {args.batches} batches of "
-            f"{args.batch}, crop {args.crop}, base {base}"
+            f"{where}: {len(data)} images by {title_of(peer_of(data))}, {workers} workers, "
+            f"{args.batches} batches of {args.batch}, crop {args.crop}, base {base}"
         )
         show(title, timings, base=BASE, work=args.batch * args.batches, unit="images")
+
+
+def measure_lookups(data: SegmentationData, args: Namespace) -> None:
+    """What masks cost, and the classes in them, of those who want no image."""
+    check_same(data)
+    peer, few = peer_of(data), range(min(args.masks, len(data)))
+    theirs, ids = title_of(peer), [data.ids[index] for index in few]
+    ways: dict[str, dict[str, Callable[[], object]]] = {
+        "masks": {
+            theirs: lambda: [np.asarray(peer[index][1]) for index in few],
+            "semisup": lambda: [data.mask(index) for index in few],
+        },
+        "classes": {
+            theirs: lambda: [np.unique(peer[index][1]) for index in few],
+            "semisup": lambda: read_presence(data, ids),
+        },
+    }
+    if isinstance(data, Coco):
+        named = "semisup, of the annotations"
+        ways["classes"][named] = lambda: [set(data.object_names(index)) for index in few]
+    for title, pair in ways.items():
+        timings = interleave(pair, args.rounds, CLOCKS["processor"])
+        show(f"{data.name}: {title}", timings, base=theirs, work=len(few), unit="images")
 
 
 def measure_coco(path: Path, args: Namespace) -> None:
@@ -263,30 +283,28 @@ def measure_coco(path: Path, args: Namespace) -> None:
         }
         timed("classes of all images", classes, len(kept), warm=False)
         few = range(min(args.masks, len(kept)))
+
+        def drawn(number: int) -> np.ndarray:
+            size = coco.imgs[number]["height"], coco.imgs[number]["width"]
+            return pasted(coco, coco.imgToAnns[number], size)
+
         masks = {
-            "pycocotools": lambda: [pasted(coco, kept.image_number(n)) for n in few],
+            "pycocotools": lambda: [drawn(kept.image_number(n)) for n in few],
             "semisup": lambda: [kept.mask(n) for n in few],
         }
         timed("masks", masks, len(few), warm=False)
 
 
-def pasted(coco: Any, number: int) -> np.ndarray:
-    """A mask as scripts make it from pycocotools: the largest object first, crowds as void."""
-    image = coco.imgs[number]
-    mask = np.zeros((image["height"], image["width"]), np.uint8)
-    for one in sorted(coco.imgToAnns[number], key=lambda one: (not one["iscrowd"], -one["area"])):
-        label = IGNORE if one["iscrowd"] else one["category_id"]
-        mask[coco.annToMask(one) == 1] = label
-    return mask
-
-
 def parser() -> ArgumentParser:
     options = arguments(__doc__.splitlines()[0], rounds=7)
-    options.add_argument("--data-root", type=Path, help="folder that holds VOC 2012")
+    options.add_argument("--set", choices=SETS, default="voc", help="data set (%(default)s)")
+    options.add_argument("--data-root", type=Path, help="folder that holds the data set")
     options.add_argument("--subset", default="train", help="list of ids (%(default)s)")
+    options.add_argument("--lookups", action="store_true", help="masks and classes, no images")
     options.add_argument("--made", action="store_true", help="made pictures too, with --data-root")
     options.add_argument("--images", type=int, default=64, help="made pictures (%(default)s)")
     options.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2], help="(%(default)s)")
+    options.add_argument("--clock", choices=CLOCKS, default="wall", help="(%(default)s)")
     options.add_argument("--batch", type=int, default=8, help="images in a batch (%(default)s)")
     options.add_argument("--batches", type=int, default=48, help="in a round (%(default)s)")
     options.add_argument("--crop", type=int, default=321, help="side in pixels (%(default)s)")
@@ -294,12 +312,17 @@ def parser() -> ArgumentParser:
     options.add_argument("--cache", type=int, default=512, help="MiB (%(default)s)")
     options.add_argument("--coco", help='an annotation file of COCO, or "made": no pictures then')
     options.add_argument("--coco-images", type=int, default=IMAGES, help="made (%(default)s)")
-    options.add_argument("--masks", type=int, default=200, help="of COCO, drawn (%(default)s)")
+    options.add_argument("--masks", type=int, default=200, help="looked up (%(default)s)")
     return options
 
 
 def main() -> None:
-    args = parser().parse_args()
+    options = parser()
+    args = options.parse_args()
+    if args.data_root is None and (args.set != "voc" or args.lookups):
+        options.error(f"{args.set} is measured on its own files: give --data-root")
+    if args.clock == "processor" and any(args.workers):
+        options.error("the clock of the processor does not count workers: give --workers 0")
     torch.set_num_threads(args.threads)
     print(machine())
     if args.coco is not None:
@@ -310,7 +333,11 @@ def main() -> None:
             measure_coco(path, args)
         return
     if args.data_root is not None:
-        measure(Voc(args.data_root, args.subset), str(args.data_root), args)
+        data = create_dataset(args.set, args.data_root, args.subset)
+        if args.lookups:
+            measure_lookups(data, args)
+            return
+        measure(data, args.set, args)
     if args.made or args.data_root is None:
         with tempfile.TemporaryDirectory() as folder:
             make_voc(Path(folder), args.images)

@@ -62,7 +62,7 @@ def _no_waiting_for_the_disk() -> Iterator[None]:
         yield
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real images and masks that developers and CI have beside the checkout."""
     folder = SHARED / "data"

@@ -15,7 +15,8 @@ import pytest
 import torch
 from torch import nn
 
-from semisup.catalog import MODELS
+from semisup.catalog import MODELS, create_dataset
+from semisup.data.base import SegmentationData
 from semisup.system.memory import keep_freed_memory
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
@@ -43,6 +44,21 @@ def run(script: str, *arguments: str) -> list[str]:
     command = [sys.executable, str(BENCHMARKS / script), *arguments]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return done.stdout.splitlines()
+
+
+REAL = {
+    "voc": "voc2012_small",
+    "camvid": "camvid_jpg",
+    "cityscapes": "cityscapes",
+    "coco": "coco",
+    "ade20k": "ade20k",
+    "nyudv2": "nyudv2_small",
+}
+"""Data set -> where its files lie among the real ones."""
+
+
+def real(shared_data: Path, name: str) -> SegmentationData:
+    return create_dataset(name, shared_data / REAL[name], "train")
 
 
 def options(**changes: object) -> SimpleNamespace:
@@ -251,3 +267,67 @@ def test_annotations_of_coco_are_opened_looked_up_and_drawn() -> None:
     for title in ("opened", "classes of all images", "masks"):
         assert f"made.json: {title}" in printed
     assert "semisup, from the kept index" in printed
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools
+@pytest.mark.parametrize("name", ["voc", "camvid", "cityscapes", "coco", "ade20k", "nyudv2"])
+def test_what_a_data_set_is_timed_against_gives_the_same_images_and_masks(
+    shared_data: Path, name: str
+) -> None:
+    if name == "coco":
+        pytest.importorskip("pycocotools", reason="extra coco")
+    peers, data = load("data_peers"), real(shared_data, name)
+    peers.check_same(data, 2)
+    own = {"voc": "VOCSegmentation", "cityscapes": "Cityscapes", "coco": "CocoDetection"}
+    assert own.get(name, "Pillow") in peers.title_of(peers.peer_of(data))
+
+
+@pytest.mark.parametrize("broken", ["image", "mask"])
+def test_a_peer_that_gives_something_else_is_not_timed(
+    shared_data: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    peers, data = load("data_peers"), real(shared_data, "camvid")
+    image, mask = data.pair(0)
+    changed = (image ^ 1, mask) if broken == "image" else (image, mask.clamp(max=9))
+    monkeypatch.setattr(data, "pair", lambda index: changed)
+    with pytest.raises(AssertionError, match=f"Pillow has another {broken} of 0001TP"):
+        peers.check_same(data, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["voc", "coco"])
+def test_a_stream_and_its_look_ups_are_timed_against_the_class_of_torchvision(
+    shared_data: Path, name: str
+) -> None:
+    if name == "coco":
+        pytest.importorskip("pycocotools", reason="extra coco")
+    tiny = ["--set", name, "--data-root", str(shared_data / REAL[name]), "--rounds", "1"]
+    less = ["--batches", "1", "--batch", "2", "--crop", "64", "--workers", "0"]
+    less += ["--clock", "processor"]
+    printed = "\n".join(run("data.py", *tiny, *less))
+    assert f"{name}: " in printed
+    assert "semisup, cached" in printed
+    printed = "\n".join(run("data.py", *tiny, "--lookups", "--masks", "3"))
+    assert f"{name}: masks" in printed
+    assert f"{name}: classes" in printed
+    assert ("semisup, of the" in printed) == (name == "coco")
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        (["--set", "camvid"], "give --data-root"),
+        (["--lookups"], "give --data-root"),
+        (["--clock", "processor", "--workers", "0", "2"], "give --workers 0"),
+    ],
+)
+def test_what_cannot_be_timed_so_is_refused(
+    options: list[str],
+    what: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["data.py", *options])
+    with pytest.raises(SystemExit):
+        load("data").main()
+    assert what in capsys.readouterr().err

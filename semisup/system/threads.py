@@ -1,4 +1,4 @@
-"""Files that are read side by side."""
+"""Files that are read and written side by side."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ R = TypeVar("R")
 def in_threads(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
     """What `function` makes of each item, in their order.
 
-    In threads: Pillow decodes outside Python's lock, and nothing has to be sent to them.
+    In threads: Pillow decodes outside Python's lock, and nothing has to be sent to them. There are
+    more of them than cores, because each also waits for the disk.
     """
-    pool = ThreadPoolExecutor(min(8, usable_cores()))
+    pool = ThreadPoolExecutor(min(8, 4 * usable_cores()))
     try:
         yield from pool.map(function, items)
     finally:

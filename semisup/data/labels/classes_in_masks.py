@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -11,7 +11,10 @@ from torch import Tensor
 from semisup.data.base import SegmentationData
 from semisup.data.labels.seams import Seams, seams_of
 from semisup.system.progress import track
+from semisup.system.threads import in_threads
 from semisup.types import IGNORE
+
+T = TypeVar("T")
 
 Presence = Mapping[str, frozenset[int]]
 """Image id -> the label ids that its mask holds."""
@@ -55,10 +58,7 @@ def read_contents(data: SegmentationData, ids: Sequence[str]) -> dict[str, MaskC
     Raises:
         DataError: a mask cannot be used.
     """
-    return {
-        key: content_of(data.mask(data.index(key)))
-        for key in track(ids, "reading masks", total=len(ids))
-    }
+    return _of_each(data, ids, content_of)
 
 
 def read_presence(data: SegmentationData, ids: Sequence[str]) -> dict[str, frozenset[int]]:
@@ -67,7 +67,11 @@ def read_presence(data: SegmentationData, ids: Sequence[str]) -> dict[str, froze
     Raises:
         DataError: a mask cannot be used.
     """
-    return {
-        key: labels_of(data.mask(data.index(key))) - {IGNORE}
-        for key in track(ids, "reading masks", total=len(ids))
-    }
+    return _of_each(data, ids, lambda mask: labels_of(mask) - {IGNORE})
+
+
+def _of_each(
+    data: SegmentationData, ids: Sequence[str], look: Callable[[Tensor], T]
+) -> dict[str, T]:
+    found = in_threads(lambda key: look(data.mask(data.index(key))), ids)
+    return dict(zip(ids, track(found, "reading masks", total=len(ids)), strict=True))

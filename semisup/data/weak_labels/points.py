@@ -124,17 +124,15 @@ class Points(WeakKind):
 
 def draw_click(labels: Labels, click: Click, radius: int, region: Region | None = None) -> None:
     """Label a disc about a click; with a region, its pixels alone."""
-    height, width = labels.shape
-    rows = slice(max(0, click.row - radius), min(height, click.row + radius + 1))
-    columns = slice(max(0, click.column - radius), min(width, click.column + radius + 1))
+    left, top, right, bottom = region.box if region else (0, 0, labels.shape[1], labels.shape[0])
+    rows = slice(max(top, click.row - radius), min(bottom, click.row + radius + 1))
+    columns = slice(max(left, click.column - radius), min(right, click.column + radius + 1))
     down = np.arange(rows.start, rows.stop)[:, None] - click.row
     across = np.arange(columns.start, columns.stop)[None] - click.column
     disc = down**2 + across**2 <= radius**2
     if region is not None:
-        down, across = down + click.row - region.top, across + click.column - region.left
-        high, wide = region.inside.shape
-        there = (down >= 0) & (down < high) & (across >= 0) & (across < wide)
-        disc &= there & region.inside[down.clip(0, high - 1), across.clip(0, wide - 1)]
+        within = slice(columns.start - left, columns.stop - left)
+        disc &= region.inside[rows.start - top : rows.stop - top, within]
     labels[rows, columns][disc] = click.label
 
 

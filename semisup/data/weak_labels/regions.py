@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 
 from semisup.types import IGNORE
 
@@ -15,6 +15,8 @@ SMALLEST = 9
 """Pixels: a person does not see a smaller region. Where a class has none else, its largest."""
 
 Inside = npt.NDArray[np.bool_]
+
+Numbers = npt.NDArray[np.int64]
 
 
 class Region(NamedTuple):
@@ -36,11 +38,15 @@ class Region(NamedTuple):
 
     def pixel(self, number: int) -> tuple[int, int]:
         """Row and column, in the image, of one of its pixels: 0..area-1, from the upper left."""
-        ends = np.cumsum(np.count_nonzero(self.inside, axis=1))
-        row = int(np.searchsorted(ends, number, side="right"))
-        before = int(ends[row - 1]) if row else 0
-        column = int(np.flatnonzero(self.inside[row])[number - before])
-        return self.top + row, self.left + column
+        row, beyond = 0, len(self.inside)
+        while beyond - row > 1:  # to count the half above is faster than to count in each row
+            middle = (row + beyond) // 2
+            above = int(np.count_nonzero(self.inside[row:middle]))
+            if number < above:
+                beyond = middle
+            else:
+                row, number = middle, number - above
+        return self.top + row, self.left + int(np.flatnonzero(self.inside[row])[number])
 
     @property
     def box(self) -> tuple[int, int, int, int]:
@@ -63,42 +69,87 @@ def regions_of(
         instances: HW, the number of the object that a pixel is of, from 1 on; 0 and 255 are of
             none. None: objects are not told apart.
     """
-    found: list[Region] = []
-    counts = np.bincount(mask.ravel(), minlength=IGNORE + 1)[:IGNORE]
-    for label in np.flatnonzero(counts).tolist():
-        of_label = mask == label
-        box = _bounds(of_label)
-        of_class = [
-            _region(label, box, inner, part[inner] == number)
-            for part in _parts(of_label[box], None if instances is None else instances[box])
-            for number, inner in enumerate(ndimage.find_objects(part), start=1)
-            if inner is not None
-        ]
-        large = [region for region in of_class if region.area >= SMALLEST]
-        found += large or [max(of_class, key=lambda region: region.area)]
-    return sorted(found, key=lambda region: (-region.area, region.label, region.top, region.left))
+    objects = np.zeros_like(mask) if instances is None else instances * (instances != IGNORE)
+    runs = _runs_of(mask, objects)
+    part = _parts_of(runs)
+    order = np.argsort(part, kind="stable")
+    starts = np.flatnonzero(np.diff(part[order], prepend=-1))  # of each part, its first run
+    first = order[starts]
+    label, number = runs.label[first], runs.number[first]
+    area = np.add.reduceat((runs.end - runs.begin)[order], starts)
+    top, left = runs.row[first], np.minimum.reduceat(runs.begin[order], starts)
+    bottom = np.maximum.reduceat(runs.row[order], starts) + 1
+    right = np.maximum.reduceat(runs.end[order], starts)
+
+    place = np.where(number > 0, number - 256, first)  # objects by number, then the rest
+    kept = area >= SMALLEST
+    by_label = np.lexsort((place, -area, label))  # the largest of each class comes first
+    kept[by_label[np.flatnonzero(np.diff(label[by_label], prepend=-1))]] = True
+    kept &= label != IGNORE
+
+    order = np.lexsort((place, left, top, label, -area))
+    rows = np.stack([np.arange(len(area)), label, area, top, left, bottom, right], axis=1)
+    parts = np.repeat(part, runs.end - runs.begin).reshape(mask.shape)
+    return [
+        Region(of, y, x, parts[y:below, x:beyond] == one, pixels)
+        for one, of, pixels, y, x, below, beyond in rows[order[kept[order]]].tolist()
+    ]
 
 
-def _parts(
-    inside: Inside, instances: npt.NDArray[np.uint8] | None
-) -> Iterator[npt.NDArray[np.int32]]:
-    """Maps of numbered regions, 0 where there is none; they do not overlap."""
-    if instances is None:
-        yield ndimage.label(inside, np.ones((3, 3)))[0]
-        return
-    objects = inside & (instances != 0) & (instances != IGNORE)
-    yield np.where(objects, instances, 0).astype(np.int32)
-    yield ndimage.label(inside & ~objects, np.ones((3, 3)))[0]
+class _Runs(NamedTuple):
+    """Pixels of a row beside each other that have one label and are of one object, N of each.
+
+    In reading order; together they are the whole mask.
+    """
+
+    row: Numbers
+    begin: Numbers
+    """Column."""
+    end: Numbers
+    """Column, one beyond."""
+    label: Numbers
+    number: Numbers
+    """Of the object; 0 where of none."""
 
 
-def _bounds(inside: Inside) -> tuple[slice, slice]:
-    """The bounding box of what is True."""
-    rows, columns = (np.flatnonzero(inside.any(axis=axis)).tolist() for axis in (1, 0))
-    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+def _runs_of(mask: npt.NDArray[np.uint8], objects: npt.NDArray[np.uint8]) -> _Runs:
+    starts = np.ones(mask.shape, np.bool_)
+    np.not_equal(mask[:, 1:], mask[:, :-1], out=starts[:, 1:])
+    starts[:, 1:] |= objects[:, 1:] != objects[:, :-1]
+    first = np.flatnonzero(starts)
+    row, begin = np.divmod(first, mask.shape[1])
+    end = begin + np.diff(first, append=mask.size)
+    return _Runs(row, begin, end, *(m.ravel()[first].astype(np.int64) for m in (mask, objects)))
 
 
-def _region(
-    label: int, outer: tuple[slice, slice], inner: tuple[slice, slice], inside: Inside
-) -> Region:
-    top, left = (a.start + b.start for a, b in zip(outer, inner, strict=True))
-    return Region(label, top, left, inside, int(np.count_nonzero(inside)))
+def _parts_of(runs: _Runs) -> Numbers:
+    """The number of the region that each run is of, from 0 on: N.
+
+    Runs are joined where they touch a run like them in the row below, and all of one object.
+    """
+    one, other = _touching(runs)
+    kind = runs.number * 256 + runs.label
+    like = kind[one] == kind[other]
+    by_kind = np.argsort(kind, kind="stable")
+    by_kind = by_kind[runs.number[by_kind] > 0]
+    again = kind[by_kind[1:]] == kind[by_kind[:-1]]
+    one = np.concatenate([one[like], by_kind[:-1][again]])
+    other = np.concatenate([other[like], by_kind[1:][again]])
+    order, nodes = np.argsort(one, kind="stable"), np.arange(len(kind) + 1)
+    starts = np.searchsorted(one[order], nodes)  # of the edges of each run
+    graph = csr_array((np.ones(len(one)), other[order], starts), shape=(len(kind), len(kind)))
+    return np.asarray(connected_components(graph, directed=False)[1], np.int64)
+
+
+def _touching(runs: _Runs) -> tuple[Numbers, Numbers]:
+    """Each run, with each run of the row below that it touches, at a corner too."""
+    width = int(runs.end.max())
+    first = runs.row * width + runs.begin
+    upper = np.flatnonzero(runs.row < runs.row[-1])
+    below = (runs.row[upper] + 1) * width
+    leftmost = below + np.maximum(runs.begin[upper] - 1, 0)
+    rightmost = below + np.minimum(runs.end[upper], width - 1)
+    begin = np.searchsorted(first, leftmost, side="right") - 1
+    count = np.searchsorted(first, rightmost, side="right") - begin
+    within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+    return np.repeat(upper, count), np.repeat(begin, count) + within

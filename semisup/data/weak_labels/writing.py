@@ -56,7 +56,8 @@ class Weakened:
 
 @dataclass(frozen=True, slots=True)
 class _One:
-    labels: Labels | None
+    labelled: int
+    pixels: int
     content: Content | None
 
 
@@ -101,28 +102,30 @@ def _write(
 ) -> Weakened:
     background = background_of(data)
 
-    def one(index: int) -> _One:
+    def one(index: int) -> _One | None:
+        content = None
         if drawn is not None:
-            found = _One(drawn(index), None)
+            labels = drawn(index)
         else:
             mask = data.mask(index)
             truth = Truth(mask.numpy(), _numbers(data, index, mask), background)
             labels = weaken(kind, truth, data.ids[index], seed)
-            found = _One(labels, _content(truth, data))
-        if found.labels is not None:
-            path = out / f"{data.ids[index]}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_palette_png(path, torch.from_numpy(found.labels), data.palette)
-        return found
+            content = _content(truth, data)
+        if labels is None:
+            return None
+        path = out / f"{data.ids[index]}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_palette_png(path, torch.from_numpy(labels), data.palette)
+        return _One(int(np.count_nonzero(labels != IGNORE)), labels.size, content)
 
     indices = [index for index in range(len(data)) if drawn is not None or data.has_mask(index)]
     written, labelled, pixels, seconds = 0, 0, 0, 0.0
     for found in track(in_threads(one, indices), f"drawing {kind.name}", len(indices)):
-        if found.labels is None:
+        if found is None:
             continue
         written += 1
-        labelled += int(np.count_nonzero(found.labels != IGNORE))
-        pixels += found.labels.size
+        labelled += found.labelled
+        pixels += found.pixels
         if found.content is not None:
             seconds += kind.seconds(costs, found.content)
     if not written:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -166,33 +165,12 @@ def test_cityscapes_knows_its_recordings(cityscapes_root: Path) -> None:
 
 @pytest.mark.slow
 def test_all_masks_of_voc_are_chosen_from_within_a_minute(
-    tmp_path: Path, voc_masks: Callable[[Path], SegmentationData]
+    voc_masks: SegmentationData,
 ) -> None:
-    data = voc_masks(tmp_path)
     start = time.process_time()
-    split = make_split(data, "1/8-balanced", seed=0)
+    split = make_split(voc_masks, "1/8-balanced", seed=0)
     assert time.process_time() - start < 60
     assert len(split.labelled) == 1504
     assert min(split.class_counts.values()) >= 98
-    per_class = make_split(data, "5/class", seed=0)
+    per_class = make_split(voc_masks, "5/class", seed=0)
     assert set(per_class.labelled) < set(split.labelled)
-
-
-@pytest.fixture
-def voc_masks(shared_data: Path) -> Callable[[Path], SegmentationData]:
-    """Unpacks the 12,031 masks of train_aug and val: a subset of that name."""
-    import tarfile
-
-    from semisup.data.sets.voc import Voc
-
-    def unpack(folder: Path) -> SegmentationData:
-        with tarfile.open(shared_data / "voc2012_masks_12031.tar.xz") as archive:
-            archive.extractall(folder, filter="data")
-        names = sorted(path.stem for path in (folder / "SegmentationClassAug").iterdir())
-        (folder / "JPEGImages").mkdir()
-        lists = folder / "ImageSets" / "Segmentation"
-        lists.mkdir(parents=True)
-        (lists / "both.txt").write_text("\n".join(names))
-        return Voc(folder, "both")
-
-    return unpack

@@ -6,11 +6,14 @@ import io
 import os
 import pickle
 import shutil
+import tarfile
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from semisup.data.base import SegmentationData
 from semisup.data.formats.pickles import RefusedError, read_dict
@@ -354,3 +357,38 @@ def test_the_published_tags_beside_the_masks(shared_data: Path) -> None:
     equal = sum(tags.of[key] == found[key] for key in data.ids) / len(data)
     assert 0.90 < equal < 0.97
     assert sum(tags.of[key] >= found[key] for key in data.ids) > 0.99 * len(data)
+
+
+@pytest.mark.slow
+def test_the_published_tags_beside_all_masks_of_voc(
+    shared_data: Path, voc_masks: Voc, voc_mask_archive: Path
+) -> None:
+    """VOC's own masks have their classes but for two; SBD's lack 902, and have none beyond."""
+    path = shared_data / "voc2012_tags" / "cls_labels.npy"
+    published = read_tags(voc_masks, f"file:{path}").of
+    found = tags_from_masks(voc_masks).of
+    own = (shared_data / "voc2012" / "official_lists" / "trainval.txt").read_text().split()
+    counted = {}
+    with tarfile.open(voc_mask_archive) as archive:
+        for member in archive:
+            if member.name.endswith(".png"):
+                with Image.open(io.BytesIO(archive.extractfile(member).read())) as picture:
+                    labels = np.unique(np.asarray(picture))
+                counted[Path(member.name).stem] = frozenset(labels.tolist()) - {0, 255}
+    assert found == counted
+    only_file = {key: published[key] - counted[key] for key in counted}
+    only_mask = {key: counted[key] - published[key] for key in counted}
+    equal = sum(published[key] == counted[key] for key in counted)
+    assert (len(counted), equal) == (12_031, 11_213)  # 93.2 %
+    assert [key for key, more in only_mask.items() if more] == ["2008_005245"]
+    lacking = [key for key, more in only_file.items() if more]
+    assert len(lacking) == 817
+    assert [key for key in lacking if key in own] == ["2011_001621"]
+    missed = Counter(CLASSES[label] for key in lacking for label in only_file[key])
+    assert sum(missed.values()) == 903
+    assert missed.most_common(4) == [
+        ("person", 257),
+        ("sofa", 158),
+        ("chair", 147),
+        ("diningtable", 85),
+    ]

@@ -28,6 +28,20 @@ TRAIN_HISTOGRAM = {
     "bicyclist": 184_967,
 }
 TRAIN_VOID = 2_503_995
+ALL_701 = {
+    "sky": 19_155_369,
+    "building": 29_187_991,
+    "pole": 1_195_743,
+    "road": 35_520_717,
+    "pavement": 8_098_693,
+    "tree": 13_548_782,
+    "sign": 1_306_195,
+    "fence": 1_728_599,
+    "car": 5_623_717,
+    "pedestrian": 774_148,
+    "bicyclist": 648_197,
+}
+ALL_701_VOID = 4_344_649
 IMAGES_WITH = [366, 365, 366, 367, 349, 319, 351, 173, 360, 317, 201]
 
 
@@ -189,6 +203,26 @@ def test_real_train_histogram(shared_data: Path) -> None:
     assert counts[255] == TRAIN_VOID
     assert counts.sum() == 367 * 360 * 480
     assert images_with[:11].tolist() == IMAGES_WITH
+
+
+@pytest.mark.slow
+def test_all_701_masks_have_the_pixels_that_are_stated_of_them(shared_data: Path) -> None:
+    """Class by class, as `CamVid` reads them and as PIL and numpy alone do."""
+    ours, stored = np.zeros(256, np.int64), np.zeros(256, np.int64)
+    masks = 0
+    for subset in ("train", "val", "test"):
+        data = CamVid(shared_data / "camvid_jpg", subset)
+        masks += len(data)
+        for index in range(len(data)):
+            ours += np.bincount(data.mask(index).numpy().ravel(), minlength=256)
+            with Image.open(data.mask_path(index)) as picture:
+                stored += np.bincount(np.asarray(picture).ravel(), minlength=256)
+    assert masks == 701
+    assert dict(zip(CLASSES, ours[:11].tolist(), strict=True)) == ALL_701
+    assert ours[255] == ALL_701_VOID
+    assert ours[11:255].sum() == 0
+    assert stored[:12].tolist() == [*ALL_701.values(), ALL_701_VOID]
+    assert stored.sum() == ours.sum() == 701 * 360 * 480
 
 
 @pytest.mark.parametrize("line", ["/a1.png trainannot/a1.png", "train/a1.png ../a1.png"])

@@ -123,7 +123,9 @@ def test_a_click_that_fills_the_image_cannot_lie_beside_it() -> None:
 def test_the_pixels_of_a_region_are_clicked_alike() -> None:
     mask = np.full((3, 40), VOID, np.uint8)
     mask[1] = 1
-    columns = [clicks(Points(), mask, seed)[0].column for seed in range(4000)]
+    truth, points = Truth(mask), Points()
+    placed = (points.place(truth, ImageRandom(seed, "one")) for seed in range(4000))
+    columns = [click.column for clicks_of_seed in placed for _, click in clicks_of_seed]
     counts = np.bincount(columns, minlength=40)
     assert abs(counts - 100).max() < 45  # 4.5 standard deviations
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pytest
+from scipy import ndimage
 from support.weak_labels import ALL, EXACT, VOID, blobs, clicks, made
 
 from semisup.data.weak_labels.coarse import outline_of, simplified
 from semisup.data.weak_labels.points import Points
-from semisup.data.weak_labels.regions import regions_of
+from semisup.data.weak_labels.regions import SMALLEST, regions_of
 from semisup.data.weak_labels.scribbles import Scribbles
 
 hypothesis = pytest.importorskip("hypothesis", reason="needs hypothesis, of the extra dev")
@@ -17,6 +18,13 @@ given, settings, st = hypothesis.given, hypothesis.settings, hypothesis.strategi
 
 masks = st.builds(
     blobs, st.integers(0, 10**6), st.integers(5, 40), st.integers(5, 60), st.integers(1, 6)
+)
+
+noise = st.builds(
+    lambda seed, height, width, classes: (
+        np.random.default_rng(seed).integers(0, classes, (height, width)).astype(np.uint8)
+    ),
+    *(st.integers(0, 10**6), st.integers(1, 24), st.integers(1, 24), st.integers(1, 5)),
 )
 
 
@@ -50,6 +58,38 @@ def test_points_and_scribbles_name_every_class_that_is_there(
 ) -> None:
     label = made(EXACT[name], mask, seed)
     assert set(np.unique(mask)) - {VOID} == set(np.unique(label)) - {VOID}
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(mask=masks | noise, number=st.integers(0, 10**6), told_apart=st.booleans())
+def test_regions_are_the_objects_and_what_is_connected_of_the_rest(
+    mask: npt.NDArray[np.uint8], number: int, told_apart: bool
+) -> None:
+    numbers = blobs(number, *mask.shape, 4) if told_apart else np.zeros_like(mask)
+    wanted = []
+    for label in set(np.unique(mask)) - {VOID}:
+        of_label, is_object = mask == label, (numbers > 0) & (numbers < VOID)
+        parts = [of_label & (numbers == one) for one in np.unique(numbers[of_label & is_object])]
+        rest, count = ndimage.label(of_label & ~is_object, np.ones((3, 3)))
+        parts += [rest == one for one in range(1, count + 1)]
+        large = [part for part in parts if part.sum() >= SMALLEST]
+        wanted += [(label, part) for part in large or [max(parts, key=np.sum)]]
+    found = regions_of(mask, numbers if told_apart else None)
+    rank = [(-r.area, r.label, r.top, r.left) for r in found]
+    assert rank == sorted(rank)
+    whole = []
+    for region in found:
+        left, top, right, bottom = region.box
+        part = np.zeros(mask.shape, np.bool_)
+        part[top:bottom, left:right] = region.inside
+        assert region.area == part.sum()
+        assert region.inside.any(axis=0)[[0, -1]].all()
+        assert region.inside.any(axis=1)[[0, -1]].all()
+        whole.append((region.label, part))
+    assert {(label, part.tobytes()) for label, part in whole} == {
+        (label, part.tobytes()) for label, part in wanted
+    }
+    assert len(whole) == len(wanted)
 
 
 @settings(max_examples=10, deadline=None, derandomize=True)
