@@ -738,7 +738,7 @@ MUTANTS = [
     ),
     Mutant(
         "held-out-slices-trained-on",
-        "data/sets/stack.py",
+        "data/sets/slices.py",
         '"train": (0, border), ',
         '"train": (0, count), ',
         "a volume is scored on slices that were trained on",
@@ -1160,8 +1160,8 @@ MUTANTS = [
     Mutant(
         "all-is-the-whole-split",
         "runs/assemble.py",
-        "pool = make_pool(data, settings.unlabelled, training, held_out)",
-        "pool = make_pool(data, settings.unlabelled, split, held_out)",
+        "pool = make_pool(data, settings.unlabelled, training, held_out, weakly)",
+        "pool = make_pool(data, settings.unlabelled, split, held_out, weakly)",
         "as above, where the unlabelled images are all of the split",
         ("tests/runs/test_pools.py::test_all_works_where_the_rest_is_empty",),
     ),
@@ -1371,7 +1371,7 @@ MUTANTS = [
     Mutant(
         "stem-of-another-folder",
         "data/formats/id_lists.py",
-        "if folder.casefold() in _USUAL or folder.casefold() == home.name.casefold():",
+        "if folder.casefold() in _USUAL | homes:",
         "if True:",
         "a list of video7 labels the image of the same name of another video",
         ("tests/data/formats/test_id_lists.py",),
@@ -1549,10 +1549,26 @@ MUTANTS = [
     Mutant(
         "unlabelled-masks-are-read",
         "data/loading/samples.py",
-        'if self._name == "labelled":',
+        'if self._name == "labelled" or self._partial:',
         "if True:",
         "labels within reach of the unlabelled branch (UniMatch reads them)",
         ("tests/data/loading/test_streams.py::test_an_unlabelled_stream_opens_no_mask",),
+    ),
+    Mutant(
+        "weak-masks-of-labelled-images",
+        "data/labels/pools.py",
+        'if kind != "mask"]',
+        "if kind]",
+        "an image with a mask is learnt from by its weak mask too",
+        ("tests/runs/test_weak_masks.py",),
+    ),
+    Mutant(
+        "reopened-in-another-layout",
+        "runs/reopen.py",
+        "network.to(memory_format=channels_last_of(network))",
+        "pass",
+        "a run that is scored again labels some pixels anew",
+        ("tests/runs/test_volumes.py::test_a_reopened_network_lies_in_memory_as_it_was_trained",),
     ),
     Mutant(
         "same-view-every-epoch",
