@@ -716,9 +716,9 @@ def test_the_weak_stream_goes_on_anywhere_with_any_number_of_workers() -> None:
     assert [batch.ids for batch in whole] != [batch.ids for batch in other]
 
 
-def test_tags_belong_to_the_weak_stream_and_to_no_other() -> None:
+def test_weak_labels_belong_to_the_weak_stream_and_to_no_other() -> None:
     for options in ({"name": "weak", "tags": None}, {"tags": tags_of(Memory())}):
-        with pytest.raises(AssertionError, match="the weak stream, and no other, needs tags"):
+        with pytest.raises(AssertionError, match="the weak stream, and no other, has weak labels"):
             stream(**options)
 
 
