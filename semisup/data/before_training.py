@@ -63,10 +63,13 @@ def check_weak_masks(data: SegmentationData, ids: Sequence[str]) -> list[str]:
         ids: of the images that are weakly labelled.
 
     Raises:
-        DataError: one cannot be used, or nothing can be learnt from them, as in `check_labelled`.
+        DataError: one cannot be used, or all are void throughout.
     """
     contents = [*read_contents(data, ids).values()]
-    return _doubts(data, signs(masks_of(data, "of data.weak_masks", contents))) if ids else []
+    masks = masks_of(data, "of data.weak_masks", contents)
+    if masks.labels:  # of one class alone: the masks beside them may have the others
+        return [sign.text for sign in signs_of_some(masks)]
+    return _doubts(data, signs(masks)) if ids else []
 
 
 def check_reported(reported: SegmentationData) -> list[str]:

@@ -163,6 +163,7 @@ class _Finding(NamedTuple):
 class _Pair(NamedTuple):
     """One image and its mask, if it has one; what is in two subsets is checked once."""
 
+    id: str
     image: Path
     mask: Path | None
 
@@ -310,7 +311,7 @@ def _shared_files(pool: Photographs, reported: SegmentationData) -> Iterator[Pro
 
 def _pair(data: SegmentationData, index: int) -> _Pair:
     mask = data.mask_path(index) if _needs_mask(data, index) else None
-    return _Pair(data.image_path(index), mask)
+    return _Pair(data.ids[index], data.image_path(index), mask)
 
 
 def _needs_mask(data: SegmentationData, index: int) -> bool:

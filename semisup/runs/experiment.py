@@ -144,6 +144,8 @@ class Experiment:
         """
         check_background(self.recipe, self.data)
         check_objects(self.recipe, self.data)
+        if METHODS[self.recipe.method.name].reads.instances:
+            _ = self.reported.has_objects  # an image without any is named before the training
         check_volumes(self.recipe, self.data)
         self._check_first_stage()
         check_same_classes(self.data, self.reported)

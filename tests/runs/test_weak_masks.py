@@ -13,8 +13,13 @@ import torch
 from PIL import Image
 from support.stopped import COMPARED, CPU, made_camvid, save, stopped
 
+from semisup.catalog import create_dataset
 from semisup.cli.display.results import print_result
 from semisup.data.labels.tags import Tags
+from semisup.data.sets.masks_in_folder import MasksInFolder, read_masks
+from semisup.data.weak_labels.costs import read_costs
+from semisup.data.weak_labels.scribbles import Scribbles
+from semisup.data.weak_labels.writing import write_weak_labels
 from semisup.errors import DataError, RecipeError, RunError
 from semisup.recipe.load import build_recipe, load_baseline, load_recipe
 from semisup.recipe.recipe import Recipe
@@ -175,7 +180,10 @@ def test_the_line_of_a_result_says_who_is_weakly_labelled(
     finished = run_recipe(recipe_of(root), Paths(root, tmp_path / "runs"), CPU)
     print_result(finished.result, finished.folder)
     said = " ".join(capsys.readouterr().out.split())
-    assert "2 labelled, 0 of them held out, 4 weakly labelled, 0 unlabelled" in said
+    split = finished.result.split
+    assert split.weak_masks is not None
+    weakly = f"4 weakly labelled from folder:clicks ({str(split.weak_masks.sha256)[:8]})"
+    assert f"2 labelled, 0 of them held out, {weakly}, 0 unlabelled" in said
 
 
 def test_a_baseline_is_not_given_the_weak_masks() -> None:
@@ -184,3 +192,22 @@ def test_a_baseline_is_not_given_the_weak_masks() -> None:
     assert baseline is not None
     assert baseline.method.name == "supervised"
     assert (baseline.data.weak_masks, baseline.data.scale) == ("", (1.0, 1.0))
+
+
+def test_weak_labels_of_other_scenes_are_refused(tmp_path: Path) -> None:
+    options = {"train": 4, "val": 1, "test": 1, "size": (48, 64)}
+    others = create_dataset("scenes", tmp_path, "train", seed=1, **options)
+    folder = tmp_path / "scribbles"
+    write_weak_labels(folder, others, Scribbles(), seed=0, costs=read_costs())
+    own = create_dataset("scenes", tmp_path, "train", seed=0, **options)
+    with pytest.raises(DataError, match=r"these labels are of seed = 1, but here it is 0: write"):
+        MasksInFolder(own, read_masks(f"folder:{folder}"))
+    assert len(MasksInFolder(others, read_masks(f"folder:{folder}")).masked_ids) == 4
+
+
+def test_weak_masks_of_one_class_are_beside_masks_of_the_others(root: Path, tmp_path: Path) -> None:
+    for path in (root / "clicks").iterdir():
+        with Image.open(path) as file:
+            save(path, np.where(np.asarray(file) == IGNORE, IGNORE, 0))
+    run = run_recipe(recipe_of(root, train={"steps": 2}), Paths(root, tmp_path / "runs"), CPU)
+    assert run.result.split.weakly_labelled == 4

@@ -123,8 +123,13 @@ def _cell(score: float | None, digits: int) -> str:
 
 
 def _training_line(result: Result) -> str:
+    from semisup.runs.record import name_of_masks
+
     split, checkpoint = result.split, result.checkpoint
-    weakly = f", {split.weakly_labelled} weakly labelled" if split.weakly_labelled else ""
+    weakly = ""
+    if split.weak_masks is not None:
+        source = name_of_masks(split.weak_masks)
+        weakly = f", {split.weakly_labelled} weakly labelled from {source}"
     return (
         f"Trained: split {split.name} (sha256 {split.sha256[:8]}; {split.labelled} "
         f"labelled, {split.held_out} of them held out{weakly}, {split.unlabelled} unlabelled"

@@ -25,7 +25,7 @@ from semisup.data.sets.cityscapes_objects import (
     objects_in,
     read_ids,
 )
-from semisup.data.sets.cityscapes_polygons import Ids, draw_ids, labels_of
+from semisup.data.sets.cityscapes_polygons import REMEDY, Ids, draw_ids, labels_of
 from semisup.errors import DataError
 from semisup.system.files import exists
 from semisup.types import IGNORE
@@ -149,8 +149,18 @@ class Cityscapes(SegmentationData):
 
     @functools.cached_property
     def has_objects(self) -> bool:
-        """Whether an image has instance ids or polygons."""
-        return any(exists(self._path_of_objects(index)) for index in range(len(self)))
+        """Whether the images have instance ids or polygons.
+
+        Raises:
+            DataError: with the classes of objects, some have and others have not.
+        """
+        bare = [n for n in range(len(self)) if not exists(self._path_of_objects(n))]
+        if self._with_background and 0 < len(bare) < len(self):
+            raise DataError(
+                f"{self._path_of_objects(bare[0])} is missing, and other images have theirs; "
+                f"{REMEDY}"
+            )
+        return len(bare) < len(self)
 
     def objects(self, index: int) -> Objects:
         """The objects of the scored classes in image `index`, in the order of their instance ids.
@@ -190,6 +200,8 @@ class Cityscapes(SegmentationData):
     def problems_beside(self, index: int, image: Tensor, mask: Tensor | None) -> list[Problem]:
         """What is wrong with the instance ids of image `index`, where they are there."""
         path = self._path_of_objects(index)
+        if not exists(path) and self._with_background and mask is not None:
+            return [Problem(path, f"{path} is missing; {REMEDY}")]
         if not exists(path) or path == self.mask_path(index):
             return []
         try:

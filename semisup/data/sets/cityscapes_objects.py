@@ -78,7 +78,8 @@ def check_same_pixels(
         one, other = (_name(labels[row, column], classes) for labels in (found, mask))
         raise DataError(
             f"{path} has {one} in row {row}, column {column}, where the mask {beside.name} has "
-            f"{other} ({counted(count, 'such pixel')}); take both files from one source"
+            f"{other} ({counted(count, 'such pixel')}); take both files from "
+            "gtFine_trainvaltest.zip: masks that were drawn anew differ along outlines"
         )
 
 

@@ -50,8 +50,9 @@ class CocoStuff(SegmentationData):
         self.subset = choose_subset(subset, SUBSETS, top)
         part = f"{subset}2017"
         self.root, self._images = _find_images(top, part)
-        files = list_files(self._images, (".jpg",))
-        self.ids = unique((name.removesuffix(".jpg") for name in files), self._images)
+        files = [name for name in list_files(self._images, (".jpg",)) if "/" not in name]
+        names = (name.removesuffix(".jpg") for name in files if name.endswith(".jpg"))
+        self.ids = unique(names, self._images)
         self._maps = _find_maps(self.root, part)
         self.classes = CLASSES
         self.palette = voc_palette(len(CLASSES) + 1)[1:]

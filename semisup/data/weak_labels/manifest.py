@@ -95,21 +95,37 @@ def _claim(out: Path, labels: dict[str, Any]) -> None:
 
 
 def check_written_for(folder: Path, data: SegmentationData) -> None:
-    """Refuse weak labels that were written for other classes: their numbers would be wrong.
+    """Refuse weak labels of other classes, whose numbers would be wrong, or of other pictures.
 
     Raises:
-        DataError: the folder's manifest is damaged, or states other classes than `data` has.
+        DataError: the folder's manifest is damaged, or states other classes, another data set, or
+            other pictures of it (made scenes of another seed, another year of COCO) than `data` is.
     """
     path = folder / MANIFEST
     if not path.is_file():
         return
-    classes = _read(path).get("classes")
+    content = _read(path)
+    stated = {"data": content.get("data"), **_pictures(content.get("facts"))}
+    for key, own in {"data": data.name, **_pictures(data.facts())}.items():
+        if key in stated and stated[key] != own:
+            raise DataError(
+                f"{path} says that these labels are of {key} = {stated[key]!r}, but here it is "
+                f"{own!r}: write them anew with 'semisup data weaken'; if the pictures are the "
+                "same, remove that file"
+            )
+    classes = content.get("classes")
     if classes != list(data.classes):
         raise DataError(
             f"{path} says that these labels are of {_listed(classes)}, but {data.name} has "
             f"{_listed(list(data.classes))} here; write them anew with 'semisup data weaken', with "
             "the same classes"
         )
+
+
+def _pictures(facts: object) -> dict[str, Any]:
+    """What the facts of a data set say of which pictures it has."""
+    known = facts if isinstance(facts, Mapping) else {}
+    return {key: known[key] for key in ("year", "seed", "digest") if key in known}
 
 
 def _read(path: Path) -> dict[str, Any]:

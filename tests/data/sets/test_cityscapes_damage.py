@@ -172,12 +172,12 @@ WRONG_IDS: dict[str, tuple[Spoil, str]] = {
     "an object where the mask has another class": (
         with_pixel(26003),
         "has 'car' in row 20, column 1, where the mask aachen_000000_000019_gtFine_labelIds.png "
-        "has 'road' (1 such pixel); take both files from one source",
+        "has 'road' (1 such pixel); take both files from gtFine_trainvaltest.zip",
     ),
     "void where the mask has a class": (with_pixel(29000), "has void in row 20, column 1, where"),
     "ids of another image": (
         lambda root: save_ids(beside(root, INSTANCE_IDS), ids()[:, ::-1]),
-        "take both files from one source",
+        "take both files from gtFine_trainvaltest.zip",
     ),
 }
 """Told of the objects of an image, whose mask stays of use: what -> how, and what is said."""

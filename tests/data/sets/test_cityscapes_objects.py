@@ -36,6 +36,7 @@ from semisup.data.sets.cityscapes_polygons import draw_ids, labels_of
 from semisup.data.verify import verify
 from semisup.data.weak_labels.base import Truth, background_of, weaken
 from semisup.data.weak_labels.boxes import Boxes
+from semisup.errors import DataError
 
 
 def same(one: Objects, other: Objects) -> bool:
@@ -79,6 +80,19 @@ def test_the_classes_of_objects_have_a_background(streets_root: Path) -> None:
     full = Cityscapes(streets_root)
     assert full.category_ids[:2] == (7, 8)
     assert full.facts() == {}
+
+
+def test_an_image_without_objects_is_named_before_they_are_learnt_from(streets_root: Path) -> None:
+    ids_of_one, drawn = beside(streets_root, INSTANCE_IDS), beside(streets_root, POLYGONS)
+    ids_of_one.unlink()
+    drawn.unlink()
+    data = Cityscapes(streets_root, classes="objects")
+    with pytest.raises(DataError, match=r"_gtFine_instanceIds\.png is missing, and other images"):
+        _ = data.has_objects
+    assert Cityscapes(streets_root).has_objects, "masks of classes need none"
+    found = data.problems_beside(0, data.image(0), data.mask(0))
+    assert [problem.file for problem in found] == [ids_of_one]
+    assert found[0].reason.startswith(f"{ids_of_one} is missing; take the file of gtFine")
 
 
 def test_train_ids_are_read_under_the_classes_of_objects(streets_root: Path) -> None:

@@ -13,7 +13,9 @@ from support.isbi import SIZE, make_isbi, write_pages
 
 from semisup.catalog import create_dataset
 from semisup.data.base import SegmentationData
+from semisup.data.labels.classes_in_masks import count_labels
 from semisup.data.sets.isbi2012 import LABELS, VOLUME
+from semisup.data.verify import verify
 from semisup.errors import DataError
 from semisup.ops.pixels import GREY
 
@@ -163,3 +165,25 @@ def read_all(root: Path, subset: str) -> None:
     data = isbi(root, subset)
     for index in range(len(data)):
         data.pair(index)
+
+
+def test_each_page_is_verified(isbi_root: Path) -> None:
+    sets = [isbi(isbi_root, part, held_out=4) for part in ("train", "val")]
+    report = verify(sets)
+    assert report.ok
+    for data, subset in zip(sets, report.subsets, strict=True):
+        counts = sum(count_labels(data.mask(index)) for index in range(len(data)))
+        assert isinstance(counts, torch.Tensor)
+        assert subset.pixels == tuple(counts[:2].tolist())
+    path = isbi_root / "isbi2012" / LABELS
+    with Image.open(path) as file:
+        pages = []
+        for page in range(10):
+            file.seek(page)
+            pages.append(np.array(file))
+    pages[3][0, 0] = 7
+    write_pages(path, pages)
+    reasons = [problem.reason for problem in verify(sets).problems]
+    assert len(reasons) == 1
+    assert "page 3 of" in reasons[0]
+    assert "holds 7" in reasons[0]

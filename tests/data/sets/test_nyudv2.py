@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from support.indoor import FRAME, frame, labels_of, make_nyu_archive, make_nyu_folders, save
 
+from semisup.data.labels.classes_in_masks import count_labels
 from semisup.data.sets.indoor.classes import (
     CATEGORIES,
     NYU_13,
@@ -199,6 +200,11 @@ def test_an_archive_is_verified_without_hashing_it_for_twins(
     report = verify([Nyudv2(nyu_archive_root, part) for part in ("train", "test")])
     assert report.ok
     assert [subset.images for subset in report.subsets] == [2, 2]
+    for part, subset in zip(("train", "test"), report.subsets, strict=True):
+        data = Nyudv2(nyu_archive_root, part)
+        counts = sum(count_labels(data.mask(index)) for index in range(len(data)))
+        assert isinstance(counts, torch.Tensor)
+        assert subset.pixels == tuple(counts[:40].tolist()), "each frame is opened"
 
 
 @pytest.mark.parametrize(("subset", "count"), [("train", 199), ("test", 164)])
