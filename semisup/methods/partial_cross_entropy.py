@@ -25,7 +25,7 @@ class PartialCrossEntropy(Method):
 
     Logs:
         loss_segmentation: mean cross entropy over valid pixels; falls from about ln K.
-        loss_weak: the same over the labelled pixels of the weak masks; 0 where a batch has none.
+        loss_segmentation_weak: the same over the labelled pixels of the weak masks; 0 where a batch has none.
     """
 
     reads = Reads(weak=frozenset({"partial"}))
@@ -48,4 +48,4 @@ class PartialCrossEntropy(Method):
             loss_weak = labelled.image.new_zeros(())
         loss = self.supervised_loss(maps, labelled.mask, labelled.border_weights)
         update("segmenter", loss + self.weak_weight * loss_weak)
-        return {"loss_segmentation": loss.detach(), "loss_weak": loss_weak.detach()}
+        return {"loss_segmentation": loss.detach(), "loss_segmentation_weak": loss_weak.detach()}

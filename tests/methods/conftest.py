@@ -153,7 +153,13 @@ def toy_batch(
     tags = torch.stack([(hidden == k).flatten(1).any(1) | (k == 0) for k in range(CLASSES)], 1)
     return Batch(
         labelled=whole(image=image.to(dtype), mask=mask, ids=("a", "b"), selection=selection),
-        weak=Weak(image=free.to(dtype), valid=valid, tags=tags, ids=("c", "d")),
+        weak=Weak(
+            image=free.to(dtype),
+            valid=valid,
+            tags=tags,
+            ids=("c", "d"),
+            partial=toys.toy_partial(hidden, valid),
+        ),
         unlabelled=Unlabelled(
             image=free.to(dtype),
             valid=valid,

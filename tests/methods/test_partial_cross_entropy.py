@@ -49,6 +49,6 @@ def test_a_batch_without_a_weak_label_teaches_nothing_by_it() -> None:
     updates = toy_updates(method)
     updates.begin(Progress(0, 10))
     scalars = method.step(batch, Progress(0, 10), updates)
-    assert float(scalars["loss_weak"]) == 0.0
+    assert float(scalars["loss_segmentation_weak"]) == 0.0
     assert torch.isfinite(scalars["loss_segmentation"])
     assert all(torch.isfinite(p).all() for p in method.parameters())

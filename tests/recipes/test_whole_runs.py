@@ -10,7 +10,8 @@ from PIL import Image
 from support.indoor import make_sun_toolbox
 from support.isbi import write_pages
 from support.real_data import fill, on_few, shrunk
-from support.stopped import COMPARED, CPU, stopped
+from support.runs import CPU
+from support.stopped import COMPARED, stopped
 
 import semisup
 from semisup.catalog import DATASETS

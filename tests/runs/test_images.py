@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +13,11 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 from support.channels import make_set, write_array, write_png, write_tiff
+from support.runs import Stopping
 
 import semisup
 from semisup.data.image_formats import measure_images
 from semisup.errors import Interrupted, RecipeError, RunError, SemisupError
-from semisup.monitoring.view import Silent
 from semisup.recipe.load import build_recipe
 from semisup.recipe.recipe import Recipe
 from semisup.runs.experiment import Experiment
@@ -64,14 +62,6 @@ def recipe_of(network: str = "unet", **changes: dict[str, Any]) -> Recipe:
     return build_recipe("images", tables)
 
 
-class Interrupting(Silent):
-    """Stops the run after its third step."""
-
-    def logged(self, record: Any) -> None:
-        if record.step == 3:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-
 @pytest.mark.parametrize(
     ("name", "model"),
     [
@@ -90,7 +80,7 @@ def test_a_run_from_files_to_predictions(tmp_path: Path, name: str, model: str) 
 
     twice = Paths(root, tmp_path / "twice")
     with pytest.raises(Interrupted, match="after step 3 of 4"):
-        run_recipe(recipe, twice, CPU, view=Interrupting())
+        run_recipe(recipe, twice, CPU, view=Stopping(3))
     again = run_recipe(recipe, twice, CPU)
     for file in COMPARED:
         assert (again.folder / file).read_bytes() == (whole.folder / file).read_bytes(), file
@@ -126,7 +116,7 @@ def test_the_measured_normalisation_is_kept(tmp_path: Path) -> None:
     root = make_set(tmp_path / "set", 4, 16, write_tiff)
     place = Paths(root, tmp_path / "runs")
     with pytest.raises(Interrupted):
-        run_recipe(recipe_of(), place, CPU, view=Interrupting())
+        run_recipe(recipe_of(), place, CPU, view=Stopping(3))
     (facts,) = (tmp_path / "runs").rglob("run.json")
     content = json.loads(facts.read_text())
     content["data"]["images"]["mean"] = [0.5] * 4

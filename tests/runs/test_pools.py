@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.stopped import COMPARED, CPU, made_camvid, save, stopped
+from support.runs import CPU
+from support.stopped import COMPARED, made_camvid, save, stopped
 
 from semisup.errors import DataError, RecipeError, RunError
 from semisup.recipe.load import build_recipe

@@ -6,8 +6,6 @@ import ast
 import copy
 import hashlib
 import json
-import os
-import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -20,6 +18,7 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
+from support.runs import Stopping
 from torch.nn import functional
 
 from semisup.catalog import register
@@ -312,14 +311,9 @@ def test_a_run_that_was_killed_while_scoring_is_scored_without_training(
 def test_an_interrupted_run_ends_with_the_same_files(
     root: Path, tmp_path: Path, done: tuple[FinishedRun, Noting]
 ) -> None:
-    class Interrupting(Silent):
-        def logged(self, record: Any) -> None:
-            if record.step == 2:
-                os.kill(os.getpid(), signal.SIGTERM)
-
     recipe, paths = recipe_of(root), Paths(root, tmp_path)
     with pytest.raises(Interrupted, match="after step 2 of 6"):
-        run_recipe(recipe, paths, CPU, view=Interrupting())
+        run_recipe(recipe, paths, CPU, view=Stopping(2))
     with pytest.raises(RunError, match="is not finished"):
         open_run(paths.run_folder(recipe), CPU)
     again = run_recipe(recipe, paths, CPU)
@@ -867,17 +861,12 @@ BENT: dict[str, dict[str, Any]] = {
 def test_a_bent_and_weighted_run_that_was_interrupted_ends_with_the_same_files(
     root: Path, tmp_path: Path
 ) -> None:
-    class Interrupting(Silent):
-        def logged(self, record: Any) -> None:
-            if record.step == 2:
-                os.kill(os.getpid(), signal.SIGTERM)
-
     recipe = recipe_of(root, **BENT)
     with_workers = recipe_of(root, **BENT | {"data": {**BENT["data"], "workers": 2}})
     whole = run_recipe(recipe, Paths(root, tmp_path / "whole"), CPU)
     paths = Paths(root, tmp_path / "parts")
     with pytest.raises(Interrupted, match="after step 2 of 6"):
-        run_recipe(recipe, paths, CPU, view=Interrupting())
+        run_recipe(recipe, paths, CPU, view=Stopping(2))
     again = run_recipe(with_workers, paths, CPU)
     plain = recipe_of(root, data={"ignore_classes": ("tree",)})
     other = run_recipe(plain, Paths(root, tmp_path / "plain"), CPU)

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support.stopped import COMPARED, CPU, made_camvid, save, stopped
+from support.runs import CPU
+from support.stopped import COMPARED, made_camvid, save, stopped
 
 from semisup.catalog import create_dataset
 from semisup.cli.display.results import print_result

@@ -69,8 +69,13 @@ class Noting(Silent):
 
 
 class Stopping(Silent):
+    """Stops the run after a step that is logged."""
+
+    def __init__(self, step: int = 1) -> None:
+        self._step = step
+
     def logged(self, record: Any) -> None:
-        if record.step == 1:
+        if record.step == self._step:
             os.kill(os.getpid(), signal.SIGTERM)
 
 

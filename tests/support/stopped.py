@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from semisup.errors import Interrupted
-from semisup.monitoring.view import Silent
 from semisup.recipe.recipe import Recipe
 from semisup.runs.paths import Paths
 from semisup.runs.run import run_recipe
+from support.runs import CPU, Stopping
 
-CPU = torch.device("cpu")
 COMPARED = ("scalars.jsonl", "predictor.safetensors", "split.txt")
 
 
@@ -40,19 +35,8 @@ def made_camvid(root: Path, generator: np.random.Generator) -> None:
         (camvid / f"{part}.txt").write_text("".join(lines))
 
 
-class Interrupting(Silent):
-    """Stops the run after a step that is logged."""
-
-    def __init__(self, step: int) -> None:
-        self._step = step
-
-    def logged(self, record: Any) -> None:
-        if record.step == self._step:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-
 def stopped(recipe: Recipe, place: Paths) -> None:
     """Run a recipe that logs each step, and stop it in the middle."""
     middle, steps = recipe.train.steps // 2, recipe.train.steps
     with pytest.raises(Interrupted, match=f"after step {middle} of {steps}"):
-        run_recipe(recipe, place, CPU, view=Interrupting(middle))
+        run_recipe(recipe, place, CPU, view=Stopping(middle))
