@@ -25,7 +25,8 @@ class PartialCrossEntropy(Method):
 
     Logs:
         loss_segmentation: mean cross entropy over valid pixels; falls from about ln K.
-        loss_segmentation_weak: the same over the labelled pixels of the weak masks; 0 where a batch has none.
+        loss_segmentation_weak: the same over the labelled pixels of the weak masks; 0 where a batch
+            has none.
     """
 
     reads = Reads(weak=frozenset({"partial"}))
