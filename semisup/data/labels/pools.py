@@ -57,7 +57,8 @@ def make_pool(
     """
     spec = spec.strip()
     if spec == "rest":
-        ids = tuple(name for name in training.unlabelled if name not in frozenset(weakly))
+        labelled = frozenset(weakly)
+        ids = tuple(name for name in training.unlabelled if name not in labelled)
         return Pool(data, ids, {"source": spec})
     if spec == "all":
         return Pool(data, tuple(training.labels), {"source": spec})
