@@ -1,4 +1,8 @@
-"""Write docs/reference/ from the code: recipe keys, catalogue and commands, never out of date."""
+"""Write docs/reference/, never out of date: from code, kept results and notebooks.
+
+Recipe keys, catalogue and commands are of the code; the model zoo and the table of the start page
+of docs/measurements/ (docs/zoo.py), and notebook.md of the notebook (docs/cells.py).
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import click
+from cells import NOTEBOOKS, notebook_page
+from zoo import quickstart_table, zoo_page
 
 from semisup import catalog
 from semisup.cli.display.listing import count_parameters
@@ -26,6 +32,7 @@ from semisup.settings import (
     OptimSettings,
     TrainSettings,
 )
+from semisup.system.files import write_text
 
 OUT = Path(__file__).parent / "reference"
 HEAD = "<!-- Written by docs/generate.py: edit the docstrings in the code instead. -->\n\n"
@@ -216,11 +223,15 @@ def walk(
 
 
 def main() -> None:
-    """Write the three pages."""
+    """Write the pages, and the parts that other pages include."""
     OUT.mkdir(exist_ok=True)
     pages = {"recipe": recipe_page(), "catalogue": catalogue_page(), "commands": commands_page()}
     for name, text in pages.items():
-        (OUT / f"{name}.md").write_text(HEAD + text, encoding="utf-8")
+        write_text(OUT / f"{name}.md", HEAD + text)
+    made = {"zoo": zoo_page(), "notebook": notebook_page(NOTEBOOKS / "first_steps.ipynb")}
+    for name, text in made.items():
+        write_text(OUT / f"{name}.md", f"<!-- Written by docs/generate.py. -->\n\n{text}")
+    write_text(OUT / "quickstart.table", quickstart_table())
 
 
 if __name__ == "__main__":

@@ -1,0 +1,65 @@
+"""What mkdocs does with a page beside Markdown: formulas and diagrams (`hooks` in mkdocs.yml).
+
+Formulas are LaTeX between two $$, or two $ in a line, as GitHub shows them too. They become MathML
+when the site is built: all current browsers draw it without a script, so that the site has nothing
+to fetch and nothing to carry along, and a reader's screen reader speaks it.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+
+from diagrams import with_diagrams
+
+from semisup.errors import SemisupError
+
+FORMULA = re.compile(
+    r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>',
+    re.DOTALL,
+)
+
+
+def mathml(latex: str, *, block: bool) -> str:
+    """A formula as MathML.
+
+    Raises:
+        SemisupError: latex2mathml is not installed, or does not know a command of the formula.
+    """
+    try:
+        from latex2mathml.converter import convert
+    except ImportError:
+        raise SemisupError("formulas need latex2mathml: pip install 'semisup[docs]'.") from None
+    try:
+        made: str = convert(latex, display="block" if block else "inline")
+    except Exception as error:  # its errors have no class of their own in common
+        raise SemisupError(f"the formula {latex!r} is not understood: {error!r}.") from None
+    unknown = re.findall(r"\\[a-zA-Z]+|<m[a-z]+>[&*]</m", made)
+    if unknown:
+        raise SemisupError(f"the formula {latex!r} has what latex2mathml does not know: {unknown}.")
+    return made
+
+
+def with_formulas(page: str) -> str:
+    """The HTML of a page with MathML in place of LaTeX.
+
+    Raises:
+        SemisupError: as of `mathml`.
+    """
+
+    def formula(found: re.Match[str]) -> str:
+        block = found[1] == "div"
+        made = mathml(html.unescape(found[3]).strip(), block=block)
+        return f'<div class="formula">{made}</div>' if block else made
+
+    return FORMULA.sub(formula, page)
+
+
+def on_page_markdown(markdown: str, **_: object) -> str:
+    """Called by mkdocs: the diagrams of a page."""
+    return with_diagrams(markdown)
+
+
+def on_page_content(html: str, **_: object) -> str:
+    """Called by mkdocs: the formulas of a page."""
+    return with_formulas(html)
