@@ -170,7 +170,8 @@ def svg(diagram: Diagram) -> str:
     title = html.escape(diagram.text)
     arrows = "".join(
         f'<marker id="{diagram.name}-{kind}" class="{kind}" viewBox="0 0 10 10" refX="9" refY="5" '
-        'markerUnits="userSpaceOnUse" markerWidth="9" markerHeight="9" orient="auto"><path d="M0 0L10 5L0 10z"/></marker>'
+        'markerUnits="userSpaceOnUse" markerWidth="9" markerHeight="9" orient="auto">'
+        '<path d="M0 0L10 5L0 10z"/></marker>'
         for kind in ARROWS.values()
     )
     parts = [

@@ -228,9 +228,8 @@ def main() -> None:
     pages = {"recipe": recipe_page(), "catalogue": catalogue_page(), "commands": commands_page()}
     for name, text in pages.items():
         write_text(OUT / f"{name}.md", HEAD + text)
-    made = {"zoo": zoo_page(), "notebook": notebook_page(NOTEBOOKS / "first_steps.ipynb")}
-    for name, text in made.items():
-        write_text(OUT / f"{name}.md", f"<!-- Written by docs/generate.py. -->\n\n{text}")
+    write_text(OUT / "zoo.md", zoo_page())
+    write_text(OUT / "notebook.md", notebook_page(NOTEBOOKS / "first_steps.ipynb"))
     write_text(OUT / "quickstart.table", quickstart_table())
 
 

@@ -29,17 +29,23 @@ MEASUREMENTS = DOCS / "measurements"
 QUICKSTART = MEASUREMENTS / "things_1-64.jsonl"
 WEIGHTS = "model.weights"
 
-HEAD = """# Model zoo
+HEAD = """---
+hide:
+  - toc
+---
 
-Every combination of data set, masks, method and network that was trained several times with kept results, made from
-the result files when this site was built. mIoU is the mean over the seeds of the checkpoint that a run reports, as
-the command prints it; sd is the standard deviation over the seeds. "At the end" is the mean after the last step.
-Scores of one table have one protocol and may be compared; those of two tables may not. Intervals and tests are in
-[Results](../results.md), what to take in [Choosing a method](../choosing.md).
+<!-- Written by docs/zoo.py. -->
 
-No weights are offered for download: on two CPU cores the commands make them in minutes, and a run is the same to the
-bit on one kind of machine. `--seed` takes the seeds that a row names. `DATA` is the folder of the [data
-set](../datasets/index.md).
+# Model zoo
+
+Every method, network and number of masks whose results are kept, made from the result files when this site was built.
+mIoU is the mean over the seeds of the checkpoint that a run reports, as the command prints it; sd is the standard
+deviation over the seeds. "At the end" is the mean after the last step. Scores of one table have one protocol and may
+be compared; those of two tables may not. Intervals and tests are in [Results](../results.md), what to take in [Choosing
+a method](../choosing.md).
+
+No weights are offered for download: the command below a table makes them, on two CPU cores in minutes to an hour, the
+same to the bit on one kind of machine. `DATA` is the folder of the [data set](../datasets/index.md).
 """
 
 COLUMNS = (
@@ -51,7 +57,7 @@ COLUMNS = (
     ("seeds", "---"),
     ("at the end", "--:"),
     ("paper", "---"),
-    ("command", "---"),
+    ("recipe", "---"),
 )
 
 
@@ -88,6 +94,8 @@ def _section(groups: Sequence[Sequence[Run]]) -> Iterator[str]:
     check_comparable(runs)
     ordered = sorted(groups, key=lambda group: (_budget(group), -_mean(group, "selected")))
     yield _table([_row(group) for group in ordered])
+    for command in sorted({command_of(run) for run in runs}):
+        yield f"```sh\n{command}\n```\n"
     yield f"Protocol: {protocol_line(runs[0].protocol)}.\n"
 
 
@@ -114,7 +122,7 @@ def _row(runs: Sequence[Run]) -> list[str]:
         _seeds([run.seed for run in runs]),
         f"{_mean(runs, 'last'):.3f}" if ended else "-",
         paper_of(method),
-        f"`{command_of(first)}`",
+        f"`{recipe_of(first)}`",
     ]
 
 
@@ -137,12 +145,14 @@ def paper_of(method: str) -> str:
     """The link that the page of a method names first, or a dash."""
     page = DOCS / "methods" / f"{method}.md"
     text = page.read_text(encoding="utf-8") if page.is_file() else ""
-    found = re.search(r"\[arXiv (\S+)\]\((https://arxiv\.org/[^)\s]+)\)", text.partition("\n## ")[0])
+    found = re.search(
+        r"\[arXiv (\S+)\]\((https://arxiv\.org/[^)\s]+)\)", text.partition("\n## ")[0]
+    )
     return f"[{found[1]}]({found[2]})" if found else "-"
 
 
-def command_of(run: Run) -> str:
-    """What makes the run: its recipe, and what it has changed of the recipe as it is shipped now.
+def recipe_of(run: Run) -> str:
+    """The recipe of a run, and what the run has changed of it as it is shipped now.
 
     Raises:
         RunError: no recipe of that name is shipped.
@@ -150,15 +160,21 @@ def command_of(run: Run) -> str:
     if run.recipe not in shipped_recipes():
         raise RunError(f"{run.source}: no recipe is called {run.recipe}; keep runs of shipped ones")
     shipped = flatten(load_recipe(run.recipe).resolved())
-    words = ["semisup run", run.recipe, f"--seed {run.seed}"]
-    if run.settings.get(WEIGHTS):
-        words.append(f"--weights {run.settings[WEIGHTS]}")
-    if run.settings["data.name"] != "scenes":
-        words.append("--data-root DATA")
+    words = [run.recipe]
     for key, value in sorted(run.settings.items()):
         known = key in shipped and key not in {*PLACES, SEED_OF_SPLIT, WEIGHTS}
         if known and value != shipped[key]:
             words.append(f"--set {key}={value if isinstance(value, str) else json.dumps(value)}")
+    return " ".join(words)
+
+
+def command_of(run: Run) -> str:
+    """What makes a run, with words in capitals for the recipe and the seed of a row."""
+    words = ["semisup run RECIPE --seed SEED"]
+    if run.settings.get(WEIGHTS):
+        words.append(f"--weights {run.settings[WEIGHTS]}")
+    if run.settings["data.name"] != "scenes":
+        words.append("--data-root DATA")
     return " ".join(words)
 
 

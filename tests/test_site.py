@@ -12,11 +12,23 @@ from xml.etree import ElementTree
 import matplotlib as mpl
 import pytest
 from cells import NOTEBOOKS, cells, notebook_page
-from diagrams import BOX, KINDS, LETTER, MARKER, WIDTH, Diagram, Edge, Node, read, svg, with_diagrams
+from diagrams import (
+    BOX,
+    KINDS,
+    LETTER,
+    MARKER,
+    WIDTH,
+    Diagram,
+    Edge,
+    Node,
+    read,
+    svg,
+    with_diagrams,
+)
 from finished import read_kept
 from hooks import mathml, with_formulas
 from support.finished import finished_run
-from zoo import MEASUREMENTS, command_of, paper_of, quickstart_table, zoo_page
+from zoo import MEASUREMENTS, command_of, paper_of, quickstart_table, recipe_of, zoo_page
 
 from semisup.catalog import METHODS
 from semisup.errors import RunError, SemisupError
@@ -160,7 +172,7 @@ def test_the_zoo_has_each_recipe_with_kept_results_once_and_its_mean() -> None:
             expected.setdefault(run.recipe, []).append(run)
     assert len(rows) == len(expected)
     for row in rows:
-        (recipe,) = [name for name in expected if f"semisup run {name} " in row[-1]]
+        (recipe,) = [name for name in expected if row[-1] == f"`{name}`"]
         scores = [run.content["scores"]["selected"]["miou"] for run in expected[recipe]]
         assert row[1] == f"**{statistics.fmean(scores):.3f}**", recipe
         assert row[2] == (f"{statistics.stdev(scores):.3f}" if len(scores) > 1 else "-"), recipe
@@ -189,13 +201,17 @@ def test_a_zoo_of_nothing_is_refused(tmp_path: Path) -> None:
 
 def test_the_command_of_a_row_states_what_the_runs_changed() -> None:
     run = read_kept(MEASUREMENTS / "things_1-64.jsonl")[0]
-    assert command_of(run).endswith(f"semisup run {run.recipe} --seed {run.seed}")
+    assert recipe_of(run) == run.recipe
+    assert command_of(run) == "semisup run RECIPE --seed SEED"
     settings = {**run.settings, "train.steps": 50, "data.crop": [32, 32]}
     changed = type(run)(run.source, {**run.content, "settings": settings})
-    assert command_of(changed).endswith(" --set data.crop=[32, 32] --set train.steps=50")
+    assert recipe_of(changed) == f"{run.recipe} --set data.crop=[32, 32] --set train.steps=50"
     lost = type(run)("there", {**run.content, "recipe": "scenes/other"})
     with pytest.raises(RunError, match="there: no recipe is called scenes/other"):
-        command_of(lost)
+        recipe_of(lost)
+    weighted = {**run.settings, "model.weights": "w.pth", "data.name": "voc"}
+    other = type(run)(run.source, {**run.content, "settings": weighted})
+    assert command_of(other) == "semisup run RECIPE --seed SEED --weights w.pth --data-root DATA"
 
 
 def test_papers_are_those_of_the_pages_of_the_methods() -> None:
@@ -214,9 +230,7 @@ def test_the_table_of_the_start_page_needs_all_its_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("outside")
-def test_the_notebook_runs_from_top_to_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_notebook_runs_from_top_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its code cells in order, on fewer pictures and steps."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SEMISUP_DATA", raising=False)

@@ -41,11 +41,24 @@ def small(cls: type[Method]) -> dict[str, Any]:
 
 
 @pytest.mark.usefixtures("outside")
-def test_a_method_of_the_examples_holds_to_it() -> None:
+@pytest.mark.parametrize("name", ["output_alignment", "pseudo_label"])
+def test_a_method_of_the_examples_holds_to_it(name: str) -> None:
     """As tests/plugins checks Mean Teacher, by the command."""
-    name = "output_alignment"
     load_plugins([str(EXAMPLES / f"{name}.py")])
     assert failed(name, METHODS[name], **small(METHODS[name])) == {}
+
+
+@pytest.mark.usefixtures("outside")
+def test_the_tutorial_shows_what_the_check_says_of_its_method() -> None:
+    """docs/own-method.md: a term that does not act on the toy problem, in the words of the check."""
+    page = (EXAMPLES.parent / "own-method.md").read_text(encoding="utf-8")
+    assert f"tries {len(CHECKS)} things" in page
+    load_plugins([str(EXAMPLES / "pseudo_label.py")])
+    title = "every weighted term reaches an optimiser"
+    found = failed("pseudo_label", METHODS["pseudo_label"], title)
+    assert f"{title}: {found[title]}" in " ".join(page.split())
+    assert '"without its terms it is supervised training" would fail' in page
+    assert "without its terms it is supervised training" in [check.title for check in CHECKS]
 
 
 class Sound(Method):
