@@ -79,9 +79,8 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("runs", nargs="+", metavar="TITLE=RUN")
     parser.add_argument("--data-root", default="data")
     options = parser.parse_args(arguments)
-    runs = [
-        (title, Path(place)) for title, _, place in (run.partition("=") for run in options.runs)
-    ]
+    parts = [run.partition("=") for run in options.runs]
+    runs = [(title, Path(place)) for title, _, place in parts]
     try:
         figure = drawn(columns(runs, options.data_root))
     except SemisupError as error:

@@ -38,14 +38,16 @@ hide:
 
 # Model zoo
 
-Every method, network and number of masks whose results are kept, made from the result files when this site was built.
-mIoU is the mean over the seeds of the checkpoint that a run reports, as the command prints it; sd is the standard
-deviation over the seeds. "At the end" is the mean after the last step. Scores of one table have one protocol and may
-be compared; those of two tables may not. Intervals and tests are in [Results](../results.md), what to take in [Choosing
-a method](../choosing.md).
+Every method, network and number of masks whose results are kept, made from the result files when
+this site was built. mIoU is the mean over the seeds of the checkpoint that a run reports, as the
+command prints it; sd is the standard deviation over the seeds. "At the end" is the mean after the
+last step. Scores of one table have one protocol and may be compared; those of two tables may not.
+Intervals and tests are in [Results](../results.md), what to take in [Choosing a
+method](../choosing.md).
 
-No weights are offered for download: the command below a table makes them, on two CPU cores in minutes to an hour, the
-same to the bit on one kind of machine. `DATA` is the folder of the [data set](../datasets/index.md).
+No weights are offered for download: the command below a table makes them, on two CPU cores in
+minutes to an hour, the same to the bit on one kind of machine. `DATA` is the folder of the [data
+set](../datasets/index.md).
 """
 
 COLUMNS = (
@@ -84,8 +86,8 @@ def zoo_page(folder: Path = MEASUREMENTS) -> str:
 
 
 def _title(protocol: Mapping[str, Any]) -> str:
-    classes = len(protocol["classes"])
-    return f"{protocol['data']}: {protocol['images']} images of {protocol['subset']}, {classes} classes"
+    images = f"{protocol['images']} images of {protocol['subset']}"
+    return f"{protocol['data']}: {images}, {len(protocol['classes'])} classes"
 
 
 def _section(groups: Sequence[Sequence[Run]]) -> Iterator[str]:

@@ -127,7 +127,7 @@ def test_a_marker_becomes_its_diagram_and_an_unknown_one_is_named() -> None:
     page = with_diagrams("Before.\n\n<!-- diagram: supervised -->\n\nAfter.\n")
     assert page.startswith("Before.\n\n<figure")
     assert page.endswith("</figure>\n\nAfter.\n")
-    with pytest.raises(SemisupError, match="no diagram is called other. Known: supervised, "):
+    with pytest.raises(SemisupError, match=r"no diagram is called other\. Known: supervised, "):
         with_diagrams("<!-- diagram: other -->\n")
 
 

@@ -50,7 +50,7 @@ def test_a_method_of_the_examples_holds_to_it(name: str) -> None:
 
 @pytest.mark.usefixtures("outside")
 def test_the_tutorial_shows_what_the_check_says_of_its_method() -> None:
-    """docs/own-method.md: a term that does not act on the toy problem, in the words of the check."""
+    """docs/own-method.md quotes it: a term that does not act on the toy problem."""
     page = (EXAMPLES.parent / "own-method.md").read_text(encoding="utf-8")
     assert f"tries {len(CHECKS)} things" in page
     load_plugins([str(EXAMPLES / "pseudo_label.py")])
