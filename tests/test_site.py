@@ -66,8 +66,9 @@ def test_every_method_has_a_diagram_and_its_objective_in_formulas() -> None:
 
 
 def test_every_diagram_stands_on_a_page_and_every_marker_names_one() -> None:
-    named = {name for page in PAGES for name in MARKER.findall(page.read_text("utf-8"))}
-    assert named == DIAGRAMS.keys()
+    named = [(page, name) for page in PAGES for name in MARKER.findall(page.read_text("utf-8"))]
+    assert {name for _, name in named} == DIAGRAMS.keys()
+    assert len({*named}) == len(named), "a page has one of them twice"
 
 
 @pytest.mark.parametrize("diagram", DIAGRAMS.values(), ids=lambda diagram: diagram.name)
