@@ -1,7 +1,7 @@
 """Write docs/reference/, never out of date: from code, kept results and notebooks.
 
-Recipe keys, catalogue and commands are of the code; the model zoo and the table of the start page
-of docs/measurements/ (docs/zoo.py), and notebook.md of the notebook (docs/cells.py).
+Recipe keys, catalogue and commands are of the code; the model zoo is of docs/measurements/
+(docs/zoo.py), and notebook.md of the notebook (docs/cells.py).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 from cells import NOTEBOOKS, notebook_page
-from zoo import quickstart_table, zoo_page
+from zoo import zoo_page
 
 from semisup import catalog
 from semisup.cli.display.listing import count_parameters
@@ -223,14 +223,13 @@ def walk(
 
 
 def main() -> None:
-    """Write the pages, and the parts that other pages include."""
+    """Write the five pages."""
     OUT.mkdir(exist_ok=True)
     pages = {"recipe": recipe_page(), "catalogue": catalogue_page(), "commands": commands_page()}
     for name, text in pages.items():
         write_text(OUT / f"{name}.md", HEAD + text)
     write_text(OUT / "zoo.md", zoo_page())
     write_text(OUT / "notebook.md", notebook_page(NOTEBOOKS / "first_steps.ipynb"))
-    write_text(OUT / "quickstart.table", quickstart_table())
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""What mkdocs does with a page beside Markdown: formulas and diagrams (`hooks` in mkdocs.yml).
+"""What mkdocs does with a page beside Markdown: formulas, diagrams, tables (`hooks` in mkdocs.yml).
+
+`<!-- diagram: NAME -->` becomes a diagram (docs/diagrams.py) and `<!-- quickstart -->` the table of
+the start page (docs/zoo.py); where the pages are read as they are, nothing is seen of either.
 
 Formulas are LaTeX between two $$, or two $ in a line, as GitHub shows them too. They become MathML
 when the site is built: all current browsers draw it without a script, so that the site has nothing
@@ -11,8 +14,11 @@ import html
 import re
 
 from diagrams import with_diagrams
+from zoo import quickstart_table
 
 from semisup.errors import SemisupError
+
+TABLE = "<!-- quickstart -->"
 
 FORMULA = re.compile(
     r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>',
@@ -56,7 +62,9 @@ def with_formulas(page: str) -> str:
 
 
 def on_page_markdown(markdown: str, **_: object) -> str:
-    """Called by mkdocs: the diagrams of a page."""
+    """Called by mkdocs: the diagrams and tables of a page."""
+    if TABLE in markdown:
+        markdown = markdown.replace(TABLE, quickstart_table())
     return with_diagrams(markdown)
 
 

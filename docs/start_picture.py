@@ -60,15 +60,15 @@ def columns(runs: Sequence[tuple[str, Path]], root: str) -> list[tuple[str, list
 def drawn(made: Sequence[tuple[str, Sequence[Pixels]]]) -> Figure:
     """The columns side by side."""
     height, width = made[0][1][0].shape[:2]
-    figure = Figure(figsize=(2 * len(made), 2 * ROWS * height / width + 0.35), dpi=110)
+    figure = Figure(figsize=(2 * len(made), 2 * ROWS * height / width + 0.45), dpi=110)
     FigureCanvasAgg(figure)
     axes = figure.subplots(ROWS, len(made), squeeze=False)
     for column, (title, pictures) in enumerate(made):
         for row, picture in enumerate(pictures):
             axes[row, column].imshow(picture, interpolation="nearest")
             axes[row, column].axis("off")
-        axes[0, column].set_title(title, color=GREY, fontsize=12)
-    figure.subplots_adjust(0, 0, 1, 0.93, wspace=0.04, hspace=0.06)
+        axes[0, column].set_title(title, color=GREY, fontsize=16)
+    figure.subplots_adjust(0, 0, 1, 0.92, wspace=0.04, hspace=0.06)
     return figure
 
 

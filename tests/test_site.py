@@ -10,6 +10,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import matplotlib as mpl
+import numpy as np
 import pytest
 from cells import NOTEBOOKS, cells, notebook_page
 from diagrams import (
@@ -26,7 +27,8 @@ from diagrams import (
     with_diagrams,
 )
 from finished import read_kept
-from hooks import mathml, with_formulas
+from hooks import mathml, on_page_markdown, with_formulas
+from start_picture import drawn, in_colours
 from support.finished import finished_run
 from zoo import MEASUREMENTS, command_of, paper_of, quickstart_table, recipe_of, zoo_page
 
@@ -228,6 +230,28 @@ def test_the_table_of_the_start_page_needs_all_its_runs(tmp_path: Path) -> None:
     finished_run(tmp_path / "run")
     with pytest.raises(RunError, match="has no runs of scenes/supervised_things_1-64, quickstart"):
         quickstart_table(tmp_path)
+
+
+def test_the_start_page_has_the_picture_the_result_and_nothing_that_is_cut() -> None:
+    text = (DOCS / "index.md").read_text("utf-8")
+    assert (DOCS / "images" / "quickstart.png").is_file()
+    assert "(images/quickstart.png)" in text
+    made = on_page_markdown(text)
+    assert quickstart_table() in made
+    assert "<!--" not in made
+    install = text.partition("## Install")[2].partition("\n## ")[0]
+    (block,) = re.findall(r"```sh\n(.*?)```", install, re.DOTALL)
+    assert max(map(len, block.splitlines())) <= 38  # letters in a line of code at 390 px
+
+
+def test_the_picture_of_the_start_page_has_a_row_for_each_image() -> None:
+    palette = np.array([[0, 0, 0], [200, 10, 20]], np.uint8)
+    mask = np.array([[0, 1], [255, 1]], np.uint8)
+    shown = in_colours(mask, palette)
+    assert shown.tolist() == [[[0, 0, 0], [200, 10, 20]], [[255, 255, 255], [200, 10, 20]]]
+    figure = drawn([("image", [shown] * 3), ("mask", [shown] * 3)])
+    assert len(figure.axes) == 6
+    assert [axes.get_title() for axes in figure.axes[:2]] == ["image", "mask"]
 
 
 @pytest.mark.usefixtures("outside")
