@@ -111,7 +111,7 @@ class Evaluation:
             f"mIoU {self.image_miou(index):.2f} over {self.image_classes(index)} of "
             f"{len(self.classes)} classes",
             *[f"missed: {', '.join(missed)}"] * bool(missed),
-            *[f"not there: {', '.join(self.classes[k] for k in wrong)}"] * bool(wrong),
+            *[f"found but not there: {', '.join(self.classes[k] for k in wrong)}"] * bool(wrong),
         ]
         return "; ".join(parts)
 

@@ -50,8 +50,8 @@ def overlay(
     """A label map laid over its image: objects filled and outlined in the colours of their classes.
 
     Whatever is drawn of an object lies within it, so that a background is as in the image to the
-    pixel. Outlines have an edge, white around dark colours and black around light ones, which is
-    seen on dark and on light pictures.
+    pixel. Outlines have an edge towards what is left as it is, white around dark colours and black
+    around light ones, which is seen on dark and on light pictures.
 
     Args:
         image: uint8 3HW.
@@ -82,7 +82,7 @@ def overlay(
         rim = _near_others(around, reach)[seen]
         strip[rim] = colours[own[rim].long()]
         if edge:
-            rim = _near_others(around, edge)[seen]
+            rim = _near(torch.isin(around, left), edge)[seen]
             strip[rim] = edges[own[rim].long()]
         kept = torch.isin(own, left)
         strip[kept] = below[kept]
@@ -128,9 +128,15 @@ def _contrast(colour: Colour) -> Colour:
 
 def _near_others(labels: Tensor, reach: int) -> Tensor:
     """Where a pixel of another label lies within `reach` rows and columns: bool HW."""
-    values = labels[None].float()
-    ends = []
-    for sign in (1.0, -1.0):
-        rows = F.max_pool2d(sign * values, (2 * reach + 1, 1), 1, (reach, 0))
-        ends.append(sign * F.max_pool2d(rows, (1, 2 * reach + 1), 1, (0, reach))[0])
-    return ends[0] != ends[1]
+    return _largest(labels.float(), reach) != -_largest(-labels.float(), reach)
+
+
+def _near(region: Tensor, reach: int) -> Tensor:
+    """Where a pixel of a region (bool HW) lies within `reach` rows and columns: bool HW."""
+    return _largest(region.float(), reach) > 0
+
+
+def _largest(values: Tensor, reach: int) -> Tensor:
+    """The largest value (HW) within `reach` rows and columns: float HW."""
+    rows = F.max_pool2d(values[None], (2 * reach + 1, 1), 1, (reach, 0))
+    return F.max_pool2d(rows, (1, 2 * reach + 1), 1, (0, reach))[0]
