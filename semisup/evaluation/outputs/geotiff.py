@@ -60,21 +60,34 @@ def place_of(path: Path) -> Place | None:
     try:
         if path.is_fifo():
             return None
-        with path.open("rb") as file:
-            head = file.read(8)
-            tags = ImageFileDirectory_v2(head + (file.read(8) if head[2:3] == b"\x2b" else b""))
-            file.seek(tags.next)
-            tags.load(file)
-            found = {number: tags[number] for number in PLACE_TAGS if number in tags}
-            stated = tags.get(_NO_DATA)
+        tags = _tags(path)
     except Exception:  # damage fails in nearly every way there is
         return None
+    found = {number: tags[number] for number in PLACE_TAGS if number in tags}
     if not found:
         return None
     no_data = None
     with contextlib.suppress(TypeError, ValueError):
-        no_data = float(str(stated).strip("\0 "))
+        no_data = float(str(tags.get(_NO_DATA)).strip("\0 "))
     return Place(found, no_data)
+
+
+def _tags(path: Path) -> dict[int, Any]:
+    """The tags of the first page of a TIFF that tell of its place."""
+    wanted = (*PLACE_TAGS, _NO_DATA)
+    with path.open("rb") as file:
+        head = file.read(8)
+        if head.startswith(b"MM\0\x2b"):  # which Pillow cannot read
+            from tifffile import TiffFile
+
+            file.seek(0)
+            with TiffFile(file) as opened:
+                found = opened.pages.first.tags
+                return {number: found[number].value for number in wanted if number in found}
+        tags = ImageFileDirectory_v2(head + (file.read(8) if head[2:3] == b"\x2b" else b""))
+        file.seek(tags.next)
+        tags.load(file)
+        return {number: tags[number] for number in wanted if number in tags}
 
 
 def write_geotiff(

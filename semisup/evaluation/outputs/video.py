@@ -99,7 +99,7 @@ class VideoReader:
         with self._decoding():
             for frame in self._container.decode(self._stream):
                 pixels = frame.to_ndarray(format="rgb24")
-                quarters = round(frame.rotation / 90) % 4 if self._turned else 0
+                quarters = round(_rotation(frame) / 90) % 4 if self._turned else 0
                 pixels = np.ascontiguousarray(np.rot90(pixels, quarters))
                 yield Frame(torch.from_numpy(pixels).permute(2, 0, 1), frame.pts)
 
@@ -200,6 +200,11 @@ class VideoWriter:
             raise RunError(
                 f"{self._path}: cannot be written ({why}). Free some space, or leave --overlay out."
             ) from None
+
+
+def _rotation(frame: Any) -> float:
+    """Degrees, counter-clockwise, by which a viewer turns a frame."""
+    return float(frame.rotation)
 
 
 def _pyav(path: Path) -> Any:
