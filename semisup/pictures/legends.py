@@ -31,6 +31,8 @@ Legend = Sequence[tuple[str, Colour]]
 """Names and colours of classes."""
 
 _BAR = 72
+_COUNTED = 1 << 20
+"""Pixels that are counted at once."""
 
 
 def background_of(classes: Sequence[str]) -> tuple[int, ...]:
@@ -40,7 +42,10 @@ def background_of(classes: Sequence[str]) -> tuple[int, ...]:
 
 def present(labels: Tensor, classes: Sequence[str], palette: Sequence[Colour]) -> Legend:
     """Names and colours of the classes in a label map (uint8 HW)."""
-    counts = np.bincount(labels.cpu().numpy().ravel(), minlength=IGNORE + 1)
+    # In parts: of each pixel eight bytes are needed for a while.
+    parts = torch.split(labels.cpu().flatten(), _COUNTED)
+    counts = sum(np.bincount(part.numpy(), minlength=IGNORE + 1) for part in parts)
+    assert isinstance(counts, np.ndarray)
     return [
         (name, colour)
         for label, (name, colour) in enumerate(zip(classes, palette, strict=True))
