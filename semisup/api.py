@@ -300,6 +300,7 @@ def predict_files(
     *,
     overlay: bool = False,
     soft: bool = False,
+    coco: bool = False,
     samples: int | None = None,
     overwrite: bool = False,
     changes: str | Sequence[str] = (),
@@ -310,10 +311,12 @@ def predict_files(
 
     Args:
         run: what `run` or `open_run` returned, or the folder of a run.
-        images: files, and folders, which are searched with their sub-folders.
+        images: files, and folders, which are searched with their sub-folders. A file may be a
+            video (extra `video`), of which each frame is labelled.
         to: folder to write to; what is there already is left alone.
         overlay: write the classes over the picture too.
         soft: write the probabilities too (.npz, float16 KHW).
+        coco: write all label maps as masks of MS COCO too (predictions_coco.json).
         samples: passes with dropout that are averaged, at least 2; None: as the protocol says. A
             map of the uncertainty is written too, as a grey PNG of 16 bits and in colours.
         overwrite: replace predictions that are there already.
@@ -322,7 +325,8 @@ def predict_files(
         progress: whether to show a bar on a terminal.
 
     Returns:
-        The label map of each image: pixel value = class id.
+        The label map of each image: pixel value = class id. Of videos the label maps of all frames,
+        in order, after those of the pictures.
 
     Raises:
         SemisupError: whatever a user can mend, in one line. Of images that cannot be labelled it
@@ -332,7 +336,9 @@ def predict_files(
     given = [images] if isinstance(images, str | Path) else images
     endings = ["_overlay"] * overlay + UNCERTAINTY_NAMES * bool(opened.recipe.eval.samples)
     found = find_images([Path(path) for path in given], endings=endings, to=Path(to))
-    folder = PredictionFolder(Path(to), opened.identity(), found.names, overwrite=overwrite)
+    folder = PredictionFolder(
+        Path(to), opened.identity(), found.names, videos=found.videos, overwrite=overwrite
+    )
     with _shown(progress):
         done = prediction.predict_files(
             opened.inference(),
@@ -342,10 +348,12 @@ def predict_files(
             opened.palette,
             with_overlay=overlay,
             soft=soft,
+            coco=coco,
             apply_exif=opened.applies_exif,
         )
     dataclasses.replace(done, bad=(*done.bad, *found.unreadable)).check()
-    return tuple(folder.file(name) for name in found.names)
+    frames = [file for name in found.videos for file in sorted(folder.frames(name))]
+    return (*(folder.file(name) for name in found.names), *frames)
 
 
 def _loaded(recipe: Recipe | str | Path, changes: str | Sequence[str], seed: int | None) -> Recipe:

@@ -31,7 +31,7 @@ COMMANDS: dict[str, tuple[list[str], set[str]]] = {
         ["RUN", "IMAGES"],
         RECIPE
         | {"--to", "--overlay", "--soft", "--submission", "--competition", "--seed", "--step"}
-        | {"--explain", "--classes", "--crf", "--samples", "--plugin", "--overwrite"},
+        | {"--explain", "--classes", "--crf", "--samples", "--plugin", "--overwrite", "--coco"},
     ),
     "samples": (
         ["RUN"],

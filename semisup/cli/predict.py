@@ -22,6 +22,8 @@ Examples:
   semisup predict quickstart photo.jpg --to predictions --overlay
   semisup predict runs/quickstart/0123456789-s0 photos/ --to predictions --soft
   semisup predict quickstart photos/ --to refined --crf
+  semisup predict quickstart clip.mp4 --to clip --overlay
+  semisup predict quickstart photos/ --to predictions --coco
   semisup predict runs/my_segnet/0123456789-s0 photos/ --to doubts --samples 20
   semisup predict scenes/decouplednet_5 photo.jpg --to why --explain
   semisup predict voc_small/decouplednet_10 photos/ --to cats --classes cat,dog
@@ -51,6 +53,11 @@ Examples:
     "--explain",
     is_flag=True,
     help="Write what each identified class comes from too (decouplednet).",
+)
+@click.option(
+    "--coco",
+    is_flag=True,
+    help="Write all label maps as masks of MS COCO too (predictions_coco.json).",
 )
 @click.option(
     "--classes",
@@ -87,6 +94,7 @@ def predict(
     soft: bool,
     samples: int | None,
     explain: bool,
+    coco: bool,
     classes: str | None,
     submission: str | None,
     competition: str,
@@ -101,13 +109,16 @@ def predict(
     """Label IMAGES (files or folders) with the network of a finished RUN.
 
     Writes a palette PNG for each image: pixel value = class id. Folders are searched with their
-    sub-folders, which are kept below --to. Photographs are turned as a viewer shows them. RUN is
+    sub-folders, which are kept below --to. Photographs are turned as a viewer shows them. Of a
+    video (extra video) each frame is an image, as NAME/frame_000000.png. An image that says where
+    it lies on the ground (GeoTIFF) has NAME_labels.tif too. RUN is
     the folder of a run, or a recipe's name: its most recently finished run (--seed picks another).
     Only [eval] can be changed.
     """
     if bool(images) == (submission is not None):
         raise click.UsageError("give either IMAGES or --submission SUBSET")
-    of_images = {"overlay": overlay, "soft": soft, "explain": explain, "overwrite": overwrite}
+    of_images = {"overlay": overlay, "soft": soft, "explain": explain, "coco": coco}
+    of_images["overwrite"] = overwrite
     for option in [name for name, given in of_images.items() if given and submission is not None]:
         raise click.UsageError(f"--{option} is for IMAGES, and not for --submission")
     from semisup.evaluation.class_by_class import check_by_class
@@ -143,7 +154,9 @@ def predict(
     endings = ["_overlay"] * overlay + ["_explain"] * explain
     endings += UNCERTAINTY_NAMES * bool(opened.recipe.eval.samples)
     found = find_images(images, endings=endings, to=to)
-    target = PredictionFolder(to, opened.identity(), found.names, overwrite=overwrite)
+    target = PredictionFolder(
+        to, opened.identity(), found.names, videos=found.videos, overwrite=overwrite
+    )
     done = predict_files(
         inference,
         found.images,
@@ -153,6 +166,7 @@ def predict(
         with_overlay=overlay,
         soft=soft,
         explain=explain,
+        coco=coco,
         apply_exif=opened.applies_exif,
     )
     _print_done(replace(done, bad=(*done.bad, *found.unreadable)), found, to)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from semisup.data.base import SegmentationData
+from semisup.data.formats.class_colours import is_background
 from semisup.data.labels.classes_in_masks import MaskContent
 from semisup.types import IGNORE
 
@@ -215,11 +216,6 @@ def _one_off(masks: MaskSet) -> str:
     if held == set(range(last)) and any(content.void for content in masks.contents):
         return f". {IGNORE} is void: if it stands for '{classes[last]}' in the masks, map it"
     return ""
-
-
-def is_background(name: str) -> bool:
-    """Such as "background", "_background_", "bg", and "0, background" of a table."""
-    return "background" in name.lower() or name.strip().lower() == "bg"
 
 
 def _count_from_one(masks: MaskSet) -> bool:

@@ -14,7 +14,7 @@ from torch._functorch import config as gradients_of_compiled
 
 from semisup.catalog import DATASETS, METHODS, MODELS, create_dataset, create_method, create_model
 from semisup.data.base import SegmentationData
-from semisup.data.evidence import is_background
+from semisup.data.formats.class_colours import is_background
 from semisup.data.labels.border_weights import BorderWeights
 from semisup.data.labels.class_weights import class_weights
 from semisup.data.labels.pools import Pool, make_pool, make_weak_pool

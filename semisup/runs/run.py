@@ -247,7 +247,7 @@ def _prepare(experiment: Experiment, view: View) -> tuple[TrainingState, Selecti
         view=view,
         average=Teacher(method.predictor(), recipe.train.ema) if recipe.train.ema else None,
         draw=lambda batch, predictor, owner: draw_panel(
-            batch, predictor, owner, data.palette, experiment.images
+            batch, predictor, owner, data.classes, data.palette, experiment.images
         ),
         pseudo_labels=_pseudo_label_quality(experiment),
     )
