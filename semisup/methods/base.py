@@ -116,6 +116,10 @@ class Method(nn.Module, ABC):
     """Whether its supervised loss is a cross entropy over the K classes, which
     `train.class_weights` can weight and `train.loss` replace; where it is not, both are refused."""
 
+    story: ClassVar[tuple[str, ...]] = ("loss_segmentation",)
+    """The two or three of its scalars that tell how a run goes, the most telling first; the
+    terminal shows them. All others are in scalars.jsonl and in TensorBoard."""
+
     segmenter: Segmenter
 
     _class_weights: Tensor | None
