@@ -8,6 +8,7 @@ import io
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -31,7 +32,7 @@ from semisup.catalog import DATASETS, METHODS, MODELS
 from semisup.cli import doctor, monitor
 from semisup.cli.display import listing
 from semisup.cli.display.listing import count_multiply_adds, entries, output_stride, print_entries
-from semisup.cli.display.results import print_result
+from semisup.cli.display.results import print_next, print_result
 from semisup.cli.display.verification import print_verification
 from semisup.cli.main import cli
 from semisup.cli.options import find_run
@@ -149,6 +150,36 @@ def test_run_tells_its_progress_on_standard_error(place: Path, tmp_path: Path) -
     assert "  loss 1." in result.stderr or "  loss 0." in result.stderr
     assert "step 2/2" not in result.stdout
     assert next((tmp_path / "tiny").iterdir()).name.endswith("-s5")
+
+
+def test_run_says_what_can_be_done_next(place: Path) -> None:
+    result = call(*run_of(place))
+    assert "What next:" not in result.stdout
+    _, *lines = result.stderr[result.stderr.index("What next:") :].splitlines()
+    for line in lines:
+        _, command, *rest = shlex.split(line)
+        assert command == "compare" or command in cli.commands
+        assert Path(rest[0]) in (finished(place), finished(place).parent)
+        assert Path(rest[0]).is_dir()
+    assert [line.split()[1] for line in lines] == ["predict", "compare", "monitor"]
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_sentences_are_wrapped_between_words_on_a_terminal_alone(
+    place: Path, columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = read_result(finished(place) / "result.json")
+    assert result is not None
+    print_result(result, finished(place), per_class=False)
+    plain = capsys.readouterr().out
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    print_result(result, finished(place), per_class=False)
+    wrapped = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    assert wrapped != plain
+    assert wrapped.split() == plain.split()
+    start, end = (wrapped.index(word) for word in ("Protocol:", "Pictures:"))
+    assert all(len(line) <= columns for line in wrapped[start:end].splitlines())
 
 
 def test_run_of_a_finished_run_says_so_and_prints_it_again(place: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
         Scores,
         SplitRecord,
     )
+
+NARROWEST = 20
+"""Columns that sentences are wrapped to, at least."""
 
 
 def print_result(
@@ -50,12 +55,44 @@ def print_result(
     )
     if result.objects is not None:
         console.print(_objects(result.objects))
-    console.print(f"Protocol: {protocol_line(result.protocol)}", markup=False)
-    console.print(_training_line(result), markup=False)
+    _print_sentence(console, f"Protocol: {protocol_line(result.protocol)}")
+    _print_sentence(console, _training_line(result))
     sheet = folder / "pictures" / "sheet.png"
     if pictures and sheet.is_file():
         console.print(f"Pictures: {sheet}", markup=False)
     console.print(f"Run: {folder}", markup=False)
+
+
+def print_next(folder: Path) -> None:
+    """What can be done with a finished run, on standard error: results go to standard output.
+
+    Args:
+        folder: of the run.
+    """
+    run, runs = shlex.quote(str(folder)), shlex.quote(str(folder.parent))
+    lines = (
+        f"semisup predict {run} photo.jpg --to predictions --overlay",
+        f"semisup compare {run} ANOTHER_RUN",
+        f"semisup monitor {runs}",
+    )
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print("What next:", style="dim", markup=False)
+    for line in lines:
+        console.print(f"  {line}", markup=False)
+
+
+def _print_sentence(console: Console, text: str) -> None:
+    """Wrapped between words where somebody reads it; one line in a file or a pipe."""
+    if console.is_terminal:
+        lines = textwrap.wrap(
+            text,
+            width=max(console.width, NARROWEST),
+            subsequent_indent="  ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        text = "\n".join(lines)
+    console.print(text, markup=False)
 
 
 def print_gain(run: FinishedRun, baseline: FinishedRun, gain: Gain) -> None:

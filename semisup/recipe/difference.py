@@ -1,0 +1,55 @@
+"""What a recipe changes of another: the shipped one of its name, or the defaults."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from semisup.errors import RecipeError
+from semisup.recipe.load import build_recipe, load_recipe, shipped_recipes
+from semisup.recipe.recipe import PLACES, Recipe
+from semisup.recipe.toml import flatten
+
+
+def changed_keys(recipe: Recipe) -> dict[str, Any]:
+    """Dotted key -> value of what differs from the shipped recipe of the same name.
+
+    Of a recipe of one's own, what differs from the defaults of its data set, model and method.
+    Where data lie, workers and the seed count in neither.
+    """
+    usual = flatten(_usual(recipe).resolved())
+    return {
+        key: value
+        for key, value in flatten(recipe.resolved()).items()
+        if key not in PLACES and (key not in usual or usual[key] != value)
+    }
+
+
+def describing(recipe: Recipe) -> dict[str, Any]:
+    """What tells a run from others in a few columns: names, split, seed, and `changed_keys`."""
+    named = {
+        "method": recipe.method.name,
+        "model": recipe.model.name,
+        "data": recipe.data.name,
+        "split": recipe.data.split,
+        "seed": recipe.train.seed,
+    }
+    changed = changed_keys(recipe)
+    return named | {
+        key: value
+        for key, value in changed.items()
+        if key not in ("method.name", "model.name", "data.name", "data.split")
+    }
+
+
+def _usual(recipe: Recipe) -> Recipe:
+    """What the recipe is compared with; itself where no other can be made."""
+    try:
+        if recipe.name in shipped_recipes():
+            return load_recipe(recipe.name)
+        tables = {
+            **{t: {"name": getattr(recipe, t).name} for t in ("data", "model", "method")},
+            "train": {"steps": recipe.train.steps},
+        }
+        return build_recipe(recipe.name, tables)
+    except RecipeError:  # an option without a default, or a recipe that is no longer shipped so
+        return recipe
