@@ -255,16 +255,16 @@ def _prepare(experiment: Experiment, view: View) -> tuple[TrainingState, Selecti
 
 
 def _selection(experiment: Experiment) -> Selection | None:
-    """Choose on held-out images where there are some; else only watch the reported ones."""
-    settings, reported = experiment.recipe.eval, experiment.reported
-    held_out = experiment.labels.held_out
+    """Choose on held-out images where there are some; else only watch a subset."""
+    settings, held_out = experiment.recipe.eval, experiment.labels.held_out
     on = (settings, experiment.device, experiment.precision, experiment.images)
     applied = experiment.applied
     if held_out:
         keep = experiment.folder.checkpoints
         return Selection(experiment.data, held_out, "held_out", keep, *on, applied=applied)
     if settings.every:
-        return Selection(reported, reported.ids, reported.subset, None, *on, applied=applied)
+        watched = experiment.watched
+        return Selection(watched, watched.ids, watched.subset, None, *on, applied=applied)
     return None
 
 

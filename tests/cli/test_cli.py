@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -768,17 +768,25 @@ def test_monitor_starts_tensorboard_on_the_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[Sequence[str]] = []
+    shown: list[list[str]] = []
 
-    def start(command: Sequence[str]) -> int:
-        started.append(command)
+    def start(command: Sequence[str], meanwhile: Callable[[], None]) -> int:
+        logs = command.index("--logdir")
+        meanwhile()
+        shown.append([path.name for path in Path(command[logs + 1]).iterdir()])
+        started.append([*command[:logs], *command[logs + 2 :]])
         return 0
+
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "events.out.tfevents.1").write_bytes(b"")
 
     monkeypatch.setattr(monitor, "run_until_stopped", start)
     output = succeed("monitor", tmp_path, "--port", 7001)
     assert "http://localhost:7001" in output
     output = succeed("monitor", tmp_path, "--host", "0.0.0.0")
     assert "http://0.0.0.0:6006" in output
-    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(tmp_path)]
+    command = [sys.executable, "-m", "tensorboard.main"]
+    assert shown == [["other"], ["other"]]
     assert started == [
         [*command, "--host", "localhost", "--port", "7001"],
         [*command, "--host", "0.0.0.0", "--port", "6006"],
@@ -1132,6 +1140,7 @@ def test_names_and_paths_are_no_markup(
     report = SubsetReport(name, 1, (4, 4), (4, 4), (name,), (16,), 0, 0)
     print_verification(Verification((report,), [Problem(Path(name), f"{name}: bad")]))
     assert capsys.readouterr().out.count(name) == 4
+
 
 def test_one_of_several_processes_says_which_it_is_and_tells_torchrun(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
