@@ -19,7 +19,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "score": ("tag_precision", "tag_recall", "chosen_iou", "chosen_share"),
     "speed": ("images_per_second",),
 }
-"""Group -> scalars of these names; losses, scores and what is of a player are told by their form."""
+"""Group -> scalars of these names. Losses, scores and what is of a player have names of a form."""
 
 OF_PLAYERS = ("lr", "gradient_norm", "update_ratio", "weight_growth")
 """Scalars of a player, as `<name>/<player>`: the group "optimiser"."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -78,7 +79,7 @@ def small_curve(values: Sequence[float], width: int) -> str:
         return ""
     count = min(width, len(values))
     cuts = [number * len(values) // count for number in range(count + 1)]
-    means = [_mean(values[start:end]) for start, end in zip(cuts[:-1], cuts[1:], strict=True)]
+    means = [_mean(values[start:end]) for start, end in itertools.pairwise(cuts)]
     known = [value for value in means if math.isfinite(value)]
     if not known:
         return ""

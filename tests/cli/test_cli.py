@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import io
 import json
 import os
 import re
@@ -32,7 +31,7 @@ from semisup.catalog import DATASETS, METHODS, MODELS
 from semisup.cli import doctor, monitor
 from semisup.cli.display import listing
 from semisup.cli.display.listing import count_multiply_adds, entries, output_stride, print_entries
-from semisup.cli.display.results import print_next, print_result
+from semisup.cli.display.results import print_result
 from semisup.cli.display.verification import print_verification
 from semisup.cli.main import cli
 from semisup.cli.options import find_run

@@ -46,12 +46,14 @@ def print_result(
     console.print(
         f"[bold]mIoU {selected.miou:.4f}[/bold] {escape(_counted(result))}"
         f"(95 % interval over images {low:.4f} to {high:.4f})"
-        + (f", last checkpoint {last.miou:.4f}" if last else "")
+        + (f", last checkpoint {last.miou:.4f}" if last else ""),
+        soft_wrap=not console.is_terminal,
     )
-    console.print(
+    _print_sentence(
+        console,
         f"pixel accuracy {selected.pixel_accuracy:.4f}, "
         f"mean class accuracy {selected.mean_class_accuracy:.4f}, "
-        f"frequency-weighted IoU {selected.frequency_weighted_iou:.4f}" + _boundary(selected)
+        f"frequency-weighted IoU {selected.frequency_weighted_iou:.4f}" + _boundary(selected),
     )
     if result.objects is not None:
         console.print(_objects(result.objects))
@@ -71,7 +73,7 @@ def print_next(folder: Path) -> None:
     """
     run, runs = shlex.quote(str(folder)), shlex.quote(str(folder.parent))
     lines = (
-        f"semisup predict {run} photo.jpg --to predictions --overlay",
+        f"semisup predict {run} photo.jpg --overlay",
         f"semisup compare {run} ANOTHER_RUN",
         f"semisup monitor {runs}",
     )
