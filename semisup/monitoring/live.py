@@ -21,6 +21,7 @@ from semisup.monitoring.words import (
     score_in_words,
     seconds_a_step,
     small_curve,
+    story_of,
     time_left,
 )
 from semisup.system.progress import has_terminal, is_first_process
@@ -57,6 +58,7 @@ class _Row:
     name: str
     value: str
     values: tuple[float, ...]
+    tells_most: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +76,13 @@ class _Rows:
         )
         room = min(options.max_width - names - values - 4, LONGEST_CURVE)
         table = Table.grid(padding=(0, 2))
-        table.add_column(style="dim", overflow="fold")
+        table.add_column(overflow="fold")
         table.add_column(justify="right", no_wrap=True)
         table.add_column(style="cyan", no_wrap=True)
         for row in shown:
             curve = "" if options.ascii_only else small_curve(row.values, room)
-            table.add_row(Text(row.name), row.value, curve)
+            name = Text(row.name, style="bold" if row.tells_most else "dim")
+            table.add_row(name, row.value, curve)
         yield table
 
 
@@ -154,11 +157,11 @@ class LiveView:
         self._speed = f"{record.images_per_second:.1f} images/s"
         self._left = time_left(record.seconds_left)
         self._health = record.health
-        rows = []
+        rows, story = [], story_of(record)
         for name in own_scalars(record):
             curve = self._curves.setdefault(name, [])
             curve.append(record.scalars[name])
-            rows.append(_Row(name, f"{curve[-1]:.4g}", tuple(curve)))
+            rows.append(_Row(name, f"{curve[-1]:.4g}", tuple(curve), name in story))
         self._rows = tuple(rows)  # at once: another thread draws
 
     def scored(self, scores: Mapping[str, float]) -> None:
@@ -166,7 +169,8 @@ class LiveView:
         name, value, where = score_in_words(scores)
         curve = self._curves.setdefault(f"score {name}", [])
         curve.append(value)
-        self._score = _Row(f"{name} on {where}" if where else name, f"{value:.4f}", tuple(curve))
+        title = f"{name} on {where}" if where else name
+        self._score = _Row(title, f"{value:.4f}", tuple(curve), tells_most=True)
 
     def note(self, text: str) -> None:
         """Something that a person should know."""

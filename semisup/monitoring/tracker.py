@@ -98,7 +98,7 @@ class Tracker:
     def picture(self, name: str, picture: Tensor, step: int) -> None:
         """Record a picture, uint8 3HW."""
         with _told(self._board.log_dir):
-            self._board.add_image(name, picture, step)
+            self._board.add_image(f"pictures/{name}", picture, step)
 
     def figure(self, name: str, figure: Figure, step: int) -> None:
         """Record a matplotlib figure."""

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from semisup.monitoring.view import Record
 
-BARS = "▁▂▃▄▅▆▇█"
-"""Of a small curve, from its lowest to its highest value."""
+BARS = "▁▂▃▄▅▆▇"
+"""Of a small curve, from its lowest value to its highest. A full block would touch the next line."""
 
 
 def time_left(seconds: float) -> str:

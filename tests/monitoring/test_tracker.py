@@ -160,8 +160,8 @@ def test_tensorboard_reads_scalars_pictures_and_hyperparameters(run: RunFolder) 
     assert [(e.step, e.value) for e in found.Scalars("score/miou")] == [(6, 0.75)]
     announced = found.summary_metadata["_hparams_/experiment"].plugin_data.content
     assert b"score/miou" in announced
-    assert set(found.Tags()["images"]) == {"panel", "confusion"}
-    panel, confusion = found.Images("panel")[0], found.Images("confusion")[0]
+    assert set(found.Tags()["images"]) == {"pictures/panel", "pictures/confusion"}
+    panel, confusion = found.Images("pictures/panel")[0], found.Images("pictures/confusion")[0]
     assert (panel.step, panel.height, panel.width) == (6, 6, 8)
     assert (confusion.height, confusion.width) == (100, 50)
     content = found.summary_metadata["_hparams_/session_start_info"].plugin_data.content
@@ -194,7 +194,7 @@ def test_a_figure_is_drawn_as_it_is(run: RunFolder) -> None:
     tracker = Tracker(run.path)
     tracker.figure("red", figure, 1)
     tracker.close()
-    encoded = events(run).Images("red")[0].encoded_image_string
+    encoded = events(run).Images("pictures/red")[0].encoded_image_string
     pixels = np.array(Image.open(io.BytesIO(encoded)))
     assert pixels.shape == (20, 20, 3)
     assert (pixels == (255, 0, 0)).all()

@@ -161,9 +161,9 @@ def test_the_clock_times_single_steps_without_pauses(monkeypatch: pytest.MonkeyP
         ([1.0], 0, ""),
         ([3.0], 9, "▁"),
         ([2.0, 2.0], 9, "▁▁"),
-        ([0.0, 1.0, 2.0, 7.0, 8.0], 9, "▁▂▃▇█"[:2] + "▃██"),
-        ([0.0, 0.0, 4.0, 4.0, 8.0, 8.0], 3, "▁▅█"),
-        ([0.0, math.nan, 8.0], 9, "▁ █"),
+        ([0.0, 1.0, 2.0, 6.0, 7.0], 9, "▁▂▃▇▇"),
+        ([0.0, 0.0, 4.0, 4.0, 8.0, 8.0], 3, "▁▄▇"),
+        ([0.0, math.nan, 8.0], 9, "▁ ▇"),
         ([math.inf, math.nan], 9, ""),
     ],
 )
@@ -215,7 +215,7 @@ def test_nothing_of_a_live_view_is_cut(width: int, height: int) -> None:
         "1:15 left",
         "mIoU on held_out",
         "0.4321",
-        "▁▄█",
+        "▁▄▇",
         "healthy: discriminator right at 61%",
         "semisup monitor",
     ):
