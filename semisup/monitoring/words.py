@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from semisup.monitoring.view import Record
 
 BARS = "▁▂▃▄▅▆▇"
-"""Of a small curve, from its lowest value to its highest. A full block would touch the next line."""
+"""Of a small curve, from its lowest to its highest value; a full block would touch other lines."""
 
 
 def time_left(seconds: float) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from semisup.errors import RecipeError
 from semisup.recipe.load import build_recipe, load_recipe, shipped_recipes
-from semisup.recipe.recipe import PLACES, Recipe
+from semisup.recipe.recipe import PLACES, Recipe, without_watching
 from semisup.recipe.toml import flatten
 
 
@@ -14,12 +14,12 @@ def changed_keys(recipe: Recipe) -> dict[str, Any]:
     """Dotted key -> value of what differs from the shipped recipe of the same name.
 
     Of a recipe of one's own, what differs from the defaults of its data set, model and method.
-    Where data lie, workers and the seed count in neither.
+    Where data lie, workers, the seed and scores that are only watched count in neither.
     """
-    usual = flatten(_usual(recipe).resolved())
+    usual = without_watching(flatten(_usual(recipe).resolved()))
     return {
         key: value
-        for key, value in flatten(recipe.resolved()).items()
+        for key, value in without_watching(flatten(recipe.resolved())).items()
         if key not in PLACES and (key not in usual or usual[key] != value)
     }
 

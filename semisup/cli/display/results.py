@@ -73,8 +73,8 @@ def print_next(folder: Path) -> None:
     """
     run, runs = shlex.quote(str(folder)), shlex.quote(str(folder.parent))
     lines = (
-        f"semisup predict {run} photo.jpg --overlay",
-        f"semisup compare {run} ANOTHER_RUN",
+        f"semisup predict {run} photo.jpg",
+        f"semisup compare {run} OTHER_RUN",
         f"semisup monitor {runs}",
     )
     console = Console(stderr=True, highlight=False, soft_wrap=True)
