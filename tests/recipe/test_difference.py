@@ -19,7 +19,7 @@ def test_a_shipped_recipe_changes_nothing_of_itself() -> None:
 
 
 def test_changes_of_a_shipped_recipe_are_told() -> None:
-    changes = ["train.steps=9", "data.split=1/4", "method.name=supervised", "data.workers=0", "eval.every=9"]
+    changes = ["train.steps=9", "data.split=1/4", "method.name=supervised", "eval.every=9"]
     recipe = load_recipe("quickstart", changes)
     changed = changed_keys(recipe)
     assert changed == {"data.split": "1/4", "method.name": "supervised", "train.steps": 9}
