@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from semisup.errors import RunError
-from semisup.recipe.recipe import PLACES
+from semisup.recipe.recipe import PLACES, without_watching
 from semisup.recipe.toml import read_toml
 from semisup.system.files import write_text
 
@@ -213,7 +213,8 @@ def read_folder(folder: Path) -> Run:
         RunError: a file of it cannot be read.
     """
     result = _object(_text(folder / "result.json"), str(folder / "result.json"))
-    settings = {k: v for k, v in read_toml(folder / "recipe.toml").items() if k not in PLACES}
+    settings = without_watching(read_toml(folder / "recipe.toml"))
+    settings = {k: v for k, v in settings.items() if k not in PLACES}
     if settings.get(SEED_OF_SPLIT) == "same":
         settings[SEED_OF_SPLIT] = result.get("seed")
     content = {key: result[key] for key in KEPT if key in result} | {

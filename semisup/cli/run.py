@@ -50,7 +50,7 @@ def run(
     processes share each batch; the first of them prints and writes.
     """
     from semisup import api
-    from semisup.cli.display.results import print_gain, print_result
+    from semisup.cli.display.results import print_gain, print_next, print_result
     from semisup.errors import RecipeError
     from semisup.recipe.load import load_recipe
     from semisup.runs.paths import Paths
@@ -75,3 +75,4 @@ def run(
     print_result(done.result, done.folder, per_class=done.gain is None)
     if done.baseline is not None and done.gain is not None:
         print_gain(done, done.baseline, done.gain)
+    print_next(done.folder)

@@ -282,6 +282,21 @@ def check_apart(data: SegmentationData, reported: SegmentationData) -> None:
         raise DataError(f"{data.name}: {problem.reason}, or choose another eval.subset")
 
 
+def check_watched(data: SegmentationData, watched: SegmentationData) -> None:
+    """Refuse to watch the scores of images that are trained on, with a mask or without.
+
+    Raises:
+        DataError: an image is in both.
+    """
+    known = set(data.ids)
+    for name in watched.ids:
+        if name in known:
+            raise DataError(
+                f"{data.name}: '{name}' is in both {data.subset} and {watched.subset}, so that "
+                "its score says nothing of other images; choose another eval.watch"
+            )
+
+
 def check_pool_apart(pool: SegmentationData, reported: SegmentationData) -> None:
     """Refuse unlabelled photographs that are files of the reported set.
 

@@ -124,6 +124,10 @@ class Method(nn.Module, ABC):
     }
     """Name of a map of `pictures` -> what 0 and 1 mean in it, in a word or two, for legends."""
 
+    story: ClassVar[tuple[str, ...]] = ("loss_segmentation",)
+    """The two or three of its scalars that tell how a run goes, the most telling first; the
+    terminal shows them. All others are in scalars.jsonl and in TensorBoard."""
+
     segmenter: Segmenter
 
     _class_weights: Tensor | None

@@ -133,7 +133,7 @@ def _is_changed_for_both(key: str, source: str) -> bool:
 
 
 _OF_DATA = ("data.name", "data.subset", "data.ignore_classes", "train.precision")
-_NOT_OF_SCORES = ("eval.every", "eval.pictures", "eval.boundary")
+_NOT_OF_SCORES = ("eval.every", "eval.watch", "eval.pictures", "eval.boundary")
 
 
 def _check_scored_alike(recipe: Recipe, baseline: Recipe) -> None:

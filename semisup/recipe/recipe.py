@@ -23,8 +23,22 @@ from semisup.settings import (
 )
 from semisup.system.files import is_file
 
-PLACES = ("data.root", "data.workers", "data.cache", "train.seed", "baseline.recipe")
+PLACES = ("data.root", "data.workers", "data.cache", "train.seed", "baseline.recipe", "eval.watch")
 """Keys that do not change what is trained, or are told apart otherwise (the seed)."""
+
+
+def without_watching(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of a recipe without those of scores that are only watched.
+
+    A run that is scored on a subset of its own while it trains (`eval.watch`) is the same run, to
+    the bit, as one that is not.
+
+    Args:
+        flat: dotted key -> value.
+    """
+    kept = {key: value for key, value in flat.items() if key != "eval.watch"}
+    watches_alone = flat.get("eval.watch") and not flat.get("eval.hold_out")
+    return kept | {"eval.every": 0} if watches_alone else kept
 
 
 @dataclass(frozen=True)
@@ -79,11 +93,13 @@ class Recipe:
     def digest(self) -> str:
         """10 hexadecimal digits that tell this recipe from others, whatever the seed.
 
-        The folder of the data and the number of workers do not count; of initial weights and of
+        The folder of the data and the number of workers do not count, nor do scores that are only
+        watched (`without_watching`); of initial weights and of
         lists of labelled images and of tags the content counts, not the path; of torchvision's
         weights that word. Of a recipe that it starts from its own digest counts.
         """
-        flat = {k: v for k, v in flatten(self.resolved()).items() if k not in PLACES}
+        settings = without_watching(flatten(self.resolved()))
+        flat = {k: v for k, v in settings.items() if k not in PLACES}
         flat["data.ignore_classes"] = sorted(flat["data.ignore_classes"])
         for key, name in (
             ("model.weights", self.model.weights),

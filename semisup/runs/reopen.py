@@ -58,7 +58,7 @@ from semisup.system.device import settle_on
 from semisup.system.torch_errors import translated_errors
 from semisup.training.checkpoint import Checkpoints, load_state, saved_path, saved_steps
 
-_OF_TRAINING = ("eval.hold_out", "eval.every")
+_OF_TRAINING = ("eval.hold_out", "eval.every", "eval.watch")
 """Keys of [eval] by which a training chose its predictor."""
 
 

@@ -20,9 +20,9 @@ from semisup.monitoring.pseudo_labels import PseudoLabelQuality, teaches_pseudo_
 from semisup.monitoring.tracker import Tracker, Untracked
 from semisup.monitoring.view import Silent, View
 from semisup.ops.teacher import Teacher
+from semisup.recipe.difference import describing
 from semisup.recipe.load import load_baseline
 from semisup.recipe.recipe import Recipe
-from semisup.recipe.toml import flatten
 from semisup.runs.assemble import (
     check_method,
     criterion_of,
@@ -255,16 +255,16 @@ def _prepare(experiment: Experiment, view: View) -> tuple[TrainingState, Selecti
 
 
 def _selection(experiment: Experiment) -> Selection | None:
-    """Choose on held-out images where there are some; else only watch the reported ones."""
-    settings, reported = experiment.recipe.eval, experiment.reported
-    held_out = experiment.labels.held_out
+    """Choose on held-out images where there are some; else only watch a subset."""
+    settings, held_out = experiment.recipe.eval, experiment.labels.held_out
     on = (settings, experiment.device, experiment.precision, experiment.images)
     applied = experiment.applied
     if held_out:
         keep = experiment.folder.checkpoints
         return Selection(experiment.data, held_out, "held_out", keep, *on, applied=applied)
     if settings.every:
-        return Selection(reported, reported.ids, reported.subset, None, *on, applied=applied)
+        watched = experiment.watched
+        return Selection(watched, watched.ids, watched.subset, None, *on, applied=applied)
     return None
 
 
@@ -360,11 +360,10 @@ def _track(recipe: Recipe, state: TrainingState, scored: Evaluation) -> None:
     step = recipe.train.steps
     values = {f"score/{k}": v for k, v in scored.summary().items() if isinstance(v, float)}
     per_class = {f"score_iou/{name}": iou for name, iou in scored.iou().items() if iou is not None}
-    metrics = {"hparam/miou": scored.scores.miou}
     with contextlib.closing(state.tracker(step, step)) as tracker:
         tracker.final(step, values | per_class)
         tracker.figure("confusion", confusion_figure(scored.confusion, scored.classes), step)
-        tracker.hyperparameters(flatten(recipe.resolved()), metrics, step)
+        tracker.hyperparameters(describing(recipe), {"score/miou": scored.scores.miou})
 
 
 def _export(

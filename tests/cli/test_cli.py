@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import io
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,7 +24,6 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
-from rich.console import Console
 from torch import Tensor
 
 import semisup
@@ -39,8 +38,6 @@ from semisup.cli.options import find_run
 from semisup.contracts.toys import ToySegmenter
 from semisup.data.verify import Problem, SubsetReport, Verification
 from semisup.errors import Interrupted, RunError
-from semisup.monitoring.live import LiveView, PlainView
-from semisup.monitoring.view import Record
 from semisup.recipe.load import shipped_recipes
 from semisup.recipe.toml import dump_toml
 from semisup.runs.result import read_result
@@ -149,9 +146,39 @@ def test_run_tells_its_progress_on_standard_error(place: Path, tmp_path: Path) -
     assert result.exit_code == 0
     assert "training ..." in result.stderr
     assert "step 2/2" in result.stderr
-    assert "loss_segmentation" in result.stderr
+    assert "  loss 1." in result.stderr or "  loss 0." in result.stderr
     assert "step 2/2" not in result.stdout
     assert next((tmp_path / "tiny").iterdir()).name.endswith("-s5")
+
+
+def test_run_says_what_can_be_done_next(place: Path) -> None:
+    result = call(*run_of(place))
+    assert "What next:" not in result.stdout
+    _, *lines = result.stderr[result.stderr.index("What next:") :].splitlines()
+    for line in lines:
+        _, command, *rest = shlex.split(line)
+        assert command == "compare" or command in cli.commands
+        assert Path(rest[0]) in (finished(place), finished(place).parent)
+        assert Path(rest[0]).is_dir()
+    assert [line.split()[1] for line in lines] == ["predict", "compare", "monitor"]
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_sentences_are_wrapped_between_words_on_a_terminal_alone(
+    place: Path, columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = read_result(finished(place) / "result.json")
+    assert result is not None
+    print_result(result, finished(place), per_class=False)
+    plain = capsys.readouterr().out
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    print_result(result, finished(place), per_class=False)
+    wrapped = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    assert wrapped != plain
+    assert wrapped.split() == plain.split()
+    start, end = (wrapped.index(word) for word in ("Protocol:", "Pictures:"))
+    assert all(len(line) <= columns for line in wrapped[start:end].splitlines())
 
 
 def test_run_of_a_finished_run_says_so_and_prints_it_again(place: Path) -> None:
@@ -740,17 +767,25 @@ def test_monitor_starts_tensorboard_on_the_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[Sequence[str]] = []
+    shown: list[list[str]] = []
 
-    def start(command: Sequence[str]) -> int:
-        started.append(command)
+    def start(command: Sequence[str], meanwhile: Callable[[], None]) -> int:
+        logs = command.index("--logdir")
+        meanwhile()
+        shown.append([path.name for path in Path(command[logs + 1]).iterdir()])
+        started.append([*command[:logs], *command[logs + 2 :]])
         return 0
+
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "events.out.tfevents.1").write_bytes(b"")
 
     monkeypatch.setattr(monitor, "run_until_stopped", start)
     output = succeed("monitor", tmp_path, "--port", 7001)
     assert "http://localhost:7001" in output
     output = succeed("monitor", tmp_path, "--host", "0.0.0.0")
     assert "http://0.0.0.0:6006" in output
-    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(tmp_path)]
+    command = [sys.executable, "-m", "tensorboard.main"]
+    assert shown == [["other"], ["other"]]
     assert started == [
         [*command, "--host", "localhost", "--port", "7001"],
         [*command, "--host", "0.0.0.0", "--port", "6006"],
@@ -1104,72 +1139,6 @@ def test_names_and_paths_are_no_markup(
     report = SubsetReport(name, 1, (4, 4), (4, 4), (name,), (16,), 0, 0)
     print_verification(Verification((report,), [Problem(Path(name), f"{name}: bad")]))
     assert capsys.readouterr().out.count(name) == 4
-    console = Console(file=io.StringIO(), width=100)
-    view = LiveView()
-    view.opened(name, Path("runs"))
-    view.logged(Record(1, 2, {name: 0.5}, 1.0, 1.0))
-    view.scored({name: 0.5})
-    console.print(view._render())
-    assert console.file.getvalue().count(name) == 3  # type: ignore[attr-defined]
-
-
-def test_a_live_view_shows_where_a_run_stands() -> None:
-    console = Console(file=io.StringIO(), force_terminal=True, highlight=False, width=100)
-    view = LiveView()
-    with view.over(console):
-        view.opened("baseline", Path("runs/baseline/1-s0"))
-        view.phase("training")
-        view.logged(Record(200, 200, {"loss_of_another": 9.0}, 1.0, 0.0))
-        view.scored({"val/of_another": 0.4321})
-        view.opened("tiny", Path("runs/tiny/0-s0"))
-        view.phase("preparing")
-        view.note("weights: 12 of [12] loaded")
-        view.warned("'[player]' stands still")
-        view.phase("training")
-        view.stepped(50, 200)
-        view.logged(Record(50, 200, {"loss_segmentation": 0.123456}, 81.26, 75.2))
-        view.stepped(53, 200)
-        view.scored({"val/miou": 0.4321})
-        with console.capture() as capture:
-            console.print(view._render())
-    shown = capture.get()
-    for text in ("53/200", "81.3 images/s", "0:01:15 left", "0.1235", "val/miou 0.4321", "0-s0"):
-        assert text in shown
-    assert "baseline" not in shown
-    assert "of_another" not in shown
-    written = console.file.getvalue()  # type: ignore[attr-defined]
-    assert "weights: 12 of [12] loaded" in written
-    assert "warning: '[player]' stands still" in written
-
-
-def test_a_plain_view_writes_one_line_an_event() -> None:
-    console = Console(file=io.StringIO(), width=20)
-    view = PlainView(console)
-    view.opened("base", Path("runs/base/1-s0"))
-    view.opened("[tiny]", Path("runs/tiny/0-s0"))
-    view.phase("training")
-    view.stepped(50, 200)
-    view.logged(Record(50, 200, {"loss_segmentation": 0.123456, "lr/[x]": 1e-4}, 81.26, 3675.0))
-    view.scored({"val/miou": 0.4321, "val_iou/cat": 0.5})
-    view.note("[note]")
-    view.warned("the [discriminator] has won")
-    assert console.file.getvalue() == (  # type: ignore[attr-defined]
-        "[tiny]: runs/tiny/0-s0\n"
-        "training ...\n"
-        "step 50/200  81.3 images/s  1:01:15 left  loss_segmentation 0.1235  lr/[x] 0.0001\n"
-        "val/miou 0.4321\n"
-        "[note]\n"
-        "warning: the [discriminator] has won\n"
-    )
-
-
-def test_a_plain_line_shows_the_losses_and_counts_what_does_not_fit() -> None:
-    console = Console(file=io.StringIO(), width=20)
-    scalars = {f"lr/player_{n}": 0.1 for n in range(9)} | {"loss_a": 1.0, "loss_b": 2.0}
-    PlainView(console).logged(Record(1, 2, scalars, 8.0, 1.0))
-    line = console.file.getvalue()  # type: ignore[attr-defined]
-    assert line.startswith("step 1/2  8.0 images/s  0:00:01 left  loss_a 1  loss_b 2  lr/player_0")
-    assert line.endswith("  and 5 more in scalars.jsonl\n")
 
 
 def test_one_of_several_processes_says_which_it_is_and_tells_torchrun(

@@ -354,6 +354,10 @@ class UntrainedPredictor(Sound):
         return self.frozen
 
 
+class TellsAnotherStory(Sound):
+    story = ("loss_segmentation", "accuracy")
+
+
 class Crashes(Sound):
     def consistency(self, batch: Batch, network: Any) -> Tensor:
         return batch.unlabelled.views[0] @ torch.zeros(3)
@@ -393,6 +397,11 @@ class Crashes(Sound):
         (NegativeWeight, "negative weights are refused", "require_not_negative(consistency_weig"),
         (Undocumented, "its scalars are documented and plain", "has no section `Logs:`"),
         (OtherScalars, "its scalars are documented and plain", "loss: reported, but not under"),
+        (
+            TellsAnotherStory,
+            "its scalars are documented and plain",
+            "accuracy: in `story`, but not",
+        ),
         (KeepsItsGraph, "its scalars are documented and plain", "loss_consistency: keeps its gra"),
         (ForgetsACounter, "saved, it goes on to the same bits", "counters and memories as buffers"),
         (RandomOfItsOwn, "its steps depend on the seed alone", "torch's global generator"),
