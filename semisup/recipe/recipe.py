@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from semisup.models.torchvision_weights import TORCHVISION
+from semisup.recipe.places import PLACES
 from semisup.recipe.toml import dump_toml, flatten
 from semisup.settings import (
     BaselineSettings,
@@ -22,9 +23,6 @@ from semisup.settings import (
     TrainSettings,
 )
 from semisup.system.files import is_file
-
-PLACES = ("data.root", "data.workers", "data.cache", "train.seed", "baseline.recipe")
-"""Keys that do not change what is trained, or are told apart otherwise (the seed)."""
 
 
 @dataclass(frozen=True)
