@@ -193,3 +193,10 @@ def find_run(name: str, out: Path, seed: int | None = None, *, marker: str = "re
             err=True,
         )
     return folders[-1]
+
+
+def width() -> int:
+    """Columns of the terminal, from 60 to 120; 80 where there is none."""
+    import shutil
+
+    return min(max(shutil.get_terminal_size((80, 24)).columns, 60), 120)

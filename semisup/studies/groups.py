@@ -61,12 +61,24 @@ def check_comparable(runs: Sequence[Run]) -> None:
     first = runs[0]
     for run in runs[1:]:
         pair = f"{first.source} and {run.source}"
-        if run.protocol != first.protocol:
-            raise RunError(f"{pair} were scored by different protocols; give runs of one")
+        keys = differences(first.protocol, run.protocol)
+        if keys:
+            one, other = (_short(each.protocol.get(keys[0])) for each in (first, run))
+            more = f" (and {', '.join(keys[1:])})" if keys[1:] else ""
+            raise RunError(
+                f"{pair} were scored by different protocols: {keys[0]} is {one} and {other}{more}. "
+                "Give runs of one protocol."
+            )
         if run.of_files("reported") != first.of_files("reported"):
             raise RunError(
                 f"{pair} were scored on files of other content; give runs of one data set"
             )
+
+
+def _short(value: object) -> str:
+    """A value of a protocol as it fits into a line."""
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def check_lists(runs: Sequence[Run]) -> None:
@@ -95,7 +107,9 @@ def names_of(groups: Sequence[Sequence[Run]]) -> list[str]:
     for place, name in enumerate(names):
         if name in names[:place]:
             one, other = groups[names.index(name)][0], groups[place][0]
-            keys = ", ".join(differences(one.settings, other.settings)) or "their data"
+            found = differences(one.settings, other.settings) or ["their data"]
+            more = f" and {len(found) - 6} more" if len(found) > 6 else ""
+            keys = f"{', '.join(found[:6])}{more}"
             raise RunError(
                 f"{one.source} and {other.source} are both of the arm {name}, and differ in {keys}"
             )

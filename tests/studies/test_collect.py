@@ -1,4 +1,4 @@
-"""docs/collect.py and semisup/studies/kept.py: what is kept of runs, and that nothing is replaced."""
+"""docs/collect.py and studies/kept.py: what is kept of runs, and that nothing is replaced."""
 
 from __future__ import annotations
 
