@@ -19,7 +19,7 @@ from support.finished import PROTOCOL, finished_run
 from semisup.cli.main import cli
 from semisup.errors import RunError
 from semisup.studies.comparison import Arm, Comparison, compare
-from semisup.studies.formats import as_csv, as_json, as_latex, as_markdown, as_text
+from semisup.studies.output.formats import as_csv, as_json, as_latex, as_markdown, as_text
 from semisup.studies.places import find_runs
 
 SCORES = {

@@ -53,8 +53,8 @@ def compare(
     different protocols are refused.
     """
     from semisup.studies.comparison import compare as compared
-    from semisup.studies.formats import as_text
-    from semisup.studies.output import check_ending, write
+    from semisup.studies.output.files import check_ending, write
+    from semisup.studies.output.formats import as_text
     from semisup.studies.places import find_runs
 
     for file in files:

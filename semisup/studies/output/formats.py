@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Sequence
 
 from semisup.studies.comparison import Comparison
-from semisup.studies.tables import Table, masks, notes_of, tables_of
+from semisup.studies.output.tables import Table, masks, notes_of, tables_of
 
 GAP = "  "
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from semisup.errors import RunError
 from semisup.studies.comparison import Comparison
-from semisup.studies.formats import as_csv, as_json, as_latex, as_markdown, as_text
+from semisup.studies.output.formats import as_csv, as_json, as_latex, as_markdown, as_text
 from semisup.system.files import write_text
 
 TEXTS: dict[str, Callable[[Comparison], str]] = {
@@ -51,6 +51,6 @@ def write(comparison: Comparison, path: Path) -> None:
     if ending in TEXTS:
         write_text(path, TEXTS[ending](comparison))
         return
-    from semisup.studies.charts import draw
+    from semisup.studies.output.charts import draw
 
     draw(comparison, path)
