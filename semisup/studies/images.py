@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from semisup.errors import RunError
+from semisup.runs.folder import RunFolder
 from semisup.studies.kept import Run
 from semisup.system.files import is_file
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-COUNTS = "counts.safetensors"
-"""File in a run's folder: what was counted of each image (`runs.baseline.counts` writes it)."""
 
 
 def image_interval(pairs: Sequence[tuple[Run, Run]]) -> tuple[float, float] | None:
@@ -50,7 +48,7 @@ def image_interval(pairs: Sequence[tuple[Run, Run]]) -> tuple[float, float] | No
 
 def has_counts(run: Run) -> bool:
     """Whether the folder of a run has the counts of its images."""
-    return is_file(Path(run.source) / COUNTS)
+    return is_file(RunFolder(Path(run.source)).counts)
 
 
 def read_counts(run: Run) -> NDArray[np.int64]:
@@ -61,7 +59,7 @@ def read_counts(run: Run) -> NDArray[np.int64]:
     """
     from safetensors import SafetensorError, safe_open
 
-    path = Path(run.source) / COUNTS
+    path = RunFolder(Path(run.source)).counts
     try:
         with safe_open(path, framework="numpy") as file:
             facts = json.loads((file.metadata() or {}).get("semisup", "{}"))

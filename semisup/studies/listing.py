@@ -186,9 +186,9 @@ def _step(files: RunFolder) -> int:
             file.seek(max(0, files.scalars.stat().st_size - _TAIL))
             lines = file.read().splitlines()
         for line in reversed(lines):
-            found = re.match(rb'\{"step": (\d+)', line)
-            if found:
-                steps.append(int(found[1]))
+            logged = re.match(rb'\{"step": (\d+)', line)
+            if logged:
+                steps.append(int(logged[1]))
                 break
     return max(steps, default=0)
 

@@ -230,16 +230,18 @@ def as_json(comparison: Comparison) -> str:
 
 def as_html(comparison: Comparison) -> str:
     """Tables of HTML, as a notebook shows them."""
-    parts = [f"<h4>{_html(one.title)}</h4>{_html_table(one)}" for one in tables_of(comparison)]
-    notes = "".join(f"<p>{_html(note)}</p>" for note in notes_of(comparison))
+    parts = [f"<h4>{html(one.title)}</h4>{html_table(one)}" for one in tables_of(comparison)]
+    notes = "".join(f"<p>{html(note)}</p>" for note in notes_of(comparison))
     return "".join([*parts, notes])
 
 
-def _html_table(table: Table) -> str:
+def html_table(table: Table) -> str:
+    """One table of HTML."""
+
     def cells(row: Sequence[str], tag: str) -> str:
         sides = ["left" if place < table.words else "right" for place in range(len(row))]
         return "".join(
-            f'<{tag} style="text-align:{side}">{_html(cell)}</{tag}>'
+            f'<{tag} style="text-align:{side}">{html(cell)}</{tag}>'
             for cell, side in zip(row, sides, strict=True)
         )
 
@@ -247,7 +249,8 @@ def _html_table(table: Table) -> str:
     return f"<table><thead><tr>{cells(table.head, 'th')}</tr></thead><tbody>{rows}</tbody></table>"
 
 
-def _html(text: str) -> str:
+def html(text: str) -> str:
+    """Text as HTML prints it."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 

@@ -114,8 +114,8 @@ def _scores(comparison: Comparison, letters: dict[str, str] | None) -> Table:
 
 def _differences(comparison: Comparison, named: dict[str, str]) -> Table:
     over_images = any(one.images is not None for one in comparison.differences)
-    head = ("seeds", "difference", "95 % interval", "p", "p, Holm")
-    head = (*head, "over images") if over_images else head
+    images = ("over images",) if over_images else ()
+    head = ("seeds", "difference", "95 % interval", "p", "p, Holm", *images)
     rows = tuple(
         (named[one.arm], named[one.baseline], *_cells(one, over_images))
         for one in comparison.differences
