@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from support.runs import make_set, recipe_of
 
@@ -219,6 +220,21 @@ def test_runs_are_compared_in_python(
         semisup.compare(run, baseline="none")
     with pytest.raises(RunError, match="is no finished run"):
         semisup.read_run(tmp_path)
+
+
+def test_pictures_of_both_stand_side_by_side(
+    place: Path, folders: dict[str, list[Path]], tmp_path: Path
+) -> None:
+    sheet = tmp_path / "both.png"
+    words = ["compare", "plain", "longer", "--sheet", str(sheet), "--out", str(place / "runs")]
+    done = CliRunner().invoke(cli, words, prog_name="semisup")
+    assert done.exit_code == 0, done.output
+    with Image.open(sheet) as picture:
+        columns = [picture.crop((8 + 248 * n, 60, 248 + 248 * n, 200)) for n in range(4)]
+        assert picture.width > 4 * 240
+        assert len({column.tobytes() for column in columns}) == 4
+    done = CliRunner().invoke(cli, [*words[:4], "both.jpg"], prog_name="semisup")
+    assert "--sheet both.jpg: is a PNG" in done.stderr
 
 
 def test_a_run_is_read_as_the_command_reads_it(place: Path, folders: dict[str, list[Path]]) -> None:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from semisup.cli import options
+
+if TYPE_CHECKING:
+    from semisup.runs.paths import Paths
+    from semisup.studies.comparison import Comparison
 
 
 @click.command(
@@ -16,7 +21,7 @@ Examples:
   semisup compare scenes/supervised_unet_1-8 scenes/adversarial_unet_1-8
   semisup compare plain=runs/plain better=runs/better --to table.tex
   semisup compare 'runs/scenes/*' --baseline scenes/supervised_unet_1-8
-  semisup compare plain=runs/plain better=runs/better --to curves.pdf
+  semisup compare plain=runs/plain better=runs/better --to curves.pdf --sheet both.png
 """,
 )
 @click.argument("runs", nargs=-1, required=True)
@@ -41,9 +46,21 @@ Examples:
     help="Write a file, by its ending: .md, .tex, .csv, .json, .txt; .png, .pdf or .svg are curves "
     "and scores. May be repeated.",
 )
+@click.option(
+    "--sheet",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write a .png of the same images as one run of each arm predicts them.",
+)
 @options.out
+@options.data_root_of_run
 def compare(
-    runs: tuple[str, ...], baseline: str, score: str, files: tuple[Path, ...], out: Path
+    runs: tuple[str, ...],
+    baseline: str,
+    score: str,
+    files: tuple[Path, ...],
+    sheet: Path | None,
+    out: Path,
+    data_root: Path | None,
 ) -> None:
     """Compare RUNS over seeds, and differences on the same seeds and images.
 
@@ -59,6 +76,8 @@ def compare(
 
     for file in files:
         check_ending(file)
+    if sheet is not None and sheet.suffix.lower() != ".png":
+        raise click.UsageError(f"--sheet {sheet}: is a PNG. Give it the ending .png.")
     found = find_runs(runs, out)
     several = len(runs) > 1 and not baseline
     comparison = compared(
@@ -71,5 +90,15 @@ def compare(
     for file in files:
         write(comparison, file)
         click.echo(f"Written: {file}")
-    if not files:
+    if sheet is not None:
+        _draw(comparison, sheet, options.paths_of_run(data_root))
+        click.echo(f"Written: {sheet}")
+    if not files and sheet is None:
         click.echo(as_text(comparison, options.width()), nl=False)
+
+
+def _draw(comparison: Comparison, sheet: Path, paths: Paths | None) -> None:
+    from semisup.studies.output.pictures import draw_pictures
+    from semisup.system.device import resolve_device
+
+    draw_pictures(comparison, sheet, resolve_device("auto"), paths)
