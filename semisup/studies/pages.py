@@ -21,7 +21,8 @@ in one table, two runs of one group and seed, which would count once more than t
 comparison runs of one seed that have different labelled images of the same number.
 
 `--page PAGE` writes the tables of a page between `<!-- summarise: ARGUMENTS -->` and `<!-- end -->`
-anew, each by the arguments that stand there.
+anew, each by the arguments that stand there, and between `<!-- compare: ARGUMENTS -->` and
+`<!-- end -->` the command `semisup compare ARGUMENTS` with what it prints.
 """
 
 from __future__ import annotations
@@ -45,11 +46,14 @@ from semisup.metrics.paired import (
     paired_difference,
     smallest_sign_flip_p,
 )
+from semisup.studies.comparison import compare
 from semisup.studies.groups import check_comparable, check_lists, groups_of, names_of
 from semisup.studies.kept import Run, read_arms
+from semisup.studies.output.formats import as_text
+from semisup.studies.places import find_runs
 from semisup.system.files import write_text
 
-PART = re.compile(r"(<!-- summarise: (.*?) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+PART = re.compile(r"(<!-- (summarise|compare): (.*?) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
 WORDS = ("recipe", "arm", "baseline", "seeds", "mIoU of each", "mIoU of seed")
 """Headings of columns that are aligned to the left."""
@@ -349,9 +353,34 @@ def rewritten(page: str, root: Path) -> str:
     """
 
     def part(found: re.Match[str]) -> str:
-        return f"{found[1]}{tables(shlex.split(found[2]), root)}{found[4]}"
+        make = tables if found[2] == "summarise" else compared
+        return f"{found[1]}{make(shlex.split(found[3]), root)}{found[5]}"
 
     return PART.sub(part, page)
+
+
+def compared(arguments: Sequence[str], root: Path) -> str:
+    """The command `semisup compare ARGUMENTS` and what it prints, as two blocks of a page.
+
+    Raises:
+        SemisupError: runs cannot be read, or must not stand in one table.
+    """
+    parser = argparse.ArgumentParser()
+    parser.add_argument("places", nargs="*")
+    parser.add_argument("--baseline", default="")
+    parser.add_argument("--score", choices=("selected", "last"), default="selected")
+    options = parser.parse_args(arguments)
+    found = find_runs([_under(root, f"={place}")[1:] for place in options.places], root / "runs")
+    several = len(options.places) > 1 and not options.baseline
+    comparison = compare(
+        found.runs,
+        baseline=options.baseline,
+        first=found.first if several else (),
+        score=options.score,
+        notes=found.notes,
+    )
+    command = f"semisup compare {shlex.join(arguments)}"
+    return f"```sh\n{command}\n```\n\n```text\n{as_text(comparison)}```\n"
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -5,12 +5,17 @@ from __future__ import annotations
 import string
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from semisup.metrics.paired import smallest_sign_flip_p
 from semisup.studies.comparison import Arm, Comparison, Difference
 
 DASH = "-"
 """In a cell that has no value."""
+
+
+MOST_WITH_INTERVALS = 2
+"""Differences beside which those of the classes have intervals; JSON has them all."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,8 @@ def _on_differences(comparison: Comparison) -> Iterator[str]:
             "Over images: 95 % bootstrap interval of the mean difference, both scored on the same "
             "images; it says nothing of other seeds."
         )
+    elif any(not Path(run.source).is_dir() for arm in comparison.arms for run in arm.runs):
+        yield "No interval over images: kept results have no counts of single images."
     elif comparison.differences:
         yield (
             "No interval over images: a run has no counts.safetensors in its folder. 'semisup "
@@ -146,18 +153,23 @@ def _classes(comparison: Comparison, named: dict[str, str]) -> list[Table]:
     )
     tables = [Table("IoU of each class, mean over seeds", ("class", *heads), rows)]
     if comparison.differences:
+        few = len(comparison.differences) <= MOST_WITH_INTERVALS
         pairs = tuple(f"{named[d.arm]} - {named[d.baseline]}" for d in comparison.differences)
-        cells = tuple((name, *(_class(d, name) for d in comparison.differences)) for name in names)
-        title = "difference of each class, with 95 % interval over seeds, not corrected"
+        cells = tuple(
+            (name, *(_class(d, name, with_interval=few) for d in comparison.differences))
+            for name in names
+        )
+        with_what = "with 95 % interval over seeds, not corrected" if few else "mean over seeds"
+        title = f"difference of each class, {with_what}"
         tables.append(Table(title, ("class", *pairs), cells))
     return tables
 
 
-def _class(one: Difference, name: str) -> str:
+def _class(one: Difference, name: str, *, with_interval: bool) -> str:
     found = one.classes.get(name)
     if found is None:
         return DASH
-    if found.interval is None:
+    if found.interval is None or not with_interval:
         return signed(found.mean)
     return f"{signed(found.mean)} ({interval(found.interval, sign=True)})"
 
