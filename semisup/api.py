@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 from torch import Tensor
 
-from semisup.errors import RecipeError, SemisupError
+from semisup.errors import RecipeError, RunError, SemisupError
 from semisup.evaluation import predict as prediction
 from semisup.evaluation.folders.prediction_folder import UNCERTAINTY_NAMES, PredictionFolder
 from semisup.evaluation.folders.sources import find_images
@@ -28,13 +28,71 @@ from semisup.recipe.load import load_recipe as load
 from semisup.recipe.load import with_seed
 from semisup.recipe.recipe import Recipe
 from semisup.runs import reopen
+from semisup.runs.folder import RunFolder
 from semisup.runs.paths import Paths
 from semisup.runs.reopen import OpenRun
-from semisup.runs.result import FinishedRun
+from semisup.runs.result import FinishedRun, Scores, read_result
 from semisup.runs.run import run_recipe
+from semisup.studies import comparison as studies
+from semisup.studies.comparison import Comparison
+from semisup.studies.history import Curve, read_history
+from semisup.studies.output.files import write as write_comparison
+from semisup.studies.output.formats import as_html, as_text
+from semisup.studies.output.notebooks import html_of_run
+from semisup.studies.places import find_runs
 from semisup.system.device import resolve_device
 from semisup.system.distributed import joined
 from semisup.system.progress import quiet
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedRun(FinishedRun):
+    """A finished run as scripts and notebooks have it; a notebook shows its pictures."""
+
+    @property
+    def scores(self) -> Scores:
+        """Scores of the reported predictor over all classes."""
+        return self.result.scores.selected
+
+    @property
+    def history(self) -> dict[str, Curve]:
+        """Scalar -> its steps and values along the run, as arrays of numpy.
+
+        Raises:
+            RunError: the log of the run is damaged.
+        """
+        return read_history(self.folder)
+
+    def predict(self, image: Any, **options: Any) -> Any:
+        """The class of each pixel of one image; see `semisup.predict`, of which the options are."""
+        return predict(self, image, **options)
+
+    def compare(self, *others: Run | Sequence[Run], **options: Any) -> ComparedRuns:
+        """This run beside others, as the baseline; see `semisup.compare`."""
+        return compare(self, *others, **options)
+
+    def _repr_html_(self) -> str:
+        return html_of_run(self.folder, self.result)
+
+
+class ComparedRuns(Comparison):
+    """A comparison as scripts and notebooks have it; printed, it is a table."""
+
+    def write(self, to: str | Path) -> Path:
+        """Write tables (.md, .tex, .csv, .json, .txt) or a figure (.png, .pdf, .svg).
+
+        Raises:
+            RunError: no file has that ending, or it cannot be written.
+        """
+        write_comparison(self, Path(to))
+        return Path(to)
+
+    def __str__(self) -> str:
+        return as_text(self)
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
+
 
 Run = FinishedRun | OpenRun | str | Path
 """A finished run: what `run` returned, what `open_run` returned, or its folder."""
@@ -52,6 +110,7 @@ _PARAMETERS = {
     r"--to\b": "'to'",
     r"--seed\b": "'seed'",
     r"--overwrite\b": "overwrite=True",
+    r"--baseline\b": "baseline",
 }
 """A flag of the command line, as a pattern -> the parameter of these functions."""
 
@@ -97,7 +156,7 @@ def run(
     changes: str | Sequence[str] = (),
     progress: bool = True,
     command: Sequence[str] = (),
-) -> FinishedRun:
+) -> TrainedRun:
     """Train a recipe, score it and record the result; the same call goes on with a stopped run.
 
     May be called from any thread. Ctrl-C and SIGTERM stop it after a step, with a checkpoint, if
@@ -118,7 +177,7 @@ def run(
         Interrupted: a signal came; the run was saved.
     """
     loaded, paths = _loaded(recipe, changes, seed), _paths(data_root, runs)
-    return run_loaded(loaded, paths, device, progress=progress, command=command)
+    return _trained(run_loaded(loaded, paths, device, progress=progress, command=command))
 
 
 def run_loaded(
@@ -145,7 +204,7 @@ def evaluate(
     step: int | None = None,
     device: str = "auto",
     progress: bool = True,
-) -> FinishedRun:
+) -> TrainedRun:
     """Score a finished run again, on another subset, on other data or by another protocol.
 
     The result is kept in a file of its own in the run's folder.
@@ -168,7 +227,7 @@ def evaluate(
     where = resolve_device(device)
     with _shown(progress), joined(where):
         _warn_of_changed_plugins(_folder(run))
-        return reopen.evaluate_run(
+        done = reopen.evaluate_run(
             _folder(run),
             _paths_of_run(data_root),
             where,
@@ -177,6 +236,72 @@ def evaluate(
             data=data,
             step=_step_of(run, step),
         )
+    return _trained(done)
+
+
+def _trained(done: FinishedRun) -> TrainedRun:
+    values = {field.name: getattr(done, field.name) for field in dataclasses.fields(done)}
+    baseline = values.pop("baseline")
+    return TrainedRun(**values, baseline=None if baseline is None else _trained(baseline))
+
+
+@_by_parameters()
+def read_run(folder: str | Path) -> TrainedRun:
+    """The result of a finished run; its weights are not read before they are needed.
+
+    Args:
+        folder: of the run, `runs/<recipe>/<digest>-s<seed>`.
+
+    Raises:
+        RunError: no finished run lies there, or its result is damaged.
+    """
+    files = RunFolder(Path(folder))
+    result = read_result(files.result)
+    if result is None:
+        raise RunError(f"{folder}: is no finished run. Start it with semisup.run and let it end.")
+    return TrainedRun(files.path, files.result, result, fresh=False)
+
+
+@_by_parameters()
+def compare(
+    *given: Run | Sequence[Run],
+    baseline: str = "",
+    score: str = "selected",
+    runs: str | Path = "runs",
+) -> ComparedRuns:
+    """Compare runs over seeds, and their differences on the same seeds and images.
+
+    Runs of one recipe, budget and data that differ in the seed alone are one arm.
+
+    Args:
+        given: each a run, its folder, a folder of runs, a pattern, a recipe that was run, a kept
+            file (.jsonl), `NAME=PLACE`, or a sequence of such. All others are compared with the
+            first.
+        baseline: name of an arm or of a recipe to compare with in place of the first one given.
+        score: "selected": of the reported checkpoint; "last": of that after the last step.
+        runs: folder of the runs, in which recipes are looked for.
+
+    Raises:
+        RunError: whatever must not stand in one table, or cannot be read; in one line.
+    """
+    if score not in ("selected", "last"):
+        raise RunError(f"score: '{score}' is none. Give 'selected' or 'last'.")
+    parts = [[one] if isinstance(one, Run) else list(one) for one in given]
+    found = [find_runs([_place(run) for run in part], Path(runs)) for part in parts]
+    first = [run.source for run in found[0].runs] if len(found) > 1 and not baseline else []
+    unique = {run.source: run for part in found for run in part.runs}
+    compared = studies.compare(
+        list(unique.values()),
+        baseline=baseline,
+        first=first,
+        score=score,
+        notes=[note for part in found for note in part.notes],
+    )
+    return ComparedRuns(compared.arms, compared.differences, compared.score, compared.notes)
+
+
+def _place(run: Run) -> str:
+    return run if isinstance(run, str) else str(_folder(run))
 
 
 @_by_parameters()

@@ -22,7 +22,12 @@ RECIPE = {"--set", "--device", "--out", "--data-root"}
 
 COMMANDS: dict[str, tuple[list[str], set[str]]] = {
     "": ([], {"--version"}),
-    "run": (["RECIPE"], RECIPE | {"--seed", "--weights", "--plugin"}),
+    "run": (["RECIPE"], RECIPE | {"--seed", "--seeds", "--split", "--weights", "--plugin"}),
+    "runs": (["WORDS"], {"--sort", "--where", "--json", "--out"}),
+    "compare": (
+        ["RUNS"],
+        {"--baseline", "--score", "--to", "--sheet", "--out", "--data-root"},
+    ),
     "evaluate": (
         ["RUN"],
         RECIPE | {"--subset", "--data", "--step", "--seed", "--crf", "--json", "--plugin"},
@@ -251,6 +256,7 @@ def test_the_top_level_package_has_what_it_says_and_no_more() -> None:
     assert set(semisup.__all__) == {
         *("__version__", "create_dataset", "create_method", "create_model"),
         *("evaluate", "load_recipe", "open_run", "predict", "predict_files", "run"),
+        *("compare", "read_run"),
         *("Task", "register"),
     }
     assert set(semisup.__all__) <= set(dir(semisup))

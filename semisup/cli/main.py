@@ -27,6 +27,8 @@ from semisup.cli.run import run
 from semisup.cli.samples import samples
 from semisup.cli.schema import schema
 from semisup.cli.show import show
+from semisup.cli.studies.compare import compare
+from semisup.cli.studies.runs import runs
 from semisup.errors import Interrupted, SemisupError, suggest
 from semisup.version import __version__
 
@@ -132,7 +134,8 @@ def _one_line(message: Warning | str, *_: object, **__: object) -> str:
 
 
 COMMANDS = (
-    *(run, evaluate, predict, samples, show, list_names, data, check, monitor, doctor, schema),
+    *(run, runs, compare, evaluate, predict, samples, show, list_names, data, check, monitor),
+    *(doctor, schema),
 )
 for command in COMMANDS:
     cli.add_command(command)

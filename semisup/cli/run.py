@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from semisup.cli import options
+
+if TYPE_CHECKING:
+    from semisup.recipe.recipe import Recipe
+    from semisup.runs.paths import Paths
 
 
 @click.command(
@@ -16,7 +21,8 @@ from semisup.cli import options
     epilog="""\b
 Examples:
   semisup run quickstart
-  semisup run quickstart --seed 1 --set data.split=1/4
+  semisup run quickstart --seed 1 --split 1/4
+  semisup run quickstart --seeds 0,1,2
   semisup run my_recipe.toml --device cuda:0 --data-root /data
   semisup run my_recipe.toml --plugin my_method.py
   torchrun --nproc-per-node 2 -m semisup run my_recipe.toml
@@ -25,6 +31,16 @@ Examples:
 @click.argument("recipe")
 @options.changes
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of the run (train.seed).")
+@click.option(
+    "--seeds",
+    type=options.Seeds(),
+    help="Run it with each of these seeds, one after the other, such as 0,1,2 or 0-4.",
+)
+@click.option(
+    "--split",
+    metavar="SPEC",
+    help="Which images have masks, such as 1/8, as --set data.split=SPEC.",
+)
 @click.option(
     "--weights",
     type=click.Path(path_type=Path),
@@ -38,6 +54,8 @@ def run(
     recipe: str,
     changes: tuple[str, ...],
     seed: int | None,
+    seeds: tuple[int, ...] | None,
+    split: str | None,
     weights: Path | None,
     device: str,
     out: Path,
@@ -49,30 +67,56 @@ def run(
     earlier one was stopped, and prints the result of a run that is finished. Under torchrun several
     processes share each batch; the first of them prints and writes.
     """
-    from semisup import api
-    from semisup.cli.display.results import print_gain, print_next, print_result
     from semisup.errors import RecipeError
     from semisup.recipe.load import load_recipe
     from semisup.runs.paths import Paths
     from semisup.runs.plugins import check_runs_of
-    from semisup.system.progress import is_first_process
 
+    if seeds and seed is not None:
+        raise click.UsageError("--seed and --seeds exclude each other: give one of them.")
     overrides: dict[str, tuple[Any, str]] = {}
-    if seed is not None:
-        overrides["train.seed"] = (seed, "--seed")
+    if split is not None:
+        overrides["data.split"] = (split, "--split")
     if weights is not None:
         overrides["model.weights"] = (str(weights), "--weights")
-    try:
-        loaded = load_recipe(recipe, changes, overrides=overrides)
-    except RecipeError as error:
-        check_runs_of(out / Path(recipe).stem, error)
-        raise
-    done = api.run_loaded(loaded, Paths(data_root, out), device, command=sys.argv)
+    recipes = []
+    for one in seeds or (seed,):
+        stated = {} if one is None else {"train.seed": (one, "--seeds" if seeds else "--seed")}
+        try:
+            recipes.append(load_recipe(recipe, changes, overrides={**overrides, **stated}))
+        except RecipeError as error:
+            check_runs_of(out / Path(recipe).stem, error)
+            raise
+    folders = [_run_one(loaded, Paths(data_root, out), device) for loaded in recipes]
+    if seeds:
+        _print_seeds(folders)
+
+
+def _run_one(recipe: Recipe, paths: Paths, device: str) -> Path:
+    """Run a recipe, print its result, and return its folder."""
+    from semisup import api
+    from semisup.cli.display.results import print_gain, print_next, print_result
+    from semisup.system.progress import is_first_process
+
+    done = api.run_loaded(recipe, paths, device, command=sys.argv)
     if not is_first_process():
-        return
+        return done.folder
     if not done.fresh:
         click.echo(f"This run was finished before: {done.folder}")
     print_result(done.result, done.folder, per_class=done.gain is None)
     if done.baseline is not None and done.gain is not None:
         print_gain(done, done.baseline, done.gain)
     print_next(done.folder)
+    return done.folder
+
+
+def _print_seeds(folders: Sequence[Path]) -> None:
+    """The mean over the seeds, and what each class has."""
+    from semisup.studies.comparison import compare
+    from semisup.studies.kept import read_runs
+    from semisup.studies.output.formats import as_text
+    from semisup.system.progress import is_first_process
+
+    if is_first_process():
+        click.echo()
+        click.echo(as_text(compare(read_runs(folders)), options.width()), nl=False)

@@ -6,7 +6,8 @@ from typing import Any
 
 from semisup.errors import RecipeError
 from semisup.recipe.load import build_recipe, load_recipe, shipped_recipes
-from semisup.recipe.recipe import PLACES, Recipe, without_watching
+from semisup.recipe.places import PLACES, without_watching
+from semisup.recipe.recipe import Recipe
 from semisup.recipe.toml import flatten
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from semisup.models.torchvision_weights import TORCHVISION
+from semisup.recipe.places import PLACES, without_watching
 from semisup.recipe.toml import dump_toml, flatten
 from semisup.settings import (
     BaselineSettings,
@@ -22,23 +23,6 @@ from semisup.settings import (
     TrainSettings,
 )
 from semisup.system.files import is_file
-
-PLACES = ("data.root", "data.workers", "data.cache", "train.seed", "baseline.recipe", "eval.watch")
-"""Keys that do not change what is trained, or are told apart otherwise (the seed)."""
-
-
-def without_watching(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys of a recipe without those of scores that are only watched.
-
-    A run that is scored on a subset of its own while it trains (`eval.watch`) is the same run, to
-    the bit, as one that is not.
-
-    Args:
-        flat: dotted key -> value.
-    """
-    kept = {key: value for key, value in flat.items() if key != "eval.watch"}
-    watches_alone = flat.get("eval.watch") and not flat.get("eval.hold_out")
-    return kept | {"eval.every": 0} if watches_alone else kept
 
 
 @dataclass(frozen=True)

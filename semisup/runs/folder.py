@@ -27,6 +27,7 @@ class RunFolder:
         self.speed = path / "speed.jsonl"
         self.result = path / "result.json"
         self.gain = path / "gain.json"
+        self.counts = path / "counts.safetensors"
         self.detections = path / "detections.json"
         self.split = path / "split.txt"
         self.files = path / "files.json"

@@ -31,6 +31,7 @@ from semisup.runs.assemble import (
     weights_of_classes,
 )
 from semisup.runs.baseline.compare import compare
+from semisup.runs.baseline.counts import write_counts
 from semisup.runs.data.identity import (
     check_finished,
     of_other_length,
@@ -339,6 +340,7 @@ def _record_end(
     _track(recipe, state, scored.selected)
     write_detections(folder.detections, scored.objects)
     result = result_of_run(experiment, state, scored, origin)
+    write_counts(folder.counts, scored.selected, result.weights_sha256)
     draw_sheet(
         folder.pictures / "sheet.png",
         experiment.inference(scored.predictor),

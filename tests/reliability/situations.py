@@ -65,7 +65,7 @@ IN_MEMORY = "tests/evaluation/test_in_memory.py::"
 API = "tests/test_api.py::"
 RUNS = "tests/runs/test_run.py::"
 CHANNELS = "tests/runs/test_images.py::"
-SUMMARY = "tests/test_summarise.py::"
+SUMMARY = "tests/studies/test_summarise.py::"
 
 KINDS = (
     Kind(

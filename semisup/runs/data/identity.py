@@ -26,7 +26,8 @@ from semisup.errors import DataError, RecipeError, RunError
 from semisup.evaluation.protocol import ids_sha256
 from semisup.models.torchvision_weights import TORCHVISION
 from semisup.ops.pixels import RGB_FORMAT, ImageFormat
-from semisup.recipe.recipe import PLACES, Recipe
+from semisup.recipe.places import PLACES
+from semisup.recipe.recipe import Recipe
 from semisup.recipe.toml import flatten, read_toml
 from semisup.runs.assemble import open_data, open_reported, train_subset
 from semisup.runs.folder import RunFolder

@@ -1,9 +1,9 @@
-"""Finished runs, as the tables and figures of docs/ read them: from their folders or kept files.
+"""Finished runs as tables and figures read them: from their folders or from kept files.
 
-A kept file (docs/measurements/NAME.jsonl, written by docs/collect.py) has what the tables need of
-many runs and nothing else: no weights, and no path of the machine that they were made on. Its first
-line has what all of its runs share, such as the protocol and most settings; each other line is a
-run. Both are parts of what result.json has, under the same keys, beside:
+A kept file (such as docs/measurements/NAME.jsonl, written by docs/collect.py) has what the tables
+need of many runs and nothing else: no weights, and no path of the machine that they were made on.
+Its first line has what all of its runs share, such as the protocol and most settings; each other
+line is a run. Both are parts of what result.json has, under the same keys, beside:
 
     arm        the name of its row; empty: named by its recipe and by what differs
     settings   dotted key -> value of its recipe, without the seed and what depends on the machine
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from semisup.errors import RunError
-from semisup.recipe.recipe import PLACES, without_watching
+from semisup.recipe.places import PLACES, without_watching
 from semisup.recipe.toml import read_toml
 from semisup.system.files import write_text
 
