@@ -33,6 +33,7 @@ _IMAGE_WORDS = frozenset(
     "image images img imgs photo photos picture pictures jpegimages rgb input inputs original "
     "originals leftimg8bit ground".split()
 )
+_OBJECTS = frozenset(("segmentationobject", "instances", "instance_masks"))
 _BEHIND = re.compile(
     r"(?P<core>.+?)(?P<suffix>[_\-. ]+(masks?|labels?|labelmap|gt|gtfine_labelids|seg|segmentation|"
     r"ground_?truth|annot(ation)?|matte|trimap|l))",
@@ -92,6 +93,7 @@ def look_at(root: Path, *, without: Iterable[str] = ()) -> Pictures:
         raise DataError(
             f"{root} holds no picture; put your photographs there ({', '.join(IMAGE_SUFFIXES)})"
         )
+    names = [name for name in names if not _is_of_objects(PurePosixPath(name).parent)]
     masks = _named_as_masks(names)
     masks = masks or _valued_as_masks(files, names)
     images = [name for name in names if name not in masks]
@@ -131,6 +133,11 @@ def _named_as_masks(names: Sequence[str]) -> set[str]:
     known = {_plain(str(PurePosixPath(name).with_suffix(""))) for name in names}
     beside = {name for name in names if name not in in_folders and _is_beside(name, known)}
     return in_folders | beside
+
+
+def _is_of_objects(folder: PurePosixPath) -> bool:
+    """Whether a folder holds the numbers of objects, beside that of the classes."""
+    return any(part.casefold() in _OBJECTS for part in folder.parts)
 
 
 def _is_of_masks(folder: PurePosixPath) -> bool:
