@@ -221,7 +221,7 @@ def _write(
         path = root / name
         there = path.read_bytes() if is_file(path) else None
         ours = there is not None and memory.get(name) == _digest(there)
-        if there is not None and there != text.encode() and not ours and not overwrite:
+        if there is not None and not ours and not overwrite:
             kept.append(name)
             continue
         if there != text.encode():
