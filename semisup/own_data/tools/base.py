@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from semisup.data.base import Colour
+from semisup.data.sets.coco_annotations import covered
 from semisup.errors import DataError
 
 Mask = npt.NDArray[np.bool_]
@@ -82,11 +83,8 @@ def draw_polygon(points: Sequence[float], height: int, width: int) -> Mask:
         width: of the image.
 
     Raises:
-        DataError: the extra is not installed.
+        DataError: pycocotools is not installed, or the polygon has fewer than three points.
     """
-    try:
-        from pycocotools import mask as masks
-    except ImportError:
-        raise DataError(f"polygons are drawn by pycocotools: {EXTRA}") from None
-    runs = masks.frPyObjects([list(points)], height, width)
-    return np.asarray(masks.decode(masks.merge(runs))).astype(bool)
+    if len(points) < 6:
+        raise DataError(f"a polygon has {len(points) // 2} points")
+    return covered(points, (height, width)).astype(bool)

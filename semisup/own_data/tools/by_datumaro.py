@@ -168,7 +168,9 @@ def _draw_polygon(one: Any, height: int, width: int) -> Mask:
 
 
 def _draw_mask(one: Any, height: int, width: int) -> Mask:
-    mask = np.asarray(one.image).astype(bool)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # numpy's about pycocotools
+        mask = np.asarray(one.image).astype(bool)
     if mask.shape != (height, width):
         raise DataError(
             f"a mask is {mask.shape[0]}x{mask.shape[1]}, and its image {height}x{width}"
