@@ -20,7 +20,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("cli",),
     ("api",),
     ("studies",),
-    ("runs", "contracts"),
+    ("runs", "contracts", "own_data"),
     ("training", "recipe"),
     ("monitoring", "evaluation", "catalog"),
     ("methods", "pictures"),
