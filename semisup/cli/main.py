@@ -20,6 +20,7 @@ from semisup.cli.check import check
 from semisup.cli.data.group import data
 from semisup.cli.doctor import doctor
 from semisup.cli.evaluate import evaluate
+from semisup.cli.export import export
 from semisup.cli.list import list_names
 from semisup.cli.monitor import monitor
 from semisup.cli.predict import predict
@@ -132,7 +133,8 @@ def _one_line(message: Warning | str, *_: object, **__: object) -> str:
 
 
 COMMANDS = (
-    *(run, evaluate, predict, samples, show, list_names, data, check, monitor, doctor, schema),
+    *(run, evaluate, predict, export, samples, show, list_names, data, check, monitor, doctor),
+    schema,
 )
 for command in COMMANDS:
     cli.add_command(command)
