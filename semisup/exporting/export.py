@@ -11,15 +11,18 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor, nn
 
-from semisup.errors import DataError, RunError, SemisupError
+from semisup.errors import RunError, SemisupError
+from semisup.evaluation.inference import Inference
+from semisup.evaluation.volumes import VolumeInference
 from semisup.exporting.check import Compared, batches, compare
 from semisup.exporting.example import example
-from semisup.exporting.facts import facts_of
+from semisup.exporting.facts import facts_of, scale_of
 from semisup.exporting.formats import ENDINGS, check_installed, format_of, read, write
 from semisup.exporting.network import exportable, traced
 from semisup.models.base import Segmenter
-from semisup.ops.pixels import ImageFormat, normalise
+from semisup.ops.pixels import ImageFormat
 from semisup.runs.reopen import OpenRun
+from semisup.settings import EvalSettings
 from semisup.system.files import exists, write_atomically, write_text
 
 PICTURES = 3
@@ -82,11 +85,15 @@ def export_run(
         if exists(place) and not overwrite:
             raise RunError(f"{place}: is there already. Give --overwrite, or another --to.")
     _check_size(size)
-    volumes = any(isinstance(m, Segmenter) and m.reads_volumes for m in run.network.modules())
+    volumes = _reads_volumes(run.network)
     facts = facts_of(run, size, volumes=volumes)
     pictures = _pictures(run)
     images = batches(pictures, run.images.kind, size, volumes=volumes)
-    compared = export_network(run.network, run.images, path, kind, facts, images, size=size)
+    compared = export_network(
+        *(run.network, run.images, path, kind, facts, images),
+        size=size,
+        scale=scale_of(run.recipe.eval),
+    )
     text = example(
         kind,
         path.name,
@@ -109,6 +116,7 @@ def export_network(
     batches: list[Tensor],
     *,
     size: tuple[int, int] | None = None,
+    scale: float = 1.0,
 ) -> tuple[Compared, ...]:
     """Export one network, and compare the file with it.
 
@@ -120,34 +128,40 @@ def export_network(
         facts: what the file is to state of itself.
         batches: images to compare with, whole numbers.
         size: H and W of the images; None: any.
+        scale: at which the network sees them.
 
     Raises:
         RunError: it cannot be exported, or the file fails its check; nothing is left behind.
     """
-    program = traced(exportable(network, images, volumes=batches[0].ndim == 5), images, size)
+    copied = exportable(network, images, volumes=batches[0].ndim == 5, scale=scale)
+    program = traced(copied, images, size)
+    expected = _predictor(network, images, scale)
     found: list[Compared] = []
 
     def write_and_check(file: BinaryIO) -> None:
         write(kind, program, facts, file)
         file.flush()
         written = read(kind, Path(file.name))
-        found.extend(compare(written, _predictor(network, images), batches))
+        found.extend(compare(written, expected, batches))
 
     write_atomically(path, write_and_check)
     return tuple(found)
 
 
-def _predictor(network: nn.Module, images: ImageFormat) -> Callable[[Tensor], Tensor]:
-    """Whole numbers -> logits on the CPU, as `Inference` computes them of one view."""
+def _predictor(
+    network: nn.Module, images: ImageFormat, scale: float
+) -> Callable[[Tensor], Tensor]:
+    """Whole numbers -> logits on the CPU, as `predict` computes them of one view, whole."""
     first = next(network.parameters(), None)
     device = torch.device("cpu") if first is None else first.device
+    settings = EvalSettings(mode="whole", scales=(scale,))
+    inference: type[Inference] = VolumeInference if _reads_volumes(network) else Inference
+    apply = inference(network, settings, device, images=images)
+    return lambda batch: apply.logits(batch).cpu()
 
-    def logits(batch: Tensor) -> Tensor:
-        with torch.inference_mode():
-            found: Tensor = network(normalise(batch.to(device), images))
-        return found.float().cpu()
 
-    return logits
+def _reads_volumes(network: nn.Module) -> bool:
+    return any(isinstance(m, Segmenter) and m.reads_volumes for m in network.modules())
 
 
 def _pictures(run: OpenRun) -> list[Tensor]:
@@ -160,4 +174,4 @@ def _pictures(run: OpenRun) -> list[Tensor]:
 
 def _check_size(size: tuple[int, int] | None) -> None:
     if size is not None and min(size) < 1:
-        raise DataError(f"size: {size[0]}x{size[1]} is none; give height x width, such as 512x512.")
+        raise RunError(f"size: {size[0]}x{size[1]} is none; give height x width, such as 512x512.")

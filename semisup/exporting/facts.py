@@ -7,6 +7,7 @@ from typing import Any
 
 from semisup.models.base import Segmenter
 from semisup.runs.reopen import OpenRun
+from semisup.settings import EvalSettings
 from semisup.version import __version__
 
 FACTS_FILE = "semisup.json"
@@ -48,15 +49,21 @@ def facts_of(run: OpenRun, size: tuple[int, int] | None, *, volumes: bool) -> di
             "of": f"value / {2**images.bits - 1}",
             "inside": True,
         },
+        "scale": scale_of(settings),
         "left_out": left_out(settings.model_dump(mode="json")),
     }
+
+
+def scale_of(settings: EvalSettings) -> float:
+    """At which an exported network sees an image: the run's, or 1 where it has several."""
+    return settings.scales[0] if len(settings.scales) == 1 else 1.0
 
 
 def left_out(settings: dict[str, Any]) -> list[str]:
     """What of a run's protocol is not in one forward pass over the whole image."""
     parts = {
         f"sliding windows of {settings['window']}": settings["mode"] == "slide",
-        f"scales {settings['scales']}": list(settings["scales"]) != [1.0],
+        f"scales {settings['scales']}": len(settings["scales"]) > 1,
         "the mirrored view": settings["flip"],
         f"the mean of {settings['samples']} passes with dropout": settings["samples"],
         "the dense CRF": settings["crf"],

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
+from torch._export.serde import serialize as torch_serialize
 from torch.export import ExportedProgram
 
 from semisup.errors import RunError, suggest
@@ -70,8 +71,16 @@ def write(kind: str, program: ExportedProgram, facts: dict[str, Any], file: Bina
         RunError: an operation of it has no counterpart in ONNX.
     """
     if kind == "torch":
+        texts = {FACTS_FILE: json.dumps(facts, indent=1)}
         with quiet():
-            torch.export.save(program, file, extra_files={FACTS_FILE: json.dumps(facts, indent=1)})
+            try:
+                torch.export.save(program, file, extra_files=texts)
+            except torch_serialize.SerializeError as error:
+                reason = str(error).splitlines()[0]
+                raise RunError(
+                    f"torch cannot store an operation ({reason[:200].rstrip('.')}). Take --format "
+                    "onnx."
+                ) from error
         return
     with quiet(), torch.no_grad():
         try:

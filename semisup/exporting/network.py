@@ -8,8 +8,10 @@ import io
 import logging
 import warnings
 from collections.abc import Iterator
+from fractions import Fraction
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
@@ -36,14 +38,23 @@ class ExportedNetwork(nn.Module):
         predictor: normalised image BCHW -> logits BKHW, or BCDHW -> BKDHW of volumes.
         images: what the values of the images are, and how they are normalised.
         volumes: whether the images are volumes.
+        scale: at which the predictor sees them.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, predictor: nn.Module, images: ImageFormat, *, volumes: bool = False) -> None:
+    def __init__(
+        self,
+        predictor: nn.Module,
+        images: ImageFormat,
+        *,
+        volumes: bool = False,
+        scale: float = 1.0,
+    ) -> None:
         super().__init__()
         self.predictor = predictor
+        self.scale = scale
         self.largest = 2**images.bits - 1
         places = (-1, 1, 1, 1) if volumes else (-1, 1, 1)
         self.register_buffer("mean", torch.tensor(images.mean).view(places))
@@ -52,13 +63,34 @@ class ExportedNetwork(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Logits BKHW float32 and labels BHW uint8 of an image BCHW, uint8 or uint16.
 
-        The same operations in the same order as `semisup.ops.pixels.normalise`.
+        The same operations in the same order as in `semisup.evaluation.inference`.
         """
-        logits = self.predictor((image.float() / self.largest - self.mean) / self.std).float()
+        size = list(image.shape[-2:])
+        normalised = (image.float() / self.largest - self.mean) / self.std
+        if self.scale != 1:
+            seen = [torch.sym_max(1, _rounded(side, self.scale)) for side in size]
+            normalised = F.interpolate(
+                normalised, seen, mode="bilinear", align_corners=False, antialias=self.scale < 1
+            )
+        logits = self.predictor(normalised).float()
+        if self.scale != 1:
+            logits = F.interpolate(logits, size, mode="bilinear", align_corners=False)
         return logits, logits.argmax(1).to(torch.uint8)
 
 
-def exportable(network: nn.Module, images: ImageFormat, *, volumes: bool) -> ExportedNetwork:
+def _rounded(side: int, scale: float) -> int:
+    """`round(side * scale)`, halves to even, in whole numbers: a program knows no other rounding.
+
+    A program is made for sizes that are not known; it has sums, products and remainders of them.
+    """
+    share = Fraction(scale).limit_denominator(1000)
+    product, divisor = side * share.numerator, share.denominator
+    return (2 * product + divisor - 1 + product // divisor % 2) // (2 * divisor)
+
+
+def exportable(
+    network: nn.Module, images: ImageFormat, *, volumes: bool, scale: float = 1.0
+) -> ExportedNetwork:
     """A copy of a run's predictor for export: on the CPU, in float32 and in eval mode.
 
     Raises:
@@ -76,11 +108,15 @@ def exportable(network: nn.Module, images: ImageFormat, *, volumes: bool) -> Exp
         )
     copied = copy.deepcopy(network).to("cpu", torch.float32)
     for tensor in (*copied.parameters(), *copied.buffers()):
-        tensor.data = tensor.data.contiguous()
-    return ExportedNetwork(copied.requires_grad_(False), images, volumes=volumes).eval()
+        # Not contiguous(): of 1 x 1 kernels that keeps strides that look like channels last.
+        tensor.data = tensor.data.clone(memory_format=torch.contiguous_format)
+    copied.requires_grad_(False)
+    return ExportedNetwork(copied, images, volumes=volumes, scale=scale).eval()
 
 
-def traced(network: ExportedNetwork, images: ImageFormat, size: tuple[int, int] | None) -> ExportedProgram:
+def traced(
+    network: ExportedNetwork, images: ImageFormat, size: tuple[int, int] | None
+) -> ExportedProgram:
     """The program of a network for batches of any number and, unless `size` says one, of any size.
 
     Args:
