@@ -10,6 +10,7 @@ from semisup.version import __version__ as __version__
 if TYPE_CHECKING:
     from semisup.api import compare as compare
     from semisup.api import evaluate as evaluate
+    from semisup.api import export as export
     from semisup.api import load_recipe as load_recipe
     from semisup.api import open_run as open_run
     from semisup.api import predict as predict
@@ -30,6 +31,7 @@ __all__ = [
     "create_method",
     "create_model",
     "evaluate",
+    "export",
     "load_recipe",
     "open_run",
     "predict",

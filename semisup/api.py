@@ -22,6 +22,7 @@ from semisup.evaluation import predict as prediction
 from semisup.evaluation.folders.prediction_folder import UNCERTAINTY_NAMES, PredictionFolder
 from semisup.evaluation.folders.sources import find_images
 from semisup.evaluation.uncertainty import Sampled
+from semisup.exporting.export import Exported, export_run
 from semisup.monitoring.live import make_view
 from semisup.monitoring.view import Silent
 from semisup.recipe.load import load_recipe as load
@@ -111,6 +112,9 @@ _PARAMETERS = {
     r"--seed\b": "'seed'",
     r"--overwrite\b": "overwrite=True",
     r"--baseline\b": "baseline",
+    r"--format (\w+)": r'format="\1"',
+    r"--format\b": "format",
+    r"--size\b": "size",
 }
 """A flag of the command line, as a pattern -> the parameter of these functions."""
 
@@ -479,6 +483,38 @@ def predict_files(
     dataclasses.replace(done, bad=(*done.bad, *found.unreadable)).check()
     frames = [file for name in found.videos for file in sorted(folder.frames(name))]
     return (*(folder.file(name) for name in found.names), *frames)
+
+
+@_by_parameters()
+def export(
+    run: Run,
+    to: str | Path | None = None,
+    *,
+    format: str | None = None,
+    size: tuple[int, int] | None = None,
+    step: int | None = None,
+    overwrite: bool = False,
+) -> Exported:
+    """Write the network of a run to a file that needs no semisup, as `semisup export` does.
+
+    The file takes images as they are decoded, BCHW, and gives logits BKHW and labels BHW. It is
+    compared with the run, at three sizes other than the traced one, before it takes its name. A
+    script that uses it without semisup is written beside it.
+
+    Args:
+        run: what `run` or `open_run` returned, or the folder of a run.
+        to: the file, .onnx or .pt2; None: the name of the recipe, in the working folder.
+        format: "onnx" or "torch" (a program of torch.export); None: as `to` ends, else "onnx".
+        size: H and W of the images, for networks that take none of other sizes; None: any.
+        step: of a kept checkpoint, of a run that may not be finished; None: the chosen predictor.
+        overwrite: replace a file that is there already.
+
+    Raises:
+        SemisupError: whatever a user can mend, in one line.
+    """
+    opened = open_run(run, step=step, device="cpu")
+    path = None if to is None else Path(to)
+    return export_run(opened, path, format, size=size, overwrite=overwrite)
 
 
 def _loaded(recipe: Recipe | str | Path, changes: str | Sequence[str], seed: int | None) -> Recipe:

@@ -19,7 +19,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("__main__",),
     ("cli",),
     ("api",),
-    ("studies",),
+    ("studies", "exporting"),
     ("runs", "contracts", "own_data"),
     ("training", "recipe"),
     ("monitoring", "evaluation", "catalog"),
@@ -45,6 +45,8 @@ THIRD_PARTY = {
     "torch.utils.tensorboard": {"monitoring.tracker"},
     "click": {"cli"},
     "matplotlib": {"pictures.drawing", "pictures.figures", "studies"},
+    "onnx": {"exporting"},
+    "onnxruntime": {"exporting"},
     "timm": {"models.backbones.timm"},
 }
 """Package -> the only parts or modules that may import it."""

@@ -20,6 +20,7 @@ from semisup.cli.check import check
 from semisup.cli.data.group import data
 from semisup.cli.doctor import doctor
 from semisup.cli.evaluate import evaluate
+from semisup.cli.export import export
 from semisup.cli.init import init
 from semisup.cli.list import list_names
 from semisup.cli.monitor import monitor
@@ -135,8 +136,8 @@ def _one_line(message: Warning | str, *_: object, **__: object) -> str:
 
 
 COMMANDS = (
-    *(init, run, runs, compare, evaluate, predict, samples, show, list_names, data, check),
-    *(monitor, doctor, schema),
+    *(init, run, runs, compare, evaluate, predict, export, samples, show, list_names, data),
+    *(check, monitor, doctor, schema),
 )
 for command in COMMANDS:
     cli.add_command(command)

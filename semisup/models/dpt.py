@@ -244,7 +244,7 @@ class ResidualUnit(nn.Module):
 
 def whole_patches(size: torch.Size, patch: int = PATCH) -> torch.Size:
     """H and W as the nearest multiples of the side of a patch, halves up, and one at least."""
-    return torch.Size(max(1, (side + patch // 2) // patch) * patch for side in size)
+    return torch.Size(torch.sym_max(1, (side + patch // 2) // patch) * patch for side in size)
 
 
 def resize_aligned(maps: Tensor, size: torch.Size) -> Tensor:
