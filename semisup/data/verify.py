@@ -28,6 +28,7 @@ from semisup.data.sets.photographs import Photographs
 from semisup.errors import DataError
 from semisup.system.progress import track
 from semisup.system.threads import in_threads
+from semisup.system.words import names
 from semisup.types import IGNORE
 
 _HELD_OUT = frozenset({"val", "test"})

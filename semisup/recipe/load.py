@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from semisup.catalog import DATASETS, METHODS, MODELS, find, load_installed
+from semisup.catalog import DATASETS, METHODS, MODELS, Table, check_name, load_installed
 from semisup.errors import RecipeError, suggest
-from semisup.options import describe_errors, option_names, options_schema, plain_values
+from semisup.options import describe_errors, names_in, plain_values
 from semisup.recipe.recipe import Recipe
 from semisup.recipe.toml import flatten, parse_change, read_toml, shown, unflatten
 from semisup.settings import (
@@ -40,7 +40,7 @@ DEEPEST = 20
 TABLES = ("init", "baseline", "data", "model", "method", "optim", "train", "eval")
 
 
-_CATALOGUES: dict[str, Mapping[str, type]] = {
+_CATALOGUES: dict[str, Table[Any]] = {
     "data": DATASETS,
     "model": MODELS,
     "method": METHODS,
@@ -258,10 +258,9 @@ def overlay(
     return kept | dict(layer)
 
 
-def _options_of(catalogue: Mapping[str, type], name: Any) -> set[str]:
+def _options_of(catalogue: Table[Any], name: Any) -> set[str]:
     """Options of a class; none of a name that is not there, which is reported later."""
-    cls = catalogue.get(name) if isinstance(name, str) else None
-    return option_names(cls) if cls else set()
+    return names_in(catalogue.schema(name)) if name in catalogue else set()
 
 
 def _is_of(key: str, options: tuple[str, ...]) -> bool:
@@ -293,7 +292,7 @@ def build_recipe(
             raise RecipeError(f"recipe {name}: [{table}] must be a table, not {content!r}.")
     data, data_options = _split_options(name, "data", tables, DataSettings, DATASETS, "data set")
     if "split" not in tables["data"]:
-        split = find(DATASETS, "data set", data.name).default_split
+        split = DATASETS.value(data.name, "default_split")
         data = data.model_copy(update={"split": split})
     model, model_options = _split_options(name, "model", tables, ModelSettings, MODELS, "model")
     method, method_options = _split_options(
@@ -338,7 +337,7 @@ def _split_options(
     table: str,
     tables: Mapping[str, Any],
     schema: type[S],
-    catalogue: Mapping[str, type],
+    catalogue: Table[Any],
     kind: str,
 ) -> tuple[S, dict[str, Any]]:
     """One table that holds our own keys and the options of the class that it names."""
@@ -346,10 +345,11 @@ def _split_options(
     if not isinstance(content, Mapping) or "name" not in content:
         raise RecipeError(f"recipe {recipe}: '{table}.name' is missing.{suggest('', catalogue)}")
     try:
-        cls: type = find(catalogue, kind, shown(str(content["name"])))
+        chosen = shown(str(content["name"]))
+        check_name(catalogue, kind, chosen)
     except RecipeError as error:
         raise RecipeError(f"recipe {recipe}: {error}") from None
-    options = options_schema(cls)
+    options = catalogue.schema(chosen)
     ours = {k: v for k, v in content.items() if k in schema.model_fields}
     theirs = {k: v for k, v in content.items() if k not in schema.model_fields}
     settings = _check(recipe, table, ours, schema)
