@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from semisup.cli import options
+
+if TYPE_CHECKING:
+    from semisup.recipe.recipe import Recipe
+    from semisup.runs.paths import Paths
+    from semisup.runs.result import FinishedRun
 
 
 @click.command(
@@ -19,6 +27,7 @@ Examples:
   semisup run quickstart --seed 1 --set data.split=1/4
   semisup run my_recipe.toml --device cuda:0 --data-root /data
   semisup run my_recipe.toml --plugin my_method.py
+  semisup run quickstart --json > result.json
   torchrun --nproc-per-node 2 -m semisup run my_recipe.toml
 """,
 )
@@ -34,6 +43,7 @@ Examples:
 @options.out
 @options.data_root
 @options.plugins
+@options.as_json
 def run(
     recipe: str,
     changes: tuple[str, ...],
@@ -42,14 +52,15 @@ def run(
     device: str,
     out: Path,
     data_root: Path,
+    as_json: bool,
 ) -> None:
     """Train a RECIPE, score it, and record the result.
 
     RECIPE is the name of a shipped recipe or a .toml file. The same command goes on where an
     earlier one was stopped, and prints the result of a run that is finished. Under torchrun several
-    processes share each batch; the first of them prints and writes.
+    processes share each batch; the first of them prints and writes. With --json the result is
+    printed as result.json states it, with its folder, and all else on standard error.
     """
-    from semisup import api
     from semisup.cli.display.results import print_gain, print_result
     from semisup.errors import RecipeError
     from semisup.recipe.load import load_recipe
@@ -67,11 +78,40 @@ def run(
     except RecipeError as error:
         check_runs_of(out / Path(recipe).stem, error)
         raise
-    done = api.run_loaded(loaded, Paths(data_root, out), device, command=sys.argv)
+    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+        done = _brought_to_its_end(loaded, Paths(data_root, out), device)
     if not is_first_process():
+        return
+    if as_json:
+        click.echo(json.dumps(_content(done), indent=1))
         return
     if not done.fresh:
         click.echo(f"This run was finished before: {done.folder}")
     print_result(done.result, done.folder, per_class=done.gain is None)
     if done.baseline is not None and done.gain is not None:
         print_gain(done, done.baseline, done.gain)
+
+
+def _brought_to_its_end(recipe: Recipe, paths: Paths, device: str) -> FinishedRun:
+    """The run of a recipe; one that is finished is told without torch, whose import takes seconds.
+
+    A device that is named is looked for in any case, and of several processes each takes part.
+    """
+    from semisup.runs.data.untouched import finished_before
+
+    if device in ("auto", "cpu") and "RANK" not in os.environ:
+        known = finished_before(recipe, paths)
+        if known is not None:
+            for note in known.notes:
+                click.echo(note)
+            return known
+    from semisup import api
+
+    return api.run_loaded(recipe, paths, device, command=sys.argv)
+
+
+def _content(done: FinishedRun) -> dict[str, Any]:
+    from semisup.runs.result import plain
+
+    gain = None if done.gain is None else plain(done.gain)
+    return {"folder": str(done.folder), **done.result.content(), **({"gain": gain} if gain else {})}
