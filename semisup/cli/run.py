@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import sys
@@ -78,8 +77,7 @@ def run(
     except RecipeError as error:
         check_runs_of(out / Path(recipe).stem, error)
         raise
-    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
-        done = _brought_to_its_end(loaded, Paths(data_root, out), device)
+    done = _brought_to_its_end(loaded, Paths(data_root, out), device)
     if not is_first_process():
         return
     if as_json:
@@ -103,7 +101,7 @@ def _brought_to_its_end(recipe: Recipe, paths: Paths, device: str) -> FinishedRu
         known = finished_before(recipe, paths)
         if known is not None:
             for note in known.notes:
-                click.echo(note)
+                click.echo(note, err=True)
             return known
     from semisup import api
 

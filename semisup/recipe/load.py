@@ -7,7 +7,9 @@ and `--set` changes single keys. Every value knows where it came from.
 
 from __future__ import annotations
 
+import difflib
 import functools
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +33,7 @@ from semisup.settings import (
     TrainSettings,
 )
 from semisup.system.files import is_file
+from semisup.system.words import NAMED
 
 S = TypeVar("S", bound=BaseModel)
 
@@ -50,6 +53,9 @@ _CATALOGUES: dict[str, Table[Any]] = {
 
 _CHANGED = "--set"
 """Where a value came from that no file states."""
+
+DEFAULT = "default"
+"""Where a value came from that nobody has stated."""
 
 _IGNORED = "data.ignore_classes"
 """A key of every recipe whose value is of one data set alone."""
@@ -186,10 +192,24 @@ def find_recipe(name: str) -> Path:
     if name not in known:
         known = shipped_recipes()  # one may have been added since
     if name not in known:
-        raise RecipeError(
-            f"no recipe is called {name!r}.{suggest(name, known)} A file must end in .toml."
-        )
+        raise RecipeError(f"no recipe is called {name!r}.{_alike(name, known)}")
     return known[name]
+
+
+def _alike(name: str, known: Mapping[str, Path]) -> str:
+    """The end of an error line: recipes that begin as `name`, or the nearest one."""
+    word = name.strip().strip("/")
+    leaves = [recipe for recipe in known if recipe.rpartition("/")[2].startswith(word)]
+    begin = [recipe for recipe in known if recipe.startswith(word)]
+    found = (begin or leaves) if word else []
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    if found and not (near and len(found) == 1):
+        more = len(found) - NAMED
+        rest = f" and {more} more: semisup list recipes {shlex.quote(word)}" if more > 0 else ""
+        return f" Those that begin so: {', '.join(found[:NAMED])}{rest}."
+    if near:
+        return f" Did you mean '{near[0]}'? A file must end in .toml."
+    return " 'semisup list recipes' names all; a file must end in .toml."
 
 
 def load_recipe(
@@ -272,6 +292,18 @@ def _is_other_player(key: str) -> bool:
     return key.startswith("optim.") and key.split(".")[1] != "segmenter"
 
 
+def stated_in(name: str) -> dict[str, Any]:
+    """Dotted key -> value of all that a recipe and its parents state; nothing is checked.
+
+    Args:
+        name: as in `load_recipe`.
+
+    Raises:
+        RecipeError: a file cannot be read.
+    """
+    return {key: value for key, (value, _) in _read_with_parents(find_recipe(name), ()).items()}
+
+
 def _state(values: Mapping[str, Any], source: str) -> Stated:
     return {key: (value, source) for key, value in values.items()}
 
@@ -318,7 +350,7 @@ def build_recipe(
         sources={},
     )
     given = sources or {}
-    filled = {key: given.get(key, "default") for key in flatten(recipe.resolved())}
+    filled = {key: given.get(key, DEFAULT) for key in flatten(recipe.resolved())}
     return replace(recipe, sources=filled, first=_first_stage(recipe, seen))
 
 
