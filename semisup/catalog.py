@@ -74,7 +74,10 @@ class Table(MutableMapping[str, type[T]]):
         """The options of an entry, see `options_schema`; its class is imported where it must be."""
         facts = facts_of(self.kind, name) if self._is_to_import(name) else None
         known = None if facts is None else schema_from(self._class_name(name), facts)
-        return options_schema(self[name]) if known is None else known
+        if known is not None:
+            return known
+        cls: type = self[name]
+        return options_schema(cls)
 
     def about(self, name: str) -> str:
         """The first line of the docstring of an entry."""

@@ -22,7 +22,7 @@ RECIPE = {"--set", "--device", "--out", "--data-root"}
 
 COMMANDS: dict[str, tuple[list[str], set[str]]] = {
     "": ([], {"--version"}),
-    "run": (["RECIPE"], RECIPE | {"--seed", "--weights", "--plugin"}),
+    "run": (["RECIPE"], RECIPE | {"--seed", "--weights", "--json", "--plugin"}),
     "evaluate": (
         ["RUN"],
         RECIPE | {"--subset", "--data", "--step", "--seed", "--crf", "--json", "--plugin"},
@@ -46,8 +46,8 @@ COMMANDS: dict[str, tuple[list[str], set[str]]] = {
             "--plugin",
         },
     ),
-    "show": (["RECIPE"], {"--set", "--json", "--plugin"}),
-    "list": (["KIND"], {"--json", "--plugin"}),
+    "show": (["RECIPE"], {"--set", "--changed", "--json", "--plugin"}),
+    "list": (["KIND", "WORDS"], {"--json", "--plugin"}),
     "data": ([], set()),
     "data fetch": (["NAME"], {"--data-root"}),
     "data verify": (

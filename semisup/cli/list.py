@@ -21,20 +21,20 @@ Examples:
   semisup list
   semisup list models
   semisup list recipes voc_small fixmatch
-  semisup list recipes | grep lraspp | cut -f1
+  semisup list recipes > recipes.tsv
   semisup list recipes --json
   semisup list methods --plugin my_method.py
 """,
 )
 @click.argument("kind", required=False, type=click.Choice(KINDS))
-@click.argument("words", metavar="[WORD]...", nargs=-1)
+@click.argument("words", nargs=-1)
 @options.as_json
 @options.plugins
 def list_names(kind: str | None, words: tuple[str, ...], as_json: bool) -> None:
     """List what a recipe may name: models (with cost and paper), methods, datasets, recipes.
 
-    Each WORD must be in the name, or in what a recipe names (data set, method, model, split). On a
-    terminal a line is cut to its width; elsewhere each entry is one line of values with a tab
+    Each of the WORDS must be in the name, or in what a recipe names: data set, method, model, split.
+    On a terminal a line is cut to its width; elsewhere each entry is one line of values with a tab
     between two, the name first.
     """
     from semisup.cli.display.listing import entries, matching, print_entries

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import errno
 import json
 import os
@@ -77,6 +78,9 @@ class Commands(click.Group):
         meant, words = MEANT.get(name.lower(), ("", ""))
         if meant and words.split()[0] in self.commands:
             return f" {meant}: 'semisup {words}'."
+        near = difflib.get_close_matches(name.lower(), [*self.commands, *MEANT], n=1)
+        if near and near[0] in MEANT:
+            return self._instead_of(near[0])
         return suggest(name, self.commands)
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -185,8 +185,9 @@ def print_entries(kind: str, rows: Sequence[dict[str, Any]], *, width: int = 0) 
     """
     import click
 
+    lines: Iterable[str]
     if not width:
-        lines = ("\t".join(_plain(value) for value in row.values()) for row in rows)
+        lines = ("\t".join(map(_plain, row.values())) for row in rows)
     elif kind == "recipes":
         lines = _tree(rows, width)
     else:
