@@ -33,7 +33,7 @@ Examples:
 def list_names(kind: str | None, words: tuple[str, ...], as_json: bool) -> None:
     """List what a recipe may name: models (with cost and paper), methods, datasets, recipes.
 
-    Each of the WORDS must be in the name, or in what a recipe names: data set, method, model, split.
+    Each of the WORDS must be in the name, or in the data set, method, model or split of a recipe.
     On a terminal a line is cut to its width; elsewhere each entry is one line of values with a tab
     between two, the name first.
     """

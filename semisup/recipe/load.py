@@ -202,8 +202,8 @@ def _alike(name: str, known: Mapping[str, Path]) -> str:
     leaves = [recipe for recipe in known if recipe.rpartition("/")[2].startswith(word)]
     begin = [recipe for recipe in known if recipe.startswith(word)]
     found = (begin or leaves) if word else []
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    if found and not (near and len(found) == 1):
+    near = found or difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    if len(found) > 1:
         more = len(found) - NAMED
         rest = f" and {more} more: semisup list recipes {shlex.quote(word)}" if more > 0 else ""
         return f" Those that begin so: {', '.join(found[:NAMED])}{rest}."

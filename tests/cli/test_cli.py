@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import json
@@ -400,11 +401,15 @@ def test_list_measures_every_network(networks: list[dict[str, Any]]) -> None:
     }
 
 
+listed = functools.cache(entries)
+"""Recipes are read from more than two hundred files."""
+
+
 def printed(
     capsys: pytest.CaptureFixture[str], kind: str, *words: str, width: int = 80
 ) -> list[str]:
     """The lines of a list on a terminal."""
-    print_entries(kind, matching(entries(kind), words), width=width)
+    print_entries(kind, matching(listed(kind), words), width=width)
     return capsys.readouterr().out.splitlines()
 
 
@@ -414,7 +419,7 @@ def test_a_list_fits_eighty_columns_with_a_line_for_each_name(
 ) -> None:
     lines = printed(capsys, kind)
     assert max(map(len, lines)) <= 80
-    names = [row["name"] for row in entries(kind)]
+    names = [row["name"] for row in listed(kind)]
     found, folder = [], ""
     for line in lines:
         if not line.startswith("  "):
@@ -481,7 +486,7 @@ def test_a_word_that_is_in_no_name_is_said() -> None:
 @pytest.mark.parametrize("name", ["ade20k/fixmatch_dpt_316", "isbi2012/unet3d_narrow_3"])
 def test_a_list_says_what_the_recipe_trains(name: str) -> None:
     """It reads the files alone; the recipe itself is checked."""
-    (row,) = (row for row in entries("recipes") if row["name"] == name)
+    (row,) = (row for row in listed("recipes") if row["name"] == name)
     recipe = load_recipe(name)
     assert row["data"] == recipe.data.name
     assert (row["method"], row["model"]) == (recipe.method.name, recipe.model.name)
@@ -547,7 +552,7 @@ def test_show_prints_what_is_no_default_alone() -> None:
             "ade20k/fixmatch_dpt_316, ade20k/fixmatch_dpt_631, ade20k/supervised_dpt_316.",
         ),
         ("voc_small/supervised", "9 more: semisup list recipes voc_small/supervised."),
-        ("quickstart/adv", "Those that begin so: quickstart/adversarial."),
+        ("quickstart/adv", "Did you mean 'quickstart/adversarial'? A file must end in .toml."),
         ("adversarial", "quickstart/adversarial, scenes/adversarial_luc_unet_1-8"),
         ("quickstrat", "Did you mean 'quickstart'? A file must end in .toml."),
         ("qqqq", "'semisup list recipes' names all; a file must end in .toml."),
