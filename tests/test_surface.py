@@ -31,7 +31,7 @@ COMMANDS: dict[str, tuple[list[str], set[str]]] = {
         ["RUN", "IMAGES"],
         RECIPE
         | {"--to", "--overlay", "--soft", "--submission", "--competition", "--seed", "--step"}
-        | {"--explain", "--classes", "--crf", "--samples", "--plugin", "--overwrite"},
+        | {"--explain", "--classes", "--crf", "--samples", "--plugin", "--overwrite", "--json"},
     ),
     "samples": (
         ["RUN"],
@@ -58,7 +58,7 @@ COMMANDS: dict[str, tuple[list[str], set[str]]] = {
     "data split": (
         ["NAME", "SPEC"],
         {"--seed", "--subset", "--tags", "--tagged", "--to", "--masks", "--option", "--data-root"}
-        | {"--plugin", "--explain", "--lists"},
+        | {"--plugin", "--explain", "--lists", "--json"},
     ),
     "data stats": (["NAME"], {"--subset", "--json", "--option", "--data-root", "--plugin"}),
     "data tags": (["NAME"], {"--from", "--to", "--subset", "--option", "--data-root", "--plugin"}),

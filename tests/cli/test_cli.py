@@ -593,6 +593,35 @@ def test_run_prints_json(place: Path) -> None:
     assert content == json.loads((folder / "result.json").read_text())
 
 
+def test_predict_prints_json(place: Path, tmp_path: Path) -> None:
+    images = [place / "data" / "images" / f"v{number}.png" for number in (0, 1)]
+    words = ("predict", finished(place), "--to", tmp_path / "out", "--json")
+    found = json.loads(succeed(*words, *images))
+    counts = {"images": 2, "written": 2, "kept": 0, "tiled": 0, "bad": []}
+    assert found == {"to": str(tmp_path / "out"), **counts}
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"no picture")
+    done = call(*words, images[0], bad)
+    assert done.exit_code == 1
+    again = json.loads(done.stdout)
+    assert (again["written"], again["kept"], len(again["bad"])) == (0, 1, 1)
+    assert done.stderr.splitlines()[-1].startswith(f"semisup: {bad}")
+
+
+def test_split_prints_json(place: Path, tmp_path: Path) -> None:
+    words = ("data", "split", "folder", "1/2", "--data-root", place / "data")
+    found = json.loads(succeed(*words, "--json", "--to", tmp_path / "split.txt"))
+    assert (found["split"], found["labelled"], found["unlabelled"]) == ("1/2-s0", 4, 4)
+    assert found["sha256"] in succeed(*words)
+    assert found["class_counts"].keys() == {"ground", "sky"}
+    assert found["tagged"] is None
+    assert found["written_to"] == str(tmp_path / "split.txt")
+    assert (tmp_path / "split.txt").is_file()
+    done = call("data", "split", "--explain", tmp_path / "split.txt", "--json")
+    assert done.exit_code == 2
+    assert "--explain prints no JSON." in done.stderr
+
+
 def test_show_with_another_method_or_model() -> None:
     facts = json.loads(succeed("show", "quickstart", "--set", "method.name=supervised", "--json"))
     assert facts["recipe"]["method"] == {"name": "supervised"}
@@ -852,11 +881,17 @@ def test_doctor_lists_every_gpu(place: Path, monkeypatch: pytest.MonkeyPatch) ->
     }
 
 
-def test_doctor_says_what_is_here(place: Path) -> None:
+def test_doctor_says_what_is_here(place: Path, tmp_path: Path) -> None:
     facts = json.loads(succeed("doctor", "--json", "--data-root", place / "data"))
     assert facts["versions"]["semisup"] == semisup.__version__
     assert facts["data"]["folder"] == "train 8, val 2"
-    assert facts["data"]["voc"] == "not found"
+    root = place / "data"
+    assert facts["data"]["voc"] == f"not found: semisup data fetch voc --data-root {root}"
+    by_hand = f"not found: 'semisup data fetch camvid --data-root {root}' says how to get it"
+    assert facts["data"]["camvid"] == by_hand
+    empty = json.loads(succeed("doctor", "--json", "--data-root", tmp_path))["data"]
+    assert empty["folder"] == f"not found: put images/, masks/ and classes.txt in {tmp_path}"
+    assert empty["stack"] == empty["folder"]
     assert facts["data"].keys() == {"root", *DATASETS}
     text = succeed("doctor", "--data-root", place / "data")
     assert "train 8, val 2" in text
