@@ -135,6 +135,10 @@ def touch(path: Path) -> None:
     path.write_bytes(path.read_bytes())
 
 
+def touched_result(path: Path) -> None:
+    path.write_text(path.read_text() + "\n")
+
+
 @pytest.fixture
 def copied(place: Path, tmp_path: Path) -> Path:
     """A place of its own, told once the slow way: times of copied files are others."""
@@ -149,6 +153,8 @@ def changes() -> Iterator[tuple[str, Any]]:
     yield "a list", lambda place: touch(place / "data" / "train.txt")
     yield "one more", lambda place: (place / "data" / "masks" / "more.png").write_bytes(b"")
     yield "one less", lambda place: (place / "data" / "images" / "t1.png").unlink()
+    yield "result", lambda place: touched_result(next(place.glob("runs/base/*/result.json")))
+    yield "files", lambda place: next(place.glob("runs/base/*/files.json")).unlink()
     yield "state", lambda place: next(place.glob("runs/base/*/untouched.json")).write_text("[")
     yield "no state", lambda place: next(place.glob("runs/base/*/untouched.json")).unlink()
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from semisup.errors import RunError
 from semisup.recipe.load import load_baseline
 from semisup.recipe.recipe import Recipe
 from semisup.runs.baseline.kept import check_comparable, read_gain
@@ -70,8 +71,8 @@ def _known(recipe: Recipe, paths: Paths) -> FinishedRun | None:
     if not root.is_dir() and not _named_folders(recipe):
         notes = (gone(root),)
     else:
-        kept = _read(folder.untouched)
-        if not kept or kept != state_of(recipe, folders_of(root, result.data)):
+        state = state_of(recipe, folders_of(root, result.data))
+        if not state or _read(folder.untouched) != state | _own(folder):
             return None
     return FinishedRun(folder.path, folder.result, result, fresh=False, notes=notes)
 
@@ -141,10 +142,23 @@ def _entries(folder: Path) -> Iterator[str]:
 
 
 def keep_state(folder: RunFolder, state: Mapping[str, str]) -> None:
-    """Write the state that the data had when they were compared; it only saves time."""
+    """Write the state that the data had when they were compared; it only saves time.
+
+    With what they were compared to, which another run may have left there.
+    """
     if state:
-        with contextlib.suppress(OSError):
-            write_text(folder.untouched, json.dumps(state, indent=1) + "\n")
+        with contextlib.suppress(OSError, RunError):  # nobody may write there
+            content = json.dumps({**state, **_own(folder)}, indent=1) + "\n"
+            write_text(folder.untouched, content)
+
+
+def _own(folder: RunFolder) -> State:
+    """The hashes of the run's files that say what its data were."""
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in (folder.result, folder.files)
+        if path.is_file()
+    }
 
 
 def _read(path: Path) -> Any:
