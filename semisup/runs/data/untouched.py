@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def finished_before(recipe: Recipe, paths: Paths) -> FinishedRun | None:
     gain = read_gain(RunFolder(run.folder).gain, run.result, other.result)
     if gain is None:
         return None
-    return FinishedRun(run.folder, run.file, run.result, fresh=False, baseline=other, gain=gain)
+    return replace(run, baseline=other, gain=gain)
 
 
 def _known(recipe: Recipe, paths: Paths) -> FinishedRun | None:
