@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from semisup.ops.crf import CrfSettings
+from semisup.ops.crf_settings import CrfSettings
 from semisup.types import ColourSetName
 
 SMALLEST = 1e-30

@@ -24,7 +24,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("training", "recipe"),
     ("monitoring", "evaluation", "catalog"),
     ("methods", "pictures"),
-    ("losses", "data", "settings"),
+    ("losses", "data", "settings", "facts"),
     ("models", "ops", "metrics", "options", "plugins"),
     ("system", "types"),
     ("errors", "version"),

@@ -22,7 +22,7 @@ RECIPE = {"--set", "--device", "--out", "--data-root"}
 
 COMMANDS: dict[str, tuple[list[str], set[str]]] = {
     "": ([], {"--version"}),
-    "run": (["RECIPE"], RECIPE | {"--seed", "--seeds", "--split", "--weights", "--plugin"}),
+    "run": (["RECIPE"], RECIPE | {"--seed", "--seeds", "--split", "--weights", "--json", "--plugin"}),
     "runs": (["WORDS"], {"--sort", "--where", "--json", "--out"}),
     "compare": (
         ["RUNS"],
@@ -36,7 +36,8 @@ COMMANDS: dict[str, tuple[list[str], set[str]]] = {
         ["RUN", "IMAGES"],
         RECIPE
         | {"--to", "--overlay", "--soft", "--submission", "--competition", "--seed", "--step"}
-        | {"--explain", "--classes", "--crf", "--samples", "--plugin", "--overwrite", "--coco"},
+        | {"--explain", "--classes", "--crf", "--samples", "--plugin", "--overwrite", "--coco"}
+        | {"--json"},
     ),
     "samples": (
         ["RUN"],
@@ -51,8 +52,8 @@ COMMANDS: dict[str, tuple[list[str], set[str]]] = {
             "--plugin",
         },
     ),
-    "show": (["RECIPE"], {"--set", "--json", "--plugin"}),
-    "list": (["KIND"], {"--json", "--plugin"}),
+    "show": (["RECIPE"], {"--set", "--changed", "--json", "--plugin"}),
+    "list": (["KIND", "WORDS"], {"--json", "--plugin"}),
     "data": ([], set()),
     "data fetch": (["NAME"], {"--data-root"}),
     "data verify": (
@@ -63,7 +64,7 @@ COMMANDS: dict[str, tuple[list[str], set[str]]] = {
     "data split": (
         ["NAME", "SPEC"],
         {"--seed", "--subset", "--tags", "--tagged", "--to", "--masks", "--option", "--data-root"}
-        | {"--plugin", "--explain", "--lists"},
+        | {"--plugin", "--explain", "--lists", "--json"},
     ),
     "data stats": (["NAME"], {"--subset", "--json", "--option", "--data-root", "--plugin"}),
     "data tags": (["NAME"], {"--from", "--to", "--subset", "--option", "--data-root", "--plugin"}),

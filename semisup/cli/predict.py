@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 Examples:
   semisup predict quickstart photo.jpg --to predictions --overlay
   semisup predict runs/quickstart/0123456789-s0 photos/ --to predictions --soft
-  semisup predict quickstart photos/ --to refined --crf
+  semisup predict quickstart photos/ --to refined --crf --overwrite
   semisup predict quickstart clip.mp4 --to clip --overlay
   semisup predict quickstart photos/ --to predictions --coco
   semisup predict runs/my_segnet/0123456789-s0 photos/ --to doubts --samples 20
@@ -85,6 +86,7 @@ Examples:
 @options.out
 @options.data_root_of_run
 @options.plugins
+@options.as_json
 def predict(
     run: str,
     images: tuple[Path, ...],
@@ -105,6 +107,7 @@ def predict(
     device: str,
     out: Path,
     data_root: Path | None,
+    as_json: bool,
 ) -> None:
     """Label IMAGES (files or folders) with the network of a finished RUN.
 
@@ -147,7 +150,8 @@ def predict(
         with translated_errors():
             data = opened.submission_set(submission)
             written = write_submission(inference, data, to, competition)
-        click.echo(f"Submission: {written}")
+        line = json.dumps({"submission": str(written)}) if as_json else f"Submission: {written}"
+        click.echo(line)
         return
     if explain:
         check_by_class(opened.network, "--explain")
@@ -169,15 +173,29 @@ def predict(
         coco=coco,
         apply_exif=opened.applies_exif,
     )
-    _print_done(replace(done, bad=(*done.bad, *found.unreadable)), found, to)
+    done = replace(done, bad=(*done.bad, *found.unreadable))
+    if as_json:
+        _print_json(done, found, to)
+    else:
+        _print_done(done, found, to)
+    done.check()
+
+
+def _print_json(done: Labelled, found: Sources, to: Path) -> None:
+    """Counts, and what could not be labelled."""
+    content = {
+        "to": str(to),
+        "images": len(found.images),
+        "written": done.written,
+        "kept": done.kept,
+        "tiled": done.tiled,
+        "bad": list(done.bad),
+    }
+    click.echo(json.dumps(content, indent=1))
 
 
 def _print_done(done: Labelled, found: Sources, to: Path) -> None:
-    """Say what was labelled and what was not.
-
-    Raises:
-        UnlabelledImagesError: an image could not be labelled.
-    """
+    """Say what was labelled and what was not."""
     from semisup.evaluation.tiles import SIDE
 
     kept = f", {done.kept} {'was' if done.kept == 1 else 'were'} there already" * bool(done.kept)
@@ -189,7 +207,6 @@ def _print_done(done: Labelled, found: Sources, to: Path) -> None:
         click.echo(f"{found.describe_left_out()}.")
     for line in done.bad if len(done.bad) > 1 else ():
         click.echo(f"bad: {line}", err=True)
-    done.check()
 
 
 def _count(number: int, noun: str) -> str:

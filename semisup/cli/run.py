@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +16,7 @@ from semisup.cli import options
 if TYPE_CHECKING:
     from semisup.recipe.recipe import Recipe
     from semisup.runs.paths import Paths
+    from semisup.runs.result import FinishedRun
 
 
 @click.command(
@@ -25,6 +28,7 @@ Examples:
   semisup run quickstart --seeds 0,1,2
   semisup run my_recipe.toml --device cuda:0 --data-root /data
   semisup run my_recipe.toml --plugin my_method.py
+  semisup run quickstart --json > result.json
   torchrun --nproc-per-node 2 -m semisup run my_recipe.toml
 """,
 )
@@ -50,6 +54,7 @@ Examples:
 @options.out
 @options.data_root
 @options.plugins
+@options.as_json
 def run(
     recipe: str,
     changes: tuple[str, ...],
@@ -60,17 +65,21 @@ def run(
     device: str,
     out: Path,
     data_root: Path,
+    as_json: bool,
 ) -> None:
     """Train a RECIPE, score it, and record the result.
 
     RECIPE is the name of a shipped recipe or a .toml file. The same command goes on where an
     earlier one was stopped, and prints the result of a run that is finished. Under torchrun several
-    processes share each batch; the first of them prints and writes.
+    processes share each batch; the first of them prints and writes. With --json the result is
+    printed as result.json states it, with its folder, and all else on standard error; with --seeds
+    it is a list of them.
     """
     from semisup.errors import RecipeError
     from semisup.recipe.load import load_recipe
     from semisup.runs.paths import Paths
     from semisup.runs.plugins import check_runs_of
+    from semisup.system.progress import is_first_process
 
     if seeds and seed is not None:
         raise click.UsageError("--seed and --seeds exclude each other: give one of them.")
@@ -87,27 +96,30 @@ def run(
         except RecipeError as error:
             check_runs_of(out / Path(recipe).stem, error)
             raise
-    folders = [_run_one(loaded, Paths(data_root, out), device) for loaded in recipes]
-    if seeds:
-        _print_seeds(folders)
-
-
-def _run_one(recipe: Recipe, paths: Paths, device: str) -> Path:
-    """Run a recipe, print its result, and return its folder."""
-    from semisup import api
-    from semisup.cli.display.results import print_gain, print_next, print_result
-    from semisup.system.progress import is_first_process
-
-    done = api.run_loaded(recipe, paths, device, command=sys.argv)
+    done = []
+    for loaded in recipes:
+        done.append(_brought_to_its_end(loaded, Paths(data_root, out), device))
+        if is_first_process() and not as_json:
+            _print(done[-1])
     if not is_first_process():
-        return done.folder
+        return
+    if as_json:
+        contents = [_content(one) for one in done]
+        click.echo(json.dumps(contents if seeds else contents[0], indent=1))
+    elif seeds:
+        _print_seeds([one.folder for one in done])
+
+
+def _print(done: FinishedRun) -> None:
+    """Print the result of a run."""
+    from semisup.cli.display.results import print_gain, print_next, print_result
+
     if not done.fresh:
         click.echo(f"This run was finished before: {done.folder}")
     print_result(done.result, done.folder, per_class=done.gain is None)
     if done.baseline is not None and done.gain is not None:
         print_gain(done, done.baseline, done.gain)
     print_next(done.folder)
-    return done.folder
 
 
 def _print_seeds(folders: Sequence[Path]) -> None:
@@ -115,8 +127,31 @@ def _print_seeds(folders: Sequence[Path]) -> None:
     from semisup.studies.comparison import compare
     from semisup.studies.kept import read_runs
     from semisup.studies.output.formats import as_text
-    from semisup.system.progress import is_first_process
 
-    if is_first_process():
-        click.echo()
-        click.echo(as_text(compare(read_runs(folders)), options.width()), nl=False)
+    click.echo()
+    click.echo(as_text(compare(read_runs(folders)), options.width()), nl=False)
+
+
+def _brought_to_its_end(recipe: Recipe, paths: Paths, device: str) -> FinishedRun:
+    """The run of a recipe; one that is finished is told without torch, whose import takes seconds.
+
+    A device that is named is looked for in any case, and of several processes each takes part.
+    """
+    from semisup.runs.data.untouched import finished_before
+
+    if device in ("auto", "cpu") and "RANK" not in os.environ:
+        known = finished_before(recipe, paths)
+        if known is not None:
+            for note in known.notes:
+                click.echo(note, err=True)
+            return known
+    from semisup import api
+
+    return api.run_loaded(recipe, paths, device, command=sys.argv)
+
+
+def _content(done: FinishedRun) -> dict[str, Any]:
+    from semisup.runs.result import plain
+
+    gain = None if done.gain is None else plain(done.gain)
+    return {"folder": str(done.folder), **done.result.content(), **({"gain": gain} if gain else {})}

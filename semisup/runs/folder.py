@@ -31,6 +31,7 @@ class RunFolder:
         self.detections = path / "detections.json"
         self.split = path / "split.txt"
         self.files = path / "files.json"
+        self.untouched = path / "untouched.json"
         self.predictor = path / "predictor.safetensors"
         self.checkpoints = path / "checkpoints"
         self.pictures = path / "pictures"

@@ -40,6 +40,7 @@ from semisup.runs.data.identity import (
     write_files,
 )
 from semisup.runs.data.parts import check_facts, check_result, run_digest
+from semisup.runs.data.untouched import State, folders_of, keep_state, state_of
 from semisup.runs.experiment import Experiment
 from semisup.runs.folder import RunFolder
 from semisup.runs.paths import Paths
@@ -151,6 +152,7 @@ def _run(
     recorded = ranks.from_first(lambda: _recorded(folder, recipe))
     images = None if recorded is None else recorded.images
     experiment = Experiment(recipe, paths, device, first, stated_images=images)
+    state_of_data = ranks.from_first(lambda: _state(experiment))
     ranks.first_before_others(lambda: _open(experiment, recorded))
     with (
         translated_errors(),
@@ -168,6 +170,8 @@ def _run(
         view.phase("scoring")
         scored = _score(experiment, state, selection)
         result = ranks.from_first(lambda: _record_end(experiment, state, scored, origin))
+        if ranks.is_first():
+            keep_state(folder, state_of_data)
     return FinishedRun(folder.path, folder.result, result, fresh=True)
 
 
@@ -176,7 +180,12 @@ def _read_known(folder: RunFolder, recipe: Recipe, paths: Paths) -> tuple[Result
     result = read_result(folder.result)
     if result is not None:
         check_result(folder.result, result, recipe)
-        return result, check_finished(folder, recipe, result, paths)
+        sets = [] if result.data is None else folders_of(paths.data_of(recipe), result.data)
+        state = state_of(recipe, sets)  # before they are compared
+        notes = check_finished(folder, recipe, result, paths)
+        if sets and not notes:
+            keep_state(folder, state)
+        return result, notes
     return None, []
 
 
@@ -185,6 +194,11 @@ def _recorded(folder: RunFolder, recipe: Recipe) -> DataRecord | None:
     facts = read_facts(folder.facts)
     check_facts(folder.facts, facts, recipe)
     return recorded_data(facts)
+
+
+def _state(experiment: Experiment) -> State:
+    """The state of the data, before anything is read of them."""
+    return state_of(experiment.recipe, [experiment.data.root, experiment.reported.root])
 
 
 def _open(experiment: Experiment, recorded: DataRecord | None) -> None:

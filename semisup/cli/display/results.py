@@ -162,7 +162,7 @@ def _cell(score: float | None, digits: int) -> str:
 
 
 def _training_line(result: Result) -> str:
-    from semisup.runs.record import name_of_masks
+    from semisup.runs.result import name_of_masks
 
     split, checkpoint = result.split, result.checkpoint
     weakly = ""
