@@ -22,7 +22,10 @@ RECIPE = {"--set", "--device", "--out", "--data-root"}
 
 COMMANDS: dict[str, tuple[list[str], set[str]]] = {
     "": ([], {"--version"}),
-    "run": (["RECIPE"], RECIPE | {"--seed", "--seeds", "--split", "--weights", "--json", "--plugin"}),
+    "run": (
+        ["RECIPE"],
+        RECIPE | {"--seed", "--seeds", "--split", "--weights", "--json", "--plugin"},
+    ),
     "runs": (["WORDS"], {"--sort", "--where", "--json", "--out"}),
     "compare": (
         ["RUNS"],
