@@ -37,7 +37,7 @@ FORBIDDEN = {"data": {"models"}, "models": {"ops", "types"}, "metrics": {"models
 MOST_FILES = 12
 """In one room, so that newcomers find their way."""
 
-SHELVES = {"methods", "models", "data/sets"}
+SHELVES = {"cli", "methods", "models", "data/sets"}
 """Rooms whose files are all of one shape and found by their names."""
 
 THIRD_PARTY = {

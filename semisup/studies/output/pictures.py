@@ -69,7 +69,7 @@ def _draw(path: Path, runs: Sequence[OpenRun], titles: Sequence[str]) -> None:
         index = data.index(name)
         image, mask = data.image(index), data.mask(index)
         labels = [_prediction(run, name) for run in runs]
-        rows.append(panels(as_shown(image, runs[0].images.kind), [mask, *labels], data.palette))
+        rows.append(panels(as_shown(image, runs[0].images.kind), [mask, *labels], data))
         mious = ", ".join(_miou(one, mask, len(data.classes)) for one in labels)
         captions.append(f"{name}    mIoU of this image {mious}")
     legend = list(zip(data.classes, data.palette, strict=True))
