@@ -111,6 +111,7 @@ _PARAMETERS = {
     r"--seed\b": "'seed'",
     r"--overwrite\b": "overwrite=True",
     r"--baseline\b": "baseline",
+    r"--score (\w+)": r'score="\1"',
 }
 """A flag of the command line, as a pattern -> the parameter of these functions."""
 
