@@ -115,6 +115,7 @@ _PARAMETERS = {
     r"--format (\w+)": r'format="\1"',
     r"--format\b": "format",
     r"--size\b": "size",
+    r"--score (\w+)": r'score="\1"',
 }
 """A flag of the command line, as a pattern -> the parameter of these functions."""
 

@@ -465,6 +465,10 @@ COMMANDS_ALONE = {
     "--rdzv-endpoint": "of torchrun",
     "--porcelain": "of git",
     "--json": "in prose",
+    "--where": "of semisup runs",
+    "--arm": "of docs/summarise.py",
+    "--brief": "of docs/summarise.py",
+    "--page": "of docs/summarise.py",
 }
 """Flag of a message of the library -> why it has no parameter."""
 

@@ -101,4 +101,5 @@ def _draw(comparison: Comparison, sheet: Path, paths: Paths | None) -> None:
     from semisup.studies.output.pictures import draw_pictures
     from semisup.system.device import resolve_device
 
+    options.load_plugins(())  # of SEMISUP_PLUGINS, and installed ones
     draw_pictures(comparison, sheet, resolve_device("auto"), paths)

@@ -21,8 +21,9 @@ COLOURS = ("#0072B2", "#D55E00", "#007A5A", "#CC79A7", "#56B4E9", "#E69F00", "#0
 
 STYLES = ("-", "--", ":", "-.")
 
-SCORES = ("held_out/miou", "score/miou")
-"""Scalars of the score along a run: the first that any run has is drawn."""
+HELD_OUT, FINAL = "held_out/miou", "score/miou"
+"""Scalars of the score: on held-out images along a run, and at its end. Along a run without
+held-out images it is called after the subset that is watched, such as val/miou."""
 
 Course = Mapping[int, list[float]]
 """Step -> the scores of the seeds."""
@@ -71,7 +72,9 @@ def courses_of(comparison: Comparison) -> tuple[str, dict[str, Course]]:
     histories = {
         arm.name: [read_history(Path(run.source)) for run in arm.runs] for arm in comparison.arms
     }
-    for name in SCORES:
+    names = {n for found in histories.values() for history in found for n in history}
+    watched = sorted(n for n in names if n.endswith("/miou") and n not in (HELD_OUT, FINAL))
+    for name in (HELD_OUT, *watched, FINAL):
         curves = {
             arm: [history[name] for history in found if name in history]
             for arm, found in histories.items()
@@ -108,7 +111,8 @@ def _curves(axes: Axes, comparison: Comparison, courses: Mapping[str, Course], n
         axes.fill_between(steps, lows, highs, color=colour, alpha=0.18, linewidth=0)
         axes.plot(steps, means, color=colour, linestyle=style, linewidth=1.6)
     axes.set_xlabel("step", fontsize=9)
-    where = "held-out images" if name == SCORES[0] else "the scored images"
+    subset = name.removesuffix("/miou")
+    where = {HELD_OUT: "held-out images", FINAL: "the scored images"}.get(name, f"'{subset}'")
     axes.set_ylabel(f"mIoU on {where}", fontsize=9)
     axes.set_title("mean and range over seeds", fontsize=9, loc="left")
     _plain(axes)
