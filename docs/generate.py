@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from zoo import zoo_page
 from semisup import catalog
 from semisup.cli.display.listing import count_parameters
 from semisup.cli.main import cli
+from semisup.errors import SemisupError
 from semisup.options import nested_tables, options_schema
 from semisup.recipe.load import shipped_recipes
 from semisup.settings import (
@@ -233,4 +235,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except SemisupError as error:
+        sys.exit(str(error))

@@ -10,8 +10,10 @@ to fetch and nothing to carry along, and a reader's screen reader speaks it.
 
 from __future__ import annotations
 
+import contextlib
 import html
 import re
+from collections.abc import Iterator
 
 from diagrams import with_diagrams
 from zoo import quickstart_table
@@ -63,11 +65,24 @@ def with_formulas(page: str) -> str:
 
 def on_page_markdown(markdown: str, **_: object) -> str:
     """Called by mkdocs: the diagrams and tables of a page."""
-    if TABLE in markdown:
-        markdown = markdown.replace(TABLE, quickstart_table())
-    return with_diagrams(markdown)
+    with _in_one_line():
+        if TABLE in markdown:
+            markdown = markdown.replace(TABLE, quickstart_table())
+        return with_diagrams(markdown)
 
 
 def on_page_content(html: str, **_: object) -> str:
     """Called by mkdocs: the formulas of a page."""
-    return with_formulas(html)
+    with _in_one_line():
+        return with_formulas(html)
+
+
+@contextlib.contextmanager
+def _in_one_line() -> Iterator[None]:
+    """Errors as those that mkdocs prints without a traceback."""
+    try:
+        yield
+    except SemisupError as error:
+        from mkdocs.exceptions import PluginError
+
+        raise PluginError(str(error)) from None

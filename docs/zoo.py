@@ -45,7 +45,7 @@ last step. Scores of one table have one protocol and may be compared; those of t
 Intervals and tests are in [Results](../results.md), what to take in [Choosing a
 method](../choosing.md).
 
-No weights are offered for download: the command below a table makes them, on two CPU cores in
+No weights are offered for download: the command below a table makes them, on one thread of a CPU in
 minutes to an hour, the same to the bit on one kind of machine. `DATA` is the folder of the [data
 set](../datasets/index.md).
 """
