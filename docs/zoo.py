@@ -15,14 +15,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from finished import SEED_OF_SPLIT, Run, read_runs
-from summarise import check_comparable, deviation, groups_of, masks
-
 from semisup.errors import RunError
 from semisup.evaluation.protocol import protocol_line
 from semisup.recipe.load import load_recipe, shipped_recipes
-from semisup.recipe.recipe import PLACES
+from semisup.recipe.places import PLACES
 from semisup.recipe.toml import flatten
+from semisup.studies.groups import check_comparable, groups_of
+from semisup.studies.kept import SEED_OF_SPLIT, Run, read_runs
+from semisup.studies.pages import deviation, masks
 
 DOCS = Path(__file__).parent
 MEASUREMENTS = DOCS / "measurements"

@@ -26,7 +26,6 @@ from diagrams import (
     svg,
     with_diagrams,
 )
-from finished import read_kept
 from hooks import mathml, on_page_markdown, with_formulas
 from start_picture import drawn, in_colours
 from support.finished import finished_run
@@ -34,6 +33,7 @@ from zoo import MEASUREMENTS, command_of, paper_of, quickstart_table, recipe_of,
 
 from semisup.catalog import METHODS
 from semisup.errors import RunError, SemisupError
+from semisup.studies.kept import read_kept
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
