@@ -149,8 +149,9 @@ def keep_state(folder: RunFolder, state: Mapping[str, str]) -> None:
     """
     if state:
         with contextlib.suppress(OSError, RunError):  # nobody may write there
-            content = json.dumps({**state, **_own(folder)}, indent=1) + "\n"
-            write_text(folder.untouched, content)
+            now = {**state, **_own(folder)}
+            if now != _read(folder.untouched):
+                write_text(folder.untouched, json.dumps(now, indent=1) + "\n")
 
 
 def _own(folder: RunFolder) -> State:
