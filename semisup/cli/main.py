@@ -133,7 +133,8 @@ def _one_line(message: Warning | str, *_: object, **__: object) -> str:
 
 
 COMMANDS = (
-    *(init, run, evaluate, predict, samples, show, list_names, data, check, monitor, doctor, schema),
+    *(init, run, evaluate, predict, samples, show, list_names, data, check, monitor, doctor),
+    schema,
 )
 for command in COMMANDS:
     cli.add_command(command)
