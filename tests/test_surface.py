@@ -48,12 +48,14 @@ COMMANDS: dict[str, tuple[list[str], set[str]]] = {
     ),
     "show": (["RECIPE"], {"--set", "--json", "--plugin"}),
     "list": (["KIND"], {"--json", "--plugin"}),
+    "init": (["FOLDER"], {"--seed", "--weights", "--overwrite"}),
     "data": ([], set()),
     "data fetch": (["NAME"], {"--data-root"}),
     "data verify": (
         ["NAME"],
         {"--subset", "--json", "--unlabelled", "--masks", "--option", "--data-root", "--plugin"},
     ),
+    "data import": (["SOURCE"], {"--to", "--format", "--empty"}),
     "data make": (["NAME"], {"--option", "--data-root"}),
     "data split": (
         ["NAME", "SPEC"],
