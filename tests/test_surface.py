@@ -57,12 +57,14 @@ COMMANDS: dict[str, tuple[list[str], set[str]]] = {
     ),
     "show": (["RECIPE"], {"--set", "--changed", "--json", "--plugin"}),
     "list": (["KIND", "WORDS"], {"--json", "--plugin"}),
+    "init": (["FOLDER"], {"--seed", "--weights", "--overwrite"}),
     "data": ([], set()),
     "data fetch": (["NAME"], {"--data-root"}),
     "data verify": (
         ["NAME"],
         {"--subset", "--json", "--unlabelled", "--masks", "--option", "--data-root", "--plugin"},
     ),
+    "data import": (["SOURCE"], {"--to", "--format", "--empty"}),
     "data make": (["NAME"], {"--option", "--data-root"}),
     "data split": (
         ["NAME", "SPEC"],

@@ -69,9 +69,7 @@ class _Classes:
     label: Mapping[int, int]
 
 
-def import_export(
-    source: Path, to: Path, *, format: str = "", empty: bool = False
-) -> Report:
+def import_export(source: Path, to: Path, *, format: str = "", empty: bool = False) -> Report:
     """Write images, masks, classes and lists from an export.
 
     A pixel is of the object that lies on top: the order is that of the tool where it states one
@@ -269,7 +267,7 @@ def _size(found: Exported) -> tuple[int, int]:
         assert found.size is not None
         raise DataError(
             f"{found.path} is {stored[0]}x{stored[1]}, but was labelled as "
-            f"{found.size[0]}x{found.size[1]} (height x width); export the picture that was labelled"
+            f"{found.size[0]}x{found.size[1]} (height x width); export the labelled picture"
         )
     return found.size or turned
 

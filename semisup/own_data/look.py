@@ -24,14 +24,12 @@ MANY = 64
 _RESULTS = ("run.json", "result.json", "predictions.json")
 """What lies in folders that semisup has written, whose pictures are none of the user's."""
 
-_MASK_WORDS = frozenset(
-    "mask masks label labels labelmap labelmaps annotation annotations annot annots gt gts "
-    "groundtruth groundtruths truth seg segs segmentation segmentations segmentationclass "
-    "segmentationclassaug matte mattes trimap trimaps".split()
+_MASK_WORD = re.compile(
+    r"masks?|labels?|labelmaps?|annot(ation)?s?|gts?|(ground)?truths?|segs?|segmentations?|"
+    r"segmentationclass(aug)?|mattes?|trimaps?"
 )
-_IMAGE_WORDS = frozenset(
-    "image images img imgs photo photos picture pictures jpegimages rgb input inputs original "
-    "originals leftimg8bit ground".split()
+_IMAGE_WORD = re.compile(
+    r"images?|imgs?|photos?|pictures?|jpegimages|rgb|inputs?|originals?|leftimg8bit|ground"
 )
 _OBJECTS = frozenset(("segmentationobject", "instances", "instance_masks"))
 _BEHIND = re.compile(
@@ -122,9 +120,7 @@ def _without_results(files: Mapping[str, Path], root: Path) -> dict[str, Path]:
             known[folder] = here or (folder.parent != folder and is_result(folder.parent))
         return known[folder]
 
-    return {
-        name: path for name, path in files.items() if not is_result(PurePosixPath(name).parent)
-    }
+    return {name: path for name, path in files.items() if not is_result(PurePosixPath(name).parent)}
 
 
 def _named_as_masks(names: Sequence[str]) -> set[str]:
@@ -141,7 +137,8 @@ def _is_of_objects(folder: PurePosixPath) -> bool:
 
 
 def _is_of_masks(folder: PurePosixPath) -> bool:
-    return any(_words(part)[-1:] and _words(part)[-1] in _MASK_WORDS for part in folder.parts)
+    last = [word for part in folder.parts for word in _words(part)[-1:]]
+    return any(_MASK_WORD.fullmatch(word) for word in last)
 
 
 def _words(part: str) -> list[str]:
@@ -161,7 +158,7 @@ def _is_beside(name: str, known: set[str]) -> bool:
 
 
 def _valued_as_masks(files: Mapping[str, Path], names: Sequence[str]) -> set[str]:
-    """Of pictures that have one name, such as photos/x.jpg and painted/x.png, those of few values."""
+    """Of pictures of one name, such as photos/x.jpg and painted/x.png, those of few values."""
     by_stem: dict[str, list[str]] = defaultdict(list)
     for name in names:
         by_stem[_plain(PurePosixPath(name).stem)].append(name)
@@ -270,8 +267,12 @@ def _cores(mask: str) -> list[str]:
 def _neutral(name: str) -> tuple[str, ...]:
     """The folders of a file without the words that tell images from masks."""
     parts = PurePosixPath(name).parent.parts
-    words = [[w for w in _words(part) if w not in _MASK_WORDS | _IMAGE_WORDS] for part in parts]
+    words = [[word for word in _words(part) if not _is_kind(word)] for part in parts]
     return tuple("_".join(part) for part in words if part)
+
+
+def _is_kind(word: str) -> bool:
+    return bool(_MASK_WORD.fullmatch(word) or _IMAGE_WORD.fullmatch(word))
 
 
 def _measure(found: Pictures, images: Sequence[str]) -> None:
@@ -339,8 +340,8 @@ def _decide_exif(found: Pictures) -> None:
     found.exif = "auto"
     if len(proofs) > 1:
         found.notes.append(
-            f"the mask of {proofs[True]} was drawn on the picture as its EXIF turns it, and that of "
-            f"{proofs[False]} on the stored one; each is read as its size says"
+            f"the mask of {proofs[True]} was drawn on the picture as its EXIF turns it, and "
+            f"that of {proofs[False]} on the stored one; each is read as its size says"
         )
     if unclear:
         found.exif = "ignore" if proofs.keys() == {False} else "apply"

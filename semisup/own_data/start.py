@@ -14,12 +14,12 @@ from semisup.data.formats.class_lists import NAMES, read_class_list
 from semisup.data.formats.id_lists import KnownIds, read_id_list, shown
 from semisup.data.formats.lists import read_lines
 from semisup.errors import DataError, RecipeError
+from semisup.models.torchvision_weights import TORCHVISION
 from semisup.own_data.look import Pictures, look_at
 from semisup.own_data.machine import plan_for, weights_at_hand
 from semisup.own_data.recipes import recipe_name, recipes_of
 from semisup.own_data.split import Lists, draw_lists
 from semisup.own_data.values import ClassGuess, Seen, class_list, guess_classes, read_values
-from semisup.models.torchvision_weights import TORCHVISION
 from semisup.system.files import is_file, write_text
 
 MEMORY = ".semisup_init.json"
@@ -91,7 +91,9 @@ def start(
         raise DataError(_no_masks(found))
     seen = read_values(found)
     guess = guess_classes(seen, found.notes)
-    lists = draw_lists(found, seen.holds, seed, {} if overwrite else _own_lists(root, memory, found))
+    lists = draw_lists(
+        found, seen.holds, seed, {} if overwrite else _own_lists(root, memory, found)
+    )
     plan = plan_for(list(found.sizes.values()) or [(256, 256)], len(found.images))
     if plan.large:
         found.notes.append(
@@ -248,7 +250,9 @@ def _check_classes(
     """The names in the list of classes, which may be the user's; what it lacks is told."""
     listed = read_class_list(path)
     if seen.colours:
-        known = {r << 16 | g << 8 | b for r, g, b in (*listed.colours.values(), *listed.void_colours)}
+        known = {
+            r << 16 | g << 8 | b for r, g, b in (*listed.colours.values(), *listed.void_colours)
+        }
         lacking = [one.value for one in guess if one.value not in known]
     else:
         values = listed.values or {label: label for label in range(len(listed.names))}

@@ -130,8 +130,8 @@ def _counts(values: np.ndarray, name: str) -> dict[int, int]:
     if len(numbers) > MANY:
         what = "colours" if values.dtype == np.uint32 else "values"
         raise DataError(
-            f"{name} holds {len(numbers):,} {what}: it was smoothed, or is no mask; save it without "
-            "loss and without soft edges"
+            f"{name} holds {len(numbers):,} {what}: it was smoothed, or is no mask; save it "
+            "without loss and without soft edges"
         )
     return dict(zip(numbers.tolist(), counts.tolist(), strict=True))
 
@@ -201,8 +201,8 @@ def guess_classes(seen: Seen, notes: list[str]) -> list[ClassGuess]:
         values.sort(key=lambda value: (value != 0, -seen.pixels[value], value))
     elif _is_void(values):
         notes.append(
-            f"255 is void, the pixels of no class ({_share(seen, IGNORE)} of the masks' pixels); if "
-            "it is a class, number it as the others"
+            f"255 is void, the pixels of no class ({_share(seen, IGNORE)} of the masks' pixels); "
+            "if it is a class, number it as the others"
         )
         values.remove(IGNORE)
     if len(values) < 2:
@@ -211,7 +211,9 @@ def guess_classes(seen: Seen, notes: list[str]) -> list[ClassGuess]:
             f"the masks hold nothing but {text}: there is nothing to learn; look at "
             f"{seen.example[min(seen.example)]}"
         )
-    return [ClassGuess(_name(value, rank, values, seen), value) for rank, value in enumerate(values)]
+    return [
+        ClassGuess(_name(value, rank, values, seen), value) for rank, value in enumerate(values)
+    ]
 
 
 def _is_void(values: Sequence[int]) -> bool:

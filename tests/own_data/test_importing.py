@@ -16,7 +16,7 @@ from support.own_data import photo
 
 from semisup.data.sets.folder import Folder
 from semisup.errors import DataError
-from semisup.own_data.importing import Report, import_export
+from semisup.own_data.importing import import_export
 from semisup.own_data.start import start
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")  # in pycocotools
@@ -202,9 +202,7 @@ def test_shapes_of_labelme_are_drawn_in_their_order(tmp_path: Path) -> None:
     assert "later shapes lie on earlier ones" in "\n".join(report.notes)
 
 
-def test_real_files_of_labelme_are_as_its_own_export(
-    shared_data: Path, tmp_path: Path
-) -> None:
+def test_real_files_of_labelme_are_as_its_own_export(shared_data: Path, tmp_path: Path) -> None:
     source = shared_data / "labelme_voc" / "semantic_segmentation"
     import_export(source / "data_annotated", tmp_path / "to")
     data = Folder(tmp_path / "to", "all")
@@ -258,14 +256,11 @@ def test_a_turned_photograph_has_the_mask_that_was_drawn_on_it(tmp_path: Path) -
     assert data.image(0).shape == (3, *SIZE[::-1])
 
 
-def classes_of(tmp_path: Path, *names: str) -> tuple[Report, str]:
+def test_classes_of_one_name_are_one_and_near_names_are_told(tmp_path: Path) -> None:
+    names = ("cat", "cat ", "Cat", "a: b", "12")
     shapes = [shape(name, [[n, 0], [n + 9, 0], [n + 9, 9]]) for n, name in enumerate(names)]
     report = import_export(labelme(tmp_path / "in", shapes), tmp_path / "to")
-    return report, "\n".join(report.notes)
-
-
-def test_classes_of_one_name_are_one_and_near_names_are_told(tmp_path: Path) -> None:
-    report, said = classes_of(tmp_path, "cat", "cat ", "Cat", "a: b", "12")
+    said = "\n".join(report.notes)
     assert "several classes are called 'cat'" in said
     assert "differ in capital letters alone" in said
     assert Folder(tmp_path / "to", "all").classes == ("background", "class_12", "Cat", "a b", "cat")

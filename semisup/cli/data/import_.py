@@ -10,6 +10,7 @@ import click
 if TYPE_CHECKING:
     from semisup.own_data.importing import Report
 
+
 @click.command(
     "import",
     short_help="Read what CVAT, labelme, COCO, YOLO, ... export.",

@@ -41,7 +41,7 @@ def read_labelme(source: Path) -> Export:
     Raises:
         DataError: a file is damaged.
     """
-    files = {name: path for name, path in list_files(source, (".json",)).items()}
+    files = list_files(source, (".json",))
     contents = {name: _load(path) for name, path in files.items()}
     contents = {name: content for name, content in contents.items() if "shapes" in content}
     used = {str(shape["label"]) for content in contents.values() for shape in content["shapes"]}
