@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from semisup.data.formats.class_lists import ClassList, read_class_list
 from semisup.data.formats.class_colours import class_colours
+from semisup.data.formats.class_lists import ClassList, read_class_list
 from semisup.errors import DataError
 
 THREE = ("background", "cat", "dog")
