@@ -17,7 +17,7 @@ VOID_COLOUR: Colour = (224, 224, 192)
 """Colour of void pixels, as in Pascal VOC."""
 
 _DARK: Colour = (48, 48, 48)
-_ROWS = 512
+_ROWS = 128
 """Of a picture that are drawn at once."""
 
 HEAT = "viridis"

@@ -26,7 +26,7 @@ Labels = npt.NDArray[np.uint8]
 Counts = npt.NDArray[np.int64]
 
 
-def annotations(labels: Labels) -> dict[int, dict[str, Any]]:
+def class_masks(labels: Labels) -> dict[int, dict[str, Any]]:
     """Label -> `segmentation` (`size`, compressed `counts`), `area` and `bbox` (x, y, w, h).
 
     Args:
@@ -134,7 +134,7 @@ def write_coco(path: Path, maps: Sequence[tuple[str, Path]], classes: Sequence[s
         labels = read_labels(place).numpy()
         height, width = labels.shape
         images.append({"id": number, "file_name": name, "height": height, "width": width})
-        for label, own in annotations(labels).items():
+        for label, own in class_masks(labels).items():
             if label in categories:
                 ids = {"id": len(found) + 1, "image_id": number, "category_id": label}
                 found.append({**ids, **own, "iscrowd": 0})

@@ -214,5 +214,5 @@ def _pyav(path: Path) -> Any:
         raise DataError(
             f"{path}: is a video, which PyAV reads; install it: pip install 'semisup[video]'"
         ) from None
-    av.logging.set_level(av.logging.PANIC)  # it would print a line for each fault
+    # Its log stays off: with one, the threads of a decoder wait for Python, which waits for them.
     return av

@@ -14,7 +14,7 @@ import torch
 
 from semisup.data.formats.pictures import write_palette_png
 from semisup.errors import RunError
-from semisup.evaluation.outputs.coco_rle import annotations, check_coco, compressed, write_coco
+from semisup.evaluation.outputs.coco_rle import check_coco, class_masks, compressed, write_coco
 from semisup.types import IGNORE
 
 CLASSES = ("background", "cat", "dog")
@@ -44,7 +44,7 @@ def label_maps() -> list[npt.NDArray[np.uint8]]:
 )
 def test_runs_are_those_of_pycocotools(labels: npt.NDArray[np.uint8]) -> None:
     mask = pytest.importorskip("pycocotools.mask", reason="pycocotools (extra coco) is missing")
-    found = annotations(labels)
+    found = class_masks(labels)
     assert set(found) == set(np.unique(labels).tolist()) - {IGNORE}
     for label, own in found.items():
         region = np.asfortranarray(labels == label)
@@ -61,7 +61,7 @@ def test_runs_begin_outside_and_go_down_the_columns() -> None:
     labels = np.array([[1, 0, 1], [1, 0, 0]], np.uint8)
     # Down the columns: 1 1 0 0 1 0, so runs of 0, 2, 2, 1, 1. From the fourth on
     # the one before the last is taken off.
-    assert annotations(labels)[1]["segmentation"]["counts"] == "022OO"
+    assert class_masks(labels)[1]["segmentation"]["counts"] == "022OO"
     # A number above 15 takes two letters of five bits, the lower ones first.
     assert compressed(np.array([16])) == "`0"
 
