@@ -55,6 +55,11 @@ COMMANDS: dict[str, tuple[list[str], set[str]]] = {
             "--plugin",
         },
     ),
+    "export": (
+        ["RUN"],
+        {"--format", "--to", "--size", "--overwrite", "--step", "--seed", "--out", "--data-root"}
+        | {"--plugin"},
+    ),
     "show": (["RECIPE"], {"--set", "--changed", "--json", "--plugin"}),
     "list": (["KIND", "WORDS"], {"--json", "--plugin"}),
     "init": (["FOLDER"], {"--seed", "--weights", "--overwrite"}),
@@ -262,7 +267,7 @@ def test_the_top_level_package_has_what_it_says_and_no_more() -> None:
     assert set(semisup.__all__) == {
         *("__version__", "create_dataset", "create_method", "create_model"),
         *("evaluate", "load_recipe", "open_run", "predict", "predict_files", "run"),
-        *("compare", "read_run"),
+        *("compare", "export", "read_run"),
         *("Task", "register"),
     }
     assert set(semisup.__all__) <= set(dir(semisup))
