@@ -1639,7 +1639,7 @@ MUTANTS = [
     ),
     Mutant(
         "a-baseline-changes-the-digest",
-        "recipe/recipe.py",
+        "recipe/places.py",
         '"train.seed", "baseline.recipe", ',
         '"train.seed", ',
         "a run is trained again because it is compared with another one",
@@ -1647,7 +1647,7 @@ MUTANTS = [
     ),
     Mutant(
         "a-watched-run-is-another-run",
-        "recipe/recipe.py",
+        "recipe/places.py",
         'return kept | {"eval.every": 0} if watches_alone else kept',
         "return kept",
         "scores that are only watched change the digest of a measured recipe",
@@ -1663,7 +1663,7 @@ MUTANTS = [
     ),
     Mutant(
         "digest-forgets-the-split",
-        "recipe/recipe.py",
+        "recipe/places.py",
         '"data.workers", "data.cache", "train.seed", "baseline.recipe", ',
         '"data.workers", "data.split_seed", "train.seed", "baseline.recipe", ',
         "two experiments share one folder, and the second takes the result of the first",
