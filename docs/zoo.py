@@ -18,7 +18,7 @@ from typing import Any
 from semisup.errors import RunError
 from semisup.evaluation.protocol import protocol_line
 from semisup.recipe.load import load_recipe, shipped_recipes
-from semisup.recipe.places import PLACES
+from semisup.recipe.places import PLACES, without_watching
 from semisup.recipe.toml import flatten
 from semisup.studies.groups import check_comparable, groups_of
 from semisup.studies.kept import SEED_OF_SPLIT, Run, read_runs
@@ -161,9 +161,9 @@ def recipe_of(run: Run) -> str:
     """
     if run.recipe not in shipped_recipes():
         raise RunError(f"{run.source}: no recipe is called {run.recipe}; keep runs of shipped ones")
-    shipped = flatten(load_recipe(run.recipe).resolved())
+    shipped = without_watching(flatten(load_recipe(run.recipe).resolved()))
     words = [run.recipe]
-    for key, value in sorted(run.settings.items()):
+    for key, value in sorted(without_watching(run.settings).items()):
         known = key in shipped and key not in {*PLACES, SEED_OF_SPLIT, WEIGHTS}
         if known and value != shipped[key]:
             words.append(f"--set {key}={value if isinstance(value, str) else json.dumps(value)}")
