@@ -250,7 +250,7 @@ def test_a_misspelt_name_is_suggested(create: str, name: str, line: str) -> None
 def test_the_top_level_package_has_what_it_says_and_no_more() -> None:
     assert set(semisup.__all__) == {
         *("__version__", "create_dataset", "create_method", "create_model"),
-        *("evaluate", "load_recipe", "open_run", "predict", "predict_files", "run"),
+        *("evaluate", "export", "load_recipe", "open_run", "predict", "predict_files", "run"),
         *("Task", "register"),
     }
     assert set(semisup.__all__) <= set(dir(semisup))
