@@ -148,9 +148,7 @@ def export_network(
     return tuple(found)
 
 
-def _predictor(
-    network: nn.Module, images: ImageFormat, scale: float
-) -> Callable[[Tensor], Tensor]:
+def _predictor(network: nn.Module, images: ImageFormat, scale: float) -> Callable[[Tensor], Tensor]:
     """Whole numbers -> logits on the CPU, as `predict` computes them of one view, whole."""
     first = next(network.parameters(), None)
     device = torch.device("cpu") if first is None else first.device

@@ -115,8 +115,7 @@ def read(kind: str, path: Path) -> Network:
     """An exported file as it is used without semisup."""
     if kind == "torch":
         with path.open("rb") as file, quiet():
-            module = torch.export.load(file).module()
-        return module
+            return torch.export.load(file).module()
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

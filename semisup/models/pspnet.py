@@ -178,8 +178,7 @@ class PoolingPyramid(nn.Module):
     def __init__(self, in_channels: int, width: int) -> None:
         super().__init__()
         self.levels = nn.ModuleList(
-            nn.Sequential(BinMeans(side), conv_norm_relu(in_channels, width, 1))
-            for side in BINS
+            nn.Sequential(BinMeans(side), conv_norm_relu(in_channels, width, 1)) for side in BINS
         )
 
     def forward(self, features: Tensor) -> Tensor:

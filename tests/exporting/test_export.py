@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import json
 import subprocess
 import sys
@@ -20,16 +19,20 @@ from torch import Tensor, nn
 import semisup
 from semisup.cli.main import cli
 from semisup.errors import RunError
+from semisup.evaluation.inference import Inference
 from semisup.exporting import export as exporting
 from semisup.exporting.check import SIZES, batches, compare
 from semisup.exporting.example import example
-from semisup.exporting.export import export_network, export_run
+from semisup.exporting.export import Exported, export_network, export_run
+from semisup.exporting.facts import left_out
 from semisup.exporting.formats import format_of, read
 from semisup.exporting.network import TRACED, _rounded, exportable
+from semisup.metrics.confusion import label_map
 from semisup.ops.pixels import GREY, RGB, RGB_FORMAT, ImageFormat, ImageKind
 from semisup.runs.paths import Paths
 from semisup.runs.reopen import OpenRun, open_run
 from semisup.runs.run import run_recipe
+from semisup.settings import EvalSettings
 
 SIXTEEN_BITS = ImageFormat((0.1, 0.2), (0.3, 0.4), 16)
 
@@ -41,6 +44,17 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> OpenRun:
     paths = Paths(data_root=root / "data", out=root / "runs")
     done = run_recipe(recipe_of(), paths, CPU)
     return open_run(done.folder, CPU)
+
+
+@pytest.fixture(scope="module")
+def as_onnx(opened: OpenRun, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    pytest.importorskip("onnxruntime", reason="extra export")
+    return semisup.export(opened, tmp_path_factory.mktemp("onnx") / "own.onnx")
+
+
+@pytest.fixture(scope="module")
+def as_program(opened: OpenRun, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    return semisup.export(opened, tmp_path_factory.mktemp("torch") / "own.pt2")
 
 
 @pytest.fixture
@@ -77,10 +91,9 @@ def label_without_semisup(script: Path, image: Path, mask: Path) -> None:
     code = (
         "import runpy, sys\n"
         "sys.modules['semisup'] = None\n"
-        "runpy.run_path(sys.argv[1], run_name='__main__')"
+        "script = sys.argv.pop(1)\n"
+        "runpy.run_path(script, run_name='__main__')"
     )
-    code = code.replace("runpy.run", "script = sys.argv.pop(1)\nrunpy.run", 1)
-    code = code.replace("runpy.run_path(sys.argv[1]", "runpy.run_path(script")
     done = subprocess.run(
         [sys.executable, "-c", code, script, image, mask],
         capture_output=True,
@@ -92,18 +105,15 @@ def label_without_semisup(script: Path, image: Path, mask: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("name", ["own.onnx", "own.pt2"])
+@pytest.mark.parametrize("made", ["as_onnx", "as_program"])
 def test_the_script_beside_a_file_labels_a_picture_as_predict_does_without_semisup(
-    opened: OpenRun, tmp_path: Path, name: str
+    opened: OpenRun, tmp_path: Path, made: str, request: pytest.FixtureRequest
 ) -> None:
-    if name.endswith("onnx"):
-        pytest.importorskip("onnxruntime", reason="extra export")
-    done = semisup.export(opened, tmp_path / name)
-    assert done.file == tmp_path / name
+    done: Exported = request.getfixturevalue(made)
     assert done.pictures == 3
     assert [one.shape for one in done.compared] == [(b, 3, h, w) for b, h, w in SIZES]
     assert done.difference <= 1e-4
-    assert {path.name for path in tmp_path.iterdir()} == {name, "own_example.py"}
+    assert {*done.file.parent.iterdir()} == {done.file, done.script}
 
     noise = np.random.default_rng(0).integers(0, 256, (37, 53, 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "photo.png")
@@ -118,9 +128,9 @@ def test_the_script_beside_a_file_labels_a_picture_as_predict_does_without_semis
     assert palette[:9] == [value for colour in opened.palette for value in colour]
 
 
-def test_a_file_states_what_it_is(opened: OpenRun, tmp_path: Path) -> None:
+def test_a_file_states_what_it_is(opened: OpenRun, as_onnx: Exported) -> None:
     onnx = pytest.importorskip("onnx", reason="extra export")
-    done = semisup.export(opened, tmp_path / "own.onnx")
+    done = as_onnx
     model = onnx.load(done.file)
     stated = {entry.key: entry.value for entry in model.metadata_props}
     assert stated["recipe_hash"] == opened.run.recipe_hash
@@ -138,9 +148,9 @@ def test_a_file_states_what_it_is(opened: OpenRun, tmp_path: Path) -> None:
 
 
 def test_a_program_of_torch_states_the_same_and_no_folder_of_this_machine(
-    opened: OpenRun, tmp_path: Path
+    as_program: Exported,
 ) -> None:
-    done = semisup.export(opened, tmp_path / "own.pt2")
+    done = as_program
     texts = {"semisup.json": ""}
     with done.file.open("rb") as file:
         torch.export.load(file, extra_files=texts)
@@ -148,44 +158,55 @@ def test_a_program_of_torch_states_the_same_and_no_folder_of_this_machine(
     assert str(Path(semisup.__file__).parent).encode() not in done.file.read_bytes()
 
 
-def test_a_run_that_is_scored_at_one_scale_is_exported_with_it(
-    opened: OpenRun, tmp_path: Path
+def test_a_network_that_is_scored_at_one_scale_is_exported_with_it(
+    tmp_path: Path, nothing: list[Tensor]
 ) -> None:
-    half = open_run(opened.folder, CPU, ["eval.scales=[0.5]"])
-    done = export_run(half, tmp_path / "half.pt2")
-    assert (done.facts["scale"], done.facts["left_out"]) == (0.5, [])
+    network, path = Scores().eval(), tmp_path / "half.pt2"
+    export_network(network, RGB_FORMAT, path, "torch", {}, nothing, scale=0.5)
     image = torch.randint(0, 256, (1, 3, 45, 51), dtype=torch.uint8)
-    logits, labels = read("torch", done.file)(image)
-    torch.testing.assert_close(logits, half.inference()(image), rtol=0, atol=1e-5)
-    assert torch.equal(labels[0], semisup.predict(half, image)[0])
-    assert not torch.allclose(logits, opened.inference()(image), atol=1e-3)
+    logits, labels = read("torch", path)(image)
+    whole, half = (
+        Inference(network, EvalSettings(scales=(scale,)), CPU)(image) for scale in (1.0, 0.5)
+    )
+    torch.testing.assert_close(logits, half, rtol=0, atol=1e-5)
+    assert torch.equal(labels, label_map(half))
+    assert not torch.allclose(logits, whole, atol=1e-3)
 
 
-def test_what_of_a_protocol_is_not_in_the_file_is_told(opened: OpenRun, tmp_path: Path) -> None:
-    changes = ["eval.scales=[0.5, 1.0]", "eval.flip=true", "eval.mode=slide"]
-    many = open_run(opened.folder, CPU, changes)
-    done = export_run(many, tmp_path / "many.pt2")
-    assert done.facts["left_out"] == [
-        "sliding windows of [321, 321]",
-        "scales [0.5, 1.0]",
+def test_what_of_a_protocol_is_not_in_the_file_is_told() -> None:
+    plain = EvalSettings().model_dump(mode="json")
+    assert left_out(plain) == []
+    assert left_out({**plain, "scales": [0.5]}) == []
+    many = {"scales": [0.5, 1.0], "flip": True, "mode": "slide", "crf": True, "samples": 4}
+    assert left_out({**plain, **many}) == [
+        "sliding windows of 321 x 321",
+        "scales 0.5, 1",
         "the mirrored view",
+        "the mean of 4 passes with dropout",
+        "the dense CRF",
     ]
 
 
 def test_the_command_says_what_was_written_and_how_it_was_checked(
-    opened: OpenRun, tmp_path: Path
+    opened: OpenRun, as_program: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given = ["export", str(opened.folder), "--to", str(tmp_path / "own.pt2"), "--size", "40x48"]
+    monkeypatch.setattr(exporting, "export_network", lambda *_, **__: as_program.compared)
+    path = tmp_path / "own.pt2"
+    given = ["export", str(opened.folder), "--to", str(path), "--size", "40x48", "--overwrite"]
+    path.write_text("an older one")
     done = CliRunner().invoke(cli, given, catch_exceptions=False)
     assert done.exit_code == 0, done.output
     assert "Size:    40 x 48, in batches of any number" in done.output
     assert "Checked against the run, on 3 images of the run's data:" in done.output
-    assert "3 x 3 x 40 x 48: logits differ by " in done.output
+    assert "3 x 3 x 97 x 131: logits differ by " in done.output
     lines = [line for line in done.output.splitlines() if str(tmp_path) not in line]
     assert max(map(len, lines)) <= 80
-    again = CliRunner().invoke(cli, given)
+    again = CliRunner().invoke(cli, given[:-1])
     assert again.exit_code == 1
     assert "own.pt2: is there already. Give --overwrite, or another --to." in again.output
+    wrong = CliRunner().invoke(cli, [*given[:-2], "40,48"])
+    assert wrong.exit_code == 2
+    assert "give height x width, such as 512x768" in wrong.output
 
 
 def test_from_python_a_file_that_is_there_names_the_parameter(
@@ -331,12 +352,9 @@ def test_the_format_is_that_of_the_name_else_onnx() -> None:
 def test_without_the_extra_one_line_names_it(
     opened: OpenRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def lacking(name: str, *args: Any, **kwargs: Any) -> Any:
-        if name.startswith("onnx"):
-            raise ImportError(name)
-        return original(name, *args, **kwargs)
+    def lacking(name: str) -> None:
+        raise ImportError(name)
 
-    original = builtins.__import__
     monkeypatch.setattr("semisup.exporting.formats.importlib.import_module", lacking)
     with pytest.raises(RunError, match=r"needs onnx\. Install it with pip install 'semisup\[exp"):
         export_run(opened, tmp_path / "own.onnx")
@@ -350,13 +368,9 @@ def test_sides_are_scaled_as_predict_scales_them() -> None:
 @pytest.mark.parametrize("kind", ["onnx", "torch"])
 @pytest.mark.parametrize("size", [None, (24, 40)])
 @pytest.mark.parametrize("images", [RGB, GREY, ImageKind(5, 16)])
-def test_every_script_is_python(
-    kind: str, size: tuple[int, int] | None, images: ImageKind
-) -> None:
+def test_every_script_is_python(kind: str, size: tuple[int, int] | None, images: ImageKind) -> None:
     for volumes, apply_exif in ((False, True), (False, False), (True, True)):
-        text = example(
-            kind, "a.b", "a.py", images, size, volumes=volumes, apply_exif=apply_exif
-        )
+        text = example(kind, "a.b", "a.py", images, size, volumes=volumes, apply_exif=apply_exif)
         compile(text, "a.py", "exec")
         assert ("ImageOps" in text) == (not volumes and apply_exif and images in (RGB, GREY))
         assert text.count("ImageOps") in (0, 2)
