@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import importlib
 import io
 import logging
 import re
 import warnings
 from collections.abc import Iterator
 from fractions import Fraction
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +20,7 @@ from torch.export import Dim, ExportedProgram
 
 from semisup.errors import RunError
 from semisup.models.base import FindsObjects, SegmentsByClass
+from semisup.models.layers import at_least_one
 from semisup.ops.pixels import ImageFormat
 
 TRACED = (2, 113, 145)
@@ -71,7 +74,7 @@ class ExportedNetwork(nn.Module):
         size = list(image.shape[-2:])
         normalised = (image.float() / self.largest - self.mean) / self.std
         if self.scale != 1:
-            seen = [torch.sym_max(1, _rounded(side, self.scale)) for side in size]
+            seen = [at_least_one(_rounded(side, self.scale)) for side in size]
             normalised = F.interpolate(
                 normalised, seen, mode="bilinear", align_corners=False, antialias=self.scale < 1
             )
@@ -171,9 +174,8 @@ def _any_size() -> contextlib.AbstractContextManager[None]:
     Without, a trace states that two sizes differ that happened to, and refuses images where they
     are equal.
     """
-    from torch.fx.experimental import _config
-
-    settings: contextlib.AbstractContextManager[None] = _config.patch(backed_size_oblivious=True)
+    config: Any = importlib.import_module("torch.fx.experimental._config")
+    settings: contextlib.AbstractContextManager[None] = config.patch(backed_size_oblivious=True)
     return settings
 
 
