@@ -10,7 +10,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,6 @@ from semisup.evaluation import predict as prediction
 from semisup.evaluation.folders.prediction_folder import UNCERTAINTY_NAMES, PredictionFolder
 from semisup.evaluation.folders.sources import find_images
 from semisup.evaluation.uncertainty import Sampled
-from semisup.exporting.export import Exported, export_run
 from semisup.monitoring.live import make_view
 from semisup.monitoring.view import Silent
 from semisup.recipe.load import load_recipe as load
@@ -44,6 +43,9 @@ from semisup.studies.places import find_runs
 from semisup.system.device import resolve_device
 from semisup.system.distributed import joined
 from semisup.system.progress import quiet
+
+if TYPE_CHECKING:
+    from semisup.exporting.export import Exported
 
 
 @dataclasses.dataclass(frozen=True)
@@ -513,6 +515,8 @@ def export(
     Raises:
         SemisupError: whatever a user can mend, in one line.
     """
+    from semisup.exporting.export import export_run  # torch.export takes seconds to import
+
     opened = open_run(run, step=step, device="cpu")
     path = None if to is None else Path(to)
     return export_run(opened, path, format, size=size, overwrite=overwrite)

@@ -14,19 +14,16 @@ if TYPE_CHECKING:
     from semisup.exporting.export import Exported
 
 
-class _Size(click.ParamType):
-    """HxW in pixels."""
-
-    name = "HxW"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, int]:
-        """`"512x768"` -> (512, 768)."""
-        found = re.fullmatch(r"([1-9]\d{0,5})x([1-9]\d{0,5})", str(value))
-        if found is None:
-            self.fail(f"{value!r} is no size; give height x width, such as 512x768.", param, ctx)
-        return int(found[1]), int(found[2])
+def _height_and_width(
+    context: click.Context, option: click.Parameter, value: str | None
+) -> tuple[int, int] | None:
+    """`"512x768"` -> (512, 768)."""
+    if value is None:
+        return None
+    found = re.fullmatch(r"([1-9]\d{0,5})x([1-9]\d{0,5})", value)
+    if found is None:
+        raise click.BadParameter(f"'{value}' is no size; give height x width, such as 512x768.")
+    return int(found[1]), int(found[2])
 
 
 @click.command(
@@ -52,7 +49,8 @@ Examples:
 )
 @click.option(
     "--size",
-    type=_Size(),
+    metavar="HxW",
+    callback=_height_and_width,
     help="The one size of images that the file takes, for networks that need it.  "
     "[default: any size]",
 )

@@ -19,10 +19,10 @@ import click
 
 from semisup.cli.check import check
 from semisup.cli.data.group import data
-from semisup.cli.data.init import init
 from semisup.cli.doctor import doctor
 from semisup.cli.evaluate import evaluate
 from semisup.cli.export import export
+from semisup.cli.init import init
 from semisup.cli.list import list_names
 from semisup.cli.monitor import monitor
 from semisup.cli.predict import predict

@@ -63,7 +63,7 @@ def batches(
             for n in range(planes)
         ]
         batch = torch.stack(chosen)
-        made.append(batch.unflatten(0, (count, depth)).transpose(1, 2) if volumes else batch)
+        made.append(torch.unflatten(batch, 0, (count, depth)).transpose(1, 2) if volumes else batch)
     return [batch.contiguous() for batch in made]
 
 

@@ -78,6 +78,7 @@ def example(
     if volumes:
         head = head.replace("IMAGE.jpg MASK.png", "FOLDER-OF-SLICES FOLDER-OF-MASKS")
         head = head.replace("Label an image", "Label a stack of slices")
+        head = head.replace("import json\n", "import json\nimport re\n")
     if volumes or not apply_exif or images not in (RGB, GREY):
         head = head.replace("Image, ImageOps", "Image")
     if not volumes and images not in (RGB, GREY):
@@ -113,9 +114,11 @@ def _image(kind: str, images: ImageKind, size: tuple[int, int] | None, *, apply_
 
 def _volume(kind: str) -> str:
     lines = [
-        "paths = sorted(Path(sys.argv[1]).iterdir())",
+        "numbers = lambda path: [int(number) for number in re.findall('[0-9]+', path.name)]",
+        "paths = sorted(Path(sys.argv[1]).iterdir(), key=numbers)  # slice 2 before slice 10",
         "slices = np.stack([np.array(Image.open(path)) for path in paths])",
-        "pixels = (slices[None] if slices.ndim == 3 else np.moveaxis(slices, -1, 0))[None]  # 1CDHW",
+        "volume = slices[None] if slices.ndim == 3 else np.moveaxis(slices, -1, 0)  # CDHW",
+        "pixels = volume[None]",
         _RUNS[kind],
         "for path, plane in zip(paths, labels[0], strict=True):",
         "    mask = Image.fromarray(plane)",

@@ -148,16 +148,31 @@ def export_network(
     return tuple(found)
 
 
-def _predictor(
-    network: nn.Module, images: ImageFormat, scale: float
-) -> Callable[[Tensor], Tensor]:
+def _predictor(network: nn.Module, images: ImageFormat, scale: float) -> Callable[[Tensor], Tensor]:
     """Whole numbers -> logits on the CPU, as `predict` computes them of one view, whole."""
     first = next(network.parameters(), None)
     device = torch.device("cpu") if first is None else first.device
     settings = EvalSettings(mode="whole", scales=(scale,))
     inference: type[Inference] = VolumeInference if _reads_volumes(network) else Inference
-    apply = inference(network, settings, device, images=images)
+    apply = inference(_InPlanes(network), settings, device, images=images)
     return lambda batch: apply.logits(batch).cpu()
+
+
+class _InPlanes(nn.Module):
+    """A predictor that sees images plane by plane, as an exported file does.
+
+    With channels last sums are rounded otherwise, and where two values of a pooled window are all
+    but equal another place is remembered for the unpooling.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> Tensor:
+        """As the predictor."""
+        logits: Tensor = self.network(image.contiguous())
+        return logits
 
 
 def _reads_volumes(network: nn.Module) -> bool:

@@ -25,9 +25,7 @@ def facts_of(run: OpenRun, size: tuple[int, int] | None, *, volumes: bool) -> di
     kind, images, settings = run.images.kind, run.images, run.recipe.eval
     space = "DHW" if volumes else "HW"
     shape = f"B{kind.channels}{space}"
-    smallest = max(
-        (m.stride for m in run.network.modules() if isinstance(m, Segmenter)), default=1
-    )
+    smallest = max((m.stride for m in run.network.modules() if isinstance(m, Segmenter)), default=1)
     return {
         "semisup": __version__,
         "recipe": run.recipe.name,
@@ -39,7 +37,9 @@ def facts_of(run: OpenRun, size: tuple[int, int] | None, *, volumes: bool) -> di
         "model": run.recipe.model.name,
         "classes": list(run.classes),
         "palette": [list(colour) for colour in run.palette],
-        "input": f"image: {kind.dtype} {shape}, {kind}, 0..{2**kind.bits - 1}".replace("torch.", ""),
+        "input": f"image: {kind.dtype} {shape}, {kind}, 0..{2**kind.bits - 1}".replace(
+            "torch.", ""
+        ),
         "outputs": f"logits: float32 BK{space}; labels: uint8 B{space}, class ids",
         "size": "any" if size is None else list(size),
         "smallest_side": smallest,
@@ -62,8 +62,11 @@ def scale_of(settings: EvalSettings) -> float:
 def left_out(settings: dict[str, Any]) -> list[str]:
     """What of a run's protocol is not in one forward pass over the whole image."""
     parts = {
-        f"sliding windows of {settings['window']}": settings["mode"] == "slide",
-        f"scales {settings['scales']}": len(settings["scales"]) > 1,
+        f"sliding windows of {' x '.join(map(str, settings['window']))}": (
+            settings["mode"] == "slide"
+        ),
+        f"scales {', '.join(f'{scale:g}' for scale in settings['scales'])}": len(settings["scales"])
+        > 1,
         "the mirrored view": settings["flip"],
         f"the mean of {settings['samples']} passes with dropout": settings["samples"],
         "the dense CRF": settings["crf"],

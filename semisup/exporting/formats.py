@@ -11,7 +11,6 @@ from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
-from torch._export.serde import serialize as torch_serialize
 from torch.export import ExportedProgram
 
 from semisup.errors import RunError, suggest
@@ -68,14 +67,16 @@ def write(kind: str, program: ExportedProgram, facts: dict[str, Any], file: Bina
     """Write a program with its facts.
 
     Raises:
-        RunError: an operation of it has no counterpart in ONNX.
+        RunError: an operation of it cannot be stored, or has no counterpart in ONNX.
     """
     if kind == "torch":
         texts = {FACTS_FILE: json.dumps(facts, indent=1)}
         with quiet():
             try:
                 torch.export.save(program, file, extra_files=texts)
-            except torch_serialize.SerializeError as error:
+            except Exception as error:  # of several kinds, by what could not be stored
+                if isinstance(error, OSError) or isinstance(error.__context__, OSError):
+                    raise  # of the disk
                 reason = str(error).splitlines()[0]
                 raise RunError(
                     f"torch cannot store an operation ({reason[:200].rstrip('.')}). Take --format "
@@ -115,8 +116,7 @@ def read(kind: str, path: Path) -> Network:
     """An exported file as it is used without semisup."""
     if kind == "torch":
         with path.open("rb") as file, quiet():
-            module = torch.export.load(file).module()
-        return module
+            return torch.export.load(file).module()
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

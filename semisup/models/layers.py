@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import typing
 from collections.abc import Iterator
 
 import torch
@@ -42,6 +43,11 @@ def initialise_by_connections(layer: nn.Module) -> None:
         nn.init.zeros_(layer.bias)
 
 
+def at_least_one(side: int) -> int:
+    """`max(1, side)`, without a branch that an export would settle by the traced size."""
+    return typing.cast(int, torch.sym_max(1, side))
+
+
 def mirrored(maps: Tensor, axis: int, first: int, length: int) -> Tensor:
     """`length` places of `maps` along an axis from `first` on, mirrored beyond its ends.
 
@@ -51,7 +57,7 @@ def mirrored(maps: Tensor, axis: int, first: int, length: int) -> Tensor:
     side = maps.shape[axis]
     places = torch.arange(length, device=maps.device) + first
     # As tensors: ONNX has no remainder by a number that follows from the size of an image.
-    period = torch.full_like(places, torch.sym_max(1, 2 * side - 2))
+    period = torch.full_like(places, at_least_one(2 * side - 2))
     folded = places % period
     return maps.index_select(
         axis, torch.minimum(folded, period - folded) % torch.full_like(places, side)
