@@ -88,11 +88,6 @@ COMMANDS: dict[str, tuple[list[str], set[str]]] = {
         {"--subset", "--count", "--to", "--unlabelled", "--masks", "--option", "--data-root"}
         | {"--plugin"},
     ),
-    "export": (
-        ["RUN"],
-        {"--format", "--to", "--size", "--overwrite", "--step", "--seed", "--out", "--data-root"}
-        | {"--plugin"},
-    ),
     "check": (["NAME"], {"--kind", "--option", "--data-root", "--plugin"}),
     "monitor": (["RUNS"], {"--port", "--host"}),
     "doctor": ([], {"--data-root", "--json", "--plugin"}),
