@@ -113,6 +113,7 @@ _PARAMETERS = {
     r"--to\b": "'to'",
     r"--seed\b": "'seed'",
     r"--overwrite\b": "overwrite=True",
+    r"--overlay\b": "overlay",
     r"--baseline\b": "baseline",
     r"--format (\w+)": r'format="\1"',
     r"--format\b": "format",
