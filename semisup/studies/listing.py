@@ -207,17 +207,16 @@ def _with_differences(runs: Sequence[Listed]) -> list[Listed]:
     alike: dict[str, list[Listed]] = defaultdict(list)
     for run in runs:
         alike[run.name].append(run)
-    done = []
-    for run in runs:
-        keys = {key for other in alike[run.name] for key in _telling(run, other)}
-        differs = {key: run.settings.get(key) for key in sorted(keys)}
-        done.append(replace(run, differs=differs))
-    return done
+    keys = {name: _telling(same) for name, same in alike.items()}
+    return [
+        replace(run, differs={key: run.settings.get(key) for key in keys[run.name]}) for run in runs
+    ]
 
 
-def _telling(run: Listed, other: Listed) -> list[str]:
-    keys = differences(run.settings, other.settings)
-    return [key for key in keys if key not in (*PLACES, SEED_OF_SPLIT, "data.split")]
+def _telling(runs: Sequence[Listed]) -> list[str]:
+    """Keys in which not all of the runs have the value of the first; sorted."""
+    keys = {key for run in runs for key in differences(runs[0].settings, run.settings)}
+    return sorted(keys - {*PLACES, SEED_OF_SPLIT, "data.split"})
 
 
 def chosen(runs: Sequence[Listed], words: Sequence[str], where: Sequence[str]) -> list[Listed]:

@@ -206,6 +206,20 @@ def test_the_last_checkpoint_is_asked_for(out: Path) -> None:
     assert arm_of(comparison, "plain", "1/8").mean == pytest.approx(np.mean([0.31, 0.36, 0.33]) / 2)
 
 
+def test_of_the_last_checkpoint_no_class_of_another_is_shown(out: Path) -> None:
+    comparison = compared(out, score="last")
+    text = as_text(comparison)
+    assert "of each class" not in text
+    assert "are kept of the reported checkpoint alone" in " ".join(text.split())
+    assert "No interval over images" not in text
+    content = json.loads(as_json(comparison))
+    assert all(not one["iou"] for one in (*content["arms"], *content["differences"]))
+    assert "iou/" not in as_csv(comparison)
+    assert "iou/a" in as_csv(compared(out))
+    done = command(out, "scenes/plain_unet", "--score", "last", "--sheet", "sheet.png")
+    assert "--sheet is of the reported checkpoints" in done.stderr
+
+
 def test_text_fits_80_columns_and_names_are_whole(out: Path) -> None:
     text = as_text(compared(out))
     assert max(len(line) for line in text.splitlines()) <= 80
