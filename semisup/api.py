@@ -292,15 +292,16 @@ def compare(
     if score not in ("selected", "last"):
         raise RunError(f"score: '{score}' is none. Give 'selected' or 'last'.")
     parts = [[one] if isinstance(one, Run) else list(one) for one in given]
-    found = [find_runs([_place(run) for run in part], Path(runs)) for part in parts]
-    first = [run.source for run in found[0].runs] if len(found) > 1 and not baseline else []
-    unique = {run.source: run for part in found for run in part.runs}
+    places = [[_place(run) for run in part] for part in parts]
+    found = find_runs([place for part in places for place in part], Path(runs))
+    with_first = len(places) > 1 and not baseline
+    first = find_runs(places[0], Path(runs)).runs if with_first else ()
     compared = studies.compare(
-        list(unique.values()),
+        found.runs,
         baseline=baseline,
-        first=first,
+        first=[run.source for run in first],
         score=score,
-        notes=[note for part in found for note in part.notes],
+        notes=found.notes,
     )
     return ComparedRuns(compared.arms, compared.differences, compared.score, compared.notes)
 

@@ -214,6 +214,8 @@ def test_runs_are_compared_in_python(
         assert comparison.write(tmp_path / f"table.{ending}").stat().st_size > 100
     named = semisup.compare("plain", "longer", runs=place / "runs", baseline="longer")
     assert named.differences[0].baseline == "longer"
+    with pytest.raises(RunError, match="is in the arms 'x' and 'y'"):
+        semisup.compare("x=plain", "y=plain", runs=place / "runs")
     with pytest.raises(RunError, match="score: 'best' is none"):
         semisup.compare(run, score="best")
     with pytest.raises(RunError, match=r"baseline none: no arm has that name"):
