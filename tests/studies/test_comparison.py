@@ -193,6 +193,20 @@ def test_what_cannot_be_compared_is_one_line(out: Path, words: list[str], reason
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("key", "inner"),
+    [("scores", "selected"), ("split", "labelled"), ("time", "train_seconds")],
+)
+def test_a_result_that_lacks_what_the_tables_need_is_named(out: Path, key: str, inner: str) -> None:
+    path = out / "scenes/plain_unet/plain1-8-s1/result.json"
+    content = json.loads(path.read_text())
+    del content[key][inner]
+    path.write_text(json.dumps(content))
+    done = command(out, "scenes/plain_unet")
+    assert f"{path}: has no '{inner}' in '{key}'." in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_the_baseline_may_be_a_recipe_of_several_budgets(out: Path) -> None:
     found = find_runs([str(out)], out)
     comparison = compare(found.runs, baseline="scenes/better_unet")
