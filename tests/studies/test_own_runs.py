@@ -224,6 +224,20 @@ def test_runs_are_compared_in_python(
         semisup.read_run(tmp_path)
 
 
+def test_a_score_of_another_kind_is_not_compared_as_the_run_s_own(
+    folders: dict[str, list[Path]],
+) -> None:
+    folder, other = folders["plain"][0], folders["longer"][0]
+    options = {"device": "cpu", "progress": False}
+    flipped = semisup.evaluate(folder, changes="eval.flip=true", **options)  # type: ignore[arg-type]
+    assert "data:image/png" not in flipped._repr_html_()  # the sheet is of the run's own result
+    for run in (flipped, semisup.open_run(folder, changes="eval.flip=true", device="cpu")):
+        with pytest.raises(RunError, match="compared by their own results. Give the folder"):
+            semisup.compare(run, other)
+    again = semisup.evaluate(folder, **options)  # type: ignore[arg-type]
+    assert len(semisup.compare(again, other).differences) == 1
+
+
 def test_pictures_of_both_stand_side_by_side(
     place: Path, folders: dict[str, list[Path]], tmp_path: Path
 ) -> None:
