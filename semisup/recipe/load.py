@@ -54,6 +54,9 @@ _CATALOGUES: dict[str, Table[Any]] = {
 _CHANGED = "--set"
 """Where a value came from that no file states."""
 
+_FROM_OUTSIDE = (_CHANGED, "--split")
+"""Where values came from that are for the baseline of a recipe too."""
+
 DEFAULT = "default"
 """Where a value came from that nobody has stated."""
 
@@ -103,7 +106,7 @@ def _places_of(recipe: Recipe) -> dict[str, Any]:
 def load_baseline(recipe: Recipe) -> Recipe | None:
     """The recipe that `recipe` is compared with, with its seeds, data and weights.
 
-    What was changed beside its files (`--set`) is changed there too, but for the method.
+    What was changed beside its files (`--set`, `--split`) is changed there too, but for the method.
 
     Raises:
         RecipeError: it cannot be used, or is scored in another way.
@@ -135,7 +138,7 @@ def load_baseline(recipe: Recipe) -> Recipe | None:
 def _is_changed_for_both(key: str, source: str) -> bool:
     """Whether a key was changed from outside, and is of other methods too."""
     of_method = key.startswith(("method.", "baseline.", "init.")) or key == "data.weak_masks"
-    return source == _CHANGED and not of_method and not _is_other_player(key)
+    return source in _FROM_OUTSIDE and not of_method and not _is_other_player(key)
 
 
 _OF_DATA = ("data.name", "data.subset", "data.ignore_classes", "train.precision")
