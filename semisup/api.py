@@ -31,7 +31,7 @@ from semisup.runs import reopen
 from semisup.runs.folder import RunFolder
 from semisup.runs.paths import Paths
 from semisup.runs.reopen import OpenRun
-from semisup.runs.result import FinishedRun, Scores, read_result
+from semisup.runs.result import FinishedRun, Result, Scores, read_result
 from semisup.runs.run import run_recipe
 from semisup.studies import comparison as studies
 from semisup.studies.comparison import Comparison
@@ -75,7 +75,8 @@ class TrainedRun(FinishedRun):
         return compare(self, *others, **options)
 
     def _repr_html_(self) -> str:
-        return html_of_run(self.folder, self.result)
+        is_own = self.file == RunFolder(self.folder).result
+        return html_of_run(self.folder, self.result, with_sheet=is_own)
 
 
 class ComparedRuns(Comparison):
@@ -295,21 +296,46 @@ def compare(
     if score not in ("selected", "last"):
         raise RunError(f"score: '{score}' is none. Give 'selected' or 'last'.")
     parts = [[one] if isinstance(one, Run) else list(one) for one in given]
-    found = [find_runs([_place(run) for run in part], Path(runs)) for part in parts]
-    first = [run.source for run in found[0].runs] if len(found) > 1 and not baseline else []
-    unique = {run.source: run for part in found for run in part.runs}
+    places = [[_place(run) for run in part] for part in parts]
+    found = find_runs([place for part in places for place in part], Path(runs))
+    with_first = len(places) > 1 and not baseline
+    first = find_runs(places[0], Path(runs)).runs if with_first else ()
     compared = studies.compare(
-        list(unique.values()),
+        found.runs,
         baseline=baseline,
-        first=first,
+        first=[run.source for run in first],
         score=score,
-        notes=[note for part in found for note in part.notes],
+        notes=found.notes,
     )
     return ComparedRuns(compared.arms, compared.differences, compared.score, compared.notes)
 
 
 def _place(run: Run) -> str:
-    return run if isinstance(run, str) else str(_folder(run))
+    """Where the own result of a run lies, which is what is compared.
+
+    Raises:
+        RunError: what was given is another score of the run, or a checkpoint of it.
+    """
+    if isinstance(run, str | Path):
+        return str(run)
+    own = read_result(RunFolder(run.folder).result)
+    if isinstance(run, OpenRun):
+        is_other = run.step is not None or bool(run.changes)
+    else:
+        is_other = own is not None and _scored(run.result) != _scored(own)
+    if is_other:
+        raise RunError(
+            f"{run.folder}: was given as scored or opened in another way, and runs are compared "
+            "by their own results. Give the folder; for another subset or protocol set it in the "
+            "recipe."
+        )
+    return str(run.folder)
+
+
+def _scored(result: Result) -> tuple[object, ...]:
+    """What a score is of."""
+    files = "" if result.data is None else result.data.reported.files_sha256
+    return result.protocol, result.weights_sha256, files
 
 
 @_by_parameters()

@@ -32,7 +32,7 @@ class Seeds(click.ParamType):  # type: ignore[type-arg]
             first, dash, last = (number.strip() for number in part.partition("-"))
             if not first.isdecimal() or (dash and not last.isdecimal()):
                 self.fail(f"'{value}' is no list of seeds. Give it as 0,1,2 or 0-4.", param, ctx)
-            if dash and (int(last) < int(first) or int(last) - int(first) > MOST_SEEDS):
+            if dash and (int(last) < int(first) or int(last) - int(first) >= MOST_SEEDS):
                 self.fail(f"'{part}' is no range of at most {MOST_SEEDS} seeds.", param, ctx)
             seeds += range(int(first), int(last if dash else first) + 1)
         twice = sorted({seed for seed in seeds if seeds.count(seed) > 1})

@@ -54,6 +54,9 @@ _CATALOGUES: dict[str, Table[Any]] = {
 _CHANGED = "--set"
 """Where a value came from that no file states."""
 
+_FROM_OUTSIDE = (_CHANGED, "--split")
+"""Where values came from that are for the baseline of a recipe too."""
+
 DEFAULT = "default"
 """Where a value came from that nobody has stated."""
 
@@ -103,7 +106,7 @@ def _places_of(recipe: Recipe) -> dict[str, Any]:
 def load_baseline(recipe: Recipe) -> Recipe | None:
     """The recipe that `recipe` is compared with, with its seeds, data and weights.
 
-    What was changed beside its files (`--set`) is changed there too, but for the method.
+    What was changed beside its files (`--set`, `--split`) is changed there too, but for the method.
 
     Raises:
         RecipeError: it cannot be used, or is scored in another way.
@@ -135,7 +138,7 @@ def load_baseline(recipe: Recipe) -> Recipe | None:
 def _is_changed_for_both(key: str, source: str) -> bool:
     """Whether a key was changed from outside, and is of other methods too."""
     of_method = key.startswith(("method.", "baseline.", "init.")) or key == "data.weak_masks"
-    return source == _CHANGED and not of_method and not _is_other_player(key)
+    return source in _FROM_OUTSIDE and not of_method and not _is_other_player(key)
 
 
 _OF_DATA = ("data.name", "data.subset", "data.ignore_classes", "train.precision")
@@ -261,7 +264,8 @@ def overlay(
 
     The layer's keys win. Where it names another data set, model or method, the options that only
     the old class has are not inherited, and with another method no optimiser but the segmenter's,
-    which every method has: the other players were the old method's.
+    which every method has: the other players were the old method's. Nor is, with another data set,
+    a subset that was only watched.
     """
     kept = dict(inherited)
     for table, catalogue in _CATALOGUES.items():
@@ -271,7 +275,7 @@ def overlay(
         old, new = (_options_of(catalogue, stated[key][0]) for stated in (inherited, layer))
         gone = tuple(f"{table}.{option}" for option in old - new)
         if table == "data":
-            gone = (*gone, _IGNORED)
+            gone = (*gone, _IGNORED, *_watching({**inherited, **layer}))
         kept = {name: value for name, value in kept.items() if not _is_of(name, gone)}
         if table == "method":
             kept = {name: value for name, value in kept.items() if not _is_other_player(name)}
@@ -281,6 +285,14 @@ def overlay(
 def _options_of(catalogue: Table[Any], name: Any) -> set[str]:
     """Options of a class; none of a name that is not there, which is reported later."""
     return names_in(catalogue.schema(name)) if name in catalogue else set()
+
+
+def _watching(stated: Mapping[str, tuple[Any, str]]) -> tuple[str, ...]:
+    """Keys that say which subset of the data set is only watched, and how often."""
+    watch, held_out = (stated.get(f"eval.{key}", (None, ""))[0] for key in ("watch", "hold_out"))
+    if not watch:
+        return ()
+    return ("eval.watch",) if held_out else ("eval.watch", "eval.every")
 
 
 def _is_of(key: str, options: tuple[str, ...]) -> bool:

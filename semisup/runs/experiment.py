@@ -22,7 +22,7 @@ from semisup.data.before_training import (
 from semisup.data.by_name import listed
 from semisup.data.image_formats import constant_channels, fitted, format_of
 from semisup.data.verify import check_apart, check_pool_apart, check_same_classes, check_watched
-from semisup.errors import RecipeError
+from semisup.errors import DataError, RecipeError
 from semisup.evaluation.inference import Inference
 from semisup.evaluation.volumes import VolumeInference
 from semisup.methods.base import Method
@@ -97,7 +97,10 @@ class Experiment:
         subset = self.recipe.eval.watch
         if not subset:
             return self.reported
-        return fitted(open_reported(self.recipe, self.paths, subset), self.image_kind)
+        try:
+            return fitted(open_reported(self.recipe, self.paths, subset), self.image_kind)
+        except DataError as error:
+            raise DataError(f"eval.watch: {error}") from None
 
     @property
     def image_kind(self) -> ImageKind:

@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from safetensors.torch import save
@@ -171,7 +172,7 @@ def _run(
         scored = _score(experiment, state, selection)
         result = ranks.from_first(lambda: _record_end(experiment, state, scored, origin))
         if ranks.is_first():
-            keep_state(folder, state_of_data)
+            keep_state(folder, state_of_data, _sets(experiment))
     return FinishedRun(folder.path, folder.result, result, fresh=True)
 
 
@@ -180,11 +181,11 @@ def _read_known(folder: RunFolder, recipe: Recipe, paths: Paths) -> tuple[Result
     result = read_result(folder.result)
     if result is not None:
         check_result(folder.result, result, recipe)
-        sets = [] if result.data is None else folders_of(paths.data_of(recipe), result.data)
-        state = state_of(recipe, sets)  # before they are compared
+        sets = {} if result.data is None else folders_of(paths.data_of(recipe), result.data)
+        state = state_of(recipe, sets.values())  # before they are compared
         notes = check_finished(folder, recipe, result, paths)
         if sets and not notes:
-            keep_state(folder, state)
+            keep_state(folder, state, sets)
         return result, notes
     return None, []
 
@@ -198,7 +199,12 @@ def _recorded(folder: RunFolder, recipe: Recipe) -> DataRecord | None:
 
 def _state(experiment: Experiment) -> State:
     """The state of the data, before anything is read of them."""
-    return state_of(experiment.recipe, [experiment.data.root, experiment.reported.root])
+    return state_of(experiment.recipe, _sets(experiment).values())
+
+
+def _sets(experiment: Experiment) -> dict[str, Path]:
+    """The folders of the sets, as `folders_of` names them."""
+    return {"trained": experiment.data.root, "reported": experiment.reported.root}
 
 
 def _open(experiment: Experiment, recorded: DataRecord | None) -> None:

@@ -71,11 +71,16 @@ class Arm:
         return float(np.mean([run.train_seconds for run in self.runs]))
 
     def class_means(self) -> dict[str, float | None]:
-        """Class -> mean IoU over the seeds in which it counts; None where it counts in none."""
+        """Class -> mean IoU over the seeds in which it counts; None where it counts in none.
+
+        Empty where the last checkpoint is compared: runs keep classes of the reported one alone.
+        """
         return {name: _mean(row) for name, row in self.class_scores().items()}
 
     def class_scores(self) -> dict[str, dict[int, float]]:
         """Class -> seed -> IoU of the selected checkpoint, of the seeds in which it counts."""
+        if self.score != "selected":
+            return {}
         names = dict.fromkeys(name for run in self.runs for name in run.content.get("iou", {}))
         found: dict[str, dict[int, float]] = {name: {} for name in names}
         for run in self.runs:

@@ -77,6 +77,14 @@ NEEDED = {
 }
 """Keys without which there is no table, with the kind of their values."""
 
+NEEDED_WITHIN = (
+    ("scores", "selected"),
+    ("split", "labelled"),
+    ("time", "train_seconds"),
+    ("protocol", "selection"),
+)
+"""Keys within these without which there is none either."""
+
 KEPT_OF_DATA = ("name", "subset", "images", "ids_sha256", "masks", "files", "files_sha256")
 
 OWN = ("arm", "recipe", "recipe_hash", "seed", "scores", "iou", "curves")
@@ -236,6 +244,11 @@ def _checked(content: dict[str, Any], where: str) -> dict[str, Any]:
     for key, kind in NEEDED.items():
         if not isinstance(content.get(key), kind):
             raise RunError(f"{where}: has no '{key}'. Is it the result of a run?")
+    for key, inner in NEEDED_WITHIN:
+        if content[key].get(inner) is None:
+            raise RunError(f"{where}: has no '{inner}' in '{key}'. Is it the result of a run?")
+    if not isinstance(content["scores"]["selected"], dict):
+        raise RunError(f"{where}: 'selected' in 'scores' is no table. Is it the result of a run?")
     return content
 
 

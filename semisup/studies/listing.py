@@ -85,6 +85,8 @@ def list_runs(folders: Iterable[Path]) -> tuple[list[Listed], list[str]]:
                 found.setdefault(place.resolve(), _read(place))
             except SemisupError as error:
                 bad.append(" ".join(str(error).splitlines()))
+            except OSError as error:  # such as a run that is deleted meanwhile
+                bad.append(f"{place}: cannot be read ({error.strerror}).")
     return _with_differences(list(found.values())), bad
 
 
@@ -108,19 +110,24 @@ def _read(folder: Path) -> Listed:
     seed = known.get("seed", settings.get("train.seed"))
     if not isinstance(seed, int) or (result is not None and not _is_number(scores.get("miou"))):
         raise RunError(f"{where}: has no 'seed' or no mIoU. Is it the record of a run?")
-    interval = scores.get("miou_interval_95")
+    interval = scores.get("miou_interval_95") or None
+    masks, seconds = split.get("labelled"), time.get("train_seconds")
+    steps = settings.get("train.steps", 0)
+    wrong = [value for value in (masks, seconds, steps) if not (value is None or _is_number(value))]
+    if wrong or not (interval is None or _is_interval(interval)):
+        raise RunError(f"{where}: has a value that is no number. Delete it and run again.")
     return Listed(
         folder=folder,
         name=str(known.get("recipe") or folder.absolute().parent.name),
         state="finished" if result is not None else _state(folder),
         split=str(settings.get("data.split", "all")),
-        masks=split.get("labelled"),
+        masks=masks,
         seed=seed,
         miou=scores.get("miou"),
         interval=(interval[0], interval[1]) if interval else None,
         step=_step(files),
-        steps=int(settings.get("train.steps", 0)),
-        seconds=time.get("train_seconds"),
+        steps=int(steps),
+        seconds=seconds,
         warnings=_lines(folder / "warnings.jsonl"),
         changed=_changed(files),
         settings=settings,
@@ -151,6 +158,10 @@ def _table(content: Mapping[str, Any], key: str, where: Path) -> dict[str, Any]:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float)
+
+
+def _is_interval(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
 
 
 def _state(folder: Path) -> str:
@@ -207,17 +218,16 @@ def _with_differences(runs: Sequence[Listed]) -> list[Listed]:
     alike: dict[str, list[Listed]] = defaultdict(list)
     for run in runs:
         alike[run.name].append(run)
-    done = []
-    for run in runs:
-        keys = {key for other in alike[run.name] for key in _telling(run, other)}
-        differs = {key: run.settings.get(key) for key in sorted(keys)}
-        done.append(replace(run, differs=differs))
-    return done
+    keys = {name: _telling(same) for name, same in alike.items()}
+    return [
+        replace(run, differs={key: run.settings.get(key) for key in keys[run.name]}) for run in runs
+    ]
 
 
-def _telling(run: Listed, other: Listed) -> list[str]:
-    keys = differences(run.settings, other.settings)
-    return [key for key in keys if key not in (*PLACES, SEED_OF_SPLIT, "data.split")]
+def _telling(runs: Sequence[Listed]) -> list[str]:
+    """Keys in which not all of the runs have the value of the first; sorted."""
+    keys = {key for run in runs for key in differences(runs[0].settings, run.settings)}
+    return sorted(keys - {*PLACES, SEED_OF_SPLIT, "data.split"})
 
 
 def chosen(runs: Sequence[Listed], words: Sequence[str], where: Sequence[str]) -> list[Listed]:

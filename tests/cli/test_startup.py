@@ -22,6 +22,7 @@ from semisup.options import options_schema
 from semisup.recipe.load import load_recipe, shipped_recipes
 from semisup.recipe.toml import dump_toml
 from semisup.runs.data import untouched
+from semisup.runs.folder import RunFolder
 
 ROOT = Path(semisup.__file__).resolve().parents[1]
 
@@ -176,6 +177,23 @@ def test_a_changed_image_is_refused_and_not_told(copied: Path) -> None:
     assert done.exit_code == 1
     assert "the first that differs is 'images/t0.png'" in done.stderr
     assert call(*run_of(copied, "base.toml")).exit_code == 1, "what is refused is not kept"
+
+
+def test_of_masks_outside_of_the_set_no_state_is_kept(tmp_path: Path) -> None:
+    """Those of SBD lie beside VOC's folder: a change of one is found by the slow way alone."""
+    folder, data = RunFolder(tmp_path / "run"), tmp_path / "VOC2012"
+    for place in (folder.path, data / "JPEGImages", tmp_path / "sbd" / "cls"):
+        place.mkdir(parents=True)
+    (data / "JPEGImages" / "a.jpg").write_bytes(b"")
+    (tmp_path / "sbd" / "cls" / "a.mat").write_bytes(b"")
+    folder.files.write_text('{"trained": {"JPEGImages/a.jpg": "0 bytes"}}')
+    state = untouched.state_of(load_recipe("quickstart"), [data])
+    untouched.keep_state(folder, state, {"trained": data})
+    assert folder.untouched.is_file()
+    folder.untouched.unlink()
+    folder.files.write_text('{"trained": {"JPEGImages/a.jpg": "0 bytes", "cls/a.mat": "x"}}')
+    untouched.keep_state(folder, state, {"trained": data})
+    assert not folder.untouched.exists()
 
 
 @pytest.mark.usefixtures("_slow")

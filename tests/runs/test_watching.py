@@ -100,7 +100,11 @@ def test_held_out_images_are_scored_in_place_of_a_watched_subset(
         ),
         ({"watch": "mixed", "every": 1}, DataError, r"'t0' is in both.*choose another eval\.watch"),
         ({"watch": "train", "every": 1}, DataError, r"'t0' is in both train and train, "),
-        ({"watch": "extr", "every": 1}, DataError, "no subset 'extr'.*Did you mean 'extra'"),
+        (
+            {"watch": "extr", "every": 1},
+            DataError,
+            "eval.watch: no subset 'extr'.*Did you mean 'extra'",
+        ),
     ],
 )
 def test_a_subset_that_cannot_be_watched(
@@ -111,6 +115,23 @@ def test_a_subset_that_cannot_be_watched(
     sources = {} if "every" in settings else {"eval.watch": "tiny.toml"}
     with pytest.raises(error, match=says):
         run_recipe(build_recipe("tiny", tables, sources), Paths(root, tmp_path), CPU)
+
+
+@pytest.mark.parametrize(
+    ("changes", "watch", "every"),
+    [
+        (["data.name=folder"], "", 0),
+        (["data.name=folder", "eval.every=7"], "", 7),
+        (["data.name=folder", "eval.watch=extra", "eval.every=7"], "extra", 7),
+        (["data.name=folder", "eval.hold_out=2"], "", 100),
+        (["data.train=100"], "test", 100),
+    ],
+)
+def test_a_subset_of_another_data_set_is_not_watched(
+    changes: list[str], watch: str, every: int
+) -> None:
+    settings = load_recipe("scenes/supervised_things_1-64", changes).eval
+    assert (settings.watch, settings.every) == (watch, every)
 
 
 @pytest.mark.parametrize("name", OF_SCENES)

@@ -193,6 +193,20 @@ def test_what_cannot_be_compared_is_one_line(out: Path, words: list[str], reason
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("key", "inner"),
+    [("scores", "selected"), ("split", "labelled"), ("time", "train_seconds")],
+)
+def test_a_result_that_lacks_what_the_tables_need_is_named(out: Path, key: str, inner: str) -> None:
+    path = out / "scenes/plain_unet/plain1-8-s1/result.json"
+    content = json.loads(path.read_text())
+    del content[key][inner]
+    path.write_text(json.dumps(content))
+    done = command(out, "scenes/plain_unet")
+    assert f"{path}: has no '{inner}' in '{key}'." in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_the_baseline_may_be_a_recipe_of_several_budgets(out: Path) -> None:
     found = find_runs([str(out)], out)
     comparison = compare(found.runs, baseline="scenes/better_unet")
@@ -204,6 +218,20 @@ def test_the_baseline_may_be_a_recipe_of_several_budgets(out: Path) -> None:
 def test_the_last_checkpoint_is_asked_for(out: Path) -> None:
     comparison = compared(out, score="last")
     assert arm_of(comparison, "plain", "1/8").mean == pytest.approx(np.mean([0.31, 0.36, 0.33]) / 2)
+
+
+def test_of_the_last_checkpoint_no_class_of_another_is_shown(out: Path) -> None:
+    comparison = compared(out, score="last")
+    text = as_text(comparison)
+    assert "of each class" not in text
+    assert "are kept of the reported checkpoint alone" in " ".join(text.split())
+    assert "No interval over images" not in text
+    content = json.loads(as_json(comparison))
+    assert all(not one["iou"] for one in (*content["arms"], *content["differences"]))
+    assert "iou/" not in as_csv(comparison)
+    assert "iou/a" in as_csv(compared(out))
+    done = command(out, "scenes/plain_unet", "--score", "last", "--sheet", "sheet.png")
+    assert "--sheet is of the reported checkpoints" in done.stderr
 
 
 def test_text_fits_80_columns_and_names_are_whole(out: Path) -> None:

@@ -112,6 +112,15 @@ def test_nothing_is_found(out: Path) -> None:
         ("result.json", "[]"),
         ("result.json", '{"seed": 0}'),
         ("result.json", '{"seed": 0, "scores": 3, "split": 4}'),
+        ("result.json", '{"seed": 0, "scores": {"selected": {"miou": 1, "miou_interval_95": 3}}}'),
+        (
+            "result.json",
+            '{"seed": 0, "scores": {"selected": {"miou": 1, "miou_interval_95": [1]}}}',
+        ),
+        (
+            "result.json",
+            '{"seed": 0, "scores": {"selected": {"miou": 1}}, "split": {"labelled": "x"}}',
+        ),
         ("recipe.toml", "["),
         ("recipe.toml", "train = 3"),
         ("run.json", "[" * 100_000),

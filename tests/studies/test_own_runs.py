@@ -80,7 +80,7 @@ def test_seeds_that_are_finished_are_found_so(
         (["--seeds", "0,1", "--seed", "2"], "--seed and --seeds exclude each other"),
         (["--seeds", "0,x"], "'0,x' is no list of seeds. Give it as 0,1,2 or 0-4."),
         (["--seeds", "3-1"], "'3-1' is no range"),
-        (["--seeds", "0-100000000"], "is no range of at most 100 seeds"),
+        (["--seeds", "0-100"], "is no range of at most 100 seeds"),
         (["--seeds", "1,0-2"], "has seed 1 twice"),
         (["--split", "1/x"], "split '1/x' cannot be understood"),
     ],
@@ -214,12 +214,28 @@ def test_runs_are_compared_in_python(
         assert comparison.write(tmp_path / f"table.{ending}").stat().st_size > 100
     named = semisup.compare("plain", "longer", runs=place / "runs", baseline="longer")
     assert named.differences[0].baseline == "longer"
+    with pytest.raises(RunError, match="is in the arms 'x' and 'y'"):
+        semisup.compare("x=plain", "y=plain", runs=place / "runs")
     with pytest.raises(RunError, match="score: 'best' is none"):
         semisup.compare(run, score="best")
     with pytest.raises(RunError, match=r"baseline none: no arm has that name"):
         semisup.compare(run, baseline="none")
     with pytest.raises(RunError, match="is no finished run"):
         semisup.read_run(tmp_path)
+
+
+def test_a_score_of_another_kind_is_not_compared_as_the_run_s_own(
+    folders: dict[str, list[Path]],
+) -> None:
+    folder, other = folders["plain"][0], folders["longer"][0]
+    options = {"device": "cpu", "progress": False}
+    flipped = semisup.evaluate(folder, changes="eval.flip=true", **options)  # type: ignore[arg-type]
+    assert "data:image/png" not in flipped._repr_html_()  # the sheet is of the run's own result
+    for run in (flipped, semisup.open_run(folder, changes="eval.flip=true", device="cpu")):
+        with pytest.raises(RunError, match="compared by their own results"):
+            semisup.compare(run, other)
+    again = semisup.evaluate(folder, **options)  # type: ignore[arg-type]
+    assert len(semisup.compare(again, other).differences) == 1
 
 
 def test_pictures_of_both_stand_side_by_side(

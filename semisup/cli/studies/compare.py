@@ -78,6 +78,8 @@ def compare(
         check_ending(file)
     if sheet is not None and sheet.suffix.lower() != ".png":
         raise click.UsageError(f"--sheet {sheet}: is a PNG. Give it the ending .png.")
+    if sheet is not None and score != "selected":
+        raise click.UsageError("--sheet is of the reported checkpoints: leave --score last out.")
     found = find_runs(runs, out)
     several = len(runs) > 1 and not baseline
     comparison = compared(

@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,7 @@ def _known(recipe: Recipe, paths: Paths) -> FinishedRun | None:
     if not root.is_dir() and not _named_folders(recipe):
         notes = (gone(root),)
     else:
-        state = state_of(recipe, folders_of(root, result.data))
+        state = state_of(recipe, folders_of(root, result.data).values())
         if not state or _read(folder.untouched) != state | _own(folder):
             return None
     return FinishedRun(folder.path, folder.result, result, fresh=False, notes=notes)
@@ -83,12 +83,13 @@ def gone(root: Path) -> str:
     return f"{root}: the data are not there any more; this is the result as it was recorded."
 
 
-def folders_of(root: Path, record: DataRecord) -> list[Path]:
-    """The folders of the sets of a run, as its result states them."""
-    return [root / one.folder for one in (record.reported, record.trained) if one is not None]
+def folders_of(root: Path, record: DataRecord) -> dict[str, Path]:
+    """The folders of the sets of a run, "trained" and "reported", as its result states them."""
+    sets = {"reported": record.reported, "trained": record.trained}
+    return {use: root / one.folder for use, one in sets.items() if one is not None}
 
 
-def state_of(recipe: Recipe, sets: Sequence[Path]) -> State:
+def state_of(recipe: Recipe, sets: Iterable[Path]) -> State:
     """The state of all folders that the data of a run are read from; empty where it is not known.
 
     Args:
@@ -142,16 +143,31 @@ def _entries(folder: Path) -> Iterator[str]:
                 yield f"{name}\0{facts.st_size}\0{facts.st_mtime_ns}\0{facts.st_ctime_ns}\n"
 
 
-def keep_state(folder: RunFolder, state: Mapping[str, str]) -> None:
+def keep_state(folder: RunFolder, state: Mapping[str, str], sets: Mapping[str, Path]) -> None:
     """Write the state that the data had when they were compared; it only saves time.
 
-    With what they were compared to, which another run may have left there.
+    With what they were compared to, which another run may have left there. Not where a file of the
+    run lies in none of the folders that were looked at, such as masks of SBD beside VOC's: a change
+    of it would not be seen.
+
+    Args:
+        folder: of the run.
+        state: of the folders, before the data were compared.
+        sets: the folders of the sets, as `folders_of` names them.
     """
-    if state:
+    if state and _lie_in(folder.files, sets):
         with contextlib.suppress(OSError, RunError):  # nobody may write there
             now = {**state, **_own(folder)}
             if now != _read(folder.untouched):
                 write_text(folder.untouched, json.dumps(now, indent=1) + "\n")
+
+
+def _lie_in(files: Path, sets: Mapping[str, Path]) -> bool:
+    """Whether each file that a run has recorded lies in the folder of its set."""
+    recorded = _read(files)
+    return isinstance(recorded, dict) and all(
+        (folder / name).exists() for use, folder in sets.items() for name in recorded.get(use, ())
+    )
 
 
 def _own(folder: RunFolder) -> State:

@@ -168,15 +168,15 @@ def _escaped(text: str) -> str:
 
 def as_csv(comparison: Comparison) -> str:
     """One row for each run, in full precision: what a spreadsheet or a plotting program reads."""
-    runs = [run for arm in comparison.arms for run in arm.runs]
-    classes = list(dict.fromkeys(name for run in runs for name in run.content.get("iou", {})))
+    classes = list(dict.fromkeys(name for arm in comparison.arms for name in arm.class_scores()))
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     head = ["run", "recipe", "digest", "seed", "masks", "miou", "train_seconds", "source"]
     writer.writerow([*head, *(f"iou/{name}" for name in classes)])
     for arm in comparison.arms:
+        scores = arm.class_scores()
         for run in arm.runs:
-            iou = run.content.get("iou", {})
+            iou = {name: row.get(run.seed) for name, row in scores.items()}
             values = [run.split["labelled"], arm.scores[run.seed], run.train_seconds, run.source]
             cells = [arm.name, run.recipe, run.digest, run.seed, *values]
             writer.writerow([*cells, *(iou.get(name) for name in classes)])

@@ -13,12 +13,13 @@ if TYPE_CHECKING:
     from semisup.runs.result import Result
 
 
-def html_of_run(folder: Path, result: Result) -> str:
+def html_of_run(folder: Path, result: Result, *, with_sheet: bool = True) -> str:
     """Scores, the classes, and the picture sheet where the run has drawn one.
 
     Args:
         folder: of the run.
         result: of it.
+        with_sheet: whether the picture sheet of the folder is of this result.
     """
     low, high = result.scores.selected.miou_interval_95
     counted = f" {result.counted()}" if result.counted() else ""
@@ -30,7 +31,8 @@ def html_of_run(folder: Path, result: Result) -> str:
         (name, DASH if iou is None else f"{iou:.3f}") for name, iou in result.iou().items()
     )
     table = html_table(Table("", ("class", "IoU"), rows))
-    return f"<p><b>{html(head)}</b></p>{table}{_sheet(folder)}<p>{html(str(folder))}</p>"
+    sheet = _sheet(folder) if with_sheet else ""
+    return f"<p><b>{html(head)}</b></p>{table}{sheet}<p>{html(str(folder))}</p>"
 
 
 def _sheet(folder: Path) -> str:

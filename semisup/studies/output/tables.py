@@ -14,6 +14,11 @@ DASH = "-"
 """In a cell that has no value."""
 
 
+_ALONE = (
+    "Classes and single images are kept of the reported checkpoint alone; --score selected has "
+    "their tables."
+)
+
 MOST_WITH_INTERVALS = 2
 """Differences beside which those of the classes have intervals; JSON has them all."""
 
@@ -67,6 +72,7 @@ def notes_of(comparison: Comparison) -> list[str]:
     notes = [
         f"mIoU {which}. sd and 95 % interval (Student's t) are over seeds.",
         *_on_differences(comparison),
+        *([] if comparison.score == "selected" else [_ALONE]),
         *comparison.notes,
         f"Protocol: {protocol_line(comparison.protocol)}.",
     ]
@@ -90,12 +96,14 @@ def _on_differences(comparison: Comparison) -> Iterator[str]:
             "Over images: 95 % bootstrap interval of the mean difference, both scored on the same "
             "images; it says nothing of other seeds."
         )
+    elif comparison.score != "selected":
+        return
     elif any(not Path(run.source).is_dir() for arm in comparison.arms for run in arm.runs):
         yield "No interval over images: kept results have no counts of single images."
     elif comparison.differences:
         yield (
-            "No interval over images: a run has no counts.safetensors in its folder. 'semisup "
-            "evaluate RUN' writes it."
+            "No interval over images: not every run has counts.safetensors in its folder. "
+            "'semisup evaluate RUN' writes it."
         )
 
 
