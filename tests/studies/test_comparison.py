@@ -251,6 +251,16 @@ def test_many_classes_and_arms_fit_80_columns(tmp_path: Path) -> None:
     assert all(f"scenes/method{number:02}_unet" in text for number in range(12))
 
 
+def test_columns_of_pictures_begin_with_what_tells_them_apart(out: Path) -> None:
+    from semisup.studies.output.pictures import titles_of
+
+    comparison = compared(out, "scenes/plain_unet")
+    runs = [arm.runs[0] for arm in comparison.arms]
+    assert titles_of(comparison, runs) == ['A  data.split = "1/2", s0', 'B  data.split = "1/8", s0']
+    one = compared(out, "scenes/plain_unet/plain1-8-s0")
+    assert titles_of(one, one.arms[0].runs) == ["A  scenes/plain_unet, s0"]
+
+
 def test_markdown_csv_and_json_have_the_numbers(out: Path) -> None:
     comparison = compared(out)
     assert "| 3 | +0.027 | -0.025 to +0.078 |" in as_markdown(comparison)

@@ -18,6 +18,7 @@ from semisup.runs.reopen import OpenRun, open_run
 from semisup.runs.sheets import panels
 from semisup.studies.comparison import Comparison
 from semisup.studies.kept import Run
+from semisup.studies.output.tables import letters_of
 from semisup.system.torch_errors import translated_errors
 
 IMAGES = 8
@@ -47,9 +48,23 @@ def draw_pictures(
                 f"{run.source}: was kept without its weights. Pictures need the folder of the run."
             )
     opened = [open_run(Path(run.source), device, paths=paths) for run in runs]
-    titles = [f"{arm.name}, s{run.seed}" for arm, run in zip(comparison.arms, runs, strict=True)]
+    titles = titles_of(comparison, runs)
     with translated_errors():
         _draw(path, opened, titles)
+
+
+def titles_of(comparison: Comparison, runs: Sequence[Run]) -> list[str]:
+    """Of the columns, which are narrow: letters as in the tables, then what not all names say."""
+    letters = letters_of(comparison.arms)
+    parts = {arm.name: arm.name.split(", ") for arm in comparison.arms}
+    common = set.intersection(*map(set, parts.values())) if len(parts) > 1 else set()
+    said = {
+        name: ", ".join(part for part in own if part not in common) for name, own in parts.items()
+    }
+    return [
+        f"{letters[arm.name]}  {said[arm.name] or arm.name}, s{run.seed}"
+        for arm, run in zip(comparison.arms, runs, strict=True)
+    ]
 
 
 def _one_of_each(comparison: Comparison) -> list[Run]:

@@ -51,7 +51,7 @@ def tables_of(
         per_class: whether to make the tables of the classes.
     """
     named = (
-        _letters(comparison.arms) if letters else {arm.name: arm.name for arm in comparison.arms}
+        letters_of(comparison.arms) if letters else {arm.name: arm.name for arm in comparison.arms}
     )
     tables = [_scores(comparison, named if letters else None)]
     if comparison.differences:
@@ -107,7 +107,8 @@ def _on_differences(comparison: Comparison) -> Iterator[str]:
         )
 
 
-def _letters(arms: Sequence[Arm]) -> dict[str, str]:
+def letters_of(arms: Sequence[Arm]) -> dict[str, str]:
+    """Name of an arm -> what it is called where there is little room: A, B, C."""
     alphabet = string.ascii_uppercase
     names = [*alphabet, *(f"{one}{two}" for one in alphabet for two in alphabet)]
     return {arm.name: letter for arm, letter in zip(arms, names, strict=False)}
