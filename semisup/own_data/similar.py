@@ -74,7 +74,7 @@ def _grey(picture: Image.Image) -> Image.Image:
         return picture.convert("L")
     values = np.asarray(picture, np.float64)
     low, high = float(values.min()), float(values.max())
-    return Image.fromarray(np.uint8((values - low) / max(high - low, 1e-9) * 255))
+    return Image.fromarray(((values - low) / max(high - low, 1e-9) * 255).astype(np.uint8))
 
 
 def alike(hashes: Hashes, among: Sequence[str]) -> list[tuple[str, str]]:
