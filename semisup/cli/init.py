@@ -44,19 +44,25 @@ def init(folder: Path, seed: int, weights: str | None, overwrite: bool) -> None:
     so are files that you have edited.
     """
     from semisup.cli.data.options import open_set
+    from semisup.errors import DataError
     from semisup.own_data.start import remember_sheet, sheet_of, start
     from semisup.runs.sheets import draw_data_sheet
 
     done = start(folder, seed=seed, weights=weights, overwrite=overwrite)
     sheet = sheet_of(folder)
     if sheet is not None:
-        draw_data_sheet(sheet, open_set("folder", folder, "train", done.options), 8)
+        try:
+            draw_data_sheet(sheet, open_set("folder", folder, "train", done.options), 8)
+        except DataError:  # of a list that was kept: the notes say more
+            _print_notes(done)
+            raise
         remember_sheet(folder)
     _print(done, sheet)
 
 
 def _print(done: Started, sheet: Path | None) -> None:
     """What was found, what is odd, what was written, and what comes next."""
+    from semisup.own_data.look import places_of_images
     from semisup.system.words import counted
 
     found, lists = done.found, done.lists
@@ -68,26 +74,32 @@ def _print(done: Started, sheet: Path | None) -> None:
     click.echo(f"train      {counted(masked, 'mask')}, {rest:,} unlabelled")
     test = f", and test {counted(len(lists.test), 'mask')}" if lists.test else ""
     click.echo(f"val        {counted(len(lists.val), 'mask')}{test}")
-    for note in done.notes:
-        click.echo(f"note: {note}")
+    _print_notes(done)
     click.echo(f"written    {', '.join((*done.written, *([sheet.name] if sheet else ())))}")
     if done.kept:
         click.echo(f"kept       {', '.join(done.kept)} (--overwrite replaces)")
     options = "".join(f" --option {option}" for option in done.options)
-    images = done.root / found.images[0].split("/")[0] if "/" in found.images[0] else done.root
     look = f"Look at {sheet}, name" if sheet else "Name"
     click.echo(f"\n{look} the classes in {done.class_list}, then:")
     click.echo(f"  semisup data verify folder --data-root {_quoted(done.root)}{options}")
     click.echo(f"  semisup run {_quoted(done.recipe)}")
     if done.baseline is not None:
         click.echo(f"  semisup run {_quoted(done.baseline)}   # the baseline")
-    click.echo(f"  semisup predict {done.recipe.stem} {_quoted(images)} --to predictions --overlay")
+    images = " ".join(_quoted(done.root / place) for place in places_of_images(found))
+    click.echo(f"  semisup predict {done.recipe.stem} {images} --to predictions --overlay")
+
+
+def _print_notes(done: Started) -> None:
+    for note in done.notes:
+        click.echo(f"note: {note}")
 
 
 def _quoted(path: Path) -> str:
+    """For a shell, which is to expand a "*", and is not to take a name for an option."""
     import shlex
 
-    return shlex.quote(str(path))
+    text = f"./{path}" if str(path).startswith("-") else str(path)
+    return "*".join(shlex.quote(part) if part else "" for part in text.split("*"))
 
 
 def _kind(done: Started) -> str:

@@ -39,6 +39,7 @@ _BEHIND = re.compile(
 )
 _BEFORE = re.compile(r"(masks?|labels?|gt|seg|segmentation)[_\-. ]+(?P<core>.+)", re.IGNORECASE)
 _SAMPLED = 5
+_PLACES = 3
 
 
 @dataclass
@@ -286,8 +287,10 @@ def _measure(found: Pictures, images: Sequence[str]) -> None:
             damaged.append(name)
     if damaged:
         found.notes.append(
-            f"{counted(len(damaged), 'file')} cannot be read as a picture and is left out, such as "
-            f"{damaged[0]}; mend or remove it"
+            f"left out, since they cannot be read as pictures: {counted(len(damaged), 'file')} "
+            f"such as {damaged[0]}; mend or remove"
+            if len(damaged) > 1
+            else f"{damaged[0]} cannot be read as a picture and is left out; mend or remove it"
         )
     gone = set(damaged)
     found.images = tuple(name for name in images if name not in gone)
@@ -366,7 +369,8 @@ def _is_native(found: Pictures) -> tuple[str, bool]:
         suffixes.add(actual.removeprefix(wanted))
     inside = all(image.startswith("images/") for image in found.images)
     # Whatever was left out above, `folder` would find again.
-    left_out = [note for note in found.notes if "none of them" in note or "left out" in note]
+    doubt = ("none of them", "left out", "only the first")
+    left_out = [note for note in found.notes if any(words in note for words in doubt)]
     if not inside or len(suffixes) != 1 or left_out:
         return "", False
     return suffixes.pop(), True
@@ -374,3 +378,49 @@ def _is_native(found: Pictures) -> tuple[str, bool]:
 
 def _plain(text: str) -> str:
     return unicodedata.normalize("NFC", text).casefold()
+
+
+def places_of_images(found: Pictures) -> list[str]:
+    """Folders, or patterns of files, that hold all images and no other picture.
+
+    Relative to the root; "" is the root itself. Where no few places hold just the images, those
+    that come nearest.
+    """
+    files = _without_results(list_files(found.root, IMAGE_SUFFIXES), found.root)
+    others = [PurePosixPath(name) for name in files if name not in set(found.images)]
+    images = [PurePosixPath(name) for name in found.images]
+    places = _places(PurePosixPath(""), images, others)
+    if len(places) > _PLACES:
+        # Such as a/1/images, a/2/images and more: a/*/images.
+        parts = [PurePosixPath(place).parts for place in places]
+        starred = "/".join(
+            step[0] if len(set(step)) == 1 else "*" for step in zip(*parts, strict=False)
+        )
+        fit = {str(path.relative_to(found.root)) for path in found.root.glob(starred)}
+        places = [starred] if fit == set(places) else [""]
+    return places
+
+
+def _places(
+    folder: PurePosixPath, images: Sequence[PurePosixPath], others: Sequence[PurePosixPath]
+) -> list[str]:
+    """Those of a folder, of the images and the other pictures that are anywhere below it."""
+    depth = len(folder.parts)
+    inside = [image for image in images if len(image.parts) == depth + 1]
+    below = sorted({image.parts[depth] for image in images if len(image.parts) > depth + 1})
+    if not others and (inside or len(below) > 1):
+        return ["" if folder == PurePosixPath("") else str(folder)]
+    places = []
+    if inside:
+        endings = {image.suffix for image in inside}
+        beside = {other.suffix for other in others if len(other.parts) == depth + 1}
+        if endings & beside or len(endings) > 1:
+            return [str(folder) if depth else ""]
+        places.append(str(folder / f"*{endings.pop()}"))
+    for name in below:
+        own = [image for image in images if image.parts[: depth + 1] == (*folder.parts, name)]
+        rest = [other for other in others if other.parts[: depth + 1] == (*folder.parts, name)]
+        own = [image for image in own if len(image.parts) > depth + 1]
+        rest = [other for other in rest if len(other.parts) > depth + 1]
+        places += _places(folder / name, own, rest)
+    return places

@@ -14,7 +14,7 @@ from semisup.own_data.split import Lists
 
 def recipe_name(root: Path) -> str:
     """The name of a folder, as a recipe may be called."""
-    return re.sub(r"[^\w-]+", "_", root.resolve().name).strip("_") or "pictures"
+    return re.sub(r"[^\w-]+", "_", root.resolve().name).strip("_-") or "pictures"
 
 
 def recipes_of(

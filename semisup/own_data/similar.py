@@ -52,7 +52,7 @@ def hash_pictures(root: Path, names: Sequence[str]) -> Hashes:
         try:
             with Image.open(root / name) as picture:
                 picture.draft("L", (64, 64))
-                grey = ImageOps.exif_transpose(picture.convert("L"))
+                grey = ImageOps.exif_transpose(_grey(picture))
                 small = np.asarray(grey.resize((9, 8), Image.Resampling.BOX), np.uint8)
                 large = np.asarray(grey.resize((16, 16), Image.Resampling.BOX), np.uint8)
         except Exception:  # damage makes Pillow fail in nearly every way there is
@@ -66,6 +66,15 @@ def hash_pictures(root: Path, names: Sequence[str]) -> Hashes:
         np.array([bits for _, bits, _ in found], np.uint8).reshape(-1, 64),
         np.array([greys for _, _, greys in found], np.uint8).reshape(-1, 256),
     )
+
+
+def _grey(picture: Image.Image) -> Image.Image:
+    """In 8 bits; of more, from the smallest value to the largest, where Pillow would cut off."""
+    if not picture.mode.startswith(("I", "F")):
+        return picture.convert("L")
+    values = np.asarray(picture, np.float64)
+    low, high = float(values.min()), float(values.max())
+    return Image.fromarray(((values - low) / max(high - low, 1e-9) * 255).astype(np.uint8))
 
 
 def alike(hashes: Hashes, among: Sequence[str]) -> list[tuple[str, str]]:

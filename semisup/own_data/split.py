@@ -102,7 +102,14 @@ def draw_lists(
             f"{counted(len(left_out), 'unlabelled image')} such as {left_out[0]} in no list: like "
             "the images of val, or beside them"
         )
-    gone = {*val, *test, *left_out}
+    listed = own.get("val", ())
+    bare = [name for name in listed if name not in found.masks]
+    if bare:
+        notes.append(
+            f"val.txt is kept as it is, and lists {bare[0]}, which has no mask to be scored by; "
+            "draw one, or take it off the list"
+        )
+    gone = {*val, *test, *left_out, *listed}
     train = own.get("train") or [name for name in found.images if name not in gone]
     return Lists(list(train), val, test, left_out, notes)
 

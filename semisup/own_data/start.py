@@ -20,6 +20,7 @@ from semisup.own_data.machine import plan_for, weights_at_hand
 from semisup.own_data.recipes import recipe_name, recipes_of
 from semisup.own_data.split import Lists, draw_lists
 from semisup.own_data.values import ClassGuess, Seen, class_list, guess_classes, read_values
+from semisup.pictures.sheets import is_sheet
 from semisup.system.files import is_file, write_text
 
 MEMORY = ".semisup_init.json"
@@ -86,10 +87,14 @@ def start(
     memory = _read_memory(root)
     if weights not in (None, "", TORCHVISION) and not is_file(Path(weights)):
         raise RecipeError(f"--weights {weights} is no file; name one, or '{TORCHVISION}'")
-    found = look_at(root, without=memory)
+    drawn = [SHEET] if is_sheet(root / SHEET) else []
+    found = look_at(root, without=[*memory, *drawn])
     if not found.masks:
         raise DataError(_no_masks(found))
+    paired = len(found.masks)
     seen = read_values(found)
+    if len(found.masks) < paired:  # the usual layout would have them again
+        found.native, found.mask_suffix = False, ""
     guess = guess_classes(seen, found.notes)
     lists = draw_lists(
         found, seen.holds, seed, {} if overwrite else _own_lists(root, memory, found)
@@ -142,7 +147,7 @@ def start(
 def sheet_of(root: Path) -> Path | None:
     """Where the sheet is to be drawn; None where a picture of the user's has its name."""
     path = root / SHEET
-    return path if not is_file(path) or SHEET in _read_memory(root) else None
+    return path if not is_file(path) or SHEET in _read_memory(root) or is_sheet(path) else None
 
 
 def remember_sheet(root: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, PngImagePlugin
 from torch import Tensor
 
 from semisup.data.base import Colour
@@ -24,6 +24,7 @@ from semisup.system.files import write_atomically
 
 _MARGIN = 16
 _GAP = 6
+_SOFTWARE = "semisup, a sheet of pictures"
 
 
 def contact_sheet(
@@ -60,7 +61,20 @@ def contact_sheet(
     if legend is not None:
         bands.append(legend_strip(legend, bands[0].width, void=void, scales=scales))
     sheet = _stack(bands)
-    write_atomically(path, lambda file: sheet.save(file, format="PNG", compress_level=3))
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Software", _SOFTWARE)
+    write_atomically(
+        path, lambda file: sheet.save(file, format="PNG", compress_level=3, pnginfo=text)
+    )
+
+
+def is_sheet(path: Path) -> bool:
+    """Whether a file is a sheet that `contact_sheet` has written."""
+    try:
+        with Image.open(path) as picture:
+            return picture.info.get("Software") == _SOFTWARE
+    except Exception:  # damage makes Pillow fail in nearly every way there is
+        return False
 
 
 def _band(columns: int, width: int, height: int) -> Image.Image:

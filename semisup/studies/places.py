@@ -76,7 +76,8 @@ def _paths(place: str, out: Path) -> tuple[str, list[Path]]:
 
 def _below(place: str, out: Path) -> list[Path]:
     path, of_recipe = Path(place), out / place
-    if exists(path):
+    # A recipe may have the name of a folder here, as that of a folder of pictures has.
+    if exists(path) and not (exists(of_recipe) and path.is_dir() and _holds_no_run(path)):
         return [path]
     if exists(of_recipe):
         return [of_recipe]
@@ -87,6 +88,10 @@ def _below(place: str, out: Path) -> list[Path]:
         raise RunError(f"{place}: matches nothing, here or in {out}. Check the pattern.")
     hint = suggest(place, recipes_in(out)) or " Set --out if the runs lie elsewhere."
     raise RunError(f"{place}: no run, folder or recipe of that name, here or in {out}.{hint}")
+
+
+def _holds_no_run(folder: Path) -> bool:
+    return next(folder.rglob("recipe.toml"), None) is None
 
 
 def _matches(pattern: Path) -> list[Path]:

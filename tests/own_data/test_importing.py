@@ -272,6 +272,8 @@ def test_classes_of_one_name_are_one_and_near_names_are_told(tmp_path: Path) -> 
         ({"imagePath": "gone.jpg"}, "the export has no picture for any of 1 image, such as 'one'"),
         ({"imageHeight": 7}, r"one\.jpg is 40x60, but was labelled as 7x60"),
         ({"shapes": [shape("cat", [[1, 2]])]}, "a polygon of 1 points"),
+        ({"imageHeight": "tall"}, r"one\.json states no size of its image"),
+        ({"shapes": [shape("cat", [[1, float("nan")], [3, 4], [5, 6]])]}, "a point is no number"),
         ({"shapes": [{"label": "cat"}]}, r"one\.json has shapes without label or points"),
     ],
 )
@@ -279,6 +281,30 @@ def test_what_cannot_be_right_is_refused(tmp_path: Path, more: dict[str, Any], s
     source = labelme(tmp_path / "in", [shape("cat", [[0, 0], [9, 0], [9, 9]])], **more)
     with pytest.raises(DataError, match=said):
         import_export(source, tmp_path / "to")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"images": [1, 1], "of": 1}, "two images have the id 1"),
+        ({"images": [1, 2], "of": 9}, "1 annotation of no image, such as of 9"),
+        ({"images": [1, 2], "of": 1, "category": 7}, r"cannot be read as coco_instances: .*7"),
+    ],
+)
+def test_numbers_of_coco_that_contradict_each_other_are_refused(
+    datumaro: Any, tmp_path: Path, change: dict[str, Any], said: str
+) -> None:
+    images = []
+    for place, number in enumerate(change["images"]):
+        photo(tmp_path / "images" / f"{place}.jpg", place, SIZE)
+        images.append({"id": number, "file_name": f"{place}.jpg", "height": 40, "width": 60})
+    drawn = {"id": 1, "image_id": change["of"], "category_id": change.get("category", 1)}
+    drawn |= {"segmentation": [[1, 1, 9, 1, 9, 9]], "bbox": [1, 1, 8, 8], "area": 32, "iscrowd": 0}
+    content = {"images": images, "annotations": [drawn], "categories": [{"id": 1, "name": "cat"}]}
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations" / "instances_default.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match=said):
+        import_export(tmp_path, tmp_path.with_name("to"))
 
 
 def test_what_is_no_export_and_where_it_cannot_be_written_is_refused(tmp_path: Path) -> None:

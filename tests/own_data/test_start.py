@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
-from support.own_data import coloured, labels, mask, pets_in, photo
+from support.own_data import SIZE, coloured, labels, mask, pets_in, photo
 
 from semisup.cli.main import cli
 from semisup.data.sets.folder import Folder
 from semisup.errors import DataError, RecipeError
 from semisup.own_data import look
-from semisup.own_data.look import look_at
+from semisup.own_data.look import look_at, places_of_images
+from semisup.own_data.similar import alike, hash_pictures
 from semisup.own_data.start import Started, start
 from semisup.recipe.load import load_recipe
 
@@ -122,9 +123,29 @@ def test_a_list_of_the_users_own_leaves_the_others_to_the_other_list(pets: Path)
         start(pets)
 
 
+def test_an_image_without_a_mask_that_the_user_lists_in_val_is_told_and_not_trained_on(
+    pets: Path,
+) -> None:
+    (pets / "val.txt").write_text("photos/cats/00\nphotos/cats/10\n")
+    assert re.search(
+        r"val\.txt is kept as it is, and lists photos/cats/10\.jpg, which", notes(pets)
+    )
+    assert "photos/cats/10" not in (pets / "train.txt").read_text().split()
+
+
 def test_classes_that_lack_a_value_of_the_masks_are_told(pets: Path) -> None:
     (pets / "classes.txt").write_text("background\npet\n")
-    assert re.search(r"classes\.txt is kept, but has no class for the value 255", notes(pets))
+    said = r"classes\.txt is kept, but has no class for the value 255"
+    assert re.search(said, notes(pets))
+
+
+def test_where_the_sheet_cannot_be_drawn_the_notes_say_why(pets: Path) -> None:
+    for path in (pets / "masks").rglob("*.png"):
+        mask(path, 0, 2)
+    (pets / "classes.txt").write_text("0: background\n1: pet\n")
+    done = CliRunner().invoke(cli, ["init", str(pets)])
+    assert done.exit_code == 1
+    assert "note: classes.txt is kept, but has no class for the value 2 of" in done.output
 
 
 @pytest.mark.parametrize(
@@ -282,7 +303,7 @@ def spoil_damage(root: Path) -> None:
         (spoil_orphan, r"1 mask \(masks/cats/other\.png\) belongs to no image"),
         (spoil_smooth, r"masks/cats/00\.png holds 128 values: it was smoothed"),
         (spoil_kind, r"1 mask such as masks/cats/00\.png left out: most masks hold grey"),
-        (spoil_damage, r"cannot be read as a picture and is left out, such as photos/cats/00\.jpg"),
+        (spoil_damage, r"photos/cats/00\.jpg cannot be read as a picture and is left out"),
     ],
 )
 def test_what_contradicts_itself_is_told_and_left_out(pets: Path, spoil, said: str) -> None:
@@ -298,14 +319,50 @@ def test_what_contradicts_itself_is_told_and_left_out(pets: Path, spoil, said: s
             assert data.mask(data.ids.index(name)).unique().tolist() == [0, 1]
 
 
-def test_what_is_left_out_of_the_usual_layout_is_left_out_of_the_data_too(tmp_path: Path) -> None:
+def spoil_usual_size(root: Path) -> None:
+    mask(root / "masks" / "0.png", 0, 1, size=(9, 9))
+
+
+def spoil_usual_smooth(root: Path) -> None:
+    mask(root / "masks" / "0.png", *range(0, 256, 2), size=(24, 256))
+    photo(root / "images" / "0.jpg", 0, (24, 256))
+
+
+def spoil_usual_name(root: Path) -> None:
+    photo(root / "images" / "0.png", 9)
+    (root / "masks" / "0.png").unlink()
+
+
+@pytest.mark.parametrize("spoil", [spoil_usual_size, spoil_usual_smooth, spoil_usual_name])
+def test_what_is_left_out_of_the_usual_layout_is_left_out_of_the_data_too(
+    tmp_path: Path, spoil
+) -> None:
     for number in range(4):
         photo(tmp_path / "images" / f"{number}.jpg", number)
         mask(tmp_path / "masks" / f"{number}.png", 0, 1)
-    mask(tmp_path / "masks" / "0.png", 0, 1, size=(9, 9))
+    spoil(tmp_path)
     done = start(tmp_path)
     assert done.options == ("pairs=pairs.csv",)
     assert not opened(done, "all").has_mask(0)
+
+
+def test_the_folder_that_the_user_is_in_is_one_like_any_other(
+    pets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(pets)
+    done = CliRunner().invoke(cli, ["init", "."], catch_exceptions=False)
+    assert "images     12, 6 with a mask" in done.output
+    assert "semisup predict pets photos --to predictions" in done.output
+
+
+def test_a_folder_whose_name_begins_with_a_dash_is_taken_for_no_option(
+    pets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(pets.parent)
+    pets.rename("-pets")
+    done = CliRunner().invoke(cli, ["init", "./-pets"], catch_exceptions=False)
+    assert "  semisup run ./-pets/pets.toml\n" in done.output
+    assert "  semisup predict pets ./-pets/photos --to" in done.output
 
 
 def test_a_value_of_one_mask_alone_is_told(tmp_path: Path) -> None:
@@ -362,6 +419,14 @@ def test_near_duplicates_stay_on_one_side(tmp_path: Path) -> None:
     assert "in no list: like the images of val" in "\n".join(done.notes)
 
 
+def test_pictures_of_16_bits_are_compared_over_their_whole_range(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(1000, 60000, (2, *SIZE), np.uint16)
+    for name, stored in (("a", pixels[0]), ("b", pixels[1]), ("c", pixels[0] + 9)):
+        Image.fromarray(stored).save(tmp_path / f"{name}.tif")
+    names = ["a.tif", "b.tif", "c.tif"]
+    assert alike(hash_pictures(tmp_path, names), ["a.tif"]) == [("a.tif", "c.tif")]
+
+
 def test_frames_of_one_video_stay_on_one_side_and_numbered_photographs_do_not(
     tmp_path: Path,
 ) -> None:
@@ -390,6 +455,8 @@ def test_what_semisup_has_written_is_no_picture_of_the_users(pets: Path) -> None
     again = CliRunner().invoke(cli, ["init", str(pets)], catch_exceptions=False)
     assert again.output == done.output
     assert "images     12, 6 with a mask" in done.output
+    (pets / ".semisup_init.json").unlink()  # as a copy of the folder without hidden files
+    assert "images     12, 6 with a mask" in CliRunner().invoke(cli, ["init", str(pets)]).output
 
 
 def test_a_picture_of_the_users_is_never_replaced_by_the_sheet(pets: Path) -> None:
@@ -413,6 +480,25 @@ def test_the_commands_that_init_prints_run(pets: Path, monkeypatch: pytest.Monke
         done = runner.invoke(cli, words, catch_exceptions=False)
         assert done.exit_code == 0, done.output
     assert len(list(Path("predictions").rglob("*.png"))) == 24  # a label map and an overlay each
+
+
+@pytest.mark.parametrize(
+    ("images", "masks", "places"),
+    [
+        ("x{}.jpg", "x{}_mask.png", ["*.jpg"]),
+        ("images/x{}.jpg", "masks/x{}.png", ["images"]),
+        ("photos/{}/x.jpg", "masks/{}/x.png", ["photos"]),
+        ("a/{}/images/x{}.jpg", "a/{}/masks/x{}.png", ["a/*/images"]),
+        ("x{}.png", "x{}_mask.png", [""]),
+    ],
+)
+def test_the_images_are_named_without_the_masks(
+    tmp_path: Path, images: str, masks: str, places: list[str]
+) -> None:
+    for number in range(5):
+        photo(tmp_path / images.format(number, number), number)
+        mask(tmp_path / masks.format(number, number), 0, 1)
+    assert places_of_images(look_at(tmp_path)) == places
 
 
 def voc_pets(root: Path, voc: Path) -> None:

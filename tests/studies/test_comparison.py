@@ -315,3 +315,15 @@ def test_latex_compiles(out: Path, odd_names: Comparison, tmp_path: Path, which:
     )
     assert done.returncode == 0, done.stdout[-2000:]
     assert "Overfull" not in done.stdout
+
+
+def test_a_recipe_with_the_name_of_a_folder_of_pictures_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pets").mkdir()
+    run = tmp_path / "runs" / "pets" / "0123456789-s0"
+    run.mkdir(parents=True)
+    (run / "recipe.toml").write_text("")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RunError, match=r"no result\.json below runs"):
+        find_runs(["pets"], Path("runs"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import logging
 import warnings
 from collections import Counter
@@ -14,8 +15,10 @@ from typing import Any
 import numpy as np
 
 from semisup.data.base import Colour
+from semisup.data.formats.trees import list_files
 from semisup.errors import DataError, suggest
 from semisup.own_data.tools.base import EXTRA, Export, Exported, Mask, Segment, draw_polygon
+from semisup.system.words import counted
 
 FORMATS = (
     "camvid",
@@ -81,6 +84,8 @@ def read(source: Path, format: str) -> Export:
     if format not in FORMATS:
         known = ("labelme", "yolo", *FORMATS)
         raise DataError(f"--format {format} is none of {', '.join(known)}.{suggest(format, known)}")
+    if format.startswith("coco"):
+        _check_coco(source)
     _environment()
     from datumaro.components.annotation import AnnotationType
     from datumaro.components.dataset import Dataset
@@ -90,7 +95,10 @@ def read(source: Path, format: str) -> Export:
             data = Dataset.import_from(str(source), format)
             items = sorted(data, key=lambda item: (item.subset, item.id))
     except Exception as error:  # its importers fail in many ways
-        what = " ".join(str(error).split())[:200] or type(error).__name__
+        reason: BaseException = error
+        while reason.__cause__ is not None:  # datumaro says "failed", and the cause says why
+            reason = reason.__cause__
+        what = " ".join(str(reason).split())[:200] or type(reason).__name__
         raise DataError(f"{source} cannot be read as {format}: {what}") from None
     categories = data.categories()
     labels = categories.get(AnnotationType.label)
@@ -176,3 +184,26 @@ def _draw_mask(one: Any, height: int, width: int) -> Mask:
             f"a mask is {mask.shape[0]}x{mask.shape[1]}, and its image {height}x{width}"
         )
     return mask
+
+
+def _check_coco(source: Path) -> None:
+    """Raise if numbers in a file of COCO contradict each other, of which datumaro says nothing.
+
+    Raises:
+        DataError: two images have one number, or an annotation that of no image.
+    """
+    for path in list_files(source, (".json",)).values():
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            numbers = Counter(image["id"] for image in content["images"])
+            lost = [one for one in content["annotations"] if one["image_id"] not in numbers]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # another kind of file, or one that datumaro refuses
+        twice = [number for number, count in numbers.items() if count > 1]
+        if twice:
+            raise DataError(f"{path}: two images have the id {twice[0]}; export it anew")
+        if lost:
+            raise DataError(
+                f"{path}: {counted(len(lost), 'annotation')} of no image, such as of "
+                f"{lost[0]['image_id']!r}; export it anew, or remove what is left over"
+            )

@@ -78,7 +78,10 @@ def _images(
         beside = path.parent / stated
         picture = beside if stated and beside.is_file() else None
         height, width = content.get("imageHeight"), content.get("imageWidth")
-        size = (int(height), int(width)) if height and width else None
+        try:
+            size = (int(height), int(width)) if height and width else None
+        except (TypeError, ValueError, OverflowError):
+            raise DataError(f"{path} states no size of its image; mend or remove it") from None
         found = Exported(name.rpartition(".")[0], "", picture, size, [])
         for order, shape in enumerate(content["shapes"]):
             kind = str(shape.get("shape_type") or "polygon")
@@ -98,6 +101,8 @@ def _draw(shape: Mapping[str, Any], kind: str, path: Path, height: int, width: i
     """
     try:
         points = [(float(x), float(y)) for x, y in shape["points"]]
+        if not np.isfinite(points).all():
+            raise ValueError("a point is no number")
         if kind == "mask":
             return _stored(shape["mask"], points, height, width)
         picture = Image.new("1", (width, height))
