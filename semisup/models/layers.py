@@ -48,6 +48,14 @@ def at_least_one(side: int) -> int:
     return typing.cast(int, torch.sym_max(1, side))
 
 
+def next_multiple(side: int, step: int) -> int:
+    """The smallest multiple of `step` from `side` (positive) up.
+
+    Without a negative number: ONNX cuts the fraction of their quotient off where Python floors it.
+    """
+    return (side + step - 1) // step * step
+
+
 def mirrored(maps: Tensor, axis: int, first: int, length: int) -> Tensor:
     """`length` places of `maps` along an axis from `first` on, mirrored beyond its ends.
 
