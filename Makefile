@@ -25,7 +25,7 @@ format:  ## what `check` would ask for, done
 # The variable stills a notice of mkdocs-material about its successor.
 docs:  ## the site, in site/; the reference pages are made from the code first
 	PYTHONPATH=. $(PYTHON) docs/generate.py
-	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict
+	PYTHONPATH=.:docs NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict
 
 clean:
 	rm -rf site docs/reference

@@ -2,7 +2,7 @@
 
 Adds all finished runs below the folders to the file, or makes it; `--arm NAME=FOLDER` adds those of
 a folder under the name that their row in a table will have. Weights, pictures and the paths of the
-machine stay behind (docs/finished.py says what is kept).
+machine stay behind (semisup/studies/kept.py says what is kept).
 
 A run that is kept already is left as it is, and one that has another result for the same recipe and
 seed is refused: nothing that was measured is replaced in silence. To replace it, take its line out.
@@ -15,9 +15,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from finished import SAME, SEED_OF_SPLIT, Run, differences, read_arms, read_kept, write_kept
-
 from semisup.errors import RunError, SemisupError
+from semisup.studies.kept import (
+    SAME,
+    SEED_OF_SPLIT,
+    Run,
+    differences,
+    read_arms,
+    read_kept,
+    write_kept,
+)
 
 
 def add(kept: Sequence[Run], runs: Sequence[Run]) -> list[Run]:

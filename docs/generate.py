@@ -1,19 +1,27 @@
-"""Write docs/reference/ from the code: recipe keys, catalogue and commands, never out of date."""
+"""Write docs/reference/, never out of date: from code, kept results and notebooks.
+
+Recipe keys, catalogue and commands are of the code; the model zoo is of docs/measurements/
+(docs/zoo.py), and notebook.md of the notebook (docs/cells.py).
+"""
 
 from __future__ import annotations
 
 import inspect
 import json
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
+from cells import NOTEBOOKS, notebook_page
+from zoo import zoo_page
 
 from semisup import catalog
 from semisup.cli.display.listing import count_parameters
 from semisup.cli.main import cli
+from semisup.errors import SemisupError
 from semisup.options import nested_tables, options_schema
 from semisup.recipe.load import shipped_recipes
 from semisup.settings import (
@@ -26,6 +34,7 @@ from semisup.settings import (
     OptimSettings,
     TrainSettings,
 )
+from semisup.system.files import write_text
 
 OUT = Path(__file__).parent / "reference"
 HEAD = "<!-- Written by docs/generate.py: edit the docstrings in the code instead. -->\n\n"
@@ -216,12 +225,17 @@ def walk(
 
 
 def main() -> None:
-    """Write the three pages."""
+    """Write the five pages."""
     OUT.mkdir(exist_ok=True)
     pages = {"recipe": recipe_page(), "catalogue": catalogue_page(), "commands": commands_page()}
     for name, text in pages.items():
-        (OUT / f"{name}.md").write_text(HEAD + text, encoding="utf-8")
+        write_text(OUT / f"{name}.md", HEAD + text)
+    write_text(OUT / "zoo.md", zoo_page())
+    write_text(OUT / "notebook.md", notebook_page(NOTEBOOKS / "first_steps.ipynb"))
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except SemisupError as error:
+        sys.exit(str(error))

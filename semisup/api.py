@@ -10,14 +10,14 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 from torch import Tensor
 
-from semisup.errors import RecipeError, SemisupError
+from semisup.errors import RecipeError, RunError, SemisupError
 from semisup.evaluation import predict as prediction
 from semisup.evaluation.folders.prediction_folder import UNCERTAINTY_NAMES, PredictionFolder
 from semisup.evaluation.folders.sources import find_images
@@ -28,13 +28,75 @@ from semisup.recipe.load import load_recipe as load
 from semisup.recipe.load import with_seed
 from semisup.recipe.recipe import Recipe
 from semisup.runs import reopen
+from semisup.runs.folder import RunFolder
 from semisup.runs.paths import Paths
 from semisup.runs.reopen import OpenRun
-from semisup.runs.result import FinishedRun
+from semisup.runs.result import FinishedRun, Result, Scores, read_result
 from semisup.runs.run import run_recipe
+from semisup.studies import comparison as studies
+from semisup.studies.comparison import Comparison
+from semisup.studies.history import Curve, read_history
+from semisup.studies.output.files import write as write_comparison
+from semisup.studies.output.formats import as_html, as_text
+from semisup.studies.output.notebooks import html_of_run
+from semisup.studies.places import find_runs
 from semisup.system.device import resolve_device
 from semisup.system.distributed import joined
 from semisup.system.progress import quiet
+
+if TYPE_CHECKING:
+    from semisup.exporting.export import Exported
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedRun(FinishedRun):
+    """A finished run as scripts and notebooks have it; a notebook shows its pictures."""
+
+    @property
+    def scores(self) -> Scores:
+        """Scores of the reported predictor over all classes."""
+        return self.result.scores.selected
+
+    @property
+    def history(self) -> dict[str, Curve]:
+        """Scalar -> its steps and values along the run, as arrays of numpy.
+
+        Raises:
+            RunError: the log of the run is damaged.
+        """
+        return read_history(self.folder)
+
+    def predict(self, image: Any, **options: Any) -> Any:
+        """The class of each pixel of one image; see `semisup.predict`, of which the options are."""
+        return predict(self, image, **options)
+
+    def compare(self, *others: Run | Sequence[Run], **options: Any) -> ComparedRuns:
+        """This run beside others, as the baseline; see `semisup.compare`."""
+        return compare(self, *others, **options)
+
+    def _repr_html_(self) -> str:
+        is_own = self.file == RunFolder(self.folder).result
+        return html_of_run(self.folder, self.result, with_sheet=is_own)
+
+
+class ComparedRuns(Comparison):
+    """A comparison as scripts and notebooks have it; printed, it is a table."""
+
+    def write(self, to: str | Path) -> Path:
+        """Write tables (.md, .tex, .csv, .json, .txt) or a figure (.png, .pdf, .svg).
+
+        Raises:
+            RunError: no file has that ending, or it cannot be written.
+        """
+        write_comparison(self, Path(to))
+        return Path(to)
+
+    def __str__(self) -> str:
+        return as_text(self)
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
+
 
 Run = FinishedRun | OpenRun | str | Path
 """A finished run: what `run` returned, what `open_run` returned, or its folder."""
@@ -52,6 +114,12 @@ _PARAMETERS = {
     r"--to\b": "'to'",
     r"--seed\b": "'seed'",
     r"--overwrite\b": "overwrite=True",
+    r"--overlay\b": "overlay",
+    r"--baseline\b": "baseline",
+    r"--format (\w+)": r'format="\1"',
+    r"--format\b": "format",
+    r"--size\b": "size",
+    r"--score (\w+)": r'score="\1"',
 }
 """A flag of the command line, as a pattern -> the parameter of these functions."""
 
@@ -97,7 +165,7 @@ def run(
     changes: str | Sequence[str] = (),
     progress: bool = True,
     command: Sequence[str] = (),
-) -> FinishedRun:
+) -> TrainedRun:
     """Train a recipe, score it and record the result; the same call goes on with a stopped run.
 
     May be called from any thread. Ctrl-C and SIGTERM stop it after a step, with a checkpoint, if
@@ -118,7 +186,7 @@ def run(
         Interrupted: a signal came; the run was saved.
     """
     loaded, paths = _loaded(recipe, changes, seed), _paths(data_root, runs)
-    return run_loaded(loaded, paths, device, progress=progress, command=command)
+    return _trained(run_loaded(loaded, paths, device, progress=progress, command=command))
 
 
 def run_loaded(
@@ -145,7 +213,7 @@ def evaluate(
     step: int | None = None,
     device: str = "auto",
     progress: bool = True,
-) -> FinishedRun:
+) -> TrainedRun:
     """Score a finished run again, on another subset, on other data or by another protocol.
 
     The result is kept in a file of its own in the run's folder.
@@ -168,7 +236,7 @@ def evaluate(
     where = resolve_device(device)
     with _shown(progress), joined(where):
         _warn_of_changed_plugins(_folder(run))
-        return reopen.evaluate_run(
+        done = reopen.evaluate_run(
             _folder(run),
             _paths_of_run(data_root),
             where,
@@ -177,6 +245,97 @@ def evaluate(
             data=data,
             step=_step_of(run, step),
         )
+    return _trained(done)
+
+
+def _trained(done: FinishedRun) -> TrainedRun:
+    values = {field.name: getattr(done, field.name) for field in dataclasses.fields(done)}
+    baseline = values.pop("baseline")
+    return TrainedRun(**values, baseline=None if baseline is None else _trained(baseline))
+
+
+@_by_parameters()
+def read_run(folder: str | Path) -> TrainedRun:
+    """The result of a finished run; its weights are not read before they are needed.
+
+    Args:
+        folder: of the run, `runs/<recipe>/<digest>-s<seed>`.
+
+    Raises:
+        RunError: no finished run lies there, or its result is damaged.
+    """
+    files = RunFolder(Path(folder))
+    result = read_result(files.result)
+    if result is None:
+        raise RunError(f"{folder}: is no finished run. Start it with semisup.run and let it end.")
+    return TrainedRun(files.path, files.result, result, fresh=False)
+
+
+@_by_parameters()
+def compare(
+    *given: Run | Sequence[Run],
+    baseline: str = "",
+    score: str = "selected",
+    runs: str | Path = "runs",
+) -> ComparedRuns:
+    """Compare runs over seeds, and their differences on the same seeds and images.
+
+    Runs of one recipe, budget and data that differ in the seed alone are one arm.
+
+    Args:
+        given: each a run, its folder, a folder of runs, a pattern, a recipe that was run, a kept
+            file (.jsonl), `NAME=PLACE`, or a sequence of such. All others are compared with the
+            first.
+        baseline: name of an arm or of a recipe to compare with in place of the first one given.
+        score: "selected": of the reported checkpoint; "last": of that after the last step.
+        runs: folder of the runs, in which recipes are looked for.
+
+    Raises:
+        RunError: whatever must not stand in one table, or cannot be read; in one line.
+    """
+    if score not in ("selected", "last"):
+        raise RunError(f"score: '{score}' is none. Give 'selected' or 'last'.")
+    parts = [[one] if isinstance(one, Run) else list(one) for one in given]
+    places = [[_place(run) for run in part] for part in parts]
+    found = find_runs([place for part in places for place in part], Path(runs))
+    with_first = len(places) > 1 and not baseline
+    first = find_runs(places[0], Path(runs)).runs if with_first else ()
+    compared = studies.compare(
+        found.runs,
+        baseline=baseline,
+        first=[run.source for run in first],
+        score=score,
+        notes=found.notes,
+    )
+    return ComparedRuns(compared.arms, compared.differences, compared.score, compared.notes)
+
+
+def _place(run: Run) -> str:
+    """Where the own result of a run lies, which is what is compared.
+
+    Raises:
+        RunError: what was given is another score of the run, or a checkpoint of it.
+    """
+    if isinstance(run, str | Path):
+        return str(run)
+    own = read_result(RunFolder(run.folder).result)
+    if isinstance(run, OpenRun):
+        is_other = run.step is not None or bool(run.changes)
+    else:
+        is_other = own is not None and _scored(run.result) != _scored(own)
+    if is_other:
+        raise RunError(
+            f"{run.folder}: was given as scored or opened in another way, and runs are compared "
+            "by their own results. Give the folder; for another subset or protocol set it in the "
+            "recipe."
+        )
+    return str(run.folder)
+
+
+def _scored(result: Result) -> tuple[object, ...]:
+    """What a score is of."""
+    files = "" if result.data is None else result.data.reported.files_sha256
+    return result.protocol, result.weights_sha256, files
 
 
 @_by_parameters()
@@ -300,6 +459,7 @@ def predict_files(
     *,
     overlay: bool = False,
     soft: bool = False,
+    coco: bool = False,
     samples: int | None = None,
     overwrite: bool = False,
     changes: str | Sequence[str] = (),
@@ -310,10 +470,12 @@ def predict_files(
 
     Args:
         run: what `run` or `open_run` returned, or the folder of a run.
-        images: files, and folders, which are searched with their sub-folders.
+        images: files, and folders, which are searched with their sub-folders. A file may be a
+            video (extra `video`), of which each frame is labelled.
         to: folder to write to; what is there already is left alone.
         overlay: write the classes over the picture too.
         soft: write the probabilities too (.npz, float16 KHW).
+        coco: write all label maps as masks of MS COCO too (predictions_coco.json).
         samples: passes with dropout that are averaged, at least 2; None: as the protocol says. A
             map of the uncertainty is written too, as a grey PNG of 16 bits and in colours.
         overwrite: replace predictions that are there already.
@@ -322,7 +484,8 @@ def predict_files(
         progress: whether to show a bar on a terminal.
 
     Returns:
-        The label map of each image: pixel value = class id.
+        The label map of each image: pixel value = class id. Of videos the label maps of all frames,
+        in order, after those of the pictures.
 
     Raises:
         SemisupError: whatever a user can mend, in one line. Of images that cannot be labelled it
@@ -332,7 +495,9 @@ def predict_files(
     given = [images] if isinstance(images, str | Path) else images
     endings = ["_overlay"] * overlay + UNCERTAINTY_NAMES * bool(opened.recipe.eval.samples)
     found = find_images([Path(path) for path in given], endings=endings, to=Path(to))
-    folder = PredictionFolder(Path(to), opened.identity(), found.names, overwrite=overwrite)
+    folder = PredictionFolder(
+        Path(to), opened.identity(), found.names, videos=found.videos, overwrite=overwrite
+    )
     with _shown(progress):
         done = prediction.predict_files(
             opened.inference(),
@@ -342,10 +507,46 @@ def predict_files(
             opened.palette,
             with_overlay=overlay,
             soft=soft,
+            coco=coco,
             apply_exif=opened.applies_exif,
         )
     dataclasses.replace(done, bad=(*done.bad, *found.unreadable)).check()
-    return tuple(folder.file(name) for name in found.names)
+    frames = [file for name in found.videos for file in sorted(folder.frames(name))]
+    return (*(folder.file(name) for name in found.names), *frames)
+
+
+@_by_parameters()
+def export(
+    run: Run,
+    to: str | Path | None = None,
+    *,
+    format: str | None = None,
+    size: tuple[int, int] | None = None,
+    step: int | None = None,
+    overwrite: bool = False,
+) -> Exported:
+    """Write the network of a run to a file that needs no semisup, as `semisup export` does.
+
+    The file takes images as they are decoded, BCHW, and gives logits BKHW and labels BHW. It is
+    compared with the run, at three sizes other than the traced one, before it takes its name. A
+    script that uses it without semisup is written beside it.
+
+    Args:
+        run: what `run` or `open_run` returned, or the folder of a run.
+        to: the file, .onnx or .pt2; None: the name of the recipe, in the working folder.
+        format: "onnx" or "torch" (a program of torch.export); None: as `to` ends, else "onnx".
+        size: H and W of the images, for networks that take none of other sizes; None: any.
+        step: of a kept checkpoint, of a run that may not be finished; None: the chosen predictor.
+        overwrite: replace a file that is there already.
+
+    Raises:
+        SemisupError: whatever a user can mend, in one line.
+    """
+    from semisup.exporting.export import export_run  # torch.export takes seconds to import
+
+    opened = open_run(run, step=step, device="cpu")
+    path = None if to is None else Path(to)
+    return export_run(opened, path, format, size=size, overwrite=overwrite)
 
 
 def _loaded(recipe: Recipe | str | Path, changes: str | Sequence[str], seed: int | None) -> Recipe:

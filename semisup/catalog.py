@@ -1,6 +1,7 @@
-"""The names that a recipe may use, each with its class, in the open.
+"""The names that a recipe may use, each with the place of its class, in the open.
 
-A new model, method or data set is one file and one line here; or `register` from outside.
+A new model, method or data set is one file and one line here; or `register` from outside. A class
+is imported when it is first asked for: to tell names and options, no torch is needed.
 """
 
 from __future__ import annotations
@@ -9,137 +10,187 @@ import functools
 import inspect
 import re
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from semisup.data.base import SegmentationData
-from semisup.data.sets.ade20k import Ade20k
-from semisup.data.sets.camvid import CamVid
-from semisup.data.sets.cityscapes import Cityscapes
-from semisup.data.sets.coco import Coco
-from semisup.data.sets.folder import Folder
-from semisup.data.sets.indoor.nyudv2 import Nyudv2
-from semisup.data.sets.indoor.sunrgbd import SunRgbd
-from semisup.data.sets.isbi2012 import Isbi2012
-from semisup.data.sets.scenes.dataset import Scenes
-from semisup.data.sets.stack import Stack
-from semisup.data.sets.voc import Voc
-from semisup.data.without_classes import without_classes
+from pydantic import BaseModel
+
 from semisup.errors import RecipeError, suggest
-from semisup.methods.adversarial import Adversarial
-from semisup.methods.adversarial_luc import AdversarialLuc
-from semisup.methods.base import Method, Task
-from semisup.methods.cps import CrossPseudoSupervision
-from semisup.methods.cutmix_seg import CutMixSeg
-from semisup.methods.decouplednet import (
-    DecoupledNetClassifier,
-    DecoupledNetJoint,
-    DecoupledNetSegmentation,
-)
-from semisup.methods.fixmatch import FixMatch
-from semisup.methods.gan_segmentation import GanSegmentation, GanSegmentationWeak
-from semisup.methods.mask_rcnn import MaskRCNNTraining
-from semisup.methods.mean_teacher import MeanTeacher
-from semisup.methods.partial_cross_entropy import PartialCrossEntropy
-from semisup.methods.s4gan import S4Gan
-from semisup.methods.s4gan_multi_label import S4GanMultiLabel
-from semisup.methods.supervised import Supervised
-from semisup.methods.unimatch import UniMatch
-from semisup.models.base import Segmenter
-from semisup.models.deconvnet import DeconvNet
-from semisup.models.decouplednet import DecoupledNet
-from semisup.models.deeplab_v2 import DeepLabV2
-from semisup.models.deeplab_v3plus import DeepLabV3Plus
-from semisup.models.dpt import DPT
-from semisup.models.enet import ENet
-from semisup.models.fc_densenet import FCDenseNet56, FCDenseNet67, FCDenseNet103
-from semisup.models.fcn import FCN8s, FCN8sAtOnce, FCN8sMobileNetV2, FCN16s, FCN32s
-from semisup.models.gfrnet import GFRNet
-from semisup.models.linknet import LinkNet
-from semisup.models.lraspp import LRASPP
-from semisup.models.mask_rcnn import MaskRCNN
-from semisup.models.pspnet import PSPNet
-from semisup.models.refinenet import RefineNet
-from semisup.models.segnet import BayesianSegNet, SegNet, SegNetBasic
-from semisup.models.unet import UNet
-from semisup.models.unet3d import UNet3D
+from semisup.facts import facts_of, schema_from
 from semisup.options import check_options, options_schema
 from semisup.plugins import Origin, import_plugin, installed, origin_of
 
-MODELS: dict[str, type[Segmenter]] = {
-    "bayesian_segnet": BayesianSegNet,
-    "deconvnet": DeconvNet,
-    "decouplednet": DecoupledNet,
-    "deeplab_v2": DeepLabV2,
-    "deeplab_v3plus": DeepLabV3Plus,
-    "dpt": DPT,
-    "enet": ENet,
-    "fc_densenet103": FCDenseNet103,
-    "fc_densenet56": FCDenseNet56,
-    "fc_densenet67": FCDenseNet67,
-    "fcn16s": FCN16s,
-    "fcn32s": FCN32s,
-    "fcn8s": FCN8s,
-    "fcn8s_at_once": FCN8sAtOnce,
-    "fcn8s_mobilenet_v2": FCN8sMobileNetV2,
-    "gfrnet": GFRNet,
-    "linknet": LinkNet,
-    "lraspp": LRASPP,
-    "mask_rcnn": MaskRCNN,
-    "pspnet": PSPNet,
-    "refinenet": RefineNet,
-    "segnet": SegNet,
-    "segnet_basic": SegNetBasic,
-    "unet": UNet,
-    "unet3d": UNet3D,
-}
+if TYPE_CHECKING:
+    from semisup.data.base import SegmentationData
+    from semisup.methods.base import Method, Task
+    from semisup.models.base import Segmenter
 
-METHODS: dict[str, type[Method]] = {
-    "adversarial": Adversarial,
-    "adversarial_luc": AdversarialLuc,
-    "cps": CrossPseudoSupervision,
-    "cutmix_seg": CutMixSeg,
-    "decouplednet": DecoupledNetSegmentation,
-    "decouplednet_classifier": DecoupledNetClassifier,
-    "decouplednet_joint": DecoupledNetJoint,
-    "fixmatch": FixMatch,
-    "gan_segmentation": GanSegmentation,
-    "gan_segmentation_weak": GanSegmentationWeak,
-    "mask_rcnn": MaskRCNNTraining,
-    "mean_teacher": MeanTeacher,
-    "partial_cross_entropy": PartialCrossEntropy,
-    "s4gan": S4Gan,
-    "s4gan_multi_label": S4GanMultiLabel,
-    "supervised": Supervised,
-    "unimatch": UniMatch,
-}
+T = typing.TypeVar("T")
 
-DATASETS: dict[str, type[SegmentationData]] = {
-    "ade20k": Ade20k,
-    "camvid": CamVid,
-    "cityscapes": Cityscapes,
-    "coco": Coco,
-    "folder": Folder,
-    "isbi2012": Isbi2012,
-    "nyudv2": Nyudv2,
-    "scenes": Scenes,
-    "stack": Stack,
-    "sunrgbd": SunRgbd,
-    "voc": Voc,
-}
 
-KINDS: dict[str, tuple[type, dict[str, Any]]] = {
-    "method": (Method, METHODS),
-    "model": (Segmenter, MODELS),
-    "data set": (SegmentationData, DATASETS),
-}
-"""What an entry is called in errors -> the base class of all entries, and their table."""
+class Table(MutableMapping[str, type[T]]):
+    """The names of one kind, each with its class, which is imported when it is asked for.
+
+    Args:
+        kind: what an entry is called in errors.
+        base: the place of the class that all entries derive from.
+        places: name -> the place of its class, as "module:Class".
+    """
+
+    def __init__(self, kind: str, base: str, places: Mapping[str, str]) -> None:
+        self.kind = kind
+        self._base = base
+        self._entries: dict[str, type[T] | str] = dict(places)
+
+    def __getitem__(self, name: str) -> type[T]:
+        entry = self._entries[name]
+        if isinstance(entry, str):
+            entry = self._entries[name] = typing.cast("type[T]", _imported(entry))
+        return entry
+
+    def __setitem__(self, name: str, cls: type[T]) -> None:
+        self._entries[name] = cls
+
+    def __delitem__(self, name: str) -> None:
+        del self._entries[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def base(self) -> type[T]:
+        """The class that all entries derive from."""
+        return typing.cast("type[T]", _imported(self._base))
+
+    def schema(self, name: str) -> type[BaseModel]:
+        """The options of an entry, see `options_schema`; its class is imported where it must be."""
+        facts = facts_of(self.kind, name) if self._is_to_import(name) else None
+        known = None if facts is None else schema_from(self._class_name(name), facts)
+        if known is not None:
+            return known
+        cls: type = self[name]
+        return options_schema(cls)
+
+    def about(self, name: str) -> str:
+        """The first line of the docstring of an entry."""
+        facts = facts_of(self.kind, name) if self._is_to_import(name) else None
+        return first_line(self[name]) if facts is None else facts.about
+
+    def value(self, name: str, key: str) -> Any:
+        """A class attribute of an entry, such as the `default_split` of a data set."""
+        known = self.known(name)
+        return known[key] if key in known else getattr(self[name], key)
+
+    def known(self, name: str) -> Mapping[str, Any]:
+        """What is known of an entry without its import; empty where it must be asked itself."""
+        facts = facts_of(self.kind, name) if self._is_to_import(name) else None
+        return {} if facts is None else facts.values
+
+    def _is_to_import(self, name: str) -> bool:
+        return isinstance(self._entries.get(name), str)
+
+    def _class_name(self, name: str) -> str:
+        return str(self._entries[name]).rpartition(":")[2]
+
+
+def _imported(place: str) -> type:
+    module, _, name = place.partition(":")
+    found: type = getattr(import_module(module), name)
+    return found
+
+
+def first_line(cls: type) -> str:
+    """The first line of a class's docstring."""
+    return next(iter((cls.__doc__ or "").strip().splitlines()), "")
+
+
+MODELS: Table[Segmenter] = Table(
+    "model",
+    "semisup.models.base:Segmenter",
+    {
+        "bayesian_segnet": "semisup.models.segnet:BayesianSegNet",
+        "deconvnet": "semisup.models.deconvnet:DeconvNet",
+        "decouplednet": "semisup.models.decouplednet:DecoupledNet",
+        "deeplab_v2": "semisup.models.deeplab_v2:DeepLabV2",
+        "deeplab_v3plus": "semisup.models.deeplab_v3plus:DeepLabV3Plus",
+        "dpt": "semisup.models.dpt:DPT",
+        "enet": "semisup.models.enet:ENet",
+        "fc_densenet103": "semisup.models.fc_densenet:FCDenseNet103",
+        "fc_densenet56": "semisup.models.fc_densenet:FCDenseNet56",
+        "fc_densenet67": "semisup.models.fc_densenet:FCDenseNet67",
+        "fcn16s": "semisup.models.fcn:FCN16s",
+        "fcn32s": "semisup.models.fcn:FCN32s",
+        "fcn8s": "semisup.models.fcn:FCN8s",
+        "fcn8s_at_once": "semisup.models.fcn:FCN8sAtOnce",
+        "fcn8s_mobilenet_v2": "semisup.models.fcn:FCN8sMobileNetV2",
+        "gfrnet": "semisup.models.gfrnet:GFRNet",
+        "linknet": "semisup.models.linknet:LinkNet",
+        "lraspp": "semisup.models.lraspp:LRASPP",
+        "mask_rcnn": "semisup.models.mask_rcnn:MaskRCNN",
+        "pspnet": "semisup.models.pspnet:PSPNet",
+        "refinenet": "semisup.models.refinenet:RefineNet",
+        "segnet": "semisup.models.segnet:SegNet",
+        "segnet_basic": "semisup.models.segnet:SegNetBasic",
+        "unet": "semisup.models.unet:UNet",
+        "unet3d": "semisup.models.unet3d:UNet3D",
+    },
+)
+
+METHODS: Table[Method] = Table(
+    "method",
+    "semisup.methods.base:Method",
+    {
+        "adversarial": "semisup.methods.adversarial:Adversarial",
+        "adversarial_luc": "semisup.methods.adversarial_luc:AdversarialLuc",
+        "cps": "semisup.methods.cps:CrossPseudoSupervision",
+        "cutmix_seg": "semisup.methods.cutmix_seg:CutMixSeg",
+        "decouplednet": "semisup.methods.decouplednet:DecoupledNetSegmentation",
+        "decouplednet_classifier": "semisup.methods.decouplednet:DecoupledNetClassifier",
+        "decouplednet_joint": "semisup.methods.decouplednet:DecoupledNetJoint",
+        "fixmatch": "semisup.methods.fixmatch:FixMatch",
+        "gan_segmentation": "semisup.methods.gan_segmentation:GanSegmentation",
+        "gan_segmentation_weak": "semisup.methods.gan_segmentation:GanSegmentationWeak",
+        "mask_rcnn": "semisup.methods.mask_rcnn:MaskRCNNTraining",
+        "mean_teacher": "semisup.methods.mean_teacher:MeanTeacher",
+        "partial_cross_entropy": "semisup.methods.partial_cross_entropy:PartialCrossEntropy",
+        "s4gan": "semisup.methods.s4gan:S4Gan",
+        "s4gan_multi_label": "semisup.methods.s4gan_multi_label:S4GanMultiLabel",
+        "supervised": "semisup.methods.supervised:Supervised",
+        "unimatch": "semisup.methods.unimatch:UniMatch",
+    },
+)
+
+DATASETS: Table[SegmentationData] = Table(
+    "data set",
+    "semisup.data.base:SegmentationData",
+    {
+        "ade20k": "semisup.data.sets.ade20k:Ade20k",
+        "camvid": "semisup.data.sets.camvid:CamVid",
+        "cityscapes": "semisup.data.sets.cityscapes:Cityscapes",
+        "coco": "semisup.data.sets.coco:Coco",
+        "folder": "semisup.data.sets.folder:Folder",
+        "isbi2012": "semisup.data.sets.isbi2012:Isbi2012",
+        "nyudv2": "semisup.data.sets.indoor.nyudv2:Nyudv2",
+        "scenes": "semisup.data.sets.scenes.dataset:Scenes",
+        "stack": "semisup.data.sets.stack:Stack",
+        "sunrgbd": "semisup.data.sets.indoor.sunrgbd:SunRgbd",
+        "voc": "semisup.data.sets.voc:Voc",
+    },
+)
+
+KINDS: dict[str, Table[Any]] = {table.kind: table for table in (METHODS, MODELS, DATASETS)}
+"""What an entry is called in errors -> the table of all entries."""
 
 OUTSIDE: dict[tuple[str, str], Origin] = {}
 """Kind and name of what was registered from outside the package -> where it comes from."""
-
-T = typing.TypeVar("T")
 
 
 def register(name: str, cls: type) -> None:
@@ -159,8 +210,8 @@ def register(name: str, cls: type) -> None:
     if not re.fullmatch(r"[A-Za-z0-9_]+", name):
         raise RecipeError(f"register: {name!r} is no name; use letters, digits and _.")
     kind = kind_of(cls)
-    table = KINDS[kind][1]
-    if table.get(name) is cls:
+    table = KINDS[kind]
+    if name in table and table[name] is cls:
         return
     if name in table:
         raise RecipeError(
@@ -178,8 +229,8 @@ def kind_of(cls: type) -> str:
     Raises:
         RecipeError: none.
     """
-    for kind, (base, _) in KINDS.items():
-        if isinstance(cls, type) and issubclass(cls, base):
+    for kind, table in KINDS.items():
+        if isinstance(cls, type) and issubclass(cls, table.base):
             return kind
     raise RecipeError(
         f"register: {cls!r} is neither a Method, a Segmenter nor a SegmentationData. Derive the "
@@ -236,8 +287,8 @@ def load_installed() -> Mapping[str, str]:
     return broken
 
 
-def find(table: Mapping[str, type[T]], kind: str, name: str) -> type[T]:
-    """The class called `name`, of ours or of an installed plug-in.
+def check_name(table: Mapping[str, Any], kind: str, name: str) -> None:
+    """Refuse a name that is neither of ours nor of an installed plug-in; imports no class of ours.
 
     Raises:
         RecipeError: no such name; suggests the nearest one.
@@ -248,6 +299,15 @@ def find(table: Mapping[str, type[T]], kind: str, name: str) -> type[T]:
             raise RecipeError(broken[name])
     if name not in table:
         raise RecipeError(f"no {kind} is called '{name}'.{suggest(name, table)}")
+
+
+def find(table: Mapping[str, type[T]], kind: str, name: str) -> type[T]:
+    """The class called `name`, of ours or of an installed plug-in.
+
+    Raises:
+        RecipeError: no such name; suggests the nearest one.
+    """
+    check_name(table, kind, name)
     return table[name]
 
 
@@ -271,7 +331,7 @@ def create_method(name: str, task: Task, **options: Any) -> Method:
     """
     cls: Any = find(METHODS, "method", name)
     options = check_options(cls, name, options)
-    return typing.cast(Method, _built(f"method {name}", lambda: cls(task, **options)))
+    return typing.cast("Method", _built(f"method {name}", lambda: cls(task, **options)))
 
 
 def create_dataset(
@@ -293,8 +353,10 @@ def create_dataset(
     """
     cls: Any = find(DATASETS, "data set", name)
     options = check_options(cls, name, options)
+    from semisup.data.without_classes import without_classes
+
     data = typing.cast(
-        SegmentationData,
+        "SegmentationData",
         _built(f"data set {name}", lambda: cls(root, subset or cls.train_subset, **options)),
     )
     return without_classes(data, ignore_classes)

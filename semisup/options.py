@@ -6,7 +6,7 @@ import functools
 import inspect
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import asdict, is_dataclass
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
@@ -44,12 +44,28 @@ def check_options(cls: type, name: str, options: Mapping[str, Any]) -> dict[str,
 
 def option_names(cls: type) -> set[str]:
     """Dotted names of all options of a class: those of a nested table are "game.loss"."""
-    names = set()
-    for key in options_schema(cls).model_fields:
-        nested = nested_tables(cls).get(key)
-        inner = [""] if nested is None else [f".{field.name}" for field in fields(nested)]
-        names |= {f"{key}{name}" for name in inner}
-    return names
+    return names_in(options_schema(cls))
+
+
+def names_in(schema: type[BaseModel]) -> set[str]:
+    """Dotted names of all options in a schema."""
+    nested = nested_schemas(schema)
+    return {
+        name
+        for key in schema.model_fields
+        for name in (
+            [f"{key}.{inner}" for inner in nested[key].model_fields] if key in nested else [key]
+        )
+    }
+
+
+def nested_schemas(schema: type[BaseModel]) -> dict[str, type[BaseModel]]:
+    """Options that are a table of their own -> the schema of the table."""
+    return {
+        key: field.annotation
+        for key, field in schema.model_fields.items()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+    }
 
 
 @functools.cache
@@ -57,7 +73,7 @@ def nested_tables(cls: type) -> dict[str, Any]:
     """Options that are a table of their own -> the dataclass that the table fills."""
     return {
         name: hint
-        for name, (hint, _) in _parameters(cls).items()
+        for name, (hint, _) in parameters(cls).items()
         if isinstance(hint, type) and is_dataclass(hint)
     }
 
@@ -69,18 +85,37 @@ def options_schema(cls: type) -> type[BaseModel]:
     A parameter whose type is a dataclass becomes a nested model, from which a recipe's table fills
     it. A dataclass's own schema has a field for each of its own.
     """
+    nested = {name: options_schema(table) for name, table in nested_tables(cls).items()}
+    chosen = {
+        name: (hint, asdict(default) if name in nested else default)
+        for name, (hint, default) in parameters(cls).items()
+    }
+    return schema_of(cls.__name__, chosen, nested)
+
+
+def schema_of(
+    name: str,
+    options: Mapping[str, tuple[Any, Any]],
+    nested: Mapping[str, type[BaseModel]],
+) -> type[BaseModel]:
+    """A strict model of options.
+
+    Args:
+        name: of the model.
+        options: name -> type and default; of a nested table any type, and its values.
+        nested: the models of those that are a table of their own.
+    """
     chosen: dict[str, Any] = {}
-    for name, (hint, default) in _parameters(cls).items():
-        if name in nested_tables(cls):
-            schema = options_schema(hint)
-            chosen[name] = (schema, schema(**asdict(default)))
+    for key, (hint, default) in options.items():
+        if key in nested:
+            chosen[key] = (nested[key], nested[key](**default))
         else:
-            chosen[name] = (_accept_lists(hint), default)
+            chosen[key] = (_accept_lists(hint), default)
     config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
-    return create_schema(cls.__name__, __config__=config, **chosen)
+    return create_schema(name, __config__=config, **chosen)
 
 
-def _parameters(cls: type) -> dict[str, tuple[Any, Any]]:
+def parameters(cls: type) -> dict[str, tuple[Any, Any]]:
     """Name -> type and default (... where it is required) of each keyword-only parameter."""
     hints = typing.get_type_hints(inspect.unwrap(cls.__init__))  # type: ignore[misc]
     return {

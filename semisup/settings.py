@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from semisup.ops.crf import CrfSettings
+from semisup.ops.crf_settings import CrfSettings
 from semisup.types import ColourSetName
 
 SMALLEST = 1e-30
@@ -213,6 +213,8 @@ class EvalSettings(Settings):
     """Boundary F1 and boundary IoU beside the region scores."""
     every: Annotated[int, Field(ge=0)] = 0
     """Steps between two evaluations while training; 0: only at the end."""
+    watch: str = ""
+    """Subset that these are on where nothing is held out, to be watched alone; empty: `subset`."""
     hold_out: Annotated[int, Field(ge=0)] = 0
     """Labelled images kept from training to choose the checkpoint; 0: the last one is chosen."""
     pictures: Annotated[int, Field(ge=0)] = 8

@@ -12,15 +12,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 IGNORE = 255
 """Label of a void pixel: never in a loss, never in a score. Crop padding carries it too."""
 
-Scalars = Mapping[str, Tensor]
+Scalars: TypeAlias = "Mapping[str, Tensor]"
 """What a method reports of a step: name -> detached 0-d tensor, left on its device."""
+
+
+Colour = tuple[int, int, int]
+"""Red, green and blue, 0..255 each."""
 
 
 StreamName = Literal["labelled", "unlabelled", "weak"]

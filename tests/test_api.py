@@ -453,6 +453,7 @@ def test_a_path_that_holds_a_flag_is_left_alone(tmp_path: Path) -> None:
 
 COMMANDS_ALONE = {
     "--plugin": "registered by an import",
+    "--empty": "of semisup data import",
     "--kind": "of semisup check",
     "--option": "of semisup check",
     "--explain": "of semisup predict",
@@ -465,6 +466,10 @@ COMMANDS_ALONE = {
     "--rdzv-endpoint": "of torchrun",
     "--porcelain": "of git",
     "--json": "in prose",
+    "--where": "of semisup runs",
+    "--arm": "of docs/summarise.py",
+    "--brief": "of docs/summarise.py",
+    "--page": "of docs/summarise.py",
 }
 """Flag of a message of the library -> why it has no parameter."""
 

@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from support.commands import is_understood
 
 import semisup
-from semisup.catalog import MODELS
+from semisup.catalog import MODELS, load_plugins
 from semisup.recipe.load import load_recipe, shipped_recipes
 from semisup.recipe.toml import flatten
 
@@ -171,13 +171,16 @@ def test_an_outline_names_what_the_class_has(block: Block) -> None:
 
 
 @pytest.mark.parametrize("block", TOML, ids=str)
+@pytest.mark.usefixtures("outside")
 def test_toml_loads_as_a_recipe(block: Block, workplace: Path) -> None:
-    """A part of a recipe is loaded over the recipe that the comment before it names."""
-    parent = block.note.removeprefix("over ")
+    """The comment before a block names the recipe that it is a part of, or the plug-in it needs."""
+    if plugin := re.fullmatch(r"with (\w+\.py)", block.note):
+        load_plugins([str(EXAMPLES / plugin[1])])
+    parent = "" if plugin else block.note.removeprefix("over ")
     if block.note == "of pyproject.toml":
         assert tomllib.loads(block.code)["project"]
         return
-    whole = f'extends = "{parent}"\n{block.code}' if block.note else block.code
+    whole = f'extends = "{parent}"\n{block.code}' if parent else block.code
     (workplace / "shown.toml").write_text(whole)
     recipe = load_recipe("shown.toml")
     stated = tomllib.loads(block.code)

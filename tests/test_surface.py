@@ -22,7 +22,15 @@ RECIPE = {"--set", "--device", "--out", "--data-root"}
 
 COMMANDS: dict[str, tuple[list[str], set[str]]] = {
     "": ([], {"--version"}),
-    "run": (["RECIPE"], RECIPE | {"--seed", "--weights", "--plugin"}),
+    "run": (
+        ["RECIPE"],
+        RECIPE | {"--seed", "--seeds", "--split", "--weights", "--json", "--plugin"},
+    ),
+    "runs": (["WORDS"], {"--sort", "--where", "--json", "--out"}),
+    "compare": (
+        ["RUNS"],
+        {"--baseline", "--score", "--to", "--sheet", "--out", "--data-root"},
+    ),
     "evaluate": (
         ["RUN"],
         RECIPE | {"--subset", "--data", "--step", "--seed", "--crf", "--json", "--plugin"},
@@ -31,7 +39,8 @@ COMMANDS: dict[str, tuple[list[str], set[str]]] = {
         ["RUN", "IMAGES"],
         RECIPE
         | {"--to", "--overlay", "--soft", "--submission", "--competition", "--seed", "--step"}
-        | {"--explain", "--classes", "--crf", "--samples", "--plugin", "--overwrite"},
+        | {"--explain", "--classes", "--crf", "--samples", "--plugin", "--overwrite", "--coco"}
+        | {"--json"},
     ),
     "samples": (
         ["RUN"],
@@ -46,19 +55,26 @@ COMMANDS: dict[str, tuple[list[str], set[str]]] = {
             "--plugin",
         },
     ),
-    "show": (["RECIPE"], {"--set", "--json", "--plugin"}),
-    "list": (["KIND"], {"--json", "--plugin"}),
+    "export": (
+        ["RUN"],
+        {"--format", "--to", "--size", "--overwrite", "--step", "--seed", "--out", "--data-root"}
+        | {"--plugin"},
+    ),
+    "show": (["RECIPE"], {"--set", "--changed", "--json", "--plugin"}),
+    "list": (["KIND", "WORDS"], {"--json", "--plugin"}),
+    "init": (["FOLDER"], {"--seed", "--weights", "--overwrite"}),
     "data": ([], set()),
     "data fetch": (["NAME"], {"--data-root"}),
     "data verify": (
         ["NAME"],
         {"--subset", "--json", "--unlabelled", "--masks", "--option", "--data-root", "--plugin"},
     ),
+    "data import": (["SOURCE"], {"--to", "--format", "--empty"}),
     "data make": (["NAME"], {"--option", "--data-root"}),
     "data split": (
         ["NAME", "SPEC"],
         {"--seed", "--subset", "--tags", "--tagged", "--to", "--masks", "--option", "--data-root"}
-        | {"--plugin", "--explain", "--lists"},
+        | {"--plugin", "--explain", "--lists", "--json"},
     ),
     "data stats": (["NAME"], {"--subset", "--json", "--option", "--data-root", "--plugin"}),
     "data tags": (["NAME"], {"--from", "--to", "--subset", "--option", "--data-root", "--plugin"}),
@@ -251,6 +267,7 @@ def test_the_top_level_package_has_what_it_says_and_no_more() -> None:
     assert set(semisup.__all__) == {
         *("__version__", "create_dataset", "create_method", "create_model"),
         *("evaluate", "load_recipe", "open_run", "predict", "predict_files", "run"),
+        *("compare", "export", "read_run"),
         *("Task", "register"),
     }
     assert set(semisup.__all__) <= set(dir(semisup))

@@ -51,7 +51,7 @@ def check(name: str, kind: str | None, settings: tuple[str, ...], data_root: Pat
     from semisup.contracts.check import check_contract, kind_of_name
 
     known = kind_of_name(name, kind or "")
-    values = parse_options(KINDS[known][1][name], settings)
+    values = parse_options(KINDS[known][name], settings)
     findings = list(check_contract(name, known, values, data_root))
     print_findings(f"{known} {name}", findings)
     failed = sum(finding.verdict == "fails" for finding in findings)

@@ -67,7 +67,7 @@ def _machine() -> dict[str, Any]:
         "cores": f"{usable_cores()} usable of {os.cpu_count()} (affinity, container's quota)",
         "threads": f"{threads} for torch ({why}; set OMP_NUM_THREADS to change)",
         "workers": f"{worker_count('auto')} for each stream (data.workers = auto: a quarter of the "
-        "usable cores, 1 to 8, so that decoding leaves the rest to training)",
+        "usable cores, 1 to 8, so that decoding leaves the rest to training; each has one thread)",
         "disk free": f"{shutil.disk_usage('.').free / gigabyte:.1f} GB here",
     }
 
@@ -104,5 +104,18 @@ def _data_found(data_root: Path) -> dict[str, str]:
             ]
             found[name] = ", ".join(sizes)
         except SemisupError:
-            found[name] = "not found"
+            found[name] = f"not found: {_how_to_get(name, data_root)}"
     return found
+
+
+def _how_to_get(name: str, data_root: Path) -> str:
+    """What to do for a data set that is not there."""
+    from semisup.data.fetching.sources import SOURCES
+
+    source = SOURCES.get(name)
+    if source is None:  # from outside the package
+        return "see its own documentation"
+    if source.instead:  # of images of one's own
+        return f"put images/, masks/ and classes.txt in {data_root}"
+    command = f"semisup data fetch {name} --data-root {data_root}"
+    return command if source.archives else f"'{command}' says how to get it"

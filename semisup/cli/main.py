@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import errno
 import json
 import os
@@ -20,6 +21,8 @@ from semisup.cli.check import check
 from semisup.cli.data.group import data
 from semisup.cli.doctor import doctor
 from semisup.cli.evaluate import evaluate
+from semisup.cli.export import export
+from semisup.cli.init import init
 from semisup.cli.list import list_names
 from semisup.cli.monitor import monitor
 from semisup.cli.predict import predict
@@ -27,6 +30,8 @@ from semisup.cli.run import run
 from semisup.cli.samples import samples
 from semisup.cli.schema import schema
 from semisup.cli.show import show
+from semisup.cli.studies.compare import compare
+from semisup.cli.studies.runs import runs
 from semisup.errors import Interrupted, SemisupError, suggest
 from semisup.version import __version__
 
@@ -38,6 +43,28 @@ Examples:
 """
 
 
+_TRAIN = ("A recipe is trained and scored by", "run RECIPE")
+_GO_ON = ("A run goes on where it was stopped by the command that began it", "run RECIPE")
+_SCORE = ("A finished run is scored again by", "evaluate RUN")
+_LABEL = ("Images are labelled by", "predict RUN IMAGES")
+_COMPARE = ("Runs are compared by", "compare RUN RUN")
+_WATCH = ("Curves are drawn by TensorBoard", "monitor")
+_FETCH = ("A data set is fetched by", "data fetch NAME")
+
+MEANT = {
+    **dict.fromkeys(("train", "fit", "start", "launch", "finetune", "pretrain"), _TRAIN),
+    **dict.fromkeys(("resume", "continue", "restart"), _GO_ON),
+    **dict.fromkeys(("test", "val", "validate", "score", "benchmark"), _SCORE),
+    **dict.fromkeys(("infer", "inference", "segment", "label", "demo"), _LABEL),
+    **dict.fromkeys(("report", "results", "diff", "table"), _COMPARE),
+    **dict.fromkeys(("plot", "curves", "tensorboard", "watch", "visualize"), _WATCH),
+    **dict.fromkeys(("download", "fetch"), _FETCH),
+    **dict.fromkeys(("config", "print", "describe"), ("A recipe is printed by", "show RECIPE")),
+    **dict.fromkeys(("recipes", "models", "methods", "datasets"), ("Names are listed by", "list")),
+}
+"""Words of other suites that are no command here -> what does it, in words, and the command."""
+
+
 class Commands(click.Group):
     """A group that turns our errors into one line and suggests the nearest command."""
 
@@ -47,8 +74,18 @@ class Commands(click.Group):
         """As click's, with a suggestion."""
         name = args[0] if args else ""
         if self.get_command(ctx, name) is None and not name.startswith("-"):
-            ctx.fail(f"No such command '{name}'.{suggest(name, self.commands)}")
+            ctx.fail(f"No such command '{name}'.{self._instead_of(name)}")
         return super().resolve_command(ctx, args)
+
+    def _instead_of(self, name: str) -> str:
+        """What to type in place of a word that is no command."""
+        meant, words = MEANT.get(name.lower(), ("", ""))
+        if meant and words.split()[0] in self.commands:
+            return f" {meant}: 'semisup {words}'."
+        near = difflib.get_close_matches(name.lower(), [*self.commands, *MEANT], n=1)
+        if near and near[0] in MEANT:
+            return self._instead_of(near[0])
+        return suggest(name, self.commands)
 
     def invoke(self, ctx: click.Context) -> Any:
         """As click's, but a `SemisupError` becomes one line and its exit code."""
@@ -132,7 +169,8 @@ def _one_line(message: Warning | str, *_: object, **__: object) -> str:
 
 
 COMMANDS = (
-    *(run, evaluate, predict, samples, show, list_names, data, check, monitor, doctor, schema),
+    *(init, run, runs, compare, evaluate, predict, export, samples, show, list_names, data),
+    *(check, monitor, doctor, schema),
 )
 for command in COMMANDS:
     cli.add_command(command)

@@ -15,6 +15,35 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+
+class Seeds(click.ParamType):  # type: ignore[type-arg]
+    """Seeds as "0,1,2" or "0-4": ascending, each once."""
+
+    name = "LIST"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        """The seeds; a part such as 3-5 stands for 3, 4 and 5."""
+        if isinstance(value, tuple):
+            return value
+        seeds: list[int] = []
+        for part in str(value).split(","):
+            first, dash, last = (number.strip() for number in part.partition("-"))
+            if not first.isdecimal() or (dash and not last.isdecimal()):
+                self.fail(f"'{value}' is no list of seeds. Give it as 0,1,2 or 0-4.", param, ctx)
+            if dash and (int(last) < int(first) or int(last) - int(first) >= MOST_SEEDS):
+                self.fail(f"'{part}' is no range of at most {MOST_SEEDS} seeds.", param, ctx)
+            seeds += range(int(first), int(last if dash else first) + 1)
+        twice = sorted({seed for seed in seeds if seeds.count(seed) > 1})
+        if twice:
+            self.fail(f"'{value}' has seed {twice[0]} twice. Give each once.", param, ctx)
+        return tuple(seeds)
+
+
+MOST_SEEDS = 100
+"""Of one range: a slip of the hand starts no thousand runs."""
+
 changes = click.option(
     "--set",
     "changes",
@@ -193,3 +222,10 @@ def find_run(name: str, out: Path, seed: int | None = None, *, marker: str = "re
             err=True,
         )
     return folders[-1]
+
+
+def width() -> int:
+    """Columns of the terminal, from 60 to 120; 80 where there is none."""
+    import shutil
+
+    return min(max(shutil.get_terminal_size((80, 24)).columns, 60), 120)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 Examples:
   semisup predict quickstart photo.jpg --to predictions --overlay
   semisup predict runs/quickstart/0123456789-s0 photos/ --to predictions --soft
-  semisup predict quickstart photos/ --to refined --crf
+  semisup predict quickstart photos/ --to refined --crf --overwrite
+  semisup predict quickstart clip.mp4 --to clip --overlay
+  semisup predict quickstart photos/ --to predictions --coco
   semisup predict runs/my_segnet/0123456789-s0 photos/ --to doubts --samples 20
   semisup predict scenes/decouplednet_5 photo.jpg --to why --explain
   semisup predict voc_small/decouplednet_10 photos/ --to cats --classes cat,dog
@@ -53,6 +56,11 @@ Examples:
     help="Write what each identified class comes from too (decouplednet).",
 )
 @click.option(
+    "--coco",
+    is_flag=True,
+    help="Write all label maps as masks of MS COCO too (predictions_coco.json).",
+)
+@click.option(
     "--classes",
     metavar="NAME,...",
     help="Segment just these classes, whatever is identified (decouplednet).",
@@ -78,6 +86,7 @@ Examples:
 @options.out
 @options.data_root_of_run
 @options.plugins
+@options.as_json
 def predict(
     run: str,
     images: tuple[Path, ...],
@@ -87,6 +96,7 @@ def predict(
     soft: bool,
     samples: int | None,
     explain: bool,
+    coco: bool,
     classes: str | None,
     submission: str | None,
     competition: str,
@@ -97,17 +107,21 @@ def predict(
     device: str,
     out: Path,
     data_root: Path | None,
+    as_json: bool,
 ) -> None:
     """Label IMAGES (files or folders) with the network of a finished RUN.
 
     Writes a palette PNG for each image: pixel value = class id. Folders are searched with their
-    sub-folders, which are kept below --to. Photographs are turned as a viewer shows them. RUN is
+    sub-folders, which are kept below --to. Photographs are turned as a viewer shows them. Of a
+    video (extra video) each frame is an image, as NAME/frame_000000.png. An image that says where
+    it lies on the ground (GeoTIFF) has NAME_labels.tif too. RUN is
     the folder of a run, or a recipe's name: its most recently finished run (--seed picks another).
     Only [eval] can be changed.
     """
     if bool(images) == (submission is not None):
         raise click.UsageError("give either IMAGES or --submission SUBSET")
-    of_images = {"overlay": overlay, "soft": soft, "explain": explain, "overwrite": overwrite}
+    of_images = {"overlay": overlay, "soft": soft, "explain": explain, "coco": coco}
+    of_images["overwrite"] = overwrite
     for option in [name for name, given in of_images.items() if given and submission is not None]:
         raise click.UsageError(f"--{option} is for IMAGES, and not for --submission")
     from semisup.evaluation.class_by_class import check_by_class
@@ -136,14 +150,17 @@ def predict(
         with translated_errors():
             data = opened.submission_set(submission)
             written = write_submission(inference, data, to, competition)
-        click.echo(f"Submission: {written}")
+        line = json.dumps({"submission": str(written)}) if as_json else f"Submission: {written}"
+        click.echo(line)
         return
     if explain:
         check_by_class(opened.network, "--explain")
     endings = ["_overlay"] * overlay + ["_explain"] * explain
     endings += UNCERTAINTY_NAMES * bool(opened.recipe.eval.samples)
     found = find_images(images, endings=endings, to=to)
-    target = PredictionFolder(to, opened.identity(), found.names, overwrite=overwrite)
+    target = PredictionFolder(
+        to, opened.identity(), found.names, videos=found.videos, overwrite=overwrite
+    )
     done = predict_files(
         inference,
         found.images,
@@ -153,17 +170,32 @@ def predict(
         with_overlay=overlay,
         soft=soft,
         explain=explain,
+        coco=coco,
         apply_exif=opened.applies_exif,
     )
-    _print_done(replace(done, bad=(*done.bad, *found.unreadable)), found, to)
+    done = replace(done, bad=(*done.bad, *found.unreadable))
+    if as_json:
+        _print_json(done, found, to)
+    else:
+        _print_done(done, found, to)
+    done.check()
+
+
+def _print_json(done: Labelled, found: Sources, to: Path) -> None:
+    """Counts, and what could not be labelled."""
+    content = {
+        "to": str(to),
+        "images": len(found.images),
+        "written": done.written,
+        "kept": done.kept,
+        "tiled": done.tiled,
+        "bad": list(done.bad),
+    }
+    click.echo(json.dumps(content, indent=1))
 
 
 def _print_done(done: Labelled, found: Sources, to: Path) -> None:
-    """Say what was labelled and what was not.
-
-    Raises:
-        UnlabelledImagesError: an image could not be labelled.
-    """
+    """Say what was labelled and what was not."""
     from semisup.evaluation.tiles import SIDE
 
     kept = f", {done.kept} {'was' if done.kept == 1 else 'were'} there already" * bool(done.kept)
@@ -175,7 +207,6 @@ def _print_done(done: Labelled, found: Sources, to: Path) -> None:
         click.echo(f"{found.describe_left_out()}.")
     for line in done.bad if len(done.bad) > 1 else ():
         click.echo(f"bad: {line}", err=True)
-    done.check()
 
 
 def _count(number: int, noun: str) -> str:

@@ -23,11 +23,11 @@ def kind_of_name(name: str, kind: str = "") -> str:
     Raises:
         RecipeError: there is no such name, or there are several kinds of it.
     """
-    found = [known for known, (_, table) in KINDS.items() if name in table]
+    found = [known for known, table in KINDS.items() if name in table]
     if kind in found:
         return kind
     if not found or kind:
-        every = [known for _, table in KINDS.values() for known in table]
+        every = [known for table in KINDS.values() for known in table]
         what = kind or "method, model or data set"
         raise RecipeError(
             f"no {what} is called '{name}'.{suggest(name, every)} Give its file with --plugin."

@@ -403,6 +403,12 @@ def scalars_are_documented(subject: MethodSubject) -> None:
             f"{listed(missing)}: under `Logs:`, but not reported at step {progress.step}. Report "
             "the same names at each step, 0 where a term is off.",
         )
+        untold = sorted(set(method.story) - scalars.keys())
+        require(
+            not untold,
+            f"{listed(untold)}: in `story`, but not reported. Set `story` to the two or three "
+            "scalars that tell how a run goes.",
+        )
         for key, value in scalars.items():
             require(isinstance(value, Tensor), f"{key}: is no tensor. Report `loss.detach()`.")
             require(value.shape == (), f"{key}: has shape {tuple(value.shape)}. Report its mean.")

@@ -15,8 +15,7 @@ from semisup.data.formats.orientation import orientation_note
 from semisup.data.volumes import Block
 from semisup.errors import DataError, RecipeError
 from semisup.ops.pixels import RGB, ImageKind
-
-Colour = tuple[int, int, int]
+from semisup.types import Colour as Colour
 
 BACKGROUND = "background"
 """Name of the class of all that is no object."""

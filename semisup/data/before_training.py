@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from semisup.data.base import SegmentationData
-from semisup.data.evidence import Sign, masks_of, names, signs, signs_of_classes, signs_of_some
+from semisup.data.evidence import Sign, masks_of, signs, signs_of_classes, signs_of_some
 from semisup.data.labels.classes_in_masks import content_of, read_contents
 from semisup.data.labels.splits import Split
 from semisup.data.palettes import PlacedMask, contradictions, doubts, palettes_of
 from semisup.errors import DataError
+from semisup.system.words import names
 
 MOST_OPENED = 256
 """Masks of the reported set that are opened, unless all classes are seen before that."""

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from semisup.data.base import SegmentationData
+from semisup.data.formats.class_colours import is_background
 from semisup.data.labels.classes_in_masks import MaskContent
+from semisup.system.words import NAMED, names
 from semisup.types import IGNORE
 
 _VOIDS = frozenset({"void", "unlabelled", "unlabeled", "ignore", "ignored", "__ignore__"})
 _OUTLINES = ("border", "boundary", "contour", "edge", "outline")
-_NAMED = 5
-"""Names in one sentence; the rest is counted."""
 _FEW = 3
 """Masks from which on a habit of their labels can be told from chance."""
 
@@ -138,14 +138,6 @@ def _names_in_doubt(classes: Sequence[str]) -> Iterator[str]:
             )
 
 
-def names(some: Sequence[str], most: int = _NAMED) -> str:
-    """Such as "'cat', 'dog' and 3 more"."""
-    quoted = [f"'{name}'" for name in some]
-    if len(quoted) > most:
-        return f"{', '.join(quoted[:most])} and {len(quoted) - most} more"
-    return " and ".join([", ".join(quoted[:-1]), quoted[-1]] if len(quoted) > 1 else quoted)
-
-
 def _all_void(masks: MaskSet) -> str:
     if masks.labels:
         return ""
@@ -190,7 +182,7 @@ def _absent(masks: MaskSet) -> Iterator[str]:
     if not absent:
         return
     has = "has" if len(absent) == 1 else "have"
-    of = f" of {len(classes)} classes" if len(absent) > _NAMED else ""
+    of = f" of {len(classes)} classes" if len(absent) > NAMED else ""
     yield f"{names(absent)}{of} {has} no labelled pixel in {masks.named}{_one_off(masks)}"
 
 
@@ -215,11 +207,6 @@ def _one_off(masks: MaskSet) -> str:
     if held == set(range(last)) and any(content.void for content in masks.contents):
         return f". {IGNORE} is void: if it stands for '{classes[last]}' in the masks, map it"
     return ""
-
-
-def is_background(name: str) -> bool:
-    """Such as "background", "_background_", "bg", and "0, background" of a table."""
-    return "background" in name.lower() or name.strip().lower() == "bg"
 
 
 def _count_from_one(masks: MaskSet) -> bool:

@@ -93,6 +93,8 @@ def _no_image(masks: Sequence[str]) -> str:
 
 def _beside(datasets: Sequence[SegmentationData]) -> Iterator[str]:
     root = datasets[0].root
+    if not exists(root / "images") or not exists(root / "masks"):  # a list names the files
+        return
     images, masks = _files(root / "images", IMAGE_SUFFIXES), _files(root / "masks", MASK_SUFFIXES)
     known = {path for data in datasets for path in _paths(data)}
     orphans = [

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from semisup.data.base import Colour, SegmentationData
-from semisup.data.evidence import is_background
+from semisup.data.formats.class_colours import is_background
 from semisup.data.formats.palettes import read_indices, read_palette
 from semisup.data.sets.masks_in_folder import MasksInFolder
 from semisup.errors import DataError

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from semisup.data.base import Problem, SegmentationData
 from semisup.data.by_name import listed
-from semisup.data.evidence import Sign, masks_of, names, signs, signs_of_classes, signs_of_some
+from semisup.data.evidence import Sign, masks_of, signs, signs_of_classes, signs_of_some
 from semisup.data.labels.classes_in_masks import MaskContent, content_of, count_labels
 from semisup.data.leftovers import leftovers, named, twins
 from semisup.data.palettes import (
@@ -28,6 +28,7 @@ from semisup.data.sets.photographs import Photographs
 from semisup.errors import DataError
 from semisup.system.progress import track
 from semisup.system.threads import in_threads
+from semisup.system.words import names
 from semisup.types import IGNORE
 
 _HELD_OUT = frozenset({"val", "test"})
@@ -280,6 +281,21 @@ def check_apart(data: SegmentationData, reported: SegmentationData) -> None:
     """
     for problem in _shared_ids((data, reported)):
         raise DataError(f"{data.name}: {problem.reason}, or choose another eval.subset")
+
+
+def check_watched(data: SegmentationData, watched: SegmentationData) -> None:
+    """Refuse to watch the scores of images that are trained on, with a mask or without.
+
+    Raises:
+        DataError: an image is in both.
+    """
+    known = set(data.ids)
+    for name in watched.ids:
+        if name in known:
+            raise DataError(
+                f"{data.name}: '{name}' is in both {data.subset} and {watched.subset}, so that "
+                "its score says nothing of other images; choose another eval.watch"
+            )
 
 
 def check_pool_apart(pool: SegmentationData, reported: SegmentationData) -> None:

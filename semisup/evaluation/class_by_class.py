@@ -14,6 +14,7 @@ from semisup.evaluation.inference import Inference
 from semisup.models.base import SegmentsByClass
 from semisup.ops.pixels import as_shown, normalise
 from semisup.pictures.drawing import heat, overlay
+from semisup.pictures.legends import background_of
 from semisup.pictures.sheets import contact_sheet
 from semisup.types import IGNORE
 
@@ -67,11 +68,13 @@ def draw_explanation(
     found = predictor.explain(normalise(image[None].to(inference.device), inference.images))
     picture = as_shown(image, inference.images.kind)
     shown = picture.permute(1, 2, 0)
-    rows, captions = [], []
+    rows, captions, ground = [], [], background_of(classes)
     for label, maps in found.items():
         own = labels.cpu() if label == 0 else _alone(labels.cpu(), label)
         panels = [heat(maps[name]) for name in ("saliency", "map")]
-        rows.append([shown, *panels, overlay(picture, own, palette)])
+        rows.append(
+            [shown, *panels, overlay(picture, own, palette, background=ground, hatched=False)]
+        )
         others = ", ".join(classes[other] for other in found if other)
         captions.append(
             f"together ({others}); the background; the whole prediction"
@@ -80,11 +83,15 @@ def draw_explanation(
         )
     if not rows:
         blank = torch.zeros(labels.shape)
-        rows = [[shown, heat(blank), heat(blank), overlay(picture, labels.cpu(), palette)]]
+        drawn = overlay(picture, labels.cpu(), palette, background=ground)
+        rows = [[shown, heat(blank), heat(blank), drawn]]
         captions = ["no class was identified: everything is background"]
     used = [label for label in range(len(classes)) if label in found]
     legend = [(classes[label], palette[label]) for label in used]
-    contact_sheet(path, rows, columns=COLUMNS, captions=captions, legend=legend)
+    scales = dict.fromkeys(COLUMNS[1:3], ("", ""))
+    contact_sheet(
+        path, rows, columns=COLUMNS, captions=captions, legend=legend, void=False, scales=scales
+    )
 
 
 def _alone(labels: Tensor, label: int) -> Tensor:

@@ -99,6 +99,22 @@ class Evaluation:
         """The number of classes that `image_miou` is a mean of."""
         return int(class_iou(self.counts[index]).isfinite().sum())
 
+    def describe_image(self, index: int) -> str:
+        """mIoU of one image, over how many classes, and which are missed or are not in it at all.
+
+        Such as "mIoU 0.47 over 2 of 9 classes; missed: cat".
+        """
+        right, predicted, true = self.counts[index].unbind(-1)
+        missed = [self.classes[k] for k in ((true > 0) & (right == 0)).nonzero().flatten().tolist()]
+        wrong = ((true == 0) & (predicted > 0)).nonzero().flatten().tolist()
+        parts = [
+            f"mIoU {self.image_miou(index):.2f} over {self.image_classes(index)} of "
+            f"{len(self.classes)} classes",
+            *[f"missed: {', '.join(missed)}"] * bool(missed),
+            *[f"found but not there: {', '.join(self.classes[k] for k in wrong)}"] * bool(wrong),
+        ]
+        return "; ".join(parts)
+
 
 def evaluate(
     inference: Inference,

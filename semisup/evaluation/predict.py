@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
+import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,32 +19,36 @@ from torch import Tensor
 from semisup.data.base import Colour
 from semisup.data.formats.channels import read_image
 from semisup.data.formats.orientation import stored_orientation, upright
-from semisup.data.formats.pictures import write_palette_png
-from semisup.errors import DataError, RecipeError, SemisupError
+from semisup.data.formats.pictures import read_labels, write_palette_png
+from semisup.errors import DataError, RecipeError, RunError, SemisupError
 from semisup.evaluation.class_by_class import draw_explanation
 from semisup.evaluation.folders.prediction_folder import (
+    COCO,
     EXPLANATION,
+    GEOTIFF,
     OVERLAY,
     PROBABILITIES,
     UNCERTAINTY,
     UNCERTAINTY_COLOURS,
+    VIDEO_OVERLAY,
     PredictionFolder,
 )
 from semisup.evaluation.folders.sources import LABELS, ImageFile
 from semisup.evaluation.in_memory import as_batch, as_given
 from semisup.evaluation.inference import Inference
+from semisup.evaluation.outputs.coco_rle import check_coco, write_coco
+from semisup.evaluation.outputs.geotiff import Place, place_of, write_geotiff
+from semisup.evaluation.outputs.video import VideoReader, VideoWriter, is_video
 from semisup.evaluation.tiles import LabelledImages, is_tiled, label_images
 from semisup.evaluation.uncertainty import Sampled
 from semisup.evaluation.volumes import SliceFiles, VolumeInference
 from semisup.metrics.confusion import label_map
 from semisup.ops.pixels import RGB, ImageKind, as_shown
 from semisup.pictures.drawing import overlay
+from semisup.pictures.legends import background_of, present, with_legend
 from semisup.system.files import write_atomically
 from semisup.system.progress import track
 from semisup.system.torch_errors import translated_errors
-
-_ROWS = 512
-"""Of a picture that are drawn at once."""
 
 
 class Predictor:
@@ -208,9 +214,14 @@ def predict_files(
     with_overlay: bool = False,
     soft: bool = False,
     explain: bool = False,
+    coco: bool = False,
     apply_exif: bool = True,
 ) -> Labelled:
     """Write `<name>.png` (label map) for each image; goes on past those that cannot be labelled.
+
+    Of a video `<name>/frame_000000.png` and so on, a frame in memory at a time, and as overlay one
+    video. Of a TIFF that says where it lies on the ground `<name>_labels.tif` as well, with its
+    tags; such an image is labelled as it is stored.
 
     Where the protocol has samples, `<name>_uncertainty.png` (16 bits) and
     `<name>_uncertainty_colours.png` (for people) as well.
@@ -229,7 +240,11 @@ def predict_files(
         with_overlay: write `<name>_overlay.png` too.
         soft: write `<name>.npz` too: `probabilities` float16 KHW and `classes`.
         explain: write `<name>_explain.png` too: what each identified class comes from.
+        coco: write `predictions_coco.json` too: all label maps as masks of MS COCO.
         apply_exif: whether images are turned as their EXIF orientation says.
+
+    Raises:
+        RunError: a file cannot be written; or, with `coco`, one is there of other images.
     """
     samples = inference.settings.samples
     endings = [
@@ -239,47 +254,194 @@ def predict_files(
         *[UNCERTAINTY, UNCERTAINTY_COLOURS] * bool(samples),
         LABELS,
     ]
-    written, kept, tiled, bad = 0, 0, 0, []
-    volumes = _volumes(inference, images)
+    if coco:
+        check_coco(folder.path / COCO, map(_shown_name, images), overwrite=folder.overwrites)
+    task = _Task(
+        inference, folder, tuple(classes), tuple(palette), tuple(endings), soft, apply_exif
+    )
+    pictures = [image for image in images if not is_video(image.path)]
+    volumes = _volumes(inference, pictures)
     hash_of = functools.cache(_file_sha256)
-    for source in track(images, "predicting"):
+    for source in track(pictures, "predicting"):
         image = _stated_hash(inference, volumes, source.path, hash_of)
-        if image and folder.is_of_another(source.name, image):
+        task.label(source, image, volumes)
+    for source in images:
+        if is_video(source.path):
+            task.label_video(source, hash_of(source.path))
+    if coco and task.done:
+        write_coco(folder.path / COCO, task.done, classes)
+    return Labelled(task.written, task.kept, task.tiled, tuple(task.bad))
+
+
+def frame_name(video: str, number: int) -> str:
+    """The name of the label map of a frame, from 0, without suffix."""
+    return f"{video}/frame_{number:06d}"
+
+
+def _shown_name(image: ImageFile) -> str:
+    """What an image is called in a list of label maps: as its label map, with its own suffix."""
+    return f"{image.name}{image.path.suffix}"
+
+
+@dataclass
+class _Task:
+    """Labels image after image, and counts what it did."""
+
+    inference: Inference
+    folder: PredictionFolder
+    classes: tuple[str, ...]
+    palette: tuple[Colour, ...]
+    endings: tuple[str, ...]
+    soft: bool
+    apply_exif: bool
+    written: int = 0
+    kept: int = 0
+    tiled: int = 0
+    bad: list[str] = field(default_factory=list)
+    done: list[tuple[str, Path]] = field(default_factory=list)
+
+    def label(self, source: ImageFile, digest: str, volumes: Mapping[Path, SliceFiles]) -> None:
+        """Label a picture; what is wrong with it is noted among the bad.
+
+        Args:
+            source: the picture.
+            digest: what its label map states of it; empty where it cannot be read.
+            volumes: those that it may be a slice of.
+        """
+        path, place = source.path, place_of(source.path)
+        if digest and self.folder.is_of_another(source.name, digest):
             of = "another image than {} is now" if not volumes else "{} among other slices than now"
-            bad.append(
-                f"{folder.file(source.name)}: is the label map of {of.format(source.path)}; "
-                "replace it with --overwrite, or choose another --to"
-            )
-            continue
-        if image and folder.is_done(source.name, endings):
-            kept += 1
-            continue
+            self.bad.append(self._of_another(source.name, of.format(path)))
+            return
+        endings = (*[GEOTIFF] * (place is not None), *self.endings)
+        if not (digest and self.folder.is_done(source.name, endings)):
+            try:
+                made = (
+                    _predict_slice(self.inference, volumes[path.parent], path, self.soft)
+                    if isinstance(self.inference, VolumeInference)
+                    else _predict(
+                        self.inference, path, self.soft, self.apply_exif and place is None
+                    )
+                )
+            except SemisupError as error:
+                self.bad.append(_naming(path, error))
+                return
+            self._write(source.name, made, endings, digest, place)
+            self.written += 1
+        else:
+            self.kept += 1
+        self.done.append((_shown_name(source), self.folder.file(source.name)))
+
+    def label_video(self, source: ImageFile, digest: str) -> None:
+        """Label each frame of a video; what is wrong with it is noted among the bad.
+
+        Args:
+            source: the video.
+            digest: what the label maps of its frames state of it; empty where it cannot be read.
+        """
         try:
-            made = (
-                _predict_slice(inference, volumes[source.path.parent], source.path, soft)
-                if isinstance(inference, VolumeInference)
-                else _predict(inference, source.path, soft, apply_exif)
-            )
+            self._check_frames_fit(source.path)
+            with VideoReader(source.path, turned=self.apply_exif) as video:
+                self._label_frames(source, video, digest)
+        except RunError:  # of the disk, and not of the video
+            raise
         except SemisupError as error:
-            bad.append(_naming(source.path, error))
-            continue
-        folder.begin(source.name)
-        files = {ending: folder.file(source.name, ending) for ending in endings}
-        if made.probabilities is not None:
-            _write_soft(files[PROBABILITIES], made.probabilities, classes)
-        if with_overlay:
-            _write_picture(files[OVERLAY], _overlay(made, inference.images.kind, palette))
-        if explain:
+            self.bad.append(_naming(source.path, error))
+
+    def _check_frames_fit(self, path: Path) -> None:
+        kind = self.inference.images.kind
+        if isinstance(self.inference, VolumeInference) or kind != RGB:
+            reads = "slices of volumes" if isinstance(self.inference, VolumeInference) else kind
+            raise DataError(f"{path}: is a video, whose frames are {RGB}; the run reads {reads}")
+
+    def _label_frames(self, source: ImageFile, video: VideoReader, digest: str) -> None:
+        endings = tuple(ending for ending in self.endings if ending != OVERLAY)
+        shown = self.folder.file(source.name, VIDEO_OVERLAY)
+        number = -1
+        with contextlib.ExitStack() as stack:
+            writer = None
+            if OVERLAY in self.endings and (self.folder.replaces or not shown.is_file()):
+                writer = stack.enter_context(VideoWriter(shown, video))
+            frames = track(video.frames(), f"predicting {source.path.name}", video.length)
+            for number, frame in enumerate(frames):
+                name = frame_name(source.name, number)
+                if self.folder.is_of_another(name, digest):
+                    of = f"another video than {source.path} is now"
+                    raise DataError(self._of_another(name, of))
+                labels = self._label_frame(name, frame.image, endings, digest)
+                if writer is not None:
+                    writer.add(self._overlay(frame.image, labels, whole=True), frame.shown_at)
+                file = self.folder.file(name)
+                self.done.append((f"{_shown_name(source)}/{Path(name).name}", file))
+        if number < 0:
+            raise DataError(f"{source.path}: holds no frame; convert or mend it")
+        if video.stated is not None and number + 1 < video.stated:
+            warnings.warn(
+                f"{source.path}: states {video.stated} frames, of which {number + 1} are shown or "
+                "can be decoded; look whether its end is missing.",
+                stacklevel=2,
+            )
+
+    def _label_frame(self, name: str, image: Tensor, endings: Sequence[str], digest: str) -> Tensor:
+        """The labels of a frame: made and written, or those that are there."""
+        if self.folder.is_done(name, endings):
+            self.kept += 1
+            return read_labels(self.folder.file(name))
+        with translated_errors():
+            made = _label(self.inference, image, self.soft)
+        self._write(name, made, endings, digest)
+        self.written += 1
+        return made.labels
+
+    def _of_another(self, name: str, of: str) -> str:
+        return (
+            f"{self.folder.file(name)}: is the label map of {of}; replace it with --overwrite, or "
+            "choose another --to"
+        )
+
+    def _write(
+        self,
+        name: str,
+        made: _Prediction,
+        endings: Sequence[str],
+        digest: str,
+        place: Place | None = None,
+    ) -> None:
+        """Write what is predicted for one image; its label map last, by which it is done."""
+        self.folder.begin(name)
+        files = {ending: self.folder.file(name, ending) for ending in endings}
+        if PROBABILITIES in files and made.probabilities is not None:
+            _write_soft(files[PROBABILITIES], made.probabilities, self.classes)
+        if OVERLAY in files:
+            shown = as_shown(made.image, self.inference.images.kind)
+            _write_picture(files[OVERLAY], self._overlay(shown, made.labels))
+        if EXPLANATION in files:
             draw_explanation(
-                files[EXPLANATION], inference, made.image, made.labels, classes, palette
+                files[EXPLANATION],
+                self.inference,
+                made.image,
+                made.labels,
+                self.classes,
+                self.palette,
             )
         if made.uncertainty is not None:
-            _write_uncertainty(files, made.uncertainty, samples)
-        # last: the image is done
-        write_palette_png(files[LABELS], made.labels, palette, image=image)
-        written += 1
-        tiled += made.tiled
-    return Labelled(written, kept, tiled, tuple(bad))
+            _write_uncertainty(files, made.uncertainty, self.inference.settings.samples)
+        if place is not None:
+            write_geotiff(files[GEOTIFF], made.labels, self.palette, place, made.image)
+        write_palette_png(files[LABELS], made.labels, self.palette, image=digest)
+        self.tiled += made.tiled
+
+    def _overlay(self, shown: Tensor, labels: Tensor, *, whole: bool = False) -> Tensor:
+        """The classes over a picture (uint8 3HW), with a legend below: uint8 HW3.
+
+        Args:
+            shown: the picture.
+            labels: HW.
+            whole: whether the legend has all classes, or those in the picture.
+        """
+        drawn = overlay(shown, labels, self.palette, background=background_of(self.classes))
+        every = list(zip(self.classes, self.palette, strict=True))
+        return with_legend(drawn, every if whole else present(labels, self.classes, self.palette))
 
 
 def _file_sha256(path: Path) -> str:
@@ -312,15 +474,20 @@ def _stated_hash(
 def _predict(inference: Inference, path: Path, soft: bool, apply_exif: bool) -> _Prediction:
     """One image; a `SemisupError` is of this image."""
     with translated_errors():
-        image = read_upright(path, inference.images.kind, apply_exif=apply_exif)
-        made = label_images(inference, image[None], torch.float16 if soft else None)
-        return _Prediction(
-            image,
-            made.labels[0],
-            None if made.probabilities is None else made.probabilities[0],
-            None if made.uncertainty is None else made.uncertainty[0],
-            is_tiled(inference, image[None]),
+        return _label(
+            inference, read_upright(path, inference.images.kind, apply_exif=apply_exif), soft
         )
+
+
+def _label(inference: Inference, image: Tensor, soft: bool) -> _Prediction:
+    made = label_images(inference, image[None], torch.float16 if soft else None)
+    return _Prediction(
+        image,
+        made.labels[0],
+        None if made.probabilities is None else made.probabilities[0],
+        None if made.uncertainty is None else made.uncertainty[0],
+        is_tiled(inference, image[None]),
+    )
 
 
 def _volumes(inference: Inference, images: Sequence[ImageFile]) -> dict[Path, SliceFiles]:
@@ -349,14 +516,6 @@ def _predict_slice(
 def _naming(path: Path, error: SemisupError) -> str:
     """The line of an error, with the file in it."""
     return str(error) if str(path) in str(error) else f"{path}: {error}"
-
-
-def _overlay(made: _Prediction, kind: ImageKind, palette: Sequence[Colour]) -> Tensor:
-    """HW3; in strips, since colours are mixed in floats."""
-    images = torch.split(as_shown(made.image, kind), _ROWS, dim=1)
-    labels = torch.split(made.labels, _ROWS, dim=0)
-    strips = [overlay(*strip, palette) for strip in zip(images, labels, strict=True)]
-    return torch.cat(strips)
 
 
 def _write_picture(path: Path, picture: Tensor) -> None:

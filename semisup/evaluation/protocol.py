@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from semisup.data.base import SegmentationData
-from semisup.data.evidence import names
 from semisup.settings import EvalSettings
-from semisup.system.words import counted
+from semisup.system.words import counted, names
+
+if TYPE_CHECKING:  # a recorded result is read without it
+    from semisup.data.base import SegmentationData
 
 
 def protocol(

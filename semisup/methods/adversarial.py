@@ -92,6 +92,7 @@ class Adversarial(Method):
     """
 
     reads = Reads(unlabelled=True)
+    story = ("loss_segmentation", "d_accuracy", "self_taught_share")
 
     def __init__(
         self,

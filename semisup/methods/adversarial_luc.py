@@ -88,6 +88,7 @@ class AdversarialLuc(Method):
     """
 
     reads = Reads(rgb=True)
+    story = ("loss_segmentation", "d_accuracy", "loss_adversarial")
 
     def __init__(
         self,

@@ -8,7 +8,7 @@ checkpoints, seeds and devices.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -115,6 +115,18 @@ class Method(nn.Module, ABC):
     takes_class_weights: ClassVar[bool] = True
     """Whether its supervised loss is a cross entropy over the K classes, which
     `train.class_weights` can weight and `train.loss` replace; where it is not, both are refused."""
+
+    picture_ends: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "adversary": ("looks predicted", "looks true"),
+        "confidence": ("unsure", "sure"),
+        "discriminator": ("looks predicted", "looks true"),
+        "real": ("looks generated", "looks real"),
+    }
+    """Name of a map of `pictures` -> what 0 and 1 mean in it, in a word or two, for legends."""
+
+    story: ClassVar[tuple[str, ...]] = ("loss_segmentation",)
+    """The two or three of its scalars that tell how a run goes, the most telling first; the
+    terminal shows them. All others are in scalars.jsonl and in TensorBoard."""
 
     segmenter: Segmenter
 

@@ -90,6 +90,7 @@ class CrossPseudoSupervision(Method):
     """
 
     reads = Reads(unlabelled=True, unlabelled_numbers=CPS.numbers)
+    story = ("loss_segmentation", "loss_cross", "agreement")
 
     def __init__(
         self,

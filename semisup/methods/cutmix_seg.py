@@ -87,6 +87,7 @@ class CutMixSeg(Method):
     """
 
     reads = Reads(unlabelled=True, unlabelled_numbers=FRENCH.numbers)
+    story = ("loss_segmentation", "confident_share", "loss_consistency")
 
     def __init__(
         self,

@@ -52,6 +52,7 @@ class DecoupledNetClassifier(Method):
     """
 
     reads = Reads(labelled=False, weak=frozenset({"tags"}), background=True)
+    story = ("loss_classification", "tag_precision", "tag_recall")
     takes_class_weights = False
     segmenter: ScoreMaps
 
@@ -83,6 +84,7 @@ class DecoupledNetSegmentation(Method):
     """
 
     reads = Reads(class_crops=True, trained_weights=True, background=True)
+    story = ("loss_segmentation", "chosen_iou")
     takes_class_weights = False
     segmenter: DecoupledNet
 
@@ -125,6 +127,7 @@ class DecoupledNetJoint(Method):
     """
 
     reads = Reads(weak=frozenset({"tags"}), class_crops=True, background=True)
+    story = ("loss_segmentation", "loss_classification", "chosen_iou")
     takes_class_weights = False
     segmenter: DecoupledNet
 

@@ -103,6 +103,7 @@ class FixMatch(Method):
     """
 
     reads = Reads(unlabelled=True, unlabelled_views=1, unlabelled_numbers=UNIMATCH.numbers)
+    story = ("loss_segmentation", "self_taught_share", "strong_agreement")
 
     def __init__(
         self,

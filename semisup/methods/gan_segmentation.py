@@ -89,6 +89,7 @@ class GanSegmentation(Method):
     """
 
     reads = Reads(unlabelled=True, rgb=True)
+    story = ("loss_segmentation", "d_accuracy", "sample_diversity")
     conditional: ClassVar[bool] = False
     """Whether G is given the tags of the picture that it is to generate."""
 

@@ -43,6 +43,7 @@ class MaskRCNNTraining(Method):
     """
 
     reads = Reads(instances=True, background=True)
+    story = ("loss_detection", "loss_classifier", "loss_mask")
     takes_class_weights = False
     segmenter: MaskRCNN
 

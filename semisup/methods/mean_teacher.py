@@ -82,6 +82,7 @@ class MeanTeacher(Method):
     """
 
     reads = Reads(unlabelled=True, unlabelled_views=1)
+    story = ("loss_segmentation", "loss_consistency", "strong_agreement")
 
     def __init__(
         self,

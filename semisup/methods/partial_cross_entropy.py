@@ -30,6 +30,7 @@ class PartialCrossEntropy(Method):
     """
 
     reads = Reads(weak=frozenset({"partial"}))
+    story = ("loss_segmentation", "loss_segmentation_weak")
 
     def __init__(self, task: Task, *, weak_weight: float = 1.0) -> None:
         super().__init__()

@@ -77,6 +77,7 @@ class S4Gan(Method):
     """
 
     reads = Reads(unlabelled=True, rgb=True)
+    story = ("loss_segmentation", "d_accuracy", "self_taught_share")
 
     def __init__(
         self,

@@ -93,6 +93,7 @@ class S4GanMultiLabel(Method):
     """
 
     reads = Reads(unlabelled=True, unlabelled_views=1, rgb=True, background=True)
+    story = ("loss_segmentation", "d_accuracy", "self_taught_share")
 
     def __init__(
         self,

@@ -109,6 +109,7 @@ class UniMatch(Method):
     """
 
     reads = Reads(unlabelled=True, unlabelled_views=2, unlabelled_numbers=2 * UNIMATCH.numbers)
+    story = ("loss_segmentation", "self_taught_share", "strong_agreement")
 
     def __init__(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -68,6 +70,39 @@ def bootstrap_gain(
         _resampled_miou(one.cpu(), seed, resamples, absent) for one in (counts, baseline)
     )
     return _ends(mious - others, level)
+
+
+def bootstrap_mean_gain(
+    counts: Sequence[Tensor],
+    baselines: Sequence[Tensor],
+    *,
+    seed: int,
+    resamples: int = 1000,
+    level: float = 0.95,
+    absent: Absent = "excluded",
+) -> tuple[float, float]:
+    """Interval, over images, of the mean gain of several predictors over as many others.
+
+    Such as those of the seeds of two arms. All are scored on the same resamples; with one pair it
+    is `bootstrap_gain`. It speaks of the choice of test images only, not of seeds of training.
+
+    Args:
+        counts: NK3 int64 of each predictor, as for `bootstrap_interval`.
+        baselines: NK3 of what each is paired with, of the same images in the same order.
+        seed: of the draws.
+        resamples: how many sets are drawn.
+        level: share of the resamples inside the interval, in (0, 1).
+        absent: as in `mean_iou`.
+
+    Returns:
+        Lower and upper end of the mean difference, in [-1, 1].
+    """
+    gains = []
+    for own, other in zip(counts, baselines, strict=True):
+        assert own.shape == other.shape == counts[0].shape, (own.shape, other.shape)
+        gain, base = (_resampled_miou(one.cpu(), seed, resamples, absent) for one in (own, other))
+        gains.append(gain - base)
+    return _ends(torch.stack(gains).mean(0), level)
 
 
 def _ends(values: Tensor, level: float) -> tuple[float, float]:

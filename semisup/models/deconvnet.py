@@ -30,6 +30,7 @@ from semisup.models.layers import (
     WideDeconvolution,
     conv_norm_relu,
     initialise,
+    next_multiple,
     of_rows,
     resize,
     unpool,
@@ -228,5 +229,5 @@ def _group(in_channels: int, inside: int, out_channels: int, count: int) -> nn.S
 
 def _padding(image: Tensor, smallest: int) -> tuple[int, int, int, int]:
     """Left, right, top and bottom, to a multiple of the deepest stride that fc6 fits into."""
-    height, width = (max(smallest, STRIDE * -(-side // STRIDE)) for side in image.shape[-2:])
+    height, width = (max(smallest, next_multiple(side, STRIDE)) for side in image.shape[-2:])
     return (0, width - image.shape[-1], 0, height - image.shape[-2])

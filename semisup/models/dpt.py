@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from semisup.models.backbones.timm import TimmViT, adapt_timm, is_timm, unknown_backbone
 from semisup.models.backbones.vit import PATCH, SHAPES, ViT, adapt_dinov2
 from semisup.models.base import ParameterGroup, Segmenter
-from semisup.models.layers import resize
+from semisup.models.layers import at_least_one, resize
 from semisup.models.weights import rename_prefix
 
 HEAD_RATE = 40.0
@@ -244,7 +244,7 @@ class ResidualUnit(nn.Module):
 
 def whole_patches(size: torch.Size, patch: int = PATCH) -> torch.Size:
     """H and W as the nearest multiples of the side of a patch, halves up, and one at least."""
-    return torch.Size(max(1, (side + patch // 2) // patch) * patch for side in size)
+    return torch.Size(at_least_one((side + patch // 2) // patch) * patch for side in size)
 
 
 def resize_aligned(maps: Tensor, size: torch.Size) -> Tensor:

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from semisup.models.base import Segmenter
-from semisup.models.layers import resize, unpool
+from semisup.models.layers import next_multiple, resize, unpool
 
 STRIDE = 8
 """Pixels of the image to one of the deepest map."""
@@ -107,7 +107,7 @@ class ENet(Segmenter):
 
     def covered_size(self, size: torch.Size) -> torch.Size:
         """The next multiples of 8."""
-        return torch.Size(-(-side // STRIDE) * STRIDE for side in size)
+        return torch.Size(next_multiple(side, STRIDE) for side in size)
 
     def to_image_size(self, logits: Tensor, size: torch.Size) -> Tensor:
         """The logits of the image without its padding."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import typing
 from collections.abc import Iterator
 
 import torch
@@ -42,6 +43,19 @@ def initialise_by_connections(layer: nn.Module) -> None:
         nn.init.zeros_(layer.bias)
 
 
+def at_least_one(side: int) -> int:
+    """`max(1, side)`, without a branch that an export would settle by the traced size."""
+    return typing.cast(int, torch.sym_max(1, side))
+
+
+def next_multiple(side: int, step: int) -> int:
+    """The smallest multiple of `step` from `side` (positive) up.
+
+    Without a negative number: ONNX cuts the fraction of their quotient off where Python floors it.
+    """
+    return (side + step - 1) // step * step
+
+
 def mirrored(maps: Tensor, axis: int, first: int, length: int) -> Tensor:
     """`length` places of `maps` along an axis from `first` on, mirrored beyond its ends.
 
@@ -49,9 +63,13 @@ def mirrored(maps: Tensor, axis: int, first: int, length: int) -> Tensor:
     again, and a single place repeated.
     """
     side = maps.shape[axis]
-    period = max(1, 2 * side - 2)
-    folded = (torch.arange(length, device=maps.device) + first) % period
-    return maps.index_select(axis, torch.minimum(folded, period - folded) % side)
+    places = torch.arange(length, device=maps.device) + first
+    # As tensors: ONNX has no remainder by a number that follows from the size of an image.
+    period = torch.full_like(places, at_least_one(2 * side - 2))
+    folded = places % period
+    return maps.index_select(
+        axis, torch.minimum(folded, period - folded) % torch.full_like(places, side)
+    )
 
 
 def channels_last_of(module: nn.Module) -> torch.memory_format:
@@ -108,10 +126,47 @@ def transposed_convolution(features: Tensor, weight: Tensor) -> Tensor:
 def resize(
     maps: Tensor, size: torch.Size, mode: str = "bilinear", *, align_corners: bool = False
 ) -> Tensor:
-    """`maps` (BCHW) at `size` (H, W), as they are where they have it."""
-    if maps.shape[-2:] == size:
+    """`maps` (BCHW) at `size` (H, W), as they are where they have it.
+
+    An export does not ask, as its answer would hold for the traced size alone: to resize maps to
+    the size that they have changes none of their bits.
+    """
+    if not torch.compiler.is_exporting() and maps.shape[-2:] == size:
         return maps
     return F.interpolate(maps, size=list(size), mode=mode, align_corners=align_corners)
+
+
+class BinMeans(nn.AdaptiveAvgPool2d):
+    """Means over `side` x `side` bins of a map, as torch's adaptive pooling.
+
+    An export writes them as two matrix products: ONNX has no such pooling, and the bins of one that
+    is unrolled are those of the traced size.
+
+    Args:
+        side: bins along each axis.
+    """
+
+    output_size: int
+
+    def __init__(self, side: int) -> None:
+        super().__init__(side)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """BChw -> BC(side)(side)."""
+        if self.output_size == 1 or not torch.compiler.is_exporting():
+            return super().forward(maps)
+        rows, columns = (_shares_of_bins(self.output_size, maps, axis) for axis in (2, 3))
+        return rows @ (maps @ columns.t())
+
+
+def _shares_of_bins(side: int, maps: Tensor, axis: int) -> Tensor:
+    """The matrix of means along an axis: `side` rows, bin i from i n / side to (i + 1) n / side."""
+    length = maps.shape[axis]
+    places = torch.arange(length, device=maps.device)
+    bins = torch.arange(side, device=maps.device)[:, None]
+    first, behind = (bins * length) // side, ((bins + 1) * length + side - 1) // side
+    inside = ((places >= first) & (places < behind)).to(maps.dtype)
+    return inside / inside.sum(1, keepdim=True)
 
 
 def resize_and_cut(

@@ -25,7 +25,7 @@ from semisup.models.backbones.base import Backbone
 from semisup.models.backbones.resnet import RESNETS, adapt_resnet, named_resnet
 from semisup.models.backbones.timm import TimmFeatures, adapt_timm, is_timm, unknown_backbone
 from semisup.models.base import ParameterGroup, Segmenter, head_apart
-from semisup.models.layers import conv_norm_relu, laid_out_as, resize, resize_and_cut
+from semisup.models.layers import BinMeans, conv_norm_relu, laid_out_as, resize, resize_and_cut
 from semisup.models.weights import rename_prefix
 
 BINS = (1, 2, 3, 6)
@@ -178,8 +178,7 @@ class PoolingPyramid(nn.Module):
     def __init__(self, in_channels: int, width: int) -> None:
         super().__init__()
         self.levels = nn.ModuleList(
-            nn.Sequential(nn.AdaptiveAvgPool2d(side), conv_norm_relu(in_channels, width, 1))
-            for side in BINS
+            nn.Sequential(BinMeans(side), conv_norm_relu(in_channels, width, 1)) for side in BINS
         )
 
     def forward(self, features: Tensor) -> Tensor:

@@ -19,16 +19,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.error import URLError
 
-import torch
-from torch import nn
-from torchvision.models import get_model_weights
-
 from semisup.errors import CheckpointError, RecipeError
-from semisup.models.backbones.base import Backbone
 from semisup.system.files import is_file
+
+if TYPE_CHECKING:  # a recipe that names no weights is read without it
+    from torch import nn
 
 TORCHVISION = "torchvision"
 """The value of `model.weights` that asks for them."""
@@ -64,6 +62,8 @@ def torchvision_weights(network: nn.Module) -> TorchvisionWeights:
     Raises:
         RecipeError: no backbone in it is torchvision's.
     """
+    import torch
+
     entry = _entry(_backbone_of(network))
     path = Path(torch.hub.get_dir()) / "checkpoints" / entry.url.rpartition("/")[2]
     return TorchvisionWeights(str(entry), entry.url, path)
@@ -102,6 +102,8 @@ def fetch(network: nn.Module) -> Path:
 
 
 def _backbone_of(network: nn.Module) -> str:
+    from semisup.models.backbones.base import Backbone
+
     backbones = [layer for layer in network.modules() if isinstance(layer, Backbone)]
     for backbone in backbones:
         if backbone.torchvision_name:
@@ -115,6 +117,8 @@ def _backbone_of(network: nn.Module) -> str:
 
 
 def _entry(name: str) -> Any:
+    from torchvision.models import get_model_weights
+
     return get_model_weights(name)[VERSION]
 
 

@@ -16,7 +16,6 @@ resized to the image.
 
 from __future__ import annotations
 
-import math
 from typing import ClassVar, Literal
 
 import torch
@@ -48,7 +47,7 @@ MARGIN = 184
 
 def legal_size(size: int) -> int:
     """Smallest legal input side of the valid network (16 k + 60, at least 188) from `size` up."""
-    return 60 + 16 * max(8, math.ceil((size - 60) / 16))
+    return 60 + 16 * max(8, (size - 45) // 16)
 
 
 class UNet(Segmenter):

@@ -12,7 +12,6 @@ sizes are rounded up and the upsampled map is cut to its skip, which changes not
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
@@ -32,7 +31,7 @@ MARGIN = 88
 
 def legal_size(size: int) -> int:
     """Smallest legal input side of the valid network (8 k + 4, at least 92) from `size` up."""
-    return 4 + 8 * max(11, math.ceil((size - 4) / 8))
+    return 4 + 8 * max(11, (size + 3) // 8)
 
 
 class UNet3D(Segmenter):

@@ -24,6 +24,7 @@ class Clock:
         self._begin = self._last = time.perf_counter()
         self._lap = self._begin
         self._start = self._last_step = start
+        self._stepped = self._begin
 
     def record(self, done: int, scalars: Mapping[str, float]) -> Record:
         """What the time since the last record tells."""
@@ -43,6 +44,13 @@ class Clock:
         self._begin += seconds
         self._last += seconds
         self._lap += seconds
+        self._stepped += seconds
+
+    def step(self) -> float:
+        """Seconds since the last call, without pauses; called after the first two steps."""
+        now = time.perf_counter()
+        passed, self._stepped = now - self._stepped, now
+        return passed
 
     def lap(self) -> float:
         """Seconds since the last call, without pauses."""

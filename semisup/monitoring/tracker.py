@@ -21,6 +21,7 @@ from torch.utils.tensorboard.summary import hparams
 from torch.utils.tensorboard.writer import SummaryWriter
 
 from semisup.errors import RunError
+from semisup.monitoring.tags import tag_of
 from semisup.system.files import write_text
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class Tracker:
         self._write_line(name, {"step": step, **kind, **finite})
         with _told(self._board.log_dir):
             for key, value in values.items():
-                self._board.add_scalar(key, value, step)
+                self._board.add_scalar(tag_of(key), value, step)
 
     def _write_line(self, name: str, record: Mapping[str, Any]) -> None:
         file = self._files[name]
@@ -97,7 +98,7 @@ class Tracker:
     def picture(self, name: str, picture: Tensor, step: int) -> None:
         """Record a picture, uint8 3HW."""
         with _told(self._board.log_dir):
-            self._board.add_image(name, picture, step)
+            self._board.add_image(f"pictures/{name}", picture, step)
 
     def figure(self, name: str, figure: Figure, step: int) -> None:
         """Record a matplotlib figure."""
@@ -105,10 +106,13 @@ class Tracker:
 
         self.picture(name, render(figure), step)
 
-    def hyperparameters(
-        self, values: Mapping[str, Any], metrics: Mapping[str, float], step: int = 0
-    ) -> None:
-        """Record what TensorBoard's HParams tab compares runs by, and the final `metrics`."""
+    def hyperparameters(self, values: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
+        """Record what TensorBoard's HParams tab compares runs by.
+
+        Args:
+            values: column -> value.
+            metrics: final scores; the tab shows those that `final` has recorded.
+        """
         plain = {
             k: v if isinstance(v, bool | int | float | str) else str(v) for k, v in values.items()
         }
@@ -116,8 +120,6 @@ class Tracker:
         with _told(self._board.log_dir):
             for summary in hparams(plain, dict(metrics)):  # type: ignore[no-untyped-call]
                 writer.add_summary(summary)
-            for name, value in metrics.items():  # the summary only announces them
-                self._board.add_scalar(name, value, step)
 
     def flush(self) -> None:
         """Bring the logs to the disk."""
@@ -165,9 +167,7 @@ class Untracked(Tracker):
     def picture(self, name: str, picture: Tensor, step: int) -> None:
         """Nothing."""
 
-    def hyperparameters(
-        self, values: Mapping[str, Any], metrics: Mapping[str, float], step: int = 0
-    ) -> None:
+    def hyperparameters(self, values: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
         """Nothing."""
 
     def close(self) -> None:

@@ -18,6 +18,8 @@ class Record:
         scalars: means since the last log point.
         images_per_second: training images of all streams.
         seconds_left: estimate.
+        story: names of those scalars that tell most, the first of them first (`Method.story`).
+        health: whether all is well, in words (`Health.words`); empty: not known.
     """
 
     step: int
@@ -25,6 +27,8 @@ class Record:
     scalars: Mapping[str, float]
     images_per_second: float
     seconds_left: float
+    story: tuple[str, ...] = ()
+    health: str = ""
 
 
 class View(Protocol):
@@ -38,6 +42,9 @@ class View(Protocol):
 
     def stepped(self, done: int, steps: int) -> None:
         """A step was taken. Nothing of it may be read from the device."""
+
+    def paced(self, done: int, steps: int, seconds: float) -> None:
+        """After the second step: how many seconds it took. The first one has more to do."""
 
     def logged(self, record: Record) -> None:
         """A log point was reached."""
@@ -62,6 +69,9 @@ class Silent:
         """Show nothing."""
 
     def stepped(self, done: int, steps: int) -> None:
+        """Show nothing."""
+
+    def paced(self, done: int, steps: int, seconds: float) -> None:
         """Show nothing."""
 
     def logged(self, record: Record) -> None:

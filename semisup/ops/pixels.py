@@ -8,9 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:  # a recorded result is read without it
+    import torch
+    from torch import Tensor
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -31,6 +33,8 @@ class ImageKind:
     @property
     def dtype(self) -> torch.dtype:
         """Of a decoded image."""
+        import torch
+
         return torch.uint8 if self.bits == 8 else torch.uint16
 
     def __str__(self) -> str:
@@ -89,6 +93,8 @@ def standardise_(image: Tensor, images: ImageFormat = RGB_FORMAT) -> Tensor:
 
 def to_unit(image: Tensor, images: ImageFormat = RGB_FORMAT) -> Tensor:
     """A normalised BCHW image in [0, 1] again: shares of full brightness."""
+    import torch
+
     return torch.addcmul(per_channel(images.mean, image), image, per_channel(images.std, image))
 
 
@@ -99,11 +105,15 @@ def to_normalised(image: Tensor) -> Tensor:
 
 def to_bytes(image: Tensor) -> Tensor:
     """Shares of full brightness as uint8 of the same shape; what lies outside of [0, 1] is cut."""
+    import torch
+
     return (image.float() * 255.0).round().clamp(0, 255).to(torch.uint8)
 
 
 def per_channel(values: Sequence[float], like: Tensor) -> Tensor:
     """C11 tensor of `values` (C111 for a batch of volumes) with the type and device of `like`."""
+    import torch
+
     places = (1, 1, 1) if like.ndim == 5 else (1, 1)
     # Filled on the device: copying a list there would make the host wait for it at every step.
     return torch.stack([like.new_full(places, value) for value in values])

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel
 
-from semisup.catalog import DATASETS, METHODS, MODELS, load_installed
-from semisup.options import nested_tables, options_schema
+from semisup.catalog import DATASETS, METHODS, MODELS, Table, load_installed
+from semisup.options import nested_schemas
 from semisup.settings import (
     BaselineSettings,
     DataSettings,
@@ -43,9 +42,9 @@ def recipe_schema() -> dict[str, Any]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "semisup recipe",
         "$defs": {
-            nested.__name__: options_schema(nested).model_json_schema()
-            for cls in METHODS.values()
-            for nested in nested_tables(cls).values()
+            nested.__name__: nested.model_json_schema()
+            for name in METHODS
+            for nested in nested_schemas(METHODS.schema(name)).values()
         },
         "type": "object",
         "additionalProperties": False,
@@ -63,12 +62,12 @@ def _table_schema(settings: type[BaseModel]) -> dict[str, Any]:
     return schema
 
 
-def _named_schema(settings: type[Settings], catalogue: Mapping[str, type]) -> dict[str, Any]:
+def _named_schema(settings: type[Settings], catalogue: Table[Any]) -> dict[str, Any]:
     """Our own keys with, for each name, the options of its class."""
     own = settings.model_json_schema()
     variants = []
-    for name, cls in catalogue.items():
-        options = options_schema(cls).model_json_schema()
+    for name in catalogue:
+        options = catalogue.schema(name).model_json_schema()
         variants.append(
             {
                 "type": "object",

@@ -7,7 +7,9 @@ and `--set` changes single keys. Every value knows where it came from.
 
 from __future__ import annotations
 
+import difflib
 import functools
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +17,9 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from semisup.catalog import DATASETS, METHODS, MODELS, find, load_installed
+from semisup.catalog import DATASETS, METHODS, MODELS, Table, check_name, load_installed
 from semisup.errors import RecipeError, suggest
-from semisup.options import describe_errors, option_names, options_schema, plain_values
+from semisup.options import describe_errors, names_in, plain_values
 from semisup.recipe.recipe import Recipe
 from semisup.recipe.toml import flatten, parse_change, read_toml, shown, unflatten
 from semisup.settings import (
@@ -31,6 +33,7 @@ from semisup.settings import (
     TrainSettings,
 )
 from semisup.system.files import is_file
+from semisup.system.words import NAMED
 
 S = TypeVar("S", bound=BaseModel)
 
@@ -40,7 +43,7 @@ DEEPEST = 20
 TABLES = ("init", "baseline", "data", "model", "method", "optim", "train", "eval")
 
 
-_CATALOGUES: dict[str, Mapping[str, type]] = {
+_CATALOGUES: dict[str, Table[Any]] = {
     "data": DATASETS,
     "model": MODELS,
     "method": METHODS,
@@ -50,6 +53,12 @@ _CATALOGUES: dict[str, Mapping[str, type]] = {
 
 _CHANGED = "--set"
 """Where a value came from that no file states."""
+
+_FROM_OUTSIDE = (_CHANGED, "--split")
+"""Where values came from that are for the baseline of a recipe too."""
+
+DEFAULT = "default"
+"""Where a value came from that nobody has stated."""
 
 _IGNORED = "data.ignore_classes"
 """A key of every recipe whose value is of one data set alone."""
@@ -97,7 +106,7 @@ def _places_of(recipe: Recipe) -> dict[str, Any]:
 def load_baseline(recipe: Recipe) -> Recipe | None:
     """The recipe that `recipe` is compared with, with its seeds, data and weights.
 
-    What was changed beside its files (`--set`) is changed there too, but for the method.
+    What was changed beside its files (`--set`, `--split`) is changed there too, but for the method.
 
     Raises:
         RecipeError: it cannot be used, or is scored in another way.
@@ -129,11 +138,11 @@ def load_baseline(recipe: Recipe) -> Recipe | None:
 def _is_changed_for_both(key: str, source: str) -> bool:
     """Whether a key was changed from outside, and is of other methods too."""
     of_method = key.startswith(("method.", "baseline.", "init.")) or key == "data.weak_masks"
-    return source == _CHANGED and not of_method and not _is_other_player(key)
+    return source in _FROM_OUTSIDE and not of_method and not _is_other_player(key)
 
 
 _OF_DATA = ("data.name", "data.subset", "data.ignore_classes", "train.precision")
-_NOT_OF_SCORES = ("eval.every", "eval.pictures", "eval.boundary")
+_NOT_OF_SCORES = ("eval.every", "eval.watch", "eval.pictures", "eval.boundary")
 
 
 def _check_scored_alike(recipe: Recipe, baseline: Recipe) -> None:
@@ -186,10 +195,24 @@ def find_recipe(name: str) -> Path:
     if name not in known:
         known = shipped_recipes()  # one may have been added since
     if name not in known:
-        raise RecipeError(
-            f"no recipe is called {name!r}.{suggest(name, known)} A file must end in .toml."
-        )
+        raise RecipeError(f"no recipe is called {name!r}.{_alike(name, known)}")
     return known[name]
+
+
+def _alike(name: str, known: Mapping[str, Path]) -> str:
+    """The end of an error line: recipes that begin as `name`, or the nearest one."""
+    word = name.strip().strip("/")
+    leaves = [recipe for recipe in known if recipe.rpartition("/")[2].startswith(word)]
+    begin = [recipe for recipe in known if recipe.startswith(word)]
+    found = (begin or leaves) if word else []
+    near = found or difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    if len(found) > 1:
+        more = len(found) - NAMED
+        rest = f" and {more} more: semisup list recipes {shlex.quote(word)}" if more > 0 else ""
+        return f" Those that begin so: {', '.join(found[:NAMED])}{rest}."
+    if near:
+        return f" Did you mean '{near[0]}'? A file must end in .toml."
+    return " 'semisup list recipes' names all; a file must end in .toml."
 
 
 def load_recipe(
@@ -241,7 +264,8 @@ def overlay(
 
     The layer's keys win. Where it names another data set, model or method, the options that only
     the old class has are not inherited, and with another method no optimiser but the segmenter's,
-    which every method has: the other players were the old method's.
+    which every method has: the other players were the old method's. Nor is, with another data set,
+    a subset that was only watched.
     """
     kept = dict(inherited)
     for table, catalogue in _CATALOGUES.items():
@@ -251,17 +275,24 @@ def overlay(
         old, new = (_options_of(catalogue, stated[key][0]) for stated in (inherited, layer))
         gone = tuple(f"{table}.{option}" for option in old - new)
         if table == "data":
-            gone = (*gone, _IGNORED)
+            gone = (*gone, _IGNORED, *_watching({**inherited, **layer}))
         kept = {name: value for name, value in kept.items() if not _is_of(name, gone)}
         if table == "method":
             kept = {name: value for name, value in kept.items() if not _is_other_player(name)}
     return kept | dict(layer)
 
 
-def _options_of(catalogue: Mapping[str, type], name: Any) -> set[str]:
+def _options_of(catalogue: Table[Any], name: Any) -> set[str]:
     """Options of a class; none of a name that is not there, which is reported later."""
-    cls = catalogue.get(name) if isinstance(name, str) else None
-    return option_names(cls) if cls else set()
+    return names_in(catalogue.schema(name)) if name in catalogue else set()
+
+
+def _watching(stated: Mapping[str, tuple[Any, str]]) -> tuple[str, ...]:
+    """Keys that say which subset of the data set is only watched, and how often."""
+    watch, held_out = (stated.get(f"eval.{key}", (None, ""))[0] for key in ("watch", "hold_out"))
+    if not watch:
+        return ()
+    return ("eval.watch",) if held_out else ("eval.watch", "eval.every")
 
 
 def _is_of(key: str, options: tuple[str, ...]) -> bool:
@@ -271,6 +302,18 @@ def _is_of(key: str, options: tuple[str, ...]) -> bool:
 
 def _is_other_player(key: str) -> bool:
     return key.startswith("optim.") and key.split(".")[1] != "segmenter"
+
+
+def stated_in(name: str) -> dict[str, Any]:
+    """Dotted key -> value of all that a recipe and its parents state; nothing is checked.
+
+    Args:
+        name: as in `load_recipe`.
+
+    Raises:
+        RecipeError: a file cannot be read.
+    """
+    return {key: value for key, (value, _) in _read_with_parents(find_recipe(name), ()).items()}
 
 
 def _state(values: Mapping[str, Any], source: str) -> Stated:
@@ -293,7 +336,7 @@ def build_recipe(
             raise RecipeError(f"recipe {name}: [{table}] must be a table, not {content!r}.")
     data, data_options = _split_options(name, "data", tables, DataSettings, DATASETS, "data set")
     if "split" not in tables["data"]:
-        split = find(DATASETS, "data set", data.name).default_split
+        split = DATASETS.value(data.name, "default_split")
         data = data.model_copy(update={"split": split})
     model, model_options = _split_options(name, "model", tables, ModelSettings, MODELS, "model")
     method, method_options = _split_options(
@@ -319,7 +362,7 @@ def build_recipe(
         sources={},
     )
     given = sources or {}
-    filled = {key: given.get(key, "default") for key in flatten(recipe.resolved())}
+    filled = {key: given.get(key, DEFAULT) for key in flatten(recipe.resolved())}
     return replace(recipe, sources=filled, first=_first_stage(recipe, seen))
 
 
@@ -338,7 +381,7 @@ def _split_options(
     table: str,
     tables: Mapping[str, Any],
     schema: type[S],
-    catalogue: Mapping[str, type],
+    catalogue: Table[Any],
     kind: str,
 ) -> tuple[S, dict[str, Any]]:
     """One table that holds our own keys and the options of the class that it names."""
@@ -346,10 +389,11 @@ def _split_options(
     if not isinstance(content, Mapping) or "name" not in content:
         raise RecipeError(f"recipe {recipe}: '{table}.name' is missing.{suggest('', catalogue)}")
     try:
-        cls: type = find(catalogue, kind, shown(str(content["name"])))
+        chosen = shown(str(content["name"]))
+        check_name(catalogue, kind, chosen)
     except RecipeError as error:
         raise RecipeError(f"recipe {recipe}: {error}") from None
-    options = options_schema(cls)
+    options = catalogue.schema(chosen)
     ours = {k: v for k, v in content.items() if k in schema.model_fields}
     theirs = {k: v for k, v in content.items() if k not in schema.model_fields}
     settings = _check(recipe, table, ours, schema)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from semisup.models.torchvision_weights import TORCHVISION
+from semisup.recipe.places import PLACES, without_watching
 from semisup.recipe.toml import dump_toml, flatten
 from semisup.settings import (
     BaselineSettings,
@@ -22,9 +23,6 @@ from semisup.settings import (
     TrainSettings,
 )
 from semisup.system.files import is_file
-
-PLACES = ("data.root", "data.workers", "data.cache", "train.seed", "baseline.recipe")
-"""Keys that do not change what is trained, or are told apart otherwise (the seed)."""
 
 
 @dataclass(frozen=True)
@@ -79,11 +77,13 @@ class Recipe:
     def digest(self) -> str:
         """10 hexadecimal digits that tell this recipe from others, whatever the seed.
 
-        The folder of the data and the number of workers do not count; of initial weights and of
+        The folder of the data and the number of workers do not count, nor do scores that are only
+        watched (`without_watching`); of initial weights and of
         lists of labelled images and of tags the content counts, not the path; of torchvision's
         weights that word. Of a recipe that it starts from its own digest counts.
         """
-        flat = {k: v for k, v in flatten(self.resolved()).items() if k not in PLACES}
+        settings = without_watching(flatten(self.resolved()))
+        flat = {k: v for k, v in settings.items() if k not in PLACES}
         flat["data.ignore_classes"] = sorted(flat["data.ignore_classes"])
         for key, name in (
             ("model.weights", self.model.weights),

@@ -14,7 +14,7 @@ from torch._functorch import config as gradients_of_compiled
 
 from semisup.catalog import DATASETS, METHODS, MODELS, create_dataset, create_method, create_model
 from semisup.data.base import SegmentationData
-from semisup.data.evidence import is_background
+from semisup.data.formats.class_colours import is_background
 from semisup.data.labels.border_weights import BorderWeights
 from semisup.data.labels.class_weights import class_weights
 from semisup.data.labels.pools import Pool, make_pool, make_weak_pool
@@ -161,11 +161,22 @@ def split_labels(recipe: Recipe, data: SegmentationData) -> Labels:
             "eval.every = 0 leaves none to choose from. Set eval.every, such as to a tenth of "
             "train.steps."
         )
+    _check_watched(recipe)
     training, held_out = hold_out(split, recipe.eval.hold_out, recipe.split_seed)
     weak = make_weak_pool(data, settings.weak_masks, training) if settings.weak_masks else None
     weakly = () if weak is None else weak.ids
     pool = make_pool(data, settings.unlabelled, training, held_out, weakly)
     return Labels(split, training, held_out, pool, masks, weak)
+
+
+def _check_watched(recipe: Recipe) -> None:
+    """Refuse a subset to be watched of which nothing says when; "never" (0) may be said."""
+    settings = recipe.eval
+    if settings.watch and not settings.every and recipe.sources["eval.every"] == "default":
+        raise RecipeError(
+            f"eval.watch = {settings.watch!r} is to be scored while training, but eval.every = 0 "
+            "says never. Set eval.every, such as to a tenth of train.steps."
+        )
 
 
 def build_method(

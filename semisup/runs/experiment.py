@@ -21,8 +21,8 @@ from semisup.data.before_training import (
 )
 from semisup.data.by_name import listed
 from semisup.data.image_formats import constant_channels, fitted, format_of
-from semisup.data.verify import check_apart, check_pool_apart, check_same_classes
-from semisup.errors import RecipeError
+from semisup.data.verify import check_apart, check_pool_apart, check_same_classes, check_watched
+from semisup.errors import DataError, RecipeError
 from semisup.evaluation.inference import Inference
 from semisup.evaluation.volumes import VolumeInference
 from semisup.methods.base import Method
@@ -91,6 +91,17 @@ class Experiment:
         """The set that is reported on."""
         return fitted(open_reported(self.recipe, self.paths), self.image_kind)
 
+    @cached_property
+    def watched(self) -> SegmentationData:
+        """The set that is scored while training, where no images are held out."""
+        subset = self.recipe.eval.watch
+        if not subset:
+            return self.reported
+        try:
+            return fitted(open_reported(self.recipe, self.paths, subset), self.image_kind)
+        except DataError as error:
+            raise DataError(f"eval.watch: {error}") from None
+
     @property
     def image_kind(self) -> ImageKind:
         """Channels and bits of the images."""
@@ -151,6 +162,10 @@ class Experiment:
         check_same_classes(self.data, self.reported)
         check_apart(self.data, self.reported)
         check_pool_apart(self.labels.pool.data, self.reported)
+        if self.recipe.eval.watch and self.recipe.eval.every and not self.labels.held_out:
+            check_same_classes(self.data, self.watched)
+            check_watched(self.data, self.watched)
+            check_pool_apart(self.labels.pool.data, self.watched)
         _ = self.doubts
         _ = self.precision
         _ = self.images

@@ -50,7 +50,7 @@ def check_loaded(folder: Path, recorded: Any) -> None:
         RunError: a name is not in the catalogue; says which plug-in to give.
     """
     for entry in _sound(recorded):
-        if entry["kind"] in KINDS and entry["name"] not in KINDS[entry["kind"]][1]:
+        if entry["kind"] in KINDS and entry["name"] not in KINDS[entry["kind"]]:
             raise RunError(
                 f"{folder}: this run was made with the plug-in {entry['plugin']} "
                 f"({entry['kind']} '{entry['name']}'): add --plugin {_to_give(entry['plugin'])}"

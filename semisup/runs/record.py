@@ -39,6 +39,7 @@ from semisup.runs.result import (
     Seconds,
     SplitRecord,
     TagsRecord,
+    name_of_masks,
     plain,
 )
 from semisup.system import distributed as ranks
@@ -363,11 +364,6 @@ def _scores(scored: Evaluation) -> Scores:
     return replace(
         Scores(**scored.summary()), miou_interval_95=scored.interval, absent=scored.absent
     )
-
-
-def name_of_masks(masks: FilesRecord | None) -> str:
-    """The folder that the training masks come from, with the start of its hash; else empty."""
-    return "" if masks is None else f"{masks.source} ({str(masks.sha256)[:8]})"
 
 
 def describe_split(labels: Labels) -> SplitRecord:

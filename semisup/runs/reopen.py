@@ -27,6 +27,7 @@ from semisup.models.weights import weights_sha256
 from semisup.ops.pixels import RGB_FORMAT, ImageFormat
 from semisup.recipe.load import load_recipe
 from semisup.recipe.recipe import Recipe
+from semisup.runs.baseline.counts import write_counts
 from semisup.runs.data.parts import check_predictor, check_step, run_digest
 from semisup.runs.data.scored import ScoredSet, find_data, open_scored, open_submission
 from semisup.runs.experiment import Experiment
@@ -58,7 +59,7 @@ from semisup.system.device import settle_on
 from semisup.system.torch_errors import translated_errors
 from semisup.training.checkpoint import Checkpoints, load_state, saved_path, saved_steps
 
-_OF_TRAINING = ("eval.hold_out", "eval.every")
+_OF_TRAINING = ("eval.hold_out", "eval.every", "eval.watch")
 """Keys of [eval] by which a training chose its predictor."""
 
 
@@ -454,7 +455,19 @@ def evaluate_run(
     kept = path.with_name(path.name.replace("result-", "detections-", 1))
     result = replace(result, objects=scores_of_objects(objects, kept))
     ranks.from_first(lambda: _keep(path, result, kept, objects))
+    if opened.result is not None and _is_own(opened.result, result):
+        counts = RunFolder(folder).counts
+        ranks.from_first(lambda: write_counts(counts, scored, opened.weights))
     return FinishedRun(folder, path, result, fresh=True, notes=scored_set.notes)
+
+
+def _is_own(own: Result, scored: Result) -> bool:
+    """Whether a run was scored again as it was at its end: its counts are those of its result."""
+    return (
+        scored.protocol == own.protocol
+        and scored.weights_sha256 == own.weights_sha256
+        and scored.confusion == own.confusion
+    )
 
 
 def _keep(path: Path, result: Result, kept: Path, objects: ObjectEvaluation | None) -> None:

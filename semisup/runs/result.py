@@ -13,7 +13,6 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from semisup.data.base import Colour
 from semisup.errors import RunError
 from semisup.evaluation.protocol import (
     classes_of,
@@ -24,6 +23,7 @@ from semisup.evaluation.protocol import (
 from semisup.metrics.average_precision import AveragePrecision
 from semisup.ops.pixels import RGB_FORMAT, ImageFormat
 from semisup.system.files import write_text
+from semisup.types import Colour
 
 COLUMNS = {"iou": "IoU", "boundary_f1": "boundary F1", "boundary_iou": "boundary IoU"}
 """Columns of `Result.per_class`, with their headings; the first is always there."""
@@ -460,6 +460,11 @@ def _has_classes(result: Result) -> bool:
     in_range = all(0 <= channel <= 255 for colour in colours for channel in colour)
     listed = 0 < len(names) == len(set(names)) == len(colours) == len(result.confusion)
     return listed and in_range and result.iou().keys() == set(names)
+
+
+def name_of_masks(masks: FilesRecord | None) -> str:
+    """The folder that the training masks come from, with the start of its hash; else empty."""
+    return "" if masks is None else f"{masks.source} ({str(masks.sha256)[:8]})"
 
 
 def plain(value: Any) -> Any:

@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from safetensors.torch import save
@@ -20,9 +21,9 @@ from semisup.monitoring.pseudo_labels import PseudoLabelQuality, teaches_pseudo_
 from semisup.monitoring.tracker import Tracker, Untracked
 from semisup.monitoring.view import Silent, View
 from semisup.ops.teacher import Teacher
+from semisup.recipe.difference import describing
 from semisup.recipe.load import load_baseline
 from semisup.recipe.recipe import Recipe
-from semisup.recipe.toml import flatten
 from semisup.runs.assemble import (
     check_method,
     criterion_of,
@@ -31,6 +32,7 @@ from semisup.runs.assemble import (
     weights_of_classes,
 )
 from semisup.runs.baseline.compare import compare
+from semisup.runs.baseline.counts import write_counts
 from semisup.runs.data.identity import (
     check_finished,
     of_other_length,
@@ -39,6 +41,7 @@ from semisup.runs.data.identity import (
     write_files,
 )
 from semisup.runs.data.parts import check_facts, check_result, run_digest
+from semisup.runs.data.untouched import State, folders_of, keep_state, state_of
 from semisup.runs.experiment import Experiment
 from semisup.runs.folder import RunFolder
 from semisup.runs.paths import Paths
@@ -150,6 +153,7 @@ def _run(
     recorded = ranks.from_first(lambda: _recorded(folder, recipe))
     images = None if recorded is None else recorded.images
     experiment = Experiment(recipe, paths, device, first, stated_images=images)
+    state_of_data = ranks.from_first(lambda: _state(experiment))
     ranks.first_before_others(lambda: _open(experiment, recorded))
     with (
         translated_errors(),
@@ -167,6 +171,8 @@ def _run(
         view.phase("scoring")
         scored = _score(experiment, state, selection)
         result = ranks.from_first(lambda: _record_end(experiment, state, scored, origin))
+        if ranks.is_first():
+            keep_state(folder, state_of_data, _sets(experiment))
     return FinishedRun(folder.path, folder.result, result, fresh=True)
 
 
@@ -175,7 +181,12 @@ def _read_known(folder: RunFolder, recipe: Recipe, paths: Paths) -> tuple[Result
     result = read_result(folder.result)
     if result is not None:
         check_result(folder.result, result, recipe)
-        return result, check_finished(folder, recipe, result, paths)
+        sets = {} if result.data is None else folders_of(paths.data_of(recipe), result.data)
+        state = state_of(recipe, sets.values())  # before they are compared
+        notes = check_finished(folder, recipe, result, paths)
+        if sets and not notes:
+            keep_state(folder, state, sets)
+        return result, notes
     return None, []
 
 
@@ -184,6 +195,16 @@ def _recorded(folder: RunFolder, recipe: Recipe) -> DataRecord | None:
     facts = read_facts(folder.facts)
     check_facts(folder.facts, facts, recipe)
     return recorded_data(facts)
+
+
+def _state(experiment: Experiment) -> State:
+    """The state of the data, before anything is read of them."""
+    return state_of(experiment.recipe, _sets(experiment).values())
+
+
+def _sets(experiment: Experiment) -> dict[str, Path]:
+    """The folders of the sets, as `folders_of` names them."""
+    return {"trained": experiment.data.root, "reported": experiment.reported.root}
 
 
 def _open(experiment: Experiment, recorded: DataRecord | None) -> None:
@@ -247,7 +268,7 @@ def _prepare(experiment: Experiment, view: View) -> tuple[TrainingState, Selecti
         view=view,
         average=Teacher(method.predictor(), recipe.train.ema) if recipe.train.ema else None,
         draw=lambda batch, predictor, owner: draw_panel(
-            batch, predictor, owner, data.palette, experiment.images
+            batch, predictor, owner, data.classes, data.palette, experiment.images
         ),
         pseudo_labels=_pseudo_label_quality(experiment),
     )
@@ -255,16 +276,16 @@ def _prepare(experiment: Experiment, view: View) -> tuple[TrainingState, Selecti
 
 
 def _selection(experiment: Experiment) -> Selection | None:
-    """Choose on held-out images where there are some; else only watch the reported ones."""
-    settings, reported = experiment.recipe.eval, experiment.reported
-    held_out = experiment.labels.held_out
+    """Choose on held-out images where there are some; else only watch a subset."""
+    settings, held_out = experiment.recipe.eval, experiment.labels.held_out
     on = (settings, experiment.device, experiment.precision, experiment.images)
     applied = experiment.applied
     if held_out:
         keep = experiment.folder.checkpoints
         return Selection(experiment.data, held_out, "held_out", keep, *on, applied=applied)
     if settings.every:
-        return Selection(reported, reported.ids, reported.subset, None, *on, applied=applied)
+        watched = experiment.watched
+        return Selection(watched, watched.ids, watched.subset, None, *on, applied=applied)
     return None
 
 
@@ -339,6 +360,7 @@ def _record_end(
     _track(recipe, state, scored.selected)
     write_detections(folder.detections, scored.objects)
     result = result_of_run(experiment, state, scored, origin)
+    write_counts(folder.counts, scored.selected, result.weights_sha256)
     draw_sheet(
         folder.pictures / "sheet.png",
         experiment.inference(scored.predictor),
@@ -360,11 +382,10 @@ def _track(recipe: Recipe, state: TrainingState, scored: Evaluation) -> None:
     step = recipe.train.steps
     values = {f"score/{k}": v for k, v in scored.summary().items() if isinstance(v, float)}
     per_class = {f"score_iou/{name}": iou for name, iou in scored.iou().items() if iou is not None}
-    metrics = {"hparam/miou": scored.scores.miou}
     with contextlib.closing(state.tracker(step, step)) as tracker:
         tracker.final(step, values | per_class)
         tracker.figure("confusion", confusion_figure(scored.confusion, scored.classes), step)
-        tracker.hyperparameters(flatten(recipe.resolved()), metrics, step)
+        tracker.hyperparameters(describing(recipe), {"score/miou": scored.scores.miou})
 
 
 def _export(

@@ -26,17 +26,24 @@ from semisup.ops.pixels import (
 )
 from semisup.pictures.drawing import heat, overlay
 from semisup.pictures.grid import image_grid
+from semisup.pictures.legends import background_of
 from semisup.pictures.panels import training_panel
 from semisup.pictures.sheets import contact_sheet
 from semisup.types import IGNORE, Batch, Labelled
 
 PANEL_IMAGES = 4
+_LEAST_WIDTH = 240
+"""Of a picture on a sheet that label maps are drawn on."""
+
+TRUTH, PREDICTION = "ground truth", "prediction"
+"""Titles of columns."""
 
 
 def draw_panel(
     batch: Batch,
     predictor: nn.Module,
     method: Method,
+    classes: Sequence[str],
     palette: Sequence[Colour],
     images: ImageFormat = RGB_FORMAT,
 ) -> Tensor:
@@ -51,8 +58,8 @@ def draw_panel(
     image = (labelled or batch.weak).image[:PANEL_IMAGES]
     logits = predictor(image).float()
     if image.ndim == 5:
-        return _block_panel(batch.labelled, logits, palette, images)
-    maps, extra = [label_map(logits).cpu()], []
+        return _block_panel(batch.labelled, logits, classes, palette, images)
+    maps, extra = {PREDICTION: label_map(logits).cpu()}, {}
     if labelled is not None:
         mask = labelled.mask[:PANEL_IMAGES]
         few = Labelled(
@@ -61,13 +68,18 @@ def draw_panel(
             valid=labelled.valid[:PANEL_IMAGES],
             ids=labelled.ids[:PANEL_IMAGES],
         )
-        maps = [mask.to(torch.uint8).cpu(), *maps]
-        extra = list(method.pictures(Batch(labelled=few), logits).values())
-    return training_panel(normalised_as_shown(image, images), maps, palette, extra=extra)
+        maps = {TRUTH: mask.to(torch.uint8).cpu(), **maps}
+        extra = method.pictures(Batch(labelled=few), logits)
+    shown = normalised_as_shown(image, images)
+    return training_panel(shown, maps, classes, palette, extra=extra, ends=method.picture_ends)
 
 
 def _block_panel(
-    labelled: Labelled, logits: Tensor, palette: Sequence[Colour], images: ImageFormat
+    labelled: Labelled,
+    logits: Tensor,
+    classes: Sequence[str],
+    palette: Sequence[Colour],
+    images: ImageFormat,
 ) -> Tensor:
     """Of each block the slice with most labels: input, ground truth and prediction; uint8 3HW."""
     masks = labelled.mask[: len(logits)].cpu()
@@ -75,8 +87,11 @@ def _block_panel(
     shown = [volume[:, place] for volume, place in zip(labelled.image, chosen, strict=False)]
     truth = [mask[place] for mask, place in zip(masks, chosen, strict=True)]
     scores = [maps[:, place] for maps, place in zip(logits, chosen, strict=True)]
-    maps = [torch.stack(truth).to(torch.uint8), label_map(torch.stack(scores)).cpu()]
-    return training_panel(normalised_as_shown(torch.stack(shown), images), maps, palette)
+    maps = {
+        TRUTH: torch.stack(truth).to(torch.uint8),
+        PREDICTION: label_map(torch.stack(scores)).cpu(),
+    }
+    return training_panel(normalised_as_shown(torch.stack(shown), images), maps, classes, palette)
 
 
 @torch.no_grad()
@@ -112,23 +127,36 @@ def draw_sheet(
         image, mask = data.image(index), data.mask(index)
         logits = inference.logits_of(data, index, image)[None]
         labels = label_map(logits)[0].cpu()
-        rows.append(panels(as_shown(image, inference.images.kind), (mask, labels), data.palette))
+        rows.append(panels(as_shown(image, inference.images.kind), (mask, labels), data))
         own.append(_own_maps(method, image, mask, name, logits, inference.images))
-        captions.append(
-            f"{name}    mIoU of this image {scored.image_miou(position):.2f} over "
-            f"{scored.image_classes(position)} of {len(scored.classes)} classes"
-        )
+        captions.append(f"{name}    {scored.describe_image(position)}")
     names = [name for name in own[0] if all(name in maps for maps in own)]
     for row, maps in zip(rows, own, strict=True):
         row += [heat(maps[name][0, 0]) for name in names]
+    scales = {name: method.picture_ends.get(name, ("", "")) for name in names}
     legend = list(zip(data.classes, data.palette, strict=True))
-    columns = ["image", "ground truth", "prediction", *names]
-    contact_sheet(path, rows, columns=columns, captions=captions, legend=legend)
+    columns = ["image", TRUTH, PREDICTION, *names]
+    contact_sheet(path, rows, columns=columns, captions=captions, legend=legend, scales=scales)
 
 
-def panels(shown: Tensor, maps: Sequence[Tensor], palette: Sequence[Colour]) -> list[Tensor]:
-    """A row of a sheet: the image (uint8 3HW), then each label map (HW) laid over it."""
-    return [shown.permute(1, 2, 0), *(overlay(shown, labels, palette) for labels in maps)]
+def panels(shown: Tensor, maps: Sequence[Tensor], data: SegmentationData) -> list[Tensor]:
+    """A row of a sheet: the image (uint8 3HW), then each label map (HW) laid over it.
+
+    Small ones are enlarged, so that outlines are thin beside their pixels.
+    """
+    factor = max(1, -(-_LEAST_WIDTH // shown.shape[-1]))
+    shown = _squares(shown, factor)
+    background = background_of(data.classes)
+    drawn = (
+        overlay(shown, _squares(labels.cpu(), factor), data.palette, background=background)
+        for labels in maps
+    )
+    return [shown.permute(1, 2, 0), *drawn]
+
+
+def _squares(maps: Tensor, factor: int) -> Tensor:
+    """Each pixel of maps (...HW) as a square of `factor` pixels."""
+    return maps.repeat_interleave(factor, -1).repeat_interleave(factor, -2)
 
 
 @torch.no_grad()
@@ -185,11 +213,12 @@ def draw_data_sheet(path: Path, data: SegmentationData, count: int) -> tuple[str
     for name in shown:
         index = data.index(name)
         image = as_shown(data.image(index), data.image_kind)
-        rows.append([image.permute(1, 2, 0)])
         captions.append(name)
-        if masked:
+        if not masked:
+            rows.append([image.permute(1, 2, 0)])
+        else:
             mask = data.mask(index)
-            rows[-1].append(overlay(image, mask, data.palette))
+            rows.append(panels(image, (mask,), data))
             captions[-1] += f"    {', '.join(_present(mask, data.classes))}"
     legend = list(zip(data.classes, data.palette, strict=True)) if masked else None
     columns = ["image", "mask"] if masked else ["image"]
@@ -214,9 +243,7 @@ def draw_weak_sheet(path: Path, data: SegmentationData, folder: Path, count: int
         index = data.index(name)
         image = as_shown(data.image(index), data.image_kind)
         label = read_labels(folder / f"{name}.png")
-        shown = [image.permute(1, 2, 0)]
-        if masked:
-            shown.append(overlay(image, data.mask(index), data.palette))
+        shown = panels(image, (data.mask(index),) if masked else (), data)
         shown.append(_marked(image, label, data.palette))
         rows.append(shown)
         present = [name for name in _present(label, data.classes) if name != "void"]

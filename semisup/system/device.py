@@ -148,6 +148,12 @@ def restore_random_state(state: dict[str, torch.Tensor], device: torch.device) -
         torch.cuda.set_rng_state(state["cuda"], device)
 
 
+def wait_for_device(device: torch.device) -> None:
+    """Until it has done all that it was given: a GPU works on while the program goes on."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 def device_name(device: torch.device) -> str:
     """The device for people, such as "NVIDIA H200" or "cpu (x86_64, 2 threads)".
 

@@ -44,8 +44,9 @@ def is_first_process() -> bool:
 def track(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
     """Go through `items` and show how far the work has come.
 
-    A bar with the time left on a terminal; nothing on a stream that is no terminal, where a bar
-    would fill the log, and nothing from any but the first of the processes of a run.
+    A bar with the time left on a terminal, which is gone when the work is done; nothing on a stream
+    that is no terminal, where a bar would fill the log, and nothing from any but the first of the
+    processes of a run.
 
     Args:
         items: what to go through.
@@ -59,4 +60,4 @@ def track(items: Iterable[T], description: str, total: int | None = None) -> Ite
     from rich.progress import track as bar
 
     console = Console(stderr=True)
-    yield from bar(items, description=description, total=total, console=console)
+    yield from bar(items, description=description, total=total, console=console, transient=True)

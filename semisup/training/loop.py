@@ -16,7 +16,7 @@ from semisup.methods.base import Method
 from semisup.monitoring.clock import Clock
 from semisup.monitoring.health.health import Health
 from semisup.monitoring.meter import Meter
-from semisup.system.device import autocast
+from semisup.system.device import autocast, wait_for_device
 from semisup.system.distributed import (
     share_buffers,
     world,
@@ -27,6 +27,9 @@ from semisup.training.resume import resume
 from semisup.training.session import Session, due, wants_look
 from semisup.training.state import TrainingState
 from semisup.types import Batch, Progress
+
+PACED = 2
+"""Steps after which it is said how long one takes: the first starts loaders and compiles."""
 
 
 def train(run: TrainingState) -> int:
@@ -69,6 +72,11 @@ def train(run: TrainingState) -> int:
                     _check_border_weights(run)
                 meter.add(scalars)
                 run.view.stepped(step + 1, steps)
+                if step < start + PACED:
+                    wait_for_device(run.device)
+                    seconds = clock.step()
+                    if step + 1 == start + PACED:
+                        run.view.paced(step + 1, steps, seconds)
                 session.settle(step + 1, batch)
     finally:
         for stream in streams.values():

@@ -29,7 +29,7 @@ def resume(run: TrainingState, meter: Meter, health: Health) -> tuple[int, int]:
         run.updates.load_state_dict(state["updates"])
         if run.average is not None:
             run.average.load_state_dict(state["average"])
-        if run.checkup is not None:
+        if run.checkup is not None and "checkup" in state:  # not in a run that was not watched
             run.checkup.load_state_dict(state["checkup"])
         _resume_rank(run, meter, state["ranks"], int(state["step"]))
         if "health" in state:  # not in older checkpoints

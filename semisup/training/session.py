@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from semisup.errors import Interrupted
@@ -82,9 +82,11 @@ class Session:
         self.tracker.scalars(done, scalars)
         record = self.clock.record(done, scalars)
         self.tracker.speed(done, {"images_per_second": record.images_per_second})
-        self.run.view.logged(record)
         quality = self.run.pseudo_labels.lasting() if self.run.pseudo_labels is not None else {}
-        for text in self.health.check(done, self.run.settings.steps, scalars | quality):
+        warnings = self.health.check(done, self.run.settings.steps, scalars | quality)
+        health = self.health.words(scalars | quality)
+        self.run.view.logged(replace(record, story=self.run.method.story, health=health))
+        for text in warnings:
             self.tracker.warning(done, text)
             self.run.view.warned(text)
 
@@ -127,7 +129,7 @@ class Session:
                 self.tracker.checkup(done, values)
             if scores:
                 run.view.scored(scores)
-            if seen:
+            if seen and done < run.settings.steps:
                 run.view.phase("training")
         return any_rank(self.stop.received is not None)
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import io
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,24 +24,26 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
-from rich.console import Console
 from torch import Tensor
 
 import semisup
 from semisup.catalog import DATASETS, METHODS, MODELS
 from semisup.cli import doctor, monitor
-from semisup.cli.display import listing
-from semisup.cli.display.listing import count_multiply_adds, entries, output_stride, print_entries
+from semisup.cli.display.listing import (
+    count_multiply_adds,
+    entries,
+    matching,
+    output_stride,
+    print_entries,
+)
 from semisup.cli.display.results import print_result
 from semisup.cli.display.verification import print_verification
-from semisup.cli.main import cli
+from semisup.cli.main import MEANT, cli
 from semisup.cli.options import find_run
 from semisup.contracts.toys import ToySegmenter
 from semisup.data.verify import Problem, SubsetReport, Verification
 from semisup.errors import Interrupted, RunError
-from semisup.monitoring.live import LiveView, PlainView
-from semisup.monitoring.view import Record
-from semisup.recipe.load import shipped_recipes
+from semisup.recipe.load import load_recipe, shipped_recipes
 from semisup.recipe.toml import dump_toml
 from semisup.runs.result import read_result
 
@@ -149,9 +151,39 @@ def test_run_tells_its_progress_on_standard_error(place: Path, tmp_path: Path) -
     assert result.exit_code == 0
     assert "training ..." in result.stderr
     assert "step 2/2" in result.stderr
-    assert "loss_segmentation" in result.stderr
+    assert "  loss 1." in result.stderr or "  loss 0." in result.stderr
     assert "step 2/2" not in result.stdout
     assert next((tmp_path / "tiny").iterdir()).name.endswith("-s5")
+
+
+def test_run_says_what_can_be_done_next(place: Path) -> None:
+    result = call(*run_of(place))
+    assert "What next:" not in result.stdout
+    _, *lines = result.stderr[result.stderr.index("What next:") :].splitlines()
+    for line in lines:
+        _, command, *rest = shlex.split(line)
+        assert command == "compare" or command in cli.commands
+        assert Path(rest[0]) in (finished(place), finished(place).parent)
+        assert Path(rest[0]).is_dir()
+    assert [line.split()[1] for line in lines] == ["predict", "compare", "monitor"]
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_sentences_are_wrapped_between_words_on_a_terminal_alone(
+    place: Path, columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = read_result(finished(place) / "result.json")
+    assert result is not None
+    print_result(result, finished(place), per_class=False)
+    plain = capsys.readouterr().out
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    print_result(result, finished(place), per_class=False)
+    wrapped = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    assert wrapped != plain
+    assert wrapped.split() == plain.split()
+    start, end = (wrapped.index(word) for word in ("Protocol:", "Pictures:"))
+    assert all(len(line) <= columns for line in wrapped[start:end].splitlines())
 
 
 def test_run_of_a_finished_run_says_so_and_prints_it_again(place: Path) -> None:
@@ -337,15 +369,6 @@ def test_show_prints_where_each_value_came_from(place: Path) -> None:
     assert f"{facts['digest']}-s0" == finished(place).name
 
 
-@pytest.fixture(scope="module")
-def _measured_once() -> Iterator[None]:
-    """What is measured of a network stays known: of all of them it takes seconds."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(listing, "measured", functools.cache(listing.measured))
-        yield
-
-
-@pytest.mark.usefixtures("_measured_once")
 def test_list_names_everything_that_a_recipe_may_name() -> None:
     everything = json.loads(succeed("list", "--json"))
     names = {kind: [row["name"] for row in rows] for kind, rows in everything.items()}
@@ -358,14 +381,18 @@ def test_list_names_everything_that_a_recipe_may_name() -> None:
     counts = {row["name"]: row["parameters"] for row in everything["models"]}
     assert all(count > 300_000 for count in counts.values())
     assert json.loads(succeed("list", "methods", "--json")) == everything["methods"]
-    tables = succeed("list")
-    assert all(name in tables for name in (*MODELS, *METHODS, *DATASETS))
-    assert f"{counts['unet']:,}" in tables
+    lines = succeed("list").splitlines()
+    assert [line for line in lines if line.startswith("#")] == [f"# {kind}" for kind in names]
+    listed = [line.split("\t")[0] for line in lines if not line.startswith("#")]
+    assert listed == [name for kind in names.values() for name in kind]
+    assert not any(character in "".join(lines) for character in "│─┌…")
+    unet = next(line for line in lines if line.startswith("unet\t"))
+    assert str(counts["unet"]) in unet.split("\t")
 
 
 @pytest.fixture(scope="module")
-def networks(_measured_once: None) -> list[dict[str, Any]]:
-    """What is listed of all networks, measured once."""
+def networks() -> list[dict[str, Any]]:
+    """What is listed of all networks."""
     return entries("models")
 
 
@@ -401,20 +428,96 @@ def test_list_measures_every_network(networks: list[dict[str, Any]]) -> None:
     }
 
 
-def test_the_table_of_networks_fits_eighty_columns(
-    networks: list[dict[str, Any]],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+listed = functools.cache(entries)
+"""Recipes are read from more than two hundred files."""
+
+
+def printed(
+    capsys: pytest.CaptureFixture[str], kind: str, *words: str, width: int = 80
+) -> list[str]:
+    """The lines of a list on a terminal."""
+    print_entries(kind, matching(listed(kind), words), width=width)
+    return capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.parametrize("kind", ["models", "methods", "datasets", "recipes"])
+def test_a_list_fits_eighty_columns_with_a_line_for_each_name(
+    kind: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
-    print_entries("models", networks)
-    lines = capsys.readouterr().out.splitlines()
+    lines = printed(capsys, kind)
     assert max(map(len, lines)) <= 80
+    names = [row["name"] for row in listed(kind)]
+    found, folder = [], ""
+    for line in lines:
+        if not line.startswith("  "):
+            folder = f"{line.split('/ (')[0]}/" if "/ (" in line else folder
+        elif line.strip() and not line.strip().startswith(("name ", "method ")):
+            found.append(folder + line.split()[0])
+    assert sorted(found) == sorted(names), "a name is cut, or broken over two lines"
+
+
+def test_the_table_of_networks_has_their_cost(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = printed(capsys, "models")
     (row,) = (line for line in lines if " fcn8s_at_once " in line)
-    cells = [cell.strip() for cell in row.strip("│").split("│")]
-    assert cells == ["fcn8s_at_once", "134,362,751", "97.3", "32", "2015", "1411.4038"]
+    assert row.split() == ["fcn8s_at_once", "134,362,751", "97.3", "32", "2015", "1411.4038"]
     (row,) = (line for line in lines if " fcn8s_mobilenet_v2 " in line)
-    assert row.strip("│").split()[-1] == "-", "of no paper"
+    assert row.split()[-1] == "-", "of no paper"
+
+
+def test_recipes_are_a_tree_with_what_each_trains(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = printed(capsys, "recipes", "ade20k")
+    assert lines[0] == "recipes (5)"
+    assert lines[1].split() == ["ade20k/", "(5)", "method", "model", "masks"]
+    assert lines[2].split() == ["fixmatch_dpt_1263", "fixmatch", "dpt", "1263", "paper", "45.84"]
+    wide = printed(capsys, "recipes", "voc_small", "fixmatch", width=160)
+    assert wide[2].split()[:4] == ["fixmatch_lraspp_1-16", "fixmatch", "lraspp", "1/16"]
+    assert "FixMatch (Sohn et al. 2020), LR-ASPP" in wide[2]
+    assert [line.split()[0] for line in printed(capsys, "recipes", "quickstart")[2:]] == [
+        "quickstart",
+        "quickstart/",
+        "adversarial",
+    ]
+
+
+def test_a_list_in_a_pipe_is_one_line_of_values_a_name() -> None:
+    lines = succeed("list", "recipes", "voc_small").splitlines()
+    shipped = [name for name in shipped_recipes() if name.startswith("voc_small/")]
+    assert [line.split("\t")[0] for line in lines] == shipped
+    name, data, method, model, split, about = lines[-1].split("\t")
+    assert (name, data) == ("voc_small/unimatch_lraspp_1-8", "voc")
+    assert (method, model, split) == ("unimatch", "lraspp", "1/8")
+    assert about.startswith("UniMatch (Yang et al. 2023)")
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        (["fixmatch", "dpt", "316"], ["ade20k/fixmatch_dpt_316"]),
+        (["ISBI2012", "narrow_all"], ["isbi2012/unet3d_narrow_all"]),
+        (["gan_segmentation_weak", "scenes"], ["scenes/gan_segmentation_weak_unet_1-8"]),
+    ],
+)
+def test_a_list_is_filtered_by_every_word(words: list[str], names: list[str]) -> None:
+    rows = json.loads(succeed("list", "recipes", *words, "--json"))
+    assert [row["name"] for row in rows] == names
+
+
+def test_a_word_that_is_in_no_name_is_said() -> None:
+    line = fail("list", "recipes", "voc_small", "qqqq")
+    assert line == (
+        "semisup: none of the recipes has 'voc_small' and 'qqqq' in it. 'semisup list recipes' "
+        "names all."
+    )
+
+
+@pytest.mark.parametrize("name", ["ade20k/fixmatch_dpt_316", "isbi2012/unet3d_narrow_3"])
+def test_a_list_says_what_the_recipe_trains(name: str) -> None:
+    """It reads the files alone; the recipe itself is checked."""
+    (row,) = (row for row in listed("recipes") if row["name"] == name)
+    recipe = load_recipe(name)
+    assert row["data"] == recipe.data.name
+    assert (row["method"], row["model"]) == (recipe.method.name, recipe.model.name)
+    assert row["split"] == recipe.data.split
 
 
 class Sized(ToySegmenter):
@@ -429,8 +532,9 @@ def test_a_network_that_cannot_be_measured_is_listed(capsys: pytest.CaptureFixtu
     assert count_multiply_adds(network) is None
     assert output_stride(network) is None
     unknown = dict.fromkeys(("multiply_adds", "output_stride", "paper", "year"))
-    print_entries("models", [{"name": "sized", "parameters": 12, **unknown, "about": ""}])
-    assert capsys.readouterr().out.count(" - ") == 4
+    row = {"name": "sized", "parameters": 12, **unknown, "about": ""}
+    print_entries("models", [row], width=80)
+    assert capsys.readouterr().out.splitlines()[2].split() == ["sized", "12", *"----"]
 
 
 def test_multiply_adds_are_those_of_the_layers() -> None:
@@ -445,6 +549,104 @@ def test_the_head_of_a_networks_file_names_its_paper(name: str) -> None:
     if cls.paper:
         assert cls.paper in (sys.modules[cls.__module__].__doc__ or "")
         assert isinstance(cls.year, int)
+
+
+def test_show_prints_what_is_no_default_alone() -> None:
+    output = succeed("show", "quickstart", "--changed", "--set", "train.seed=0")
+    lines = {line.split(" = ")[0]: line for line in output.splitlines() if " = " in line}
+    assert lines["seed"].endswith("# --set"), "a default that was stated is stated"
+    assert lines["ramp_up"].endswith("# quickstart.toml")
+    assert lines["width"].endswith("# supervised_things_all.toml")
+    assert "# default" not in output
+    assert "flip" not in lines
+    facts = json.loads(succeed("show", "quickstart", "--changed", "--json"))
+    whole = json.loads(succeed("show", "quickstart", "--json"))
+    assert facts["digest"] == whole["digest"]
+    assert set(facts["sources"]) == {k for k, v in whole["sources"].items() if v != "default"}
+    assert facts["recipe"]["method"].keys() == {"name", "ramp_up", "teacher_decay"}
+    name = "voc_small/decouplednet_10"
+    assert all(
+        re.search(r"\s#", line) for line in succeed("show", name).splitlines() if "#" in line[1:]
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        (
+            "ade20k",
+            "Those that begin so: ade20k/fixmatch_dpt_1263, ade20k/fixmatch_dpt_2526, "
+            "ade20k/fixmatch_dpt_316, ade20k/fixmatch_dpt_631, ade20k/supervised_dpt_316.",
+        ),
+        ("voc_small/supervised", "9 more: semisup list recipes voc_small/supervised."),
+        ("quickstart/adv", "Did you mean 'quickstart/adversarial'? A file must end in .toml."),
+        ("adversarial", "quickstart/adversarial, scenes/adversarial_luc_unet_1-8"),
+        ("quickstrat", "Did you mean 'quickstart'? A file must end in .toml."),
+        ("qqqq", "'semisup list recipes' names all; a file must end in .toml."),
+        ("", "'semisup list recipes' names all; a file must end in .toml."),
+    ],
+)
+def test_a_wrong_recipe_lists_those_that_begin_alike(name: str, line: str) -> None:
+    said = fail("show", name)
+    assert line in said
+    assert len(said) < 400
+    assert fail("run", name) == said
+
+
+@pytest.mark.parametrize(
+    ("word", "command"),
+    [
+        *(("train", "run RECIPE"), ("Train", "run RECIPE"), ("trian", "run RECIPE")),
+        *(("resume", "run RECIPE"), ("test", "evaluate RUN"), ("infer", "predict RUN IMAGES")),
+        *(("plot", "monitor"), ("download", "data fetch NAME"), ("models", "list")),
+    ],
+)
+def test_a_word_of_other_suites_points_to_the_command(word: str, command: str) -> None:
+    done = call(word)
+    assert done.exit_code == 2
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(f"Error: No such command '{word}'. ")
+    assert last.endswith(f" 'semisup {command}'.")
+
+
+def test_words_of_other_suites_are_no_commands() -> None:
+    assert not MEANT.keys() & cli.commands.keys()
+
+
+def test_run_prints_json(place: Path) -> None:
+    content = json.loads(succeed(*run_of(place), "--json"))
+    folder = finished(place)
+    assert content.pop("folder") == str(folder)
+    assert content == json.loads((folder / "result.json").read_text())
+
+
+def test_predict_prints_json(place: Path, tmp_path: Path) -> None:
+    images = [place / "data" / "images" / f"v{number}.png" for number in (0, 1)]
+    words = ("predict", finished(place), "--to", tmp_path / "out", "--json")
+    found = json.loads(succeed(*words, *images))
+    counts = {"images": 2, "written": 2, "kept": 0, "tiled": 0, "bad": []}
+    assert found == {"to": str(tmp_path / "out"), **counts}
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"no picture")
+    done = call(*words, images[0], bad)
+    assert done.exit_code == 1
+    again = json.loads(done.stdout)
+    assert (again["written"] + again["kept"], len(again["bad"])) == (1, 1)
+    assert done.stderr.splitlines()[-1].startswith(f"semisup: {bad}")
+
+
+def test_split_prints_json(place: Path, tmp_path: Path) -> None:
+    words = ("data", "split", "folder", "1/2", "--data-root", place / "data")
+    found = json.loads(succeed(*words, "--json", "--to", tmp_path / "split.txt"))
+    assert (found["split"], found["labelled"], found["unlabelled"]) == ("1/2-s0", 4, 4)
+    assert found["sha256"] in succeed(*words)
+    assert found["class_counts"].keys() == {"ground", "sky"}
+    assert found["tagged"] is None
+    assert found["written_to"] == str(tmp_path / "split.txt")
+    assert (tmp_path / "split.txt").is_file()
+    done = call("data", "split", "--explain", tmp_path / "split.txt", "--json")
+    assert done.exit_code == 2
+    assert "--explain prints no JSON." in done.stderr
 
 
 def test_show_with_another_method_or_model() -> None:
@@ -706,11 +908,17 @@ def test_doctor_lists_every_gpu(place: Path, monkeypatch: pytest.MonkeyPatch) ->
     }
 
 
-def test_doctor_says_what_is_here(place: Path) -> None:
+def test_doctor_says_what_is_here(place: Path, tmp_path: Path) -> None:
     facts = json.loads(succeed("doctor", "--json", "--data-root", place / "data"))
     assert facts["versions"]["semisup"] == semisup.__version__
     assert facts["data"]["folder"] == "train 8, val 2"
-    assert facts["data"]["voc"] == "not found"
+    root = place / "data"
+    assert facts["data"]["voc"] == f"not found: semisup data fetch voc --data-root {root}"
+    by_hand = f"not found: 'semisup data fetch camvid --data-root {root}' says how to get it"
+    assert facts["data"]["camvid"] == by_hand
+    empty = json.loads(succeed("doctor", "--json", "--data-root", tmp_path))["data"]
+    assert empty["folder"] == f"not found: put images/, masks/ and classes.txt in {tmp_path}"
+    assert empty["stack"] == empty["folder"]
     assert facts["data"].keys() == {"root", *DATASETS}
     text = succeed("doctor", "--data-root", place / "data")
     assert "train 8, val 2" in text
@@ -740,17 +948,25 @@ def test_monitor_starts_tensorboard_on_the_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[Sequence[str]] = []
+    shown: list[list[str]] = []
 
-    def start(command: Sequence[str]) -> int:
-        started.append(command)
+    def start(command: Sequence[str], meanwhile: Callable[[], None]) -> int:
+        logs = command.index("--logdir")
+        meanwhile()
+        shown.append([path.name for path in Path(command[logs + 1]).iterdir()])
+        started.append([*command[:logs], *command[logs + 2 :]])
         return 0
+
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "events.out.tfevents.1").write_bytes(b"")
 
     monkeypatch.setattr(monitor, "run_until_stopped", start)
     output = succeed("monitor", tmp_path, "--port", 7001)
     assert "http://localhost:7001" in output
     output = succeed("monitor", tmp_path, "--host", "0.0.0.0")
     assert "http://0.0.0.0:6006" in output
-    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(tmp_path)]
+    command = [sys.executable, "-m", "tensorboard.main"]
+    assert shown == [["other"], ["other"]]
     assert started == [
         [*command, "--host", "localhost", "--port", "7001"],
         [*command, "--host", "0.0.0.0", "--port", "6006"],
@@ -1104,72 +1320,6 @@ def test_names_and_paths_are_no_markup(
     report = SubsetReport(name, 1, (4, 4), (4, 4), (name,), (16,), 0, 0)
     print_verification(Verification((report,), [Problem(Path(name), f"{name}: bad")]))
     assert capsys.readouterr().out.count(name) == 4
-    console = Console(file=io.StringIO(), width=100)
-    view = LiveView()
-    view.opened(name, Path("runs"))
-    view.logged(Record(1, 2, {name: 0.5}, 1.0, 1.0))
-    view.scored({name: 0.5})
-    console.print(view._render())
-    assert console.file.getvalue().count(name) == 3  # type: ignore[attr-defined]
-
-
-def test_a_live_view_shows_where_a_run_stands() -> None:
-    console = Console(file=io.StringIO(), force_terminal=True, highlight=False, width=100)
-    view = LiveView()
-    with view.over(console):
-        view.opened("baseline", Path("runs/baseline/1-s0"))
-        view.phase("training")
-        view.logged(Record(200, 200, {"loss_of_another": 9.0}, 1.0, 0.0))
-        view.scored({"val/of_another": 0.4321})
-        view.opened("tiny", Path("runs/tiny/0-s0"))
-        view.phase("preparing")
-        view.note("weights: 12 of [12] loaded")
-        view.warned("'[player]' stands still")
-        view.phase("training")
-        view.stepped(50, 200)
-        view.logged(Record(50, 200, {"loss_segmentation": 0.123456}, 81.26, 75.2))
-        view.stepped(53, 200)
-        view.scored({"val/miou": 0.4321})
-        with console.capture() as capture:
-            console.print(view._render())
-    shown = capture.get()
-    for text in ("53/200", "81.3 images/s", "0:01:15 left", "0.1235", "val/miou 0.4321", "0-s0"):
-        assert text in shown
-    assert "baseline" not in shown
-    assert "of_another" not in shown
-    written = console.file.getvalue()  # type: ignore[attr-defined]
-    assert "weights: 12 of [12] loaded" in written
-    assert "warning: '[player]' stands still" in written
-
-
-def test_a_plain_view_writes_one_line_an_event() -> None:
-    console = Console(file=io.StringIO(), width=20)
-    view = PlainView(console)
-    view.opened("base", Path("runs/base/1-s0"))
-    view.opened("[tiny]", Path("runs/tiny/0-s0"))
-    view.phase("training")
-    view.stepped(50, 200)
-    view.logged(Record(50, 200, {"loss_segmentation": 0.123456, "lr/[x]": 1e-4}, 81.26, 3675.0))
-    view.scored({"val/miou": 0.4321, "val_iou/cat": 0.5})
-    view.note("[note]")
-    view.warned("the [discriminator] has won")
-    assert console.file.getvalue() == (  # type: ignore[attr-defined]
-        "[tiny]: runs/tiny/0-s0\n"
-        "training ...\n"
-        "step 50/200  81.3 images/s  1:01:15 left  loss_segmentation 0.1235  lr/[x] 0.0001\n"
-        "val/miou 0.4321\n"
-        "[note]\n"
-        "warning: the [discriminator] has won\n"
-    )
-
-
-def test_a_plain_line_shows_the_losses_and_counts_what_does_not_fit() -> None:
-    console = Console(file=io.StringIO(), width=20)
-    scalars = {f"lr/player_{n}": 0.1 for n in range(9)} | {"loss_a": 1.0, "loss_b": 2.0}
-    PlainView(console).logged(Record(1, 2, scalars, 8.0, 1.0))
-    line = console.file.getvalue()  # type: ignore[attr-defined]
-    assert line.startswith("step 1/2  8.0 images/s  0:00:01 left  loss_a 1  loss_b 2  lr/player_0")
-    assert line.endswith("  and 5 more in scalars.jsonl\n")
 
 
 def test_one_of_several_processes_says_which_it_is_and_tells_torchrun(

@@ -41,11 +41,24 @@ def small(cls: type[Method]) -> dict[str, Any]:
 
 
 @pytest.mark.usefixtures("outside")
-def test_a_method_of_the_examples_holds_to_it() -> None:
+@pytest.mark.parametrize("name", ["output_alignment", "pseudo_label"])
+def test_a_method_of_the_examples_holds_to_it(name: str) -> None:
     """As tests/plugins checks Mean Teacher, by the command."""
-    name = "output_alignment"
     load_plugins([str(EXAMPLES / f"{name}.py")])
     assert failed(name, METHODS[name], **small(METHODS[name])) == {}
+
+
+@pytest.mark.usefixtures("outside")
+def test_the_tutorial_shows_what_the_check_says_of_its_method() -> None:
+    """docs/own-method.md quotes it: a term that does not act on the toy problem."""
+    page = (EXAMPLES.parent / "own-method.md").read_text(encoding="utf-8")
+    assert f"tries {len(CHECKS)} things" in page
+    load_plugins([str(EXAMPLES / "pseudo_label.py")])
+    title = "every weighted term reaches an optimiser"
+    found = failed("pseudo_label", METHODS["pseudo_label"], title)
+    assert f"{title}: {found[title]}" in " ".join(page.split())
+    assert '"without its terms it is supervised training" would fail' in page
+    assert "without its terms it is supervised training" in [check.title for check in CHECKS]
 
 
 class Sound(Method):
@@ -341,6 +354,10 @@ class UntrainedPredictor(Sound):
         return self.frozen
 
 
+class TellsAnotherStory(Sound):
+    story = ("loss_segmentation", "accuracy")
+
+
 class Crashes(Sound):
     def consistency(self, batch: Batch, network: Any) -> Tensor:
         return batch.unlabelled.views[0] @ torch.zeros(3)
@@ -380,6 +397,11 @@ class Crashes(Sound):
         (NegativeWeight, "negative weights are refused", "require_not_negative(consistency_weig"),
         (Undocumented, "its scalars are documented and plain", "has no section `Logs:`"),
         (OtherScalars, "its scalars are documented and plain", "loss: reported, but not under"),
+        (
+            TellsAnotherStory,
+            "its scalars are documented and plain",
+            "accuracy: in `story`, but not",
+        ),
         (KeepsItsGraph, "its scalars are documented and plain", "loss_consistency: keeps its gra"),
         (ForgetsACounter, "saved, it goes on to the same bits", "counters and memories as buffers"),
         (RandomOfItsOwn, "its steps depend on the seed alone", "torch's global generator"),

@@ -23,6 +23,7 @@ from semisup.evaluation.predict import (
 )
 from semisup.metrics.confusion import label_map
 from semisup.pictures.drawing import overlay
+from semisup.pictures.legends import present, with_legend
 from semisup.settings import EvalSettings
 
 Make = Callable[..., Any]
@@ -102,7 +103,10 @@ def test_a_call_that_is_stopped_leaves_no_label_map_that_is_not_done(
 def test_an_overlay_lies_over_the_picture(infer: Make, tmp_path: Path) -> None:
     picture = save_picture(tmp_path / "in" / "a.png", size=(1100, 3))  # more rows than a strip
     predict(infer(), [picture], tmp_path, with_overlay=True)
-    expected = overlay(read_rgb(picture), expected_labels(infer(), picture), PALETTE)
+    labels = expected_labels(infer(), picture)
+    expected = with_legend(
+        overlay(read_rgb(picture), labels, PALETTE), present(labels, CLASSES, PALETTE)
+    )
     with Image.open(tmp_path / "a_overlay.png") as written:
         assert np.array_equal(np.array(written), expected.numpy())
 
@@ -180,7 +184,8 @@ def test_predictions_are_as_a_viewer_shows_the_photograph(
     with Image.open(tmp_path / "out" / "a.png") as written:
         assert np.array(written).tolist() == labels.tolist()
     with Image.open(tmp_path / "out" / "a_overlay.png") as written:
-        assert np.array_equal(np.array(written), overlay(shown, labels, PALETTE).numpy())
+        drawn = np.array(written)[: labels.shape[0], : labels.shape[1]]
+        assert np.array_equal(drawn, overlay(shown, labels, PALETTE).numpy())
     predict(infer(), [tmp_path / "a.png"], tmp_path / "stored", apply_exif=False)
     with Image.open(tmp_path / "stored" / "a.png") as written:
         plain = torch.from_numpy(pixels).permute(2, 0, 1)

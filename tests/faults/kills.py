@@ -324,7 +324,7 @@ def _last_values(folder: Path) -> dict[str, tuple[int, float]]:
     board = EventAccumulator(str(folder))
     board.Reload()
     last = {tag: board.Scalars(tag)[-1] for tag in board.Tags()["scalars"]}
-    return {tag: (e.step, e.value) for tag, e in last.items() if tag != "images_per_second"}
+    return {tag: (e.step, e.value) for tag, e in last.items() if not tag.startswith("speed/")}
 
 
 def compare(shop: Shop, expected: dict[str, str], found: dict[str, str], what: str) -> None:

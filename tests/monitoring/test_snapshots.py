@@ -48,10 +48,10 @@ def pictured(run: TrainingState) -> TrainingState:
 
 def shown(folder: Path) -> dict[int, Tensor]:
     found = EventAccumulator(str(folder), size_guidance={"images": 0}).Reload()
-    assert set(found.Tags()["images"]) == {"panel", "samples"}
+    assert set(found.Tags()["images"]) == {"pictures/panel", "pictures/samples"}
     pixels = {
         event.step: np.asarray(Image.open(io.BytesIO(event.encoded_image_string)))
-        for event in found.Images("samples")
+        for event in found.Images("pictures/samples")
     }
     return {step: torch.from_numpy(value.copy()).permute(2, 0, 1) for step, value in pixels.items()}
 

@@ -146,24 +146,26 @@ def test_tensorboard_reads_scalars_pictures_and_hyperparameters(run: RunFolder) 
     figure.subplots().plot([1, 2])
     tracker.figure("confusion", figure, 6)
     tracker.hyperparameters(
-        {"train.seed": 1, "data.crop": [8, 8], "eval.flip": True}, {"hparam/miou": 0.75}, 6
+        {"seed": 1, "data.crop": [8, 8], "eval.flip": True}, {"score/miou": 0.75}
     )
     tracker.warning(6, "it goes wrong")
     tracker.close()
     found = events(run)
-    assert [(e.step, e.value) for e in found.Scalars("loss")] == [(5, 0.5), (6, 0.25)]
+    assert [(e.step, e.value) for e in found.Scalars("loss/loss")] == [(5, 0.5), (6, 0.25)]
     [text] = found.Tensors("warnings/text_summary")
     assert (text.step, text.tensor_proto.string_val[0]) == (6, b"it goes wrong")
     assert found.summary_metadata["warnings/text_summary"].plugin_data.plugin_name == "text"
-    assert {"images_per_second", "score/miou"} <= set(found.Tags()["scalars"])
+    assert set(found.Tags()["scalars"]) == {"loss/loss", "speed/images_per_second", "score/miou"}
     # The HParams tab shows a metric only where a scalar of its name was written.
-    assert [(e.step, e.value) for e in found.Scalars("hparam/miou")] == [(6, 0.75)]
-    assert set(found.Tags()["images"]) == {"panel", "confusion"}
-    panel, confusion = found.Images("panel")[0], found.Images("confusion")[0]
+    assert [(e.step, e.value) for e in found.Scalars("score/miou")] == [(6, 0.75)]
+    announced = found.summary_metadata["_hparams_/experiment"].plugin_data.content
+    assert b"score/miou" in announced
+    assert set(found.Tags()["images"]) == {"pictures/panel", "pictures/confusion"}
+    panel, confusion = found.Images("pictures/panel")[0], found.Images("pictures/confusion")[0]
     assert (panel.step, panel.height, panel.width) == (6, 6, 8)
     assert (confusion.height, confusion.width) == (100, 50)
     content = found.summary_metadata["_hparams_/session_start_info"].plugin_data.content
-    for text in (b"train.seed", b"data.crop", b"[8, 8]", b"eval.flip"):
+    for text in (b"seed", b"data.crop", b"[8, 8]", b"eval.flip"):
         assert text in content
 
 
@@ -179,7 +181,7 @@ def test_tensorboard_shows_a_resumed_step_once(
             tracker.scalars(step, {"loss": float(10 * start + step)})
         tracker.close()
     found = events(run)
-    assert [(e.step, e.value) for e in found.Scalars("loss")] == [
+    assert [(e.step, e.value) for e in found.Scalars("loss/loss")] == [
         (1, 1.0),
         (2, 2.0),
         (3, 23.0),
@@ -192,7 +194,7 @@ def test_a_figure_is_drawn_as_it_is(run: RunFolder) -> None:
     tracker = Tracker(run.path)
     tracker.figure("red", figure, 1)
     tracker.close()
-    encoded = events(run).Images("red")[0].encoded_image_string
+    encoded = events(run).Images("pictures/red")[0].encoded_image_string
     pixels = np.array(Image.open(io.BytesIO(encoded)))
     assert pixels.shape == (20, 20, 3)
     assert (pixels == (255, 0, 0)).all()
@@ -227,7 +229,7 @@ def test_a_disk_that_fills_up_under_the_event_file(
         lambda: tracker.warning(1, "it goes wrong"),
         lambda: tracker.picture("panel", picture, 1),
         lambda: tracker.figure("figure", Figure(figsize=(1, 1), dpi=20), 1),
-        lambda: tracker.hyperparameters({"train.seed": 1}, {"hparam/miou": 0.75}),
+        lambda: tracker.hyperparameters({"seed": 1}, {"score/miou": 0.75}),
     ):
         with pytest.raises(RunError, match=rf"{run.path}: cannot be written \(No space left"):
             act()

@@ -8,27 +8,24 @@ from matplotlib._pylab_helpers import Gcf
 from PIL import Image
 from torch import Tensor
 
+from semisup.data.formats.class_colours import SAFE_COLOURS
 from semisup.errors import RunError
-from semisup.pictures.drawing import VOID_COLOUR, colourise, heat, overlay
+from semisup.pictures import drawing
+from semisup.pictures.drawing import VOID_COLOUR, heat, overlay
 from semisup.pictures.figures import confusion_figure
+from semisup.pictures.legends import LEAST_WIDTH, LINE, present, with_legend
 from semisup.pictures.panels import sample_panel, training_panel
 from semisup.pictures.sheets import contact_sheet
 from semisup.types import IGNORE
 
 PALETTE = [(0, 0, 0), (128, 0, 0), (10, 200, 30)]
-LEGEND = list(zip(("background", "cat", "dog"), PALETTE, strict=True))
+NAMES = ("background", "cat", "dog")
+LEGEND = list(zip(NAMES, PALETTE, strict=True))
 
 
 def picture(height: int, width: int, seed: int = 0) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(0, 256, (3, height, width), dtype=torch.uint8, generator=generator)
-
-
-def test_colourise_gives_each_label_its_colour() -> None:
-    labels = torch.tensor([[0, 1], [2, IGNORE]], dtype=torch.uint8)
-    coloured = colourise(labels, PALETTE)
-    assert coloured.dtype == torch.uint8
-    assert [tuple(c) for row in coloured.tolist() for c in row] == [*PALETTE, VOID_COLOUR]
 
 
 def test_heat_goes_from_dark_to_light() -> None:
@@ -38,35 +35,120 @@ def test_heat_goes_from_dark_to_light() -> None:
     assert (brightness.diff() > 0).all()
 
 
-def test_overlay_mixes_colours_and_leaves_void() -> None:
-    image = torch.full((3, 1, 2), 100, dtype=torch.uint8)
-    labels = torch.tensor([[2, IGNORE]], dtype=torch.uint8)
-    mixed = overlay(image, labels, PALETTE, alpha=0.25)
-    assert mixed.tolist() == [[[78, 125, 82], [100, 100, 100]]]
-    assert overlay(image, labels, PALETTE, alpha=1.0)[0, 0].tolist() == list(PALETTE[2])
+def framed(side: int, label: int, at: slice) -> Tensor:
+    """Labels (uint8) of zeros with a square of one label."""
+    labels = torch.zeros(side, side, dtype=torch.uint8)
+    labels[at, at] = label
+    return labels
+
+
+def test_an_object_is_filled_to_a_half_within_an_outline_of_its_colour() -> None:
+    image = torch.full((3, 20, 20), 100, dtype=torch.uint8)
+    drawn = overlay(image, framed(20, 2, slice(5, 15)), PALETTE, background=(0,))
+    assert drawn[10, 10].tolist() == [55, 150, 65]
+    assert drawn[5, 5].tolist() == drawn[14, 9].tolist() == list(PALETTE[2])
+    assert drawn[6, 6].tolist() == [55, 150, 65]
+
+
+@pytest.mark.parametrize("side", [20, 700])
+def test_a_background_is_the_picture_to_the_pixel(side: int) -> None:
+    image, labels = picture(side, side), framed(side, 1, slice(side // 4, side // 2))
+    drawn = overlay(image, labels, PALETTE, background=(0,))
+    shown = image.permute(1, 2, 0)
+    assert torch.equal(drawn[labels == 0], shown[labels == 0])
+    assert not torch.equal(drawn[labels == 1], shown[labels == 1])
+
+
+def test_a_class_that_is_no_background_is_drawn_wherever_it_is() -> None:
+    image = torch.full((3, 9, 9), 100, dtype=torch.uint8)
+    drawn = overlay(image, torch.zeros(9, 9, dtype=torch.uint8), PALETTE)
+    assert drawn[4, 4].tolist() == [50, 50, 50]
+
+
+@pytest.mark.parametrize("shade", [0, 255])
+def test_an_outline_is_seen_on_dark_and_on_light_pictures(shade: int) -> None:
+    """Of its line and its edge, one is far from the picture around, whatever that is."""
+    image = torch.full((3, 400, 400), shade, dtype=torch.uint8)
+    for label, colour in enumerate(SAFE_COLOURS):
+        palette = [(0, 0, 0)] * (label + 1) + [colour]
+        drawn = overlay(image, framed(400, label + 1, slice(100, 200)), palette, background=(0,))
+        rim = torch.cat([drawn[150, 100:103], drawn[150, 197:200]]).float()
+        light = (rim * torch.tensor([0.299, 0.587, 0.114])).sum(1)
+        assert (light - shade).abs().max() > 100, colour
+        assert list(colour) in rim.tolist()
+
+
+def test_large_pictures_are_drawn_as_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = picture(90, 500)
+    labels = torch.randint(0, 4, (9, 50), dtype=torch.uint8).repeat_interleave(10, 0)
+    labels = labels.repeat_interleave(10, 1)
+    labels[labels == 3] = IGNORE
+    whole = overlay(image, labels, PALETTE, background=(0,))
+    monkeypatch.setattr(drawing, "_ROWS", 7)
+    assert torch.equal(overlay(image, labels, PALETTE, background=(0,)), whole)
+
+
+def test_void_is_hatched_unless_it_is_left_alone() -> None:
+    image = torch.full((3, 40, 40), 100, dtype=torch.uint8)
+    labels = torch.full((40, 40), IGNORE, dtype=torch.uint8)
+    drawn = overlay(image, labels, PALETTE)
+    colours = {tuple(pixel) for row in drawn.tolist() for pixel in row}
+    assert {VOID_COLOUR, (100, 100, 100)} < colours
+    assert (drawn == 100).all(2).float().mean() > 0.5
+    assert (overlay(image, labels, PALETTE, hatched=False) == 100).all()
+
+
+def test_a_legend_names_what_is_in_the_picture_in_its_colours() -> None:
+    labels = torch.tensor([[0, 2]], dtype=torch.uint8)
+    found = present(labels, NAMES, PALETTE)
+    assert found == [LEGEND[0], LEGEND[2]]
+    whole = with_legend(torch.zeros(50, 400, 3, dtype=torch.uint8), found, void=True)
+    assert (whole[:50] == 0).all()
+    below = Image.fromarray(whole[50:].numpy())
+    assert colours_of(below)[PALETTE[2]] > 100
+    assert VOID_COLOUR in colours_of(below)
+    assert PALETTE[1] not in colours_of(below)
+
+
+def test_a_legend_fits_below_tiny_and_huge_pictures() -> None:
+    names = [(f"quite a long name {n}", (n, 255 - n, 7)) for n in range(30)]
+    for width, height in ((3, 2), (5000, 40)):
+        whole = with_legend(torch.zeros(height, width, 3, dtype=torch.uint8), names)
+        assert whole.shape[1] == max(width, LEAST_WIDTH)
+        assert {colour for _, colour in names} <= colours_of(Image.fromarray(whole.numpy())).keys()
 
 
 def test_training_panel_puts_maps_beside_their_image() -> None:
-    images = torch.stack([picture(6, 8, seed) for seed in range(3)])
-    truth = torch.randint(0, 3, (3, 6, 8), dtype=torch.uint8)
-    prediction = torch.randint(0, 3, (3, 6, 8), dtype=torch.uint8)
-    confidence = torch.rand(3, 1, 3, 4)
-    panel = training_panel(images, [truth, prediction], PALETTE, extra=[confidence], max_rows=2)
+    images = torch.stack([picture(60, 160, seed) for seed in range(3)])
+    truth, prediction = torch.randint(0, 3, (2, 3, 60, 160), dtype=torch.uint8)
+    confidence = torch.rand(3, 1, 30, 80)
+    panel = training_panel(
+        images, {"ground truth": truth, "prediction": prediction}, NAMES, PALETTE,
+        extra={"confidence": confidence}, ends={"confidence": ("unsure", "sure")}, max_rows=2,
+    )  # fmt: skip
     assert panel.dtype == torch.uint8
-    assert panel.shape == (3, 2 * 6 + 4, 4 * 8 + 3 * 4)
-    assert torch.equal(panel[:, :6, :8], images[0])
-    assert torch.equal(panel[:, 10:, :8], images[1])
-    assert (panel[:, 6:10] == 255).all()
-    assert (panel[:, :, 8:12] == 255).all()
-    assert torch.equal(panel[:, :6, 12:20], colourise(truth[0], PALETTE).permute(2, 0, 1))
-    assert torch.equal(panel[:, 10:, 24:32], colourise(prediction[1], PALETTE).permute(2, 0, 1))
+    assert panel.shape[2] == 4 * 160 + 3 * 4
+    titles, body, legend = panel[:, :LINE], panel[:, LINE : LINE + 124], panel[:, LINE + 124 :]
+    assert torch.equal(body[:, :60, :160], images[0])
+    assert torch.equal(body[:, 64:, :160], images[1])
+    assert (body[:, 60:64] == 255).all()
+    assert (body[:, :, 160:164] == 255).all()
+    for column, maps in ((1, truth), (2, prediction)):
+        at = slice(column * 164, column * 164 + 160)
+        drawn = overlay(images[1], maps[1], PALETTE, background=(0,))
+        assert torch.equal(body[:, 64:, at], drawn.permute(2, 0, 1))
+        assert titles[:, :, at].min() < 100  # ink
     upscaled = confidence[0, 0].repeat_interleave(2, 0).repeat_interleave(2, 1)
-    assert torch.equal(panel[:, :6, 36:], heat(upscaled).permute(2, 0, 1))
+    assert torch.equal(body[:, :60, 492:], heat(upscaled).permute(2, 0, 1))
+    colours = colours_of(Image.fromarray(legend.permute(1, 2, 0).numpy()))
+    assert {PALETTE[1], PALETTE[2], (253, 231, 36)} <= colours.keys()  # the last is the bar's end
 
 
-def test_training_panel_of_images_alone() -> None:
+def test_training_panel_enlarges_small_images_of_their_own() -> None:
     images = torch.stack([picture(6, 8)])
-    assert torch.equal(training_panel(images, [], PALETTE), images[0])
+    panel = training_panel(images, {}, NAMES, PALETTE)
+    enlarged = images[0].repeat_interleave(20, 1).repeat_interleave(20, 2)
+    assert torch.equal(panel[:, LINE:], enlarged)
 
 
 def test_sample_panel_is_a_grid_in_order() -> None:
@@ -112,7 +194,7 @@ def test_sheet_holds_every_panel_title_caption_and_swatch(tmp_path: Path) -> Non
     image = sheet(tmp_path / "sheet.png", rows=3)
     colours = colours_of(image)
     assert colours[(200, 10, 10)] == colours[(10, 10, 200)] == 3 * 60 * 45
-    for _, swatch in [*LEGEND, ("void", VOID_COLOUR)]:
+    for _, swatch in LEGEND[1:]:
         assert colours[swatch] > 100, swatch
     # The first panel lies below a title and a caption, at the left margin.
     red = [(x, y) for y in range(90) for x in range(40) if image.getpixel((x, y)) == (200, 10, 10)]

@@ -20,6 +20,7 @@ import semisup
 from semisup import catalog, plugins
 from semisup.cli.main import cli
 from semisup.errors import RecipeError
+from semisup.methods.base import Method
 from semisup.methods.supervised import Supervised
 from semisup.models.unet import UNet
 
@@ -77,7 +78,7 @@ def test_a_class_is_registered_by_its_kind() -> None:
     semisup.register("other", Other)  # again: nothing happens
 
 
-class Unfinished(semisup.catalog.Method):
+class Unfinished(Method):
     """Has no step."""
 
 

@@ -427,7 +427,7 @@ def test_the_digest_does_not_know_seed_folder_and_workers(change: str, write: Wr
 
 def test_the_digest_knows_every_other_key(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     base = load_recipe(write())
-    places = ("train.seed", "data.root", "data.workers", "data.cache")
+    places = ("train.seed", "data.root", "data.workers", "data.cache", "eval.watch")
     known = {base.digest()}
     resolved = base.resolved()
     for key, value in flatten(resolved).items():

@@ -33,6 +33,8 @@ TINY = [
     "train.steps=2",
     "eval.pictures=0",
     "eval.boundary=false",
+    'eval.watch=""',  # whose masks it would open
+    "eval.every=0",
 ]
 
 

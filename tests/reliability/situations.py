@@ -65,7 +65,7 @@ IN_MEMORY = "tests/evaluation/test_in_memory.py::"
 API = "tests/test_api.py::"
 RUNS = "tests/runs/test_run.py::"
 CHANNELS = "tests/runs/test_images.py::"
-SUMMARY = "tests/test_summarise.py::"
+SUMMARY = "tests/studies/test_summarise.py::"
 
 KINDS = (
     Kind(
@@ -768,9 +768,10 @@ KINDS = (
             met(
                 "message 14",
                 "lines of 500 characters at each log point",
-                "the losses and what fits; the rest is counted and is in scalars.jsonl",
-                "tests/cli/test_cli.py::"
-                "test_a_plain_line_shows_the_losses_and_counts_what_does_not_fit",
+                "at most 100 characters: the score and what the method names; the rest is in "
+                "scalars.jsonl",
+                "tests/monitoring/test_views.py::"
+                "test_a_plain_line_is_never_longer_than_100_and_cuts_no_name",
             ),
             met(
                 "message 16",

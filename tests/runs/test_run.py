@@ -127,6 +127,7 @@ def test_where_a_run_lies_and_what_is_in_it(root: Path, done: tuple[FinishedRun,
     kept = {name for name in found if name.startswith("checkpoints/best-")}
     assert 1 <= len(kept) <= 3
     assert found - events == {
+        "counts.safetensors",
         "files.json",
         "recipe.toml",
         "run.json",
@@ -134,6 +135,7 @@ def test_where_a_run_lies_and_what_is_in_it(root: Path, done: tuple[FinishedRun,
         "speed.jsonl",
         "result.json",
         "split.txt",
+        "untouched.json",
         "predictor.safetensors",
         "lock",
         "checkpoints",

@@ -17,7 +17,7 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
 @pytest.fixture
 def outside() -> Iterator[None]:
     """What a test registers or imports from outside is forgotten after it."""
-    tables = [table for _, table in catalog.KINDS.values()] + [catalog.OUTSIDE]
+    tables = [*catalog.KINDS.values(), catalog.OUTSIDE]
     before = [dict(table) for table in tables]
     modules, path = set(sys.modules), list(sys.path)
     _forget()

@@ -534,6 +534,10 @@ class Watching(Silent):
     def scored(self, scores: Mapping[str, float]) -> None:
         self.events.append(next(iter(scores)))
 
+    def paced(self, done: int, steps: int, seconds: float) -> None:
+        assert 0 < seconds < 60
+        self.events.append(f"{done} of {steps}")
+
 
 def test_what_a_view_is_told(training: Build, tmp_path: Path) -> None:
     run = training(tmp_path)
@@ -547,7 +551,10 @@ def test_what_a_view_is_told(training: Build, tmp_path: Path) -> None:
     measured = ("lr", "gradient_norm", "update_ratio", "weight_growth")
     keys = {"loss_segmentation", *(f"{name}/segmenter" for name in measured)}
     assert all(record.scalars.keys() == keys for record in view.records)
-    assert view.events == ["training"] + 4 * ["scoring", "held_out/miou", "training"]
+    assert all(record.story == ("loss_segmentation",) for record in view.records)
+    assert all("too early" in record.health for record in view.records)
+    scored = ["scoring", "held_out/miou"]
+    assert view.events == ["training", "2 of 7", *3 * [*scored, "training"], *scored]
 
 
 def test_a_logged_loss_is_the_mean_since_the_last_log(training: Build, tmp_path: Path) -> None:

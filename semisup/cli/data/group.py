@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from semisup.cli.data.fetch import fetch
+from semisup.cli.data.import_ import import_
 from semisup.cli.data.make import make
 from semisup.cli.data.show import show
 from semisup.cli.data.split import split
@@ -27,5 +28,5 @@ def data() -> None:
     """Fetch, verify, measure, make, label, split and show data sets."""
 
 
-for command in (fetch, verify, make, split, tags, weaken, stats, show):
+for command in (fetch, import_, verify, make, split, tags, weaken, stats, show):
     data.add_command(command)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +14,7 @@ from semisup.cli.data.options import dataset_options, masks_option, open_set, pr
 
 if TYPE_CHECKING:
     from semisup.data.base import SegmentationData
+    from semisup.data.labels.splits import Split
 
 
 @click.command(
@@ -22,7 +24,7 @@ Examples:
   semisup data split scenes 1/8
   semisup data split voc 5/class --seed 1 --to split.txt
   semisup data split voc 5/class --tags xml
-  semisup data split camvid 1/4-sequences --seed 2
+  semisup data split camvid 1/4-sequences --seed 2 --json
   semisup data split --explain labeled.txt --lists splits
   semisup data split voc --subset train_aug --explain labeled.txt
 """,
@@ -55,6 +57,7 @@ Examples:
 @dataset_options
 @options.data_root
 @options.plugins
+@options.as_json
 def split(
     name: str,
     spec: str,
@@ -68,6 +71,7 @@ def split(
     masks: str,
     settings: tuple[str, ...],
     data_root: Path,
+    as_json: bool,
 ) -> None:
     """Make the label split SPEC of data set NAME.
 
@@ -77,6 +81,8 @@ def split(
     if explained is not None:
         if spec or source or to:
             raise click.UsageError("--explain goes without SPEC, --tags and --to.")
+        if as_json:
+            raise click.UsageError("--explain prints no JSON.")
         _explain(explained, lists, name, lambda: open_set(name, data_root, subset, settings, masks))
         return
     if lists is not None:
@@ -90,6 +96,11 @@ def split(
     dataset = open_set(name, data_root, subset, settings, masks)
     tags = read_tags(dataset, source) if source else None
     made = make_split(dataset, spec, seed, tags=tags, tagged=tagged)
+    if to is not None:
+        write_split(to, made)
+    if as_json:
+        click.echo(json.dumps(_content(made, to, with_tags=tags is not None), indent=1))
+        return
     click.echo(f"split      {made.name}")
     click.echo(f"sha256     {made.sha256}")
     click.echo(f"labelled   {len(made.labelled)}")
@@ -102,8 +113,20 @@ def split(
     if absent and made.labelled:
         click.echo(f"in no labelled image: {', '.join(absent)}")
     if to is not None:
-        write_split(to, made)
         click.echo(f"written to {to}")
+
+
+def _content(made: Split, to: Path | None, *, with_tags: bool) -> dict[str, Any]:
+    """A split as plain values."""
+    return {
+        "split": made.name,
+        "sha256": made.sha256,
+        "labelled": len(made.labelled),
+        "unlabelled": len(made.unlabelled),
+        "tagged": len(made.weak) if with_tags else None,
+        "class_counts": dict(made.class_counts),
+        "written_to": None if to is None else str(to),
+    }
 
 
 def _explain(

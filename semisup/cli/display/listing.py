@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+import re
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 if TYPE_CHECKING:
     from semisup.models.base import Segmenter
@@ -23,6 +22,9 @@ STRIDE_SIDE = 448
 
 ARXIV = "https://arxiv.org/abs/"
 
+_KINDS = {"models": "model", "methods": "method", "datasets": "data set"}
+"""What is listed -> the kind of the catalogue."""
+
 
 def entries(kind: str) -> list[dict[str, Any]]:
     """Name and one line of each entry; models with their size, cost, output stride and paper.
@@ -34,20 +36,16 @@ def entries(kind: str) -> list[dict[str, Any]]:
         return _recipes()
     from semisup import catalog
 
-    tables: dict[str, dict[str, type]] = {
-        "models": dict(catalog.MODELS),
-        "methods": dict(catalog.METHODS),
-        "datasets": dict(catalog.DATASETS),
-    }
+    table = catalog.KINDS[_KINDS[kind]]
     rows = []
-    for name, cls in sorted(tables[kind].items()):
+    for name in sorted(table):
         row: dict[str, Any] = {"name": name}
         if kind == "models":
-            row |= measured(name)
-        outside = catalog.OUTSIDE.get((catalog.kind_of(cls), name))
+            row |= table.known(name) or measured(name)
+        outside = catalog.OUTSIDE.get((table.kind, name))
         if outside is not None:
             row["from"] = outside.plugin
-        rows.append(row | {"about": _first_line(cls)})
+        rows.append(row | {"about": table.about(name)})
     return rows
 
 
@@ -139,39 +137,159 @@ def _learnable(network: Segmenter) -> int:
 
 
 def _recipes() -> list[dict[str, Any]]:
-    from semisup.recipe.load import shipped_recipes
+    from semisup.catalog import DATASETS
+    from semisup.recipe.load import shipped_recipes, stated_in
 
     rows = []
     for name, path in shipped_recipes().items():
         first = path.read_text(encoding="utf-8").splitlines()[0]
-        rows.append({"name": name, "about": first.lstrip("# ")})
+        stated = stated_in(name)
+        data = stated["data.name"]
+        split = str(stated.get("data.split", DATASETS.value(data, "default_split")))
+        rows.append(
+            {
+                "name": name,
+                "data": data,
+                "method": stated["method.name"],
+                "model": stated["model.name"],
+                "split": split,
+                "about": first.lstrip("# "),
+            }
+        )
     return rows
 
 
-def _first_line(cls: type) -> str:
-    return next(iter((cls.__doc__ or "").strip().splitlines()), "")
+def matching(rows: Sequence[dict[str, Any]], words: Sequence[str]) -> list[dict[str, Any]]:
+    """The rows in which every word occurs, in the name or any other text but the description.
+
+    Args:
+        rows: as `entries` gives them.
+        words: what to look for, in any case.
+    """
+    return [row for row in rows if all(_has(row, word.lower()) for word in words)]
 
 
-def print_entries(kind: str, rows: Sequence[dict[str, Any]]) -> None:
-    """A table for people."""
-    table = Table(title=kind, title_justify="left", caption_justify="left")
-    table.add_column("name", no_wrap=True)
-    columns = MEASURES if any("parameters" in row for row in rows) else {}
-    for header in columns:
-        table.add_column(header, justify="right")
-    outside = any("from" in row for row in rows)
-    if outside:
-        table.add_column("from")
-    if columns:
-        table.caption = CAPTION
+def _has(row: Mapping[str, Any], word: str) -> bool:
+    texts = (value for key, value in row.items() if key != "about" and isinstance(value, str))
+    return any(word in text.lower() for text in texts)
+
+
+def print_entries(kind: str, rows: Sequence[dict[str, Any]], *, width: int = 0) -> None:
+    """A line for each entry.
+
+    Args:
+        kind: of them.
+        rows: as `entries` gives them.
+        width: columns of the terminal, into which each line is fitted; 0: of no terminal: values
+            with a tab between two, whole.
+    """
+    import click
+
+    lines: Iterable[str]
+    if not width:
+        lines = ("\t".join(map(_plain, row.values())) for row in rows)
+    elif kind == "recipes":
+        lines = _tree(rows, width)
     else:
-        table.add_column("about")
-    for row in rows:
-        measures = [escape(show(row)) for show in columns.values()]
-        origin = [escape(row.get("from", ""))] if outside else []
-        about = [] if columns else [escape(row["about"])]
-        table.add_row(escape(row["name"]), *measures, *origin, *about)
-    Console(highlight=False).print(table)
+        lines = _columns(kind, rows, width)
+    for line in lines:
+        click.echo(line)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list):
+        return "x".join(map(str, value))
+    return "-" if value is None else str(value)
+
+
+def _columns(kind: str, rows: Sequence[dict[str, Any]], width: int) -> Iterator[str]:
+    """Names with what is measured of them, or their first line."""
+    measures = MEASURES if any("parameters" in row for row in rows) else {}
+    table = [
+        [row["name"], *(show(row) for show in measures.values()), *_origin(row, rows)]
+        for row in rows
+    ]
+    heads = ["name", *measures, *([""] if table and len(table[0]) > 1 + len(measures) else [])]
+    table = [heads, *table] if measures else table
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    yield _title(kind, len(rows))
+    texts = ["" if measures else row["about"] for row in rows]
+    for cells, text in zip(table, ["", *texts] if measures else texts, strict=True):
+        name, *others = (
+            cell.ljust(space) if not number or number > len(measures) else cell.rjust(space)
+            for number, (cell, space) in enumerate(zip(cells, widths, strict=True))
+        )
+        yield fitted("  " + "  ".join([name, *others, text]).rstrip(), width)
+    if measures:
+        yield from textwrap.wrap(CAPTION, width)
+
+
+def _origin(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Where an entry is from, in a list with one from outside."""
+    return [row.get("from", "")] if any("from" in other for other in rows) else []
+
+
+def _title(kind: str, count: int) -> str:
+    return f"{kind} ({count})"
+
+
+def _tree(rows: Sequence[dict[str, Any]], width: int) -> Iterator[str]:
+    """Recipes below their folders: each name whole, and as many of the columns as there is room."""
+    yield _title("recipes", len(rows))
+    placed = sorted(rows, key=lambda row: row["name"].rpartition("/")[::2])
+    for folder, group in itertools.groupby(placed, key=lambda row: row["name"].rpartition("/")[0]):
+        yield from _branch(f"{folder}/" if folder else "", list(group), width)
+
+
+def _branch(folder: str, rows: Sequence[dict[str, Any]], width: int) -> Iterator[str]:
+    """One folder: its name and the heads of the columns, and a line for each recipe."""
+    names = [row["name"].removeprefix(folder) for row in rows]
+    ends = [_published(row["about"]) for row in rows]
+    least = max((len(end) + 2 for end in ends if end.startswith(_PAPER)), default=0)
+    title = f"{folder} ({len(rows)})" if folder else ""
+    first = max(map(len, [*names, title[2:]]))
+    spare = width - 2 - first - least
+    columns = {}
+    for key in ("split", "model", "method"):  # the name of a recipe says most of the latter
+        texts = [_HEADS[key], *(_masks(row[key]) for row in rows)]
+        needed = max(map(len, texts)) + 2
+        if needed <= spare:
+            columns[key] = texts
+            spare -= needed
+    chosen = [columns[key] for key in ("method", "model", "split") if key in columns]
+    widths = [first + 2, *(max(map(len, column)) for column in chosen), 0]
+    room = width - sum(widths) - 2 * (len(widths) - 1)
+    ends = [end if room >= len(end) or room >= _WORTH_IT else "" for end in ends]
+    table = [[title, *(f"  {name}" for name in names)], *chosen, ["", *ends]]
+    for cells in zip(*table, strict=True):
+        padded = (cell.ljust(space) for cell, space in zip(cells, widths, strict=True))
+        yield fitted("  ".join(padded).rstrip(), width)
+
+
+_HEADS = {"method": "method", "model": "model", "split": "masks"}
+
+_PAPER = "paper "
+
+_WORTH_IT = 16
+"""Columns from which on the beginning of a description says something."""
+
+
+def _masks(text: str) -> str:
+    """A split in short, a list by the name of its file; any other text as it is."""
+    if not text.startswith("file:"):
+        return text
+    return text.removeprefix("file:").rpartition("/")[2].removesuffix(".txt")
+
+
+def _published(about: str) -> str:
+    """The number that a paper or its code states, where the line has one; else its first words."""
+    found = re.search(r"(?:Theirs|Paper): (\d[\d.]*\d)", about)
+    return f"{_PAPER}{found[1]}" if found else about
+
+
+def fitted(line: str, width: int) -> str:
+    """A line that has at most `width` columns."""
+    return line if len(line) <= width else f"{line[: width - 1].rstrip()}…"
 
 
 def _shown(value: object, pattern: str = "{}") -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
         Scores,
         SplitRecord,
     )
+
+NARROWEST = 20
+"""Columns that sentences are wrapped to, at least."""
 
 
 def print_result(
@@ -41,21 +46,55 @@ def print_result(
     console.print(
         f"[bold]mIoU {selected.miou:.4f}[/bold] {escape(_counted(result))}"
         f"(95 % interval over images {low:.4f} to {high:.4f})"
-        + (f", last checkpoint {last.miou:.4f}" if last else "")
+        + (f", last checkpoint {last.miou:.4f}" if last else ""),
+        soft_wrap=not console.is_terminal,
     )
-    console.print(
+    _print_sentence(
+        console,
         f"pixel accuracy {selected.pixel_accuracy:.4f}, "
         f"mean class accuracy {selected.mean_class_accuracy:.4f}, "
-        f"frequency-weighted IoU {selected.frequency_weighted_iou:.4f}" + _boundary(selected)
+        f"frequency-weighted IoU {selected.frequency_weighted_iou:.4f}" + _boundary(selected),
     )
     if result.objects is not None:
         console.print(_objects(result.objects))
-    console.print(f"Protocol: {protocol_line(result.protocol)}", markup=False)
-    console.print(_training_line(result), markup=False)
+    _print_sentence(console, f"Protocol: {protocol_line(result.protocol)}")
+    _print_sentence(console, _training_line(result))
     sheet = folder / "pictures" / "sheet.png"
     if pictures and sheet.is_file():
         console.print(f"Pictures: {sheet}", markup=False)
     console.print(f"Run: {folder}", markup=False)
+
+
+def print_next(folder: Path) -> None:
+    """What can be done with a finished run, on standard error: results go to standard output.
+
+    Args:
+        folder: of the run.
+    """
+    run, runs = shlex.quote(str(folder)), shlex.quote(str(folder.parent))
+    lines = (
+        f"semisup predict {run} photo.jpg",
+        f"semisup compare {run} OTHER_RUN",
+        f"semisup monitor {runs}",
+    )
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print("What next:", style="dim", markup=False)
+    for line in lines:
+        console.print(f"  {line}", markup=False)
+
+
+def _print_sentence(console: Console, text: str) -> None:
+    """Wrapped between words where somebody reads it; one line in a file or a pipe."""
+    if console.is_terminal:
+        lines = textwrap.wrap(
+            text,
+            width=max(console.width, NARROWEST),
+            subsequent_indent="  ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        text = "\n".join(lines)
+    console.print(text, markup=False)
 
 
 def print_gain(run: FinishedRun, baseline: FinishedRun, gain: Gain) -> None:
@@ -123,7 +162,7 @@ def _cell(score: float | None, digits: int) -> str:
 
 
 def _training_line(result: Result) -> str:
-    from semisup.runs.record import name_of_masks
+    from semisup.runs.result import name_of_masks
 
     split, checkpoint = result.split, result.checkpoint
     weakly = ""

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from semisup.data.base import Colour
+from semisup.data.formats.class_colours import class_colours
 from semisup.data.formats.id_lists import shown
 from semisup.data.formats.lists import numbered_lines
-from semisup.data.formats.pictures import voc_palette
 from semisup.errors import DataError
 from semisup.system.files import is_file
 from semisup.types import IGNORE
@@ -98,7 +98,7 @@ class ClassList:
     Attributes:
         path: of the list.
         names: K names; position is the label id.
-        palette: K colours, VOC's where the list states none.
+        palette: K colours; where the list states none, those of `class_colours`.
         colours: label id -> the colour that the list states.
         values: label id -> the value in a mask; None: the position.
         void_values: further values in a mask that are void.
@@ -184,7 +184,7 @@ def _class_list(path: Path, classes: list[_Row], void: list[_Row]) -> ClassList:
     for value in values:
         if values.count(value) > 1:
             raise DataError(f"{path} gives the number {value} twice; each class has one of its own")
-    usual = voc_palette(len(names))
+    usual = class_colours(names)
     colours = {label: row.colour for label, row in enumerate(classes) if row.colour is not None}
     return ClassList(
         path,

@@ -171,7 +171,8 @@ class LabelKey:
         colours = self._classes.colours
         if label in colours:
             return drawn != colours[label]
-        return drawn in colours.values() and drawn != self._classes.palette[label]
+        usual = (self._classes.palette[label], voc_palette()[label])  # VOC's: what most tools draw
+        return drawn in colours.values() and drawn not in usual
 
     def _refuse_palette(self, palette: Values, index: int, path: Path) -> None:
         if not (palette != palette[:, :1]).any():

@@ -86,7 +86,7 @@ def read_tree(folder: Path, suffixes: tuple[str, ...], remedy: str) -> FileTree:
 
 def list_files(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
     """As `FileTree.files`, and empty where there is none; errors as in `read_tree`."""
-    start = len(str(folder)) + 1
+    start = _length(folder)
     found = {str(path)[start:]: path for path in _walk(folder, suffixes)}
     return dict(sorted(found.items()))
 
@@ -108,9 +108,14 @@ def files_by_id(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
 
 def other_files(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
     """The paths of the files that `list_files` leaves out, but for hidden ones."""
-    start = len(str(folder)) + 1
+    start = _length(folder)
     found = (path for path in _visible(folder) if path.suffix.lower() not in suffixes)
     return sorted(str(path)[start:] for path in found)
+
+
+def _length(folder: Path) -> int:
+    """Of what stands before the names of the files in a folder, which is nothing for "."."""
+    return len(str(folder / "x")) - 1
 
 
 def walk_once(

@@ -18,6 +18,7 @@ from semisup.data.formats.orientation import Choice, Orientation, check_mask_ori
 from semisup.data.formats.pictures import IMAGE_SUFFIXES
 from semisup.data.formats.trees import files_by_id, other_files
 from semisup.data.sets.folder_masks import MaskFiles
+from semisup.data.sets.folder_pairs import Pairs
 from semisup.errors import DataError, RecipeError
 from semisup.ops.pixels import ImageKind
 from semisup.system.files import exists, is_file
@@ -33,6 +34,7 @@ class Folder(SegmentationData):
     - classes.txt (or labelmap.txt, class_names.txt): one name a line, its position being the
       label id, with a colour behind it if you like ("road 128 64 128"), and the forms of
       `read_class_list`;
+    - or, with `pairs`, a list of the images and their masks, wherever in the folder they lie;
     - <subset>.txt: one id a line. "all" is every image, unless there is an all.txt.
 
     Args:
@@ -48,6 +50,9 @@ class Folder(SegmentationData):
             empty: the position in classes.txt, or the number that it states.
         void: a value in a mask that is void, such as 0: the names are those of the other values
             then, in order. 255 is void too, unless it is the value of a class.
+        pairs: a list in the folder, such as "pairs.csv", with image,mask on each line, in place of
+            images/ and masks/ (`semisup init` writes one); an id is the path of the image without
+            ending.
 
     Raises:
         DataError: a folder, classes.txt or the subset is missing, a line names no image, an id
@@ -69,8 +74,9 @@ class Folder(SegmentationData):
         mask_suffix: str = "",
         values: dict[str | int, str] | None = None,
         void: int | None = None,
+        pairs: str = "",
     ) -> None:
-        self.root, self._list = _find(root, folder)
+        self.root, self._list = _find(root, folder, pairs)
         warn_of_other_lists(self._list)
         self.subset = subset
         listed = read_class_list(self._list)
@@ -79,9 +85,18 @@ class Folder(SegmentationData):
         if "/" in mask_suffix or "\0" in mask_suffix:
             raise RecipeError(f"mask_suffix = {mask_suffix!r} is no end of a name of a file")
         self._mask_suffix = mask_suffix
-        self._files = files_by_id(self.root / "images", IMAGE_SUFFIXES)
+        self._pairs = Pairs(self.root, pairs) if pairs else None
+        self._files = self._find_images()
         self.ids = self._read_subset()
         self._channels, self._exif = channels, exif
+
+    def _find_images(self) -> dict[str, Path]:
+        """Id -> file."""
+        if self._pairs is None:
+            return files_by_id(self.root / "images", IMAGE_SUFFIXES)
+        if self._mask_suffix:
+            raise RecipeError("pairs names the masks already; leave data.mask_suffix out")
+        return self._pairs.images
 
     def _read_subset(self) -> tuple[str, ...]:
         lists = {p.stem: p for p in self.root.glob("*.txt") if p.name not in NAMES}
@@ -94,7 +109,8 @@ class Folder(SegmentationData):
             )
         choose_subset(self.subset, {*lists, "all"}, self.root)
         if self.subset not in lists:
-            _warn_of_others(self.root / "images")
+            if self._pairs is None:
+                _warn_of_others(self.root / "images")
             return unique(sorted(self._files), self.root / "images")
         path = lists[self.subset]
         known = KnownIds(self._files, self._files.__getitem__)
@@ -109,6 +125,11 @@ class Folder(SegmentationData):
             raise DataError(f"{path} has the line '{entry}', which {listed.why}")
         if "\0" in listed.entry or len(listed.entry) > 250:
             raise DataError(f"{path} has the line '{entry}', which names no file; correct it")
+        if self._pairs is not None:
+            raise DataError(
+                f"{path} lists '{entry}', which data.pairs names no image of; drop the line, or "
+                f"run 'semisup init {self.root}' again where the picture is new"
+            )
         self._refuse_folder(listed.entry)
         raise DataError(
             f"{path} lists '{entry}', but there is no {self.root / 'images' / entry}"
@@ -122,7 +143,9 @@ class Folder(SegmentationData):
                 raise DataError(f"{path} is a folder; put the picture in its place")
 
     @functools.cached_property
-    def _masks(self) -> MaskFiles:
+    def _masks(self) -> MaskFiles | Pairs:
+        if self._pairs is not None:
+            return self._pairs
         masks = MaskFiles(self.root / "masks", self._mask_suffix, self._files)
         masks.warn_of_overlooked()
         return masks
@@ -176,18 +199,18 @@ class Folder(SegmentationData):
         return self._key.facts()
 
 
-def _find(root: Path | str, folder: str) -> tuple[Path, Path]:
+def _find(root: Path | str, folder: str, pairs: str) -> tuple[Path, Path]:
     """The folder, and the list of its classes."""
     place = Path(root).expanduser() / folder
     name = next((name for name in NAMES if is_file(place / name)), NAMES[0])
     found = find_folder(
         root,
         (folder,),
-        ("images", "masks", name),
+        (name,) if pairs else ("images", "masks", name),
         what="the data folder",
         remedy="and lay out images/<id>.jpg, masks/<id>.png and classes.txt there",
     )
-    if (found / "masks").resolve() == (found / "images").resolve():
+    if not pairs and (found / "masks").resolve() == (found / "images").resolve():
         raise DataError(f"{found / 'masks'} and images are one folder; give the masks their own")
     return found, found / name
 

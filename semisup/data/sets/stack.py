@@ -10,10 +10,11 @@ from pathlib import Path
 from torch import Tensor
 
 from semisup.data.formats.channels import find_kind, read_image
+from semisup.data.formats.class_colours import class_colours
 from semisup.data.formats.class_lists import NAMES, ClassList, read_class_list
 from semisup.data.formats.lists import choose_subset, find_folder
 from semisup.data.formats.mask_keys import LabelKey
-from semisup.data.formats.pictures import IMAGE_SUFFIXES, voc_palette
+from semisup.data.formats.pictures import IMAGE_SUFFIXES
 from semisup.data.formats.trees import files_by_id
 from semisup.data.sets.folder_masks import MaskFiles
 from semisup.data.sets.slices import SUBSETS, Slices
@@ -150,7 +151,7 @@ class Stack(Slices):
 
 def _classes(root: Path, names: Sequence[str]) -> ClassList:
     if names:
-        return ClassList(root, tuple(names), voc_palette(len(names)))
+        return ClassList(root, tuple(names), class_colours(names))
     path = next((root / name for name in NAMES if is_file(root / name)), root / NAMES[0])
     if not exists(path):
         raise DataError(

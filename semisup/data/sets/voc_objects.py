@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from semisup.data.evidence import is_background
+from semisup.data.formats.class_colours import is_background
 from semisup.data.formats.pictures import read_labels, read_mask_picture, voc_palette
 from semisup.data.formats.voc_annotations import Box, read_boxes
 from semisup.errors import DataError, suggest

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,18 @@ EXPLANATION = "_explain.png"
 UNCERTAINTY = "_uncertainty.png"
 UNCERTAINTY_COLOURS = "_uncertainty_colours.png"
 
+GEOTIFF = "_labels.tif"
+VIDEO_OVERLAY = "_overlay.mp4"
+COCO = "predictions_coco.json"
+
 UNCERTAINTY_NAMES = [name.removesuffix(".png") for name in (UNCERTAINTY, UNCERTAINTY_COLOURS)]
 """Endings of the names of what is written of samples, without suffix."""
 
 _ENDINGS = (
     *(LABELS, OVERLAY, PROBABILITIES, EXPLANATION),
-    *(UNCERTAINTY, UNCERTAINTY_COLOURS),
+    *(UNCERTAINTY, UNCERTAINTY_COLOURS, GEOTIFF),
 )
+_FRAME = re.compile(r"frame_\d{6,}(" + "|".join(map(re.escape, _ENDINGS)) + ")")
 
 
 class PredictionFolder:
@@ -37,6 +43,7 @@ class PredictionFolder:
         path: of the folder.
         facts: what predictions depend on beside the image: run, protocol.
         names: of the label maps that will be written, without suffix.
+        videos: of the videos whose frames will be labelled, each in a folder of its name.
         overwrite: whether predictions of these names are replaced, those of other facts too.
 
     Raises:
@@ -45,17 +52,33 @@ class PredictionFolder:
     """
 
     def __init__(
-        self, path: Path, facts: Mapping[str, Any], names: Sequence[str], *, overwrite: bool = False
+        self,
+        path: Path,
+        facts: Mapping[str, Any],
+        names: Sequence[str],
+        *,
+        videos: Sequence[str] = (),
+        overwrite: bool = False,
     ) -> None:
         self.path = path
         self._text = json.dumps(facts, indent=1, sort_keys=True) + "\n"
-        self._names = names
+        self._names, self._videos = names, videos
         self._overwrite = overwrite
         self._begun = False
         if not self._marker.is_file():
             self._check_no_foreign_files()
         elif self._marker.read_bytes() != self._text.encode():
             self._check_replaceable()
+
+    @property
+    def overwrites(self) -> bool:
+        """Whether predictions that are there are replaced."""
+        return self._overwrite
+
+    @property
+    def replaces(self) -> bool:
+        """Whether what is there now is to be replaced, and is still there."""
+        return self._overwrite and not self._begun
 
     @property
     def _marker(self) -> Path:
@@ -65,9 +88,14 @@ class PredictionFolder:
         """Where a prediction goes."""
         return self.path / f"{name}{ending}"
 
+    def frames(self, video: str) -> list[Path]:
+        """The label maps of the frames of a video that are there."""
+        folder = self.path / video
+        return [*folder.glob(f"frame_{'[0-9]' * 6}{LABELS}")] if exists(folder) else []
+
     def is_done(self, name: str, endings: Sequence[str]) -> bool:
         """Whether all files of an image are there and are to stay."""
-        if self._overwrite and not self._begun:
+        if self.replaces:
             return False
         if not all(self.file(name, ending).is_file() for ending in endings):
             return False
@@ -80,7 +108,7 @@ class PredictionFolder:
             name: of the label map.
             image: hash of the image that it should be of.
         """
-        if (self._overwrite and not self._begun) or not self.file(name).is_file():
+        if self.replaces or not self.file(name).is_file():
             return False
         return labelled_image(self.file(name)) not in (None, "", image)
 
@@ -110,23 +138,27 @@ class PredictionFolder:
 
     def _remove_old(self) -> None:
         """All at once: a call that is stopped leaves none that the next would take for its own."""
-        for name in self._names:
-            for ending in _ENDINGS:
-                try:
-                    self.file(name, ending).unlink(missing_ok=True)
-                except OSError as error:
-                    raise RunError(
-                        f"{self.file(name, ending)}: cannot be replaced ({error.strerror}). "
-                        "Choose another --to."
-                    ) from None
+        for file in self._own():
+            try:
+                file.unlink(missing_ok=True)
+            except OSError as error:
+                raise RunError(
+                    f"{file}: cannot be replaced ({error.strerror}). Choose another --to."
+                ) from None
 
     def _check_no_foreign_files(self) -> None:
-        for ending in _ENDINGS:
-            for file in (self.file(name, ending) for name in self._names):
-                if exists(file):
-                    raise RunError(
-                        f"{file}: is there already and no prediction. Choose another --to."
-                    )
+        for file in sorted(self._own()):
+            if exists(file):
+                raise RunError(f"{file}: is there already and no prediction. Choose another --to.")
+
+    def _own(self) -> set[Path]:
+        """The files that may be written, and those of the videos' frames that are there."""
+        files = {self.file(name, ending) for name in self._names for ending in _ENDINGS}
+        files |= {self.file(name, VIDEO_OVERLAY) for name in self._videos}
+        for folder in (self.path / name for name in self._videos):
+            if exists(folder) and folder.is_dir():
+                files |= {file for file in folder.iterdir() if _FRAME.fullmatch(file.name)}
+        return {*files, self.path / COCO}
 
     def _check_replaceable(self) -> None:
         """Other facts: refused, but where all that is there will be replaced."""
@@ -135,9 +167,9 @@ class PredictionFolder:
                 f"{self.path}: holds predictions of another run or protocol (see {MARKER}). "
                 "Choose another --to, or replace them with --overwrite."
             )
-        own = {self.file(name, ending) for name in self._names for ending in _ENDINGS}
-        kinds = (".png", ".npz")
-        others = sorted(p for p in self.path.rglob("*") if p.suffix in kinds and p not in own)
+        own = self._own()
+        kinds = (".png", ".npz", GEOTIFF, VIDEO_OVERLAY)
+        others = sorted(p for p in self.path.rglob("*") if p.name.endswith(kinds) and p not in own)
         if others:
             raise RunError(
                 f"{others[0]}: is a prediction of another run or protocol, one of {len(others)} "

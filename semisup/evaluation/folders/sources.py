@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from semisup.data.formats.pictures import IMAGE_SUFFIXES
 from semisup.data.formats.trees import walk_once
 from semisup.errors import DataError
+from semisup.evaluation.outputs.video import is_video
 from semisup.system.files import exists
 
 LABELS = ".png"
@@ -39,7 +40,7 @@ class Sources:
     """The images that were found, and what was left out.
 
     Attributes:
-        images: sorted within each folder.
+        images: sorted within each folder; videos among them, where they were named.
         left_out: files that are no images, by kind: ".tiff", "hidden"; with their number.
         folders: folders that were left out: hidden ones, and those of predictions.
         unreadable: folders that could not be listed, each with the reason in one line.
@@ -52,8 +53,13 @@ class Sources:
 
     @property
     def names(self) -> list[str]:
-        """Of the label maps."""
-        return [image.name for image in self.images]
+        """Of the label maps of pictures."""
+        return [image.name for image in self.images if not is_video(image.path)]
+
+    @property
+    def videos(self) -> list[str]:
+        """Of the folders of the label maps of videos."""
+        return [image.name for image in self.images if is_video(image.path)]
 
     def describe_left_out(self) -> str:
         """Such as "4 others left out: 3 .bmp, 1 .tiff; 1 folder"; empty where nothing was."""
@@ -74,7 +80,8 @@ def find_images(
 
     The label map of an image in the only folder named is called as the image is within that
     folder; of several files and folders, within the deepest folder that holds all of them. Hidden
-    files and folders, other files, and folders of predictions are left out.
+    files and folders, other files, and folders of predictions are left out; videos within a folder
+    are as well, since each may take as long as all of its images: those that are named are found.
 
     Args:
         paths: files and folders.

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from semisup.errors import RecipeError, suggest
 from semisup.models.backbones.base import Backbone, PooledStage
+from semisup.models.layers import next_multiple
 
 PREFIX = "timm:"
 """What the name of a backbone begins with that is timm's."""
@@ -95,7 +96,7 @@ class TimmFeatures(Backbone):
 
     def padded_size(self, size: torch.Size) -> torch.Size:
         """H and W as the next multiples of 32."""
-        return torch.Size(-(-side // MULTIPLE) * MULTIPLE for side in size)
+        return torch.Size(next_multiple(side, MULTIPLE) for side in size)
 
 
 class TimmViT(nn.Module):

@@ -104,7 +104,7 @@ class ViT(nn.Module):
         patches: Tensor = self.patch_embed["proj"](image)
         size = patches.shape[-2:]
         tokens = patches.flatten(2).transpose(1, 2)
-        tokens = torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], dim=1)
+        tokens = torch.cat([self.cls_token.expand(tokens.shape[0], -1, -1), tokens], dim=1)
         tokens = tokens + self.positions(size)
         levels = []
         for number, block in enumerate(self.blocks):
@@ -117,10 +117,12 @@ class ViT(nn.Module):
     def positions(self, size: torch.Size) -> Tensor:
         """What is added to the class token and the patches of a grid of `size` (h, w): 1(1+hw)C."""
         height, width = size
-        if height == width == TABLE:
-            return self.pos_embed
         first, table = self.pos_embed[:, :1], self.pos_embed[:, 1:]
         table = torch.unflatten(table, 1, (TABLE, TABLE))
+        if torch.compiler.is_exporting():
+            return torch.cat([first, _resized_in_export(table, height, width)], dim=1)
+        if height == width == TABLE:
+            return self.pos_embed
         return torch.cat([first, _resized(table, height, width).flatten(1, 2)], dim=1)
 
     def _initialise(self) -> None:
@@ -150,6 +152,47 @@ def _weights(factor: float, like: Tensor) -> Tensor:
     unit = torch.eye(TABLE, dtype=like.dtype, device=like.device)[None, :, :, None]
     resized = F.interpolate(unit, scale_factor=(factor, 1.0), mode="bicubic")
     return resized[0, :, :, 0].t()
+
+
+def _resized_in_export(table: Tensor, height: int, width: int) -> Tensor:
+    """`table` (1 x 37 x 37 x C) for a grid of any size, as it is for one of 37 x 37: 1(hw)C.
+
+    The weights are written out: an interpolation by a factor holds for the traced size alone.
+    """
+    counts = [
+        torch.arange(side, dtype=torch.float64, device=table.device) for side in (height, width)
+    ]
+    sides = [places[-1:] + 1 for places in counts]
+    same = (sides[0] == TABLE) & (sides[1] == TABLE)
+    offset = torch.where(same, 0.0, OFFSET)
+    rows, columns = (
+        _bicubic(places, TABLE / (side + offset)).to(table.dtype)
+        for places, side in zip(counts, sides, strict=True)
+    )
+    channels_first = table[0].permute(2, 0, 1)  # C37(37)
+    resized = rows @ (channels_first @ columns.t())
+    return resized.permute(1, 2, 0).flatten(0, 1)[None]
+
+
+def _bicubic(places: Tensor, step: Tensor) -> Tensor:
+    """The matrix that takes 37 values at places `step` apart: a row for each new value.
+
+    torch's cubic convolution, of a = -0.75; beyond the ends the last value is repeated.
+    """
+    a = -0.75
+    at = (places + 0.5) * step - 0.5
+    left = at.floor()
+    table = torch.arange(TABLE, dtype=at.dtype, device=at.device)
+    matrix = torch.zeros_like(at[:, None] * table)
+    for tap in (-1, 0, 1, 2):
+        far = (at - left - tap).abs()
+        if tap in (0, 1):
+            weight = ((a + 2) * far - (a + 3)) * far * far + 1
+        else:
+            weight = ((a * far - 5 * a) * far + 8 * a) * far - 4 * a
+        chosen = (left + tap).clamp(0, TABLE - 1)
+        matrix = matrix + weight[:, None] * (chosen[:, None] == table).to(at.dtype)
+    return matrix
 
 
 class Block(nn.Module):

@@ -36,7 +36,18 @@ from semisup.monitoring.health.checks_of_consistency import check_consistency
 from semisup.monitoring.health.checks_of_games import GameChecks
 from semisup.monitoring.health.checks_of_optimisation import OptimisationChecks
 from semisup.monitoring.health.checks_of_pseudo_labels import check_pseudo_labels
-from semisup.monitoring.health.course import Course, Finding
+from semisup.monitoring.health.course import SPAN, Course, Finding
+
+_SAID = {
+    "d_accuracy": "discriminator right at {:.0%}",
+    "sample_diversity": "generated images {:.0%} as diverse as real ones",
+    "self_taught_share": "{:.0%} accepted as pseudo-labels",
+    "confident_share": "{:.0%} predicted with confidence",
+    "self_taught_accuracy": "{:.0%} of the pseudo-labels right",
+    "teacher_agreement": "teacher and student agree at {:.0%}",
+    "agreement": "the networks agree at {:.0%}",
+}
+"""What a scalar says of a run that is well; shares and accuracies, in percent."""
 
 
 class Health:
@@ -55,6 +66,7 @@ class Health:
         self._courses: dict[str, Course] = {}
         self._games = GameChecks()
         self._optimisation = OptimisationChecks()
+        self._standing: list[str] = []
 
     def check(self, step: int, steps: int, scalars: Mapping[str, float]) -> list[str]:
         """Warnings to issue at a log point: almost always none.
@@ -71,6 +83,7 @@ class Health:
             One text for each warning: condition, since when, the values that show it, a remedy.
         """
         warnings = []
+        self._standing = []
         for finding in self._findings(step, steps, scalars):
             course = self._courses.setdefault(finding.key, Course())
             if course.add(finding, self._last, step):
@@ -78,8 +91,27 @@ class Health:
                 warnings.append(
                     f"{finding.condition} {since} ({finding.evidence}). {finding.remedy}"
                 )
+            if course.warned:
+                self._standing.append(finding.condition.rstrip(",:"))
         self._last = step
         return warnings
+
+    def words(self, scalars: Mapping[str, float]) -> str:
+        """How the run stood at the last check, in one line.
+
+        Args:
+            scalars: what was given to it.
+
+        Returns:
+            "healthy: " and what the scalars say, or the conditions that were warned of and have
+            not been absent for long enough since.
+        """
+        if self._standing:
+            return "warning: " + "; ".join(self._standing)
+        said = [text.format(scalars[name]) for name, text in _SAID.items() if scalars.get(name)]
+        if self._last < SPAN:
+            return f"too early to tell: conditions must last {SPAN} steps"
+        return "healthy: " + (", ".join(said) or "losses and weights move as they should")
 
     def state_dict(self) -> dict[str, Any]:
         """What was seen so far, as plain numbers."""

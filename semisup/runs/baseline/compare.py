@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import torch
-from pydantic import TypeAdapter, ValidationError
 
-from semisup.errors import RunError
 from semisup.evaluation.evaluate import BOOTSTRAP_SEED, Evaluation, evaluate
 from semisup.metrics.bootstrap import bootstrap_gain
 from semisup.recipe.toml import read_toml
+from semisup.runs.baseline.kept import check_comparable, read_gain
 from semisup.runs.baseline.sheet import draw_both
 from semisup.runs.folder import RunFolder
 from semisup.runs.paths import Paths
 from semisup.runs.reopen import OpenRun, open_run
-from semisup.runs.result import FinishedRun, Gain, Result, plain
+from semisup.runs.result import FinishedRun, Gain, plain
 from semisup.system import distributed as ranks
 from semisup.system.files import write_text
 from semisup.system.torch_errors import translated_errors
-
-_GAIN = TypeAdapter(Gain)
 
 
 def compare(run: FinishedRun, baseline: FinishedRun, paths: Paths, device: torch.device) -> Gain:
@@ -36,9 +32,9 @@ def compare(run: FinishedRun, baseline: FinishedRun, paths: Paths, device: torch
     Raises:
         RunError: they were scored by different protocols, or on files that differ.
     """
-    ranks.from_first(lambda: _check_comparable(run, baseline))
+    ranks.from_first(lambda: check_comparable(run, baseline))
     files = RunFolder(run.folder)
-    known = ranks.from_first(lambda: _read(files.gain, run.result, baseline.result))
+    known = ranks.from_first(lambda: read_gain(files.gain, run.result, baseline.result))
     if known is not None:
         return known
     opened = [open_run(one.folder, device, paths=paths) for one in (baseline, run)]
@@ -82,30 +78,3 @@ def _keep(
 ) -> None:
     draw_both(files.pictures / "baseline.png", opened, scored)
     write_text(files.gain, json.dumps(plain(gain), indent=1, allow_nan=False) + "\n")
-
-
-def _read(path: Path, own: Result, other: Result) -> Gain | None:
-    """What an earlier call has found for the same two predictors."""
-    try:
-        gain = _GAIN.validate_python(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, ValidationError, RecursionError):
-        return None  # it is made again
-    same = (gain.weights, gain.baseline_weights) == (own.weights_sha256, other.weights_sha256)
-    return gain if same else None
-
-
-def _check_comparable(run: FinishedRun, baseline: FinishedRun) -> None:
-    """Refuse scores of other protocols or other images."""
-    own, other = run.result.protocol, baseline.result.protocol
-    for key in sorted(own.keys() | other.keys()):
-        if key != "training_masks" and own.get(key) != other.get(key):
-            raise RunError(
-                f"{run.folder} and its baseline {baseline.folder} were scored by different "
-                f"protocols: {key} is {own.get(key)} and {other.get(key)}. Give both the same."
-            )
-    data, others = run.result.data, baseline.result.data
-    if data and others and data.reported.files_sha256 != others.reported.files_sha256:
-        raise RunError(
-            f"{run.folder} and its baseline {baseline.folder} were scored on files of other "
-            "content. Run the older one again, in another folder (--out)."
-        )

@@ -36,12 +36,8 @@ def draw_both(path: Path, runs: Sequence[OpenRun], scored: Sequence[Evaluation])
         index = data.index(name)
         image = as_shown(data.image(index), last.images.kind)
         maps = [data.mask(index), *(_prediction(run, index) for run in runs)]
-        rows.append(panels(image, maps, data.palette))
-        mious = (
-            f"{one.image_miou(position):.2f} over {one.image_classes(position)} classes"
-            for one in scored
-        )
-        captions.append(f"{name}    mIoU of this image {', and '.join(mious)}")
+        rows.append(panels(image, maps, data))
+        captions.append(f"{name}    {'; '.join(one.describe_image(position) for one in scored)}")
     legend = list(zip(data.classes, data.palette, strict=True))
     columns = ["image", "ground truth", *(run.recipe.name for run in runs)]
     contact_sheet(path, rows, columns=columns, captions=captions, legend=legend)

@@ -26,9 +26,11 @@ from semisup.errors import DataError, RecipeError, RunError
 from semisup.evaluation.protocol import ids_sha256
 from semisup.models.torchvision_weights import TORCHVISION
 from semisup.ops.pixels import RGB_FORMAT, ImageFormat
-from semisup.recipe.recipe import PLACES, Recipe
+from semisup.recipe.places import PLACES
+from semisup.recipe.recipe import Recipe
 from semisup.recipe.toml import flatten, read_toml
 from semisup.runs.assemble import open_data, open_reported, train_subset
+from semisup.runs.data.untouched import gone
 from semisup.runs.folder import RunFolder
 from semisup.runs.paths import Paths
 from semisup.runs.result import DataRecord, Result, SetRecord, plain
@@ -288,7 +290,7 @@ def _check_sets(folder: RunFolder, recipe: Recipe, result: Result, paths: Paths)
     if recorded is None:
         return [f"{folder.path}: does not say which data it was trained on; not compared."]
     if not root.is_dir():
-        return [f"{root}: the data are not there any more; this is the result as it was recorded."]
+        return [gone(root)]
     files = recorded_files(folder.files, recorded)
     try:
         trained = open_data(recipe, paths, train_subset(recipe))

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from semisup.data.formats.class_colours import class_colours
 from semisup.data.formats.class_lists import ClassList, read_class_list
-from semisup.data.formats.pictures import voc_palette
 from semisup.errors import DataError
 
 THREE = ("background", "cat", "dog")
@@ -43,7 +43,7 @@ def listed(tmp_path: Path, text: str) -> ClassList:
 def test_names_come_from_every_form(tmp_path: Path, text: str) -> None:
     found = listed(tmp_path, text)
     assert found.names == THREE
-    assert found.palette == voc_palette(3)
+    assert found.palette == class_colours(("background", "cat", "dog"))
     assert found.colours == {}
     assert found.values in (None, {0: 0, 1: 1, 2: 2})
 

@@ -197,7 +197,7 @@ def test_a_healthy_supervised_run_is_silent(kind: str, play: Play) -> None:
     assert watcher.told == []
     assert not (watcher.folder / "warnings.jsonl").exists()
     tags = EventAccumulator(str(watcher.folder)).Reload().Tags()
-    assert "loss_segmentation" in tags["scalars"]
+    assert "loss/segmentation" in tags["scalars"]
     assert "warnings/text_summary" not in tags["tensors"]
     assert watcher.logged_at[WINDOW]["loss_segmentation"] < 0.8
 

@@ -16,6 +16,7 @@ from semisup.errors import RecipeError, RunError
 from semisup.evaluation.evaluate import BOOTSTRAP_SEED, evaluate
 from semisup.metrics.bootstrap import bootstrap_gain
 from semisup.recipe.load import load_baseline, load_recipe, with_seed
+from semisup.recipe.recipe import Recipe
 from semisup.runs.baseline.compare import compare
 from semisup.runs.paths import Paths
 from semisup.runs.reopen import open_run
@@ -184,6 +185,24 @@ def test_what_is_changed_from_outside_is_changed_for_both_but_for_the_method(pla
     assert baseline.optim["segmenter"].lr == 0.5
     assert baseline.method.name == "supervised"
     assert load_recipe(str(place / "base.toml")).train.steps == 2
+
+
+def test_a_split_that_the_command_names_is_that_of_both(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[Recipe] = []
+
+    def keep(recipe: Recipe, *_: object, **__: object) -> None:
+        found.append(recipe)
+        raise RunError("far enough")
+
+    monkeypatch.setattr("semisup.api.run_loaded", keep)
+    words = ["run", str(place / "own.toml"), "--split", "1/3", "--out", str(place / "none")]
+    done = CliRunner().invoke(cli, words, prog_name="semisup")
+    assert "far enough" in done.stderr
+    baseline = load_baseline(found[0])
+    assert baseline is not None
+    assert baseline.data.split == found[0].data.split == "1/3"
 
 
 def test_a_baseline_of_its_own_is_not_run(place: Path) -> None:

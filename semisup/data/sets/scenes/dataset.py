@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
-from semisup.data.formats.pictures import voc_palette
+from semisup.data.formats.class_colours import class_colours
 from semisup.data.sets.scenes.writing import DESIGNS, SceneOptions, ensure_scenes
 from semisup.data.sets.voc_layout import VocTree
 from semisup.errors import RecipeError
@@ -56,7 +56,7 @@ class Scenes(VocTree):
         _check(self._options)
         folder = ensure_scenes(Path(root).expanduser(), self._options)
         classes = DESIGNS[design].classes
-        super().__init__(folder, subset, classes, voc_palette(len(classes)))
+        super().__init__(folder, subset, classes, class_colours(classes))
 
     def facts(self) -> dict[str, object]:
         """The options that the pictures depend on, and the digest of these and the generator."""

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from curves import QUALITY, courses_of, draw_quality, main, mean_line
-from finished import Run, read_runs, write_kept
 from PIL import Image
 from support.finished import finished_run
 
 from semisup.errors import RunError
+from semisup.studies.curves import QUALITY, courses_of, draw_quality, main, mean_line
+from semisup.studies.kept import Run, read_runs, write_kept
 
 STEPS = (50, 100, 150)
 

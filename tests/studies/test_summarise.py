@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from support.finished import PROTOCOL, finished_run
 
-SCRIPT = Path(__file__).resolve().parents[1] / "docs" / "summarise.py"
+SCRIPT = Path(__file__).resolve().parents[2] / "docs" / "summarise.py"
 Make = Callable[..., Path]
 
 

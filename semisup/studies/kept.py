@@ -1,9 +1,9 @@
-"""Finished runs, as the tables and figures of docs/ read them: from their folders or kept files.
+"""Finished runs as tables and figures read them: from their folders or from kept files.
 
-A kept file (docs/measurements/NAME.jsonl, written by docs/collect.py) has what the tables need of
-many runs and nothing else: no weights, and no path of the machine that they were made on. Its first
-line has what all of its runs share, such as the protocol and most settings; each other line is a
-run. Both are parts of what result.json has, under the same keys, beside:
+A kept file (such as docs/measurements/NAME.jsonl, written by docs/collect.py) has what the tables
+need of many runs and nothing else: no weights, and no path of the machine that they were made on.
+Its first line has what all of its runs share, such as the protocol and most settings; each other
+line is a run. Both are parts of what result.json has, under the same keys, beside:
 
     arm        the name of its row; empty: named by its recipe and by what differs
     settings   dotted key -> value of its recipe, without the seed and what depends on the machine
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from semisup.errors import RunError
-from semisup.recipe.recipe import PLACES
+from semisup.recipe.places import PLACES, without_watching
 from semisup.recipe.toml import read_toml
 from semisup.system.files import write_text
 
@@ -76,6 +76,14 @@ NEEDED = {
     "time": dict,
 }
 """Keys without which there is no table, with the kind of their values."""
+
+NEEDED_WITHIN = (
+    ("scores", "selected"),
+    ("split", "labelled"),
+    ("time", "train_seconds"),
+    ("protocol", "selection"),
+)
+"""Keys within these without which there is none either."""
 
 KEPT_OF_DATA = ("name", "subset", "images", "ids_sha256", "masks", "files", "files_sha256")
 
@@ -213,7 +221,8 @@ def read_folder(folder: Path) -> Run:
         RunError: a file of it cannot be read.
     """
     result = _object(_text(folder / "result.json"), str(folder / "result.json"))
-    settings = {k: v for k, v in read_toml(folder / "recipe.toml").items() if k not in PLACES}
+    settings = without_watching(read_toml(folder / "recipe.toml"))
+    settings = {k: v for k, v in settings.items() if k not in PLACES}
     if settings.get(SEED_OF_SPLIT) == "same":
         settings[SEED_OF_SPLIT] = result.get("seed")
     content = {key: result[key] for key in KEPT if key in result} | {
@@ -235,6 +244,11 @@ def _checked(content: dict[str, Any], where: str) -> dict[str, Any]:
     for key, kind in NEEDED.items():
         if not isinstance(content.get(key), kind):
             raise RunError(f"{where}: has no '{key}'. Is it the result of a run?")
+    for key, inner in NEEDED_WITHIN:
+        if content[key].get(inner) is None:
+            raise RunError(f"{where}: has no '{inner}' in '{key}'. Is it the result of a run?")
+    if not isinstance(content["scores"]["selected"], dict):
+        raise RunError(f"{where}: 'selected' in 'scores' is no table. Is it the result of a run?")
     return content
 
 

@@ -1,4 +1,4 @@
-"""docs/collect.py and docs/finished.py: what is kept of runs, and that nothing is replaced."""
+"""docs/collect.py and studies/kept.py: what is kept of runs, and that nothing is replaced."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 from collect import main
-from finished import _merged, _rest, _shared, read_folder, read_kept, read_runs
 from support.finished import PROTOCOL, finished_run
 
 from semisup.errors import RunError
+from semisup.studies.kept import _merged, _rest, _shared, read_folder, read_kept, read_runs
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 FULL = {
     "per_class": {"a": {"iou": 0.25, "boundary_f1": 0.5}, "b": {"iou": None}},
     "confusion": [[1, 2], [3, 4]],

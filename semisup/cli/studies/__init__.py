@@ -1,0 +1,1 @@
+"""Commands on many runs: `semisup runs` and `semisup compare`."""

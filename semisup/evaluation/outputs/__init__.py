@@ -1,0 +1,1 @@
+"""What predictions are written as: masks of COCO, GeoTIFF, frames of a video."""

@@ -1,0 +1,23 @@
+"""What of a recipe does not change what is trained; read without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+PLACES = ("data.root", "data.workers", "data.cache", "train.seed", "baseline.recipe", "eval.watch")
+"""Keys that do not change what is trained, or are told apart otherwise (the seed)."""
+
+
+def without_watching(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of a recipe without those of scores that are only watched.
+
+    A run that is scored on a subset of its own while it trains (`eval.watch`) is the same run, to
+    the bit, as one that is not.
+
+    Args:
+        flat: dotted key -> value.
+    """
+    kept = {key: value for key, value in flat.items() if key != "eval.watch"}
+    watches_alone = flat.get("eval.watch") and not flat.get("eval.hold_out")
+    return kept | {"eval.every": 0} if watches_alone else kept

@@ -1,0 +1,1 @@
+"""Studies: many runs read, grouped over seeds, compared, and written as tables and figures."""

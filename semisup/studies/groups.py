@@ -1,0 +1,140 @@
+"""Which runs stand in one row, what a row is called, and which runs must not stand together.
+
+Runs are grouped by the digest of their recipe and by the files that they were trained on, so that
+budgets are never averaged together. Where all runs have the same number as `data.split_seed` and as
+seed of the training, the two are one seed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+
+from semisup.errors import RunError
+from semisup.studies.kept import SEED_OF_SPLIT, Run, differences
+
+Group = tuple[str, str, str, str]
+
+
+def groups_of(runs: Sequence[Run]) -> list[list[Run]]:
+    """The runs of each group, in the order of their seeds.
+
+    Raises:
+        RunError: two runs of one group have one seed; names both.
+    """
+    tied = _split_follows_seed(runs)
+    groups: dict[Group, list[Run]] = defaultdict(list)
+    for run in sorted(runs, key=lambda run: run.seed):
+        group = groups[_group(run, tied)]
+        same = [other for other in group if other.seed == run.seed]
+        if same:
+            raise RunError(
+                f"{same[0].source} and {run.source} are of the same recipe, data and seed "
+                f"{run.seed}; give one of the two"
+            )
+        group.append(run)
+    return [groups[key] for key in sorted(groups)]
+
+
+def _split_follows_seed(runs: Sequence[Run]) -> bool:
+    """Whether split and training have one seed in all runs; with all masks there is no draw."""
+    drawn = [run for run in runs if run.settings.get("data.split") != "all"]
+    return all(run.settings.get(SEED_OF_SPLIT) == run.seed for run in drawn) and bool(drawn)
+
+
+def _group(run: Run, tied: bool) -> Group:
+    """What runs that differ in their seed alone have in common."""
+    if not tied:
+        return run.arm, run.recipe, run.digest, run.of_files("trained")
+    settings = {key: value for key, value in run.settings.items() if key != SEED_OF_SPLIT}
+    text = json.dumps(settings, sort_keys=True)
+    return run.arm, run.recipe, text, run.of_files("trained", "ids_sha256")
+
+
+def check_comparable(runs: Sequence[Run]) -> None:
+    """Refuse runs whose scores must not stand in one table.
+
+    Raises:
+        RunError: of different protocols, or scored on other files.
+    """
+    first = runs[0]
+    for run in runs[1:]:
+        pair = f"{first.source} and {run.source}"
+        keys = differences(first.protocol, run.protocol)
+        if keys:
+            one, other = (_short(each.protocol.get(keys[0])) for each in (first, run))
+            more = f" (and {', '.join(keys[1:])})" if keys[1:] else ""
+            raise RunError(
+                f"{pair} were scored by different protocols: {keys[0]} is {one} and {other}{more}. "
+                "Give runs of one protocol."
+            )
+        if run.of_files("reported") != first.of_files("reported"):
+            raise RunError(
+                f"{pair} were scored on files of other content; give runs of one data set"
+            )
+
+
+def _short(value: object) -> str:
+    """A value of a protocol as it fits into a line."""
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def check_lists(runs: Sequence[Run]) -> None:
+    """Refuse runs of one seed whose labelled images differ without being more or fewer.
+
+    Raises:
+        RunError: their lists differ, or one list was read from other files.
+    """
+    firsts: dict[tuple[int, object], Run] = {}
+    for run in runs:
+        first = firsts.setdefault((run.seed, run.split["labelled"]), run)
+        pair = f"{first.source} and {run.source}, both of seed {run.seed},"
+        if run.split.get("sha256") != first.split.get("sha256"):
+            raise RunError(f"{pair} have different labelled images; give runs of one list")
+        if run.of_files("trained") != first.of_files("trained"):
+            raise RunError(f"{pair} were trained on files of other content; give runs of one")
+
+
+def names_of(groups: Sequence[Sequence[Run]]) -> list[str]:
+    """A name for each group: of its arm, or the recipe and what differs from others of its name.
+
+    Raises:
+        RunError: two groups have one arm.
+    """
+    names = [_name(group[0], groups) for group in groups]
+    for place, name in enumerate(names):
+        if name in names[:place]:
+            one, other = groups[names.index(name)][0], groups[place][0]
+            found = differences(one.settings, other.settings) or ["their data"]
+            more = f" and {len(found) - 6} more" if len(found) > 6 else ""
+            keys = f"{', '.join(found[:6])}{more}"
+            raise RunError(
+                f"{one.source} and {other.source} are both of the arm {name}, and differ in {keys}"
+            )
+    return names
+
+
+def _name(run: Run, groups: Sequence[Sequence[Run]]) -> str:
+    if run.arm:
+        return f"`{run.arm}`"
+    tied = _split_follows_seed([one for group in groups for one in group])
+    alike = [group[0] for group in groups if (group[0].arm, group[0].recipe) == ("", run.recipe)]
+    if len(alike) == 1:
+        return f"`{run.recipe}`"
+    keys = {key for other in alike for key in _telling(run, other)}
+    keys -= {SEED_OF_SPLIT} if tied else set()
+    parts = [f"{key} = {json.dumps(run.settings.get(key))}" for key in sorted(keys)]
+    files = run.of_files("trained")
+    if any(o.digest == run.digest and o.of_files("trained") != files for o in alike):
+        parts.append(f"trained on files {files[:8]}")
+    return f"`{run.recipe}`, {', '.join(parts) or f'digest {run.digest}'}"
+
+
+def _telling(run: Run, other: Run) -> list[str]:
+    """Keys at which a run differs from another; options of two methods are not compared."""
+    keys = differences(run.settings, other.settings)
+    if "method.name" in keys:
+        return [key for key in keys if key == "method.name" or not key.startswith("method.")]
+    return keys

@@ -1,0 +1,1 @@
+"""A comparison as tables and figures: text, Markdown, LaTeX, CSV, JSON, HTML, PNG, PDF."""

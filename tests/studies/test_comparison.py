@@ -1,0 +1,329 @@
+"""semisup compare: arms over seeds and budgets, and differences as a hand calculation has them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from scipy import stats
+from support.finished import PROTOCOL, finished_run
+
+from semisup.cli.main import cli
+from semisup.errors import RunError
+from semisup.studies.comparison import Arm, Comparison, compare
+from semisup.studies.output.formats import as_csv, as_json, as_latex, as_markdown, as_text
+from semisup.studies.places import find_runs
+
+SCORES = {
+    ("plain", "1/8"): [0.31, 0.36, 0.33],
+    ("plain", "1/2"): [0.45, 0.41, 0.47],
+    ("better", "1/8"): [0.33, 0.41, 0.34],
+    ("better", "1/2"): [0.46, 0.40, 0.49],
+}
+"""Method and budget -> mIoU of the seeds 0, 1 and 2."""
+
+MASKS = {"1/8": 25, "1/2": 100}
+
+
+def make_run(out: Path, method: str, split: str, seed: int, miou: float, **changes: Any) -> Path:
+    budget = split.replace("/", "-")
+    place = out / f"scenes/{method}_unet" / f"{method}{budget}-s{seed}"
+    settings = {"method.name": method, "data.split": split, "data.split_seed": 0}
+    result = {
+        "recipe": f"scenes/{method}_unet",
+        "split": {"labelled": MASKS[split], "sha256": f"list of {split}"},
+        "per_class": {"a": {"iou": miou + 0.1}, "b": {"iou": miou - 0.1}},
+    }
+    return finished_run(place, f"{method}{budget}", seed, miou, settings, **{**result, **changes})
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """A folder of runs: two methods, two budgets, three seeds."""
+    for (method, split), values in SCORES.items():
+        for seed, miou in enumerate(values):
+            make_run(tmp_path / "runs", method, split, seed, miou)
+    return tmp_path / "runs"
+
+
+def compared(out: Path, *places: str, **options: Any) -> Comparison:
+    found = find_runs(places or ["scenes/plain_unet", "scenes/better_unet"], out)
+    return compare(found.runs, first=found.first, notes=found.notes, **options)
+
+
+def command(out: Path, *words: str) -> Result:
+    return CliRunner().invoke(cli, ["compare", *words, "--out", str(out)], prog_name="semisup")
+
+
+def arm_of(comparison: Comparison, method: str, split: str) -> Arm:
+    (found,) = (
+        arm
+        for arm in comparison.arms
+        if (arm.runs[0].settings["method.name"], arm.runs[0].settings["data.split"])
+        == (method, split)
+    )
+    return found
+
+
+def test_means_and_differences_are_those_of_a_hand_calculation(out: Path) -> None:
+    comparison = compared(out)
+    assert len(comparison.arms) == len(SCORES)
+    for (method, split), values in SCORES.items():
+        arm = arm_of(comparison, method, split)
+        assert list(arm.scores.values()) == values
+        assert arm.masks == (MASKS[split], MASKS[split])
+        assert arm.mean == pytest.approx(np.mean(values), abs=1e-12)
+        assert arm.sd == pytest.approx(np.std(values, ddof=1), abs=1e-12)
+        low, high = stats.t.interval(0.95, 2, loc=np.mean(values), scale=stats.sem(values))
+        assert arm.interval == pytest.approx((low, high), abs=1e-12)
+
+    assert len(comparison.differences) == len(MASKS)
+    for one in comparison.differences:
+        split = "1/8" if "1/8" in one.arm else "1/2"
+        values, others = np.array(SCORES["better", split]), np.array(SCORES["plain", split])
+        expected = stats.ttest_rel(values, others).confidence_interval(0.95)
+        assert split in one.baseline
+        assert one.paired is not None
+        assert one.paired.interval == pytest.approx((expected.low, expected.high), abs=1e-12)
+        assert one.mean == pytest.approx(np.mean(values - others), abs=1e-12)
+        exact = stats.permutation_test(
+            (values - others,), np.mean, permutation_type="samples", n_resamples=np.inf
+        )
+        assert one.paired.p == pytest.approx(exact.pvalue, abs=1e-12)
+        for name in ("a", "b"):  # the same differences, since each class is a constant apart
+            assert one.classes[name].mean == pytest.approx(one.mean, abs=1e-12)
+            assert one.classes[name].interval == pytest.approx(one.paired.interval, abs=1e-12)
+
+    smaller, larger = sorted(one.paired.p for one in comparison.differences if one.paired)
+    corrected = sorted(one.p_holm for one in comparison.differences if one.p_holm is not None)
+    first = min(1.0, 2 * smaller)
+    assert corrected == pytest.approx([first, max(first, larger)])
+
+
+def test_budgets_of_one_recipe_are_never_averaged(out: Path) -> None:
+    comparison = compared(out, "scenes/plain_unet")
+    assert [(arm.name, arm.masks, len(arm.runs)) for arm in comparison.arms] == [
+        ('scenes/plain_unet, data.split = "1/2"', (100, 100), 3),
+        ('scenes/plain_unet, data.split = "1/8"', (25, 25), 3),
+    ]
+    assert comparison.differences == ()
+
+
+def test_a_seed_that_is_there_twice_is_refused_with_both_folders(out: Path) -> None:
+    copy = make_run(out.parent / "copy", "plain", "1/8", 1, 0.36)
+    with pytest.raises(RunError, match="are of the same recipe, data and seed 1") as caught:
+        compared(out, "scenes/plain_unet", str(copy))
+    assert str(copy) in str(caught.value)
+    assert "plain1-8-s1" in str(caught.value)
+
+
+def test_another_protocol_is_refused_with_the_field(out: Path) -> None:
+    protocol = {**PROTOCOL, "flip": True, "scales": [0.5, 1.0]}
+    make_run(out, "third", "1/8", 0, 0.5, protocol=protocol)
+    done = command(out, "scenes/plain_unet", "scenes/third_unet")
+    assert done.exit_code == 1
+    assert "different protocols: flip is false and true (and scales)" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_seeds_that_one_arm_lacks_are_left_out_of_the_difference_and_said(out: Path) -> None:
+    shutil.rmtree(out / "scenes/better_unet/better1-8-s2")
+    comparison = compared(out)
+    (one,) = (one for one in comparison.differences if "1/8" in one.arm)
+    assert one.seeds == (0, 1)
+    assert one.mean == pytest.approx((0.02 + 0.05) / 2)
+    (note,) = (note for note in comparison.notes if "on the seeds that both have" in note)
+    assert note.endswith("0 1.")
+
+
+def test_one_seed_has_a_difference_and_no_interval(out: Path) -> None:
+    places = [str(out / f"scenes/{name}_unet/{name}1-8-s0") for name in ("plain", "better")]
+    (one,) = compared(out, *places).differences
+    assert (one.mean, one.paired, one.p_holm) == (pytest.approx(0.02), None, None)
+    assert "+0.020" in command(out, *places).output
+
+
+def test_other_labelled_images_are_not_compared(out: Path) -> None:
+    places = ["scenes/plain_unet/plain1-8-s*", "scenes/better_unet/better1-2-s*"]
+    comparison = compared(out, *places)
+    assert comparison.differences == ()
+    assert "since their labelled images are others: scenes/better_unet" in comparison.notes[0]
+
+
+def test_an_unfinished_run_is_left_out_and_named(out: Path) -> None:
+    begun = out / "scenes/plain_unet/plain1-8-s9"
+    begun.mkdir()
+    (begun / "recipe.toml").write_text("")
+    comparison = compared(out)
+    assert arm_of(comparison, "plain", "1/8").seeds == (0, 1, 2)
+    assert comparison.notes == (f"Left out, since they are not finished: {begun}.",)
+
+
+def test_arms_have_the_names_that_they_are_given(out: Path) -> None:
+    done = command(out, "base=scenes/plain_unet/plain1-8-*", "new=scenes/better_unet/better1-8-*")
+    assert done.exit_code == 0, done.output
+    assert "A  base" in done.output
+    assert "B  new" in done.output
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["scenes/plain_unte"], "Did you mean 'scenes/plain_unet'?"),
+        (["scenes/none*"], "matches nothing"),
+        (["=scenes/plain_unet"], "is not of the form NAME=PLACE"),
+        (["scenes/plain_unet", "--baseline", "plain"], "--baseline plain: no arm has that name."),
+        (["scenes/plain_unet", "--to", "table.doc"], "table.doc: no table or figure has that"),
+        (["scenes/plain_unet", "--to", "none/table.md"], "its folder is not there"),
+        (["x=scenes/plain_unet", "y=scenes/plain_unet"], "is in the arms 'x' and 'y'"),
+    ],
+)
+def test_what_cannot_be_compared_is_one_line(out: Path, words: list[str], reason: str) -> None:
+    done = command(out, *words)
+    assert done.exit_code == 1
+    assert reason in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "inner"),
+    [("scores", "selected"), ("split", "labelled"), ("time", "train_seconds")],
+)
+def test_a_result_that_lacks_what_the_tables_need_is_named(out: Path, key: str, inner: str) -> None:
+    path = out / "scenes/plain_unet/plain1-8-s1/result.json"
+    content = json.loads(path.read_text())
+    del content[key][inner]
+    path.write_text(json.dumps(content))
+    done = command(out, "scenes/plain_unet")
+    assert f"{path}: has no '{inner}' in '{key}'." in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_baseline_may_be_a_recipe_of_several_budgets(out: Path) -> None:
+    found = find_runs([str(out)], out)
+    comparison = compare(found.runs, baseline="scenes/better_unet")
+    assert [one.baseline.split(", ")[0] for one in comparison.differences] == [
+        "scenes/better_unet"
+    ] * 2
+
+
+def test_the_last_checkpoint_is_asked_for(out: Path) -> None:
+    comparison = compared(out, score="last")
+    assert arm_of(comparison, "plain", "1/8").mean == pytest.approx(np.mean([0.31, 0.36, 0.33]) / 2)
+
+
+def test_of_the_last_checkpoint_no_class_of_another_is_shown(out: Path) -> None:
+    comparison = compared(out, score="last")
+    text = as_text(comparison)
+    assert "of each class" not in text
+    assert "are kept of the reported checkpoint alone" in " ".join(text.split())
+    assert "No interval over images" not in text
+    content = json.loads(as_json(comparison))
+    assert all(not one["iou"] for one in (*content["arms"], *content["differences"]))
+    assert "iou/" not in as_csv(comparison)
+    assert "iou/a" in as_csv(compared(out))
+    done = command(out, "scenes/plain_unet", "--score", "last", "--sheet", "sheet.png")
+    assert "--sheet is of the reported checkpoints" in done.stderr
+
+
+def test_text_fits_80_columns_and_names_are_whole(out: Path) -> None:
+    text = as_text(compared(out))
+    assert max(len(line) for line in text.splitlines()) <= 80
+    assert 'scenes/plain_unet, data.split = "1/8"' in text
+    assert "A    100  3  0.443  0.031  0.367 to 0.519" in text
+
+
+def test_many_classes_and_arms_fit_80_columns(tmp_path: Path) -> None:
+    for number in range(12):
+        for seed in range(2):
+            make_run(tmp_path, f"method{number:02}", "1/8", seed, 0.3 + number / 100)
+    found = find_runs([str(tmp_path)], tmp_path)
+    text = as_text(compare(found.runs, baseline="scenes/method00_unet"))
+    assert max(len(line) for line in text.splitlines()) <= 80
+    assert all(f"scenes/method{number:02}_unet" in text for number in range(12))
+
+
+def test_columns_of_pictures_begin_with_what_tells_them_apart(out: Path) -> None:
+    from semisup.studies.output.pictures import titles_of
+
+    comparison = compared(out, "scenes/plain_unet")
+    runs = [arm.runs[0] for arm in comparison.arms]
+    assert titles_of(comparison, runs) == ['A  data.split = "1/2", s0', 'B  data.split = "1/8", s0']
+    one = compared(out, "scenes/plain_unet/plain1-8-s0")
+    assert titles_of(one, one.arms[0].runs) == ["A  scenes/plain_unet, s0"]
+
+
+def test_markdown_csv_and_json_have_the_numbers(out: Path) -> None:
+    comparison = compared(out)
+    assert "| 3 | +0.027 | -0.025 to +0.078 |" in as_markdown(comparison)
+    rows = list(csv.DictReader(io.StringIO(as_csv(comparison))))
+    assert len(rows) == 12
+    assert {(row["digest"], row["seed"]): float(row["miou"]) for row in rows}[
+        "better1-8", "1"
+    ] == 0.41
+    content = json.loads(as_json(comparison))
+    assert [arm["masks"] for arm in content["arms"]] == ["100", "25", "100", "25"]
+    assert content["differences"][1]["mean"] == pytest.approx(0.08 / 3)
+
+
+@pytest.fixture
+def odd_names(tmp_path: Path) -> Comparison:
+    """Names that LaTeX takes for commands."""
+    runs = []
+    for number, name in enumerate(("a_b", "50 % & more #1", r"x\y{z}~^$")):
+        for seed in range(2):
+            folder = tmp_path / "odd" / f"{number}-{seed}"
+            finished_run(folder, str(number), seed, 0.4, per_class={"a_1": {"iou": 0.2}})
+            runs += [run.named(name) for run in find_runs([str(folder)], tmp_path).runs]
+    return compare(runs, baseline="a_b")
+
+
+def test_latex_is_booktabs_and_escaped(odd_names: Comparison) -> None:
+    text = as_latex(odd_names)
+    assert r"a\_b &" in text
+    assert r"50 \% \& more \#1" in text
+    assert r"\toprule" in text
+    body = [line for line in text.splitlines() if not line.startswith("%")]
+    assert not [line for line in body if "_" in line.replace(r"\_", "")]
+
+
+@pytest.mark.parametrize("which", ["odd", "plain"])
+def test_latex_compiles(out: Path, odd_names: Comparison, tmp_path: Path, which: str) -> None:
+    program = shutil.which("pdflatex")
+    if program is None:
+        pytest.skip("needs pdflatex, which is not installed")
+    (tmp_path / "table.tex").write_text(as_latex(odd_names if which == "odd" else compared(out)))
+    (tmp_path / "page.tex").write_text(
+        "\\documentclass{article}\n\\usepackage[T1]{fontenc}\n\\usepackage{booktabs}\n"
+        "\\begin{document}\n\\input{table}\n\\end{document}\n"
+    )
+    done = subprocess.run(
+        [program, "-interaction=nonstopmode", "-halt-on-error", "page.tex"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull" not in done.stdout
+
+
+def test_a_recipe_with_the_name_of_a_folder_of_pictures_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pets").mkdir()
+    run = tmp_path / "runs" / "pets" / "0123456789-s0"
+    run.mkdir(parents=True)
+    (run / "recipe.toml").write_text("")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RunError, match=r"no result\.json below runs"):
+        find_runs(["pets"], Path("runs"))
