@@ -535,11 +535,14 @@ def voc_pets(root: Path, voc: Path) -> None:
 def test_the_tutorial_runs_on_real_photographs(
     shared_data: Path, shared_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pytest.importorskip("onnxruntime", reason="extra export")
     page = Path(__file__).resolve().parents[2] / "docs" / "own-data.md"
     text = page.read_text(encoding="utf-8").partition("## What `init` finds")[0]
     blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
     commands = [line.split()[1:] for block in blocks for line in block.splitlines()]
-    assert [words[0] for words in commands] == ["init", "data", "run", "run", "predict"]
+    assert [words[0] for words in commands] == [
+        *("init", "data", "run", "run", "predict", "export"),
+    ]
     voc_pets(tmp_path / "pets", shared_data / "voc2012_small" / "VOCdevkit" / "VOC2012")
     shutil.copyfile(
         shared_weights / "mobilenet_v2_features.safetensors", tmp_path / "mobilenet_v2.safetensors"
