@@ -454,6 +454,7 @@ def test_a_path_that_holds_a_flag_is_left_alone(tmp_path: Path) -> None:
 COMMANDS_ALONE = {
     "--plugin": "registered by an import",
     "--empty": "of semisup data import",
+    "--split": "where a value comes from",
     "--kind": "of semisup check",
     "--option": "of semisup check",
     "--explain": "of semisup predict",
