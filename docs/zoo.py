@@ -22,7 +22,8 @@ from semisup.recipe.places import PLACES, without_watching
 from semisup.recipe.toml import flatten
 from semisup.studies.groups import check_comparable, groups_of
 from semisup.studies.kept import SEED_OF_SPLIT, Run, read_runs
-from semisup.studies.pages import deviation, masks
+from semisup.studies.output.tables import masks
+from semisup.studies.pages import deviation
 
 DOCS = Path(__file__).parent
 MEASUREMENTS = DOCS / "measurements"

@@ -11,7 +11,7 @@ import numpy as np
 
 from semisup.errors import RunError, suggest
 from semisup.metrics.paired import PairedDifference, holm, mean_interval, paired_difference
-from semisup.studies.groups import check_comparable, check_lists, groups_of, names_of
+from semisup.studies.groups import check_comparable, check_lists, groups_of, names_of, of_one_list
 from semisup.studies.images import image_interval
 from semisup.studies.kept import Run
 
@@ -223,7 +223,7 @@ def _differences(arms: Sequence[Arm], bases: Sequence[Arm]) -> tuple[list[Differ
         if arm in bases:
             continue
         shared = [base for base in bases if set(base.seeds) & set(arm.seeds)]
-        own = [base for base in shared if _of_one_list(arm, base)]
+        own = [base for base in shared if of_one_list(arm.runs, base.runs)]
         if not own:
             (others if shared else unpaired).append(arm.name)
         found += [_difference(arm, base) for base in own]
@@ -248,17 +248,6 @@ def _differences(arms: Sequence[Arm], bases: Sequence[Arm]) -> tuple[list[Differ
 def _same_seeds(arms: Sequence[Arm], one: Difference) -> bool:
     seeds = {arm.name: arm.seeds for arm in arms}
     return seeds[one.arm] == seeds[one.baseline]
-
-
-def _of_one_list(arm: Arm, base: Arm) -> bool:
-    """Whether both have the same labelled images at each seed that they share."""
-    lists = {run.seed: run.split.get("sha256") for run in base.runs}
-    counts = {run.seed: run.split["labelled"] for run in base.runs}
-    return all(
-        lists[run.seed] == run.split.get("sha256") and counts[run.seed] == run.split["labelled"]
-        for run in arm.runs
-        if run.seed in lists
-    )
 
 
 def _difference(arm: Arm, base: Arm) -> Difference:

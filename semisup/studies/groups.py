@@ -97,6 +97,16 @@ def check_lists(runs: Sequence[Run]) -> None:
             raise RunError(f"{pair} were trained on files of other content; give runs of one")
 
 
+def of_one_list(runs: Sequence[Run], others: Sequence[Run]) -> bool:
+    """Whether both have the same labelled images at each seed that they share."""
+    lists = {run.seed: (run.split.get("sha256"), run.split["labelled"]) for run in others}
+    return all(
+        lists[run.seed] == (run.split.get("sha256"), run.split["labelled"])
+        for run in runs
+        if run.seed in lists
+    )
+
+
 def names_of(groups: Sequence[Sequence[Run]]) -> list[str]:
     """A name for each group: of its arm, or the recipe and what differs from others of its name.
 

@@ -47,9 +47,16 @@ from semisup.metrics.paired import (
     smallest_sign_flip_p,
 )
 from semisup.studies.comparison import compare
-from semisup.studies.groups import check_comparable, check_lists, groups_of, names_of
+from semisup.studies.groups import (
+    check_comparable,
+    check_lists,
+    groups_of,
+    names_of,
+    of_one_list,
+)
 from semisup.studies.kept import Run, read_arms
 from semisup.studies.output.formats import as_text
+from semisup.studies.output.tables import masks, p_text
 from semisup.studies.places import find_runs
 from semisup.system.files import write_text
 
@@ -98,12 +105,6 @@ def row(name: str, runs: Sequence[Run], score: str = "selected") -> list[str]:
         interval(scores),
         seconds(runs),
     ]
-
-
-def masks(runs: Sequence[Run]) -> str:
-    """How many labelled images, or from how many to how many."""
-    counts = sorted({int(run.split["labelled"]) for run in runs})
-    return " to ".join(f"{count:,}" for count in {counts[0]: 0, counts[-1]: 0})
 
 
 def seconds(runs: Sequence[Run]) -> str:
@@ -226,7 +227,7 @@ def _paired(named: Mapping[str, Sequence[Run]], baselines: Sequence[str], score:
         for name, runs in named.items():
             if name in baselines[: place + 1]:
                 continue
-            if not _of_one_list(runs, named[base]):
+            if not of_one_list(runs, named[base]):
                 paired.apart[name] = None
                 continue
             own, others = _by_seed(runs, score), _by_seed(named[base], score)
@@ -253,12 +254,6 @@ def _by_seed(runs: Sequence[Run], score: str) -> dict[int, float]:
     return {run.seed: run.miou(score) for run in runs}
 
 
-def _of_one_list(runs: Sequence[Run], baseline: Sequence[Run]) -> bool:
-    """Whether both have the same labelled images at each seed that they share."""
-    lists = {run.seed: run.split.get("sha256") for run in baseline}
-    return all(lists[run.seed] == run.split.get("sha256") for run in runs if run.seed in lists)
-
-
 def _difference(found: PairedDifference, corrected: float) -> list[str]:
     low, high = found.interval
     return [
@@ -270,11 +265,6 @@ def _difference(found: PairedDifference, corrected: float) -> list[str]:
         p_text(corrected),
         f"{found.detectable:.3f}",
     ]
-
-
-def p_text(p: float) -> str:
-    """Three decimals, or what p is below."""
-    return f"{p:.3f}" if p >= 0.0005 else "< 0.001"
 
 
 def _notes(

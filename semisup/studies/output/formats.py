@@ -191,7 +191,7 @@ def as_json(comparison: Comparison) -> str:
             {
                 "name": arm.name,
                 "recipe": arm.runs[0].recipe,
-                "masks": masks(arm),
+                "masks": masks(arm.runs),
                 "seeds": arm.seeds,
                 "miou": list(arm.scores.values()),
                 "mean": arm.mean,

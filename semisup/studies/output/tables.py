@@ -9,6 +9,7 @@ from pathlib import Path
 
 from semisup.metrics.paired import smallest_sign_flip_p
 from semisup.studies.comparison import Arm, Comparison, Difference
+from semisup.studies.kept import Run
 
 DASH = "-"
 """In a cell that has no value."""
@@ -120,7 +121,7 @@ def _scores(comparison: Comparison, letters: dict[str, str] | None) -> Table:
     for arm in comparison.arms:
         sd = DASH if arm.sd is None else f"{arm.sd:.3f}"
         cells = (
-            masks(arm), str(len(arm.runs)), f"{arm.mean:.3f}", sd, interval(arm.interval),
+            masks(arm.runs), str(len(arm.runs)), f"{arm.mean:.3f}", sd, interval(arm.interval),
             f"{arm.train_seconds:.0f}",
         )  # fmt: skip
         rows.append((*((letters[arm.name],) if letters else ()), arm.name, *cells))
@@ -183,9 +184,10 @@ def _class(one: Difference, name: str, *, with_interval: bool) -> str:
     return f"{signed(found.mean)} ({interval(found.interval, sign=True)})"
 
 
-def masks(arm: Arm) -> str:
+def masks(runs: Sequence[Run]) -> str:
     """How many labelled images, or from how many to how many."""
-    low, high = arm.masks
+    counts = [int(run.split["labelled"]) for run in runs]
+    low, high = min(counts), max(counts)
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
