@@ -108,6 +108,12 @@ def _print_done(done: Exported) -> None:
             f"  {shape}: logits differ by {one.difference:.0e} of the largest, "
             f"{one.same_labels:.2%} same labels"
         )
+    if any(one.undecided for one in done.compared):
+        share = max(one.undecided for one in done.compared)
+        click.echo(
+            f"  At up to {share:.2%} of the pixels of a batch they differ by more: there rounding\n"
+            "  decides which of two maxima the network unpools to, as between two devices."
+        )
     if facts["left_out"]:
         click.echo(f"Not in the file, but in 'semisup predict': {', '.join(facts['left_out'])}.")
     click.echo(f"Example: python {done.script} IMAGE MASK.png")

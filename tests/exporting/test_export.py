@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from click.testing import CliRunner
 from PIL import Image
 from support.runs import CPU, make_set, recipe_of
@@ -27,6 +28,7 @@ from semisup.exporting.export import Exported, export_network, export_run
 from semisup.exporting.facts import left_out
 from semisup.exporting.formats import format_of, read
 from semisup.exporting.network import TRACED, _rounded, exportable
+from semisup.exporting.ties import SecondPlaces
 from semisup.metrics.confusion import label_map
 from semisup.ops.pixels import GREY, RGB, RGB_FORMAT, ImageFormat, ImageKind
 from semisup.runs.paths import Paths
@@ -318,6 +320,57 @@ def test_what_is_not_the_runs_is_refused(change: Any, line: str) -> None:
 
     with pytest.raises(RunError, match=line), torch.no_grad():
         compare(exported, lambda batch: network(batch), [torch.rand(1, 3, 9, 7)])
+
+
+class Unpools(nn.Module):
+    """A random value for each 2 x 2 window, put where the window's maximum is."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        maps, places = F.max_pool2d(image, 2, return_indices=True)
+        values = torch.linspace(1, 2, maps.shape[-1]).expand_as(maps)
+        return F.max_unpool2d(values, places, 2)
+
+
+def image_with_a_near_tie() -> Tensor:
+    image = torch.rand(1, 3, 8, 8)
+    image[0, 0, 0, :2] = torch.tensor([2.0, 2.0 - 5e-7])
+    return image
+
+
+def test_a_place_that_rounding_decides_is_no_difference_of_a_file() -> None:
+    network, image = Unpools(), image_with_a_near_tie()
+    assert image[0, 0, 0, 0] > image[0, 0, 0, 1], "equal but for rounding"
+    rounded = image.clone()
+    rounded[0, 0, 0, 1] = 2.0 + 5e-7
+
+    def exported(batch: Tensor) -> tuple[Tensor, Tensor]:
+        logits = network(rounded)
+        return logits, logits.argmax(1).to(torch.uint8)
+
+    (done,) = compare(exported, network, [image])
+    assert done.undecided == pytest.approx(2 / 64), "the window's first row"
+    assert done.difference == 0
+    exact = image.clone()
+    exact[0, 0, 0, 1] = 2.0
+    expected = network(exact)
+    with SecondPlaces():
+        assert torch.equal(network(exact), expected), "the first of equal ones"
+
+
+@pytest.mark.parametrize("wrong", ["elsewhere", "by more than the place explains"])
+def test_a_near_tie_excuses_no_other_difference(wrong: str) -> None:
+    network, image = Unpools(), image_with_a_near_tie()
+
+    def exported(batch: Tensor) -> tuple[Tensor, Tensor]:
+        logits = network(batch)
+        if wrong == "elsewhere":
+            logits[0, 0, 7, 7] += 0.01
+        else:
+            logits[0, 0, 0, 0] += 3
+        return logits, logits.argmax(1).to(torch.uint8)
+
+    with pytest.raises(RunError, match="its logits differ by"):
+        compare(exported, network, [image])
 
 
 def test_a_file_that_stops_is_refused_with_the_reason() -> None:
