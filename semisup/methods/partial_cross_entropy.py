@@ -42,12 +42,11 @@ class PartialCrossEntropy(Method):
         """One step of the segmenter, by one forward pass for both kinds of images."""
         labelled, weak = batch.labelled, batch.weak
         if self.weak_weight > 0:
-            assert weak.partial is not None, "this method reads weak masks"
             maps, partial = joint_training_logits(self.segmenter, labelled.image, weak.image)
-            loss_weak = self.supervised_loss(partial, weak.partial)
+            loss_weak = self.supervised_loss(partial, weak)
         else:
             maps = self.segmenter.training_logits(labelled.image)
             loss_weak = labelled.image.new_zeros(())
-        loss = self.supervised_loss(maps, labelled.mask, labelled.border_weights)
+        loss = self.supervised_loss(maps, labelled)
         update("segmenter", loss + self.weak_weight * loss_weak)
         return {"loss_segmentation": loss.detach(), "loss_segmentation_weak": loss_weak.detach()}

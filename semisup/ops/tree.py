@@ -27,6 +27,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -233,7 +234,7 @@ def _passes(values: Tensor, factors: Tensor, forest: Forest) -> tuple[Tensor, Te
     levels = forest.levels
     below = torch.cat([values, values.new_zeros(1, values.shape[1])])
     of_edges = torch.cat([factors, factors.new_zeros(1)])[:, None]
-    for start, end in reversed([*zip(levels[:-2], levels[1:-1], strict=True)]):
+    for start, end in reversed([*pairwise(levels[:-1])]):
         children = forest.children[start:end].flatten()
         parts = (of_edges[children] * below[children]).view(end - start, _CHILDREN, -1)
         below[start:end] += parts.sum(1)
@@ -241,7 +242,7 @@ def _passes(values: Tensor, factors: Tensor, forest: Forest) -> tuple[Tensor, Te
     own = factors[:, None]
     kept = below * (1 - own * own)
     sums = below.clone()
-    for start, end in zip(levels[1:-1], levels[2:], strict=True):
+    for start, end in pairwise(levels[1:]):
         above = sums[forest.parent[start:end]]
         torch.addcmul(kept[start:end], own[start:end], above, out=sums[start:end])
     return below, sums

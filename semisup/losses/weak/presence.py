@@ -7,9 +7,9 @@ probable one, m_k = max_i S_i(k):
 
     presence    mean over the classes of the image of -log m_k, background among them
     absence     mean over the other classes of -log (1 - m_k)
-    objectness  mean over the pixels without a label of -[P_i log S_i(0) + (1 - P_i) log (1 - S_i(0))]
+    objectness  mean over the pixels without a label of -[P log S(0) + (1 - P) log (1 - S(0))]
 
-where P_i is the prior probability that pixel i is background.
+where P is the prior probability that the pixel is background.
 
 What differs: the mean over the images of a batch; the authors' layer reads one image alone.
 Logarithms are taken of logits, so nothing overflows however sure the network is.

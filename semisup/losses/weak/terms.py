@@ -74,9 +74,7 @@ class Regulariser:
         """
         logits, side = in_full_precision(logits), _CELLS[self.kind]
         if logits.shape[-2:] != image.shape[-2:]:
-            logits = F.interpolate(
-                logits, image.shape[-2:], mode="bilinear", align_corners=False
-            )
+            logits = F.interpolate(logits, image.shape[-2:], mode="bilinear", align_corners=False)
         logits = _averaged(logits, side)
         colours = 255 * _averaged(to_unit(image.detach().to(logits), self.images), side)
         seen = ~_any(~valid, side)
