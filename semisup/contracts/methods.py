@@ -70,6 +70,10 @@ class MethodSubject:
         method: Method = cls(task, **check_options(cls, self.name, {**self.options, **options}))
         return method.train()
 
+    def having(self, option: str, value: Any) -> MethodSubject:
+        """The same method with another value of one option."""
+        return replace(self, options={**self.options, option: value})
+
     def batch(self, seed: int = 0, **changes: Any) -> Batch:
         """A toy batch of what it reads."""
         return toy_batch(self.reads, seed, **changes)
@@ -361,8 +365,9 @@ def every_term_reaches_an_optimiser(subject: MethodSubject) -> None:
     weights = subject.weights()
     if not weights:
         raise NotApplicable("no option weighs a term")
-    batch = subject.batch(dtype=torch.float64)
     for key, value in weights.items():
+        # Of what it reads with the term: one that is off by default may read no labels for it.
+        batch = subject.having(key, value).batch(dtype=torch.float64)
         on, off = (
             subject.gradients(
                 batch,
