@@ -182,10 +182,11 @@ class Method(nn.Module, ABC):
             maps: BKHW each, the main one first.
             images: what they are of; of weakly labelled ones, `partial` are the masks.
         """
-        weak = isinstance(images, Weak)
-        mask = images.partial if weak else images.mask
-        assert mask is not None, "this method reads weak masks"
-        border_weights = None if weak else images.border_weights
+        if isinstance(images, Weak):
+            assert images.partial is not None, "this method reads weak masks"
+            mask, border_weights = images.partial, None
+        else:
+            mask, border_weights = images.mask, images.border_weights
         self.read_border_weights |= border_weights is not None
         loss = supervised_loss(
             maps,

@@ -61,8 +61,8 @@ class PartialCrossEntropy(Method):
         )
         self.reads_tags = absence_weight > 0 or presence_weight > 0
         if self.reads_tags:
-            both = frozenset({"tags", "partial"})
-            self.reads = replace(self.reads, weak=both if weak_weight > 0 else frozenset({"tags"}))
+            tags = Reads(weak=frozenset({"tags"}))
+            self.reads = tags if weak_weight == 0 else replace(tags, weak=tags.weak | {"partial"})
         self.segmenter = task.build_segmenter()
         self.weak_weight = weak_weight
         self.absence_weight = absence_weight

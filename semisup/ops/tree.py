@@ -172,7 +172,7 @@ def tree_sums(values: Tensor, factors: Tensor, forest: Forest) -> Tensor:
     channels = values.shape[1]
     rows = values.movedim(1, -1).reshape(-1, channels)[forest.order]
     of_edges = factors.reshape(-1)[forest.order]
-    sums: Tensor = _TreeSums.apply(rows, of_edges, forest)  # type: ignore[no-untyped-call]
+    sums: Tensor = _TreeSums.apply(rows, of_edges, forest)
     batch, _, height, width = values.shape
     return sums[forest.place].view(batch, height, width, channels).movedim(-1, 1)
 

@@ -76,7 +76,7 @@ WITH: dict[str, tuple[str, Term]] = {
     "points": ("fixmatch", "tree_energy"),
     "scribbles": ("mean_teacher", "gated_crf"),
     "boxes": ("supervised", "dense_crf"),
-    "blocks": ("cps", "normalised_cut"),
+    "blocks": ("cutmix_seg", "normalised_cut"),
     "coarse": ("unimatch", "gated_crf"),
 }
 """Kind of weak label -> a method that learns from it, and a term beside it."""
