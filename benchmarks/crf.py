@@ -97,7 +97,9 @@ def compare_parts(case: Case, rounds: int) -> None:
     logits, picture = case
     network = DeepLabV3Plus(CLASSES).to(memory_format=torch.channels_last)
     inference = Inference(network, EvalSettings(), torch.device("cpu"))
-    features = crf._features(picture[0].float(), DEFAULT.appearance_sigma, DEFAULT.colour_sigma)
+    features = crf.bilateral_features(
+        picture[0].float(), DEFAULT.appearance_sigma, DEFAULT.colour_sigma
+    )
     lattice = Lattice(features)
     marginals = logits.softmax(1)[0].permute(1, 2, 0).contiguous()
     smoothness = crf._smoothness(picture[0].float(), DEFAULT.smoothness_sigma)

@@ -146,6 +146,10 @@ class TrainSettings(Settings):
     """ohem: the hardest pixels of a batch that count even where fewer are hard."""
     focal_gamma: Weight = 2.0
     """focal: exponent of the factor (1 - p) on the loss of a pixel; 0: cross entropy."""
+    regulariser: Literal["", "gated_crf", "dense_crf", "tree_energy", "normalised_cut"] = ""
+    """A term on the pictures themselves, for labels that leave most pixels void; empty: none."""
+    regulariser_weight: Literal["default"] | Weight = "default"
+    """What it is multiplied by; default: the term's own."""
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Decay of a moving average of the predictor, which is then what is scored; 0: none."""
     channels_last: bool = True

@@ -56,7 +56,7 @@ class MeanTeacher(Method):
         """One step of the segmenter, which the teacher then follows."""
         labelled, free = batch.labelled, batch.unlabelled
         maps = self.segmenter.training_logits(labelled.image)
-        loss = self.supervised_loss(maps, labelled.mask, labelled.border_weights)
+        loss = self.supervised_loss(maps, labelled)
         weight = self.consistency_weight * ramp(progress.fraction, 0.0)
         distance = self._distance(free) if weight > 0 else loss.new_zeros(())
         update("segmenter", loss + weight * distance)

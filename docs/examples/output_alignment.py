@@ -71,7 +71,7 @@ class OutputAlignment(Method):
         known = labelled.mask != IGNORE
 
         maps = self.segmenter.training_logits(labelled.image)
-        loss_segmentation = self.supervised_loss(maps, labelled.mask, labelled.border_weights)
+        loss_segmentation = self.supervised_loss(maps, labelled)
         free = self._predict(unlabelled.image)
         loss_adversarial = masked_mean(self.game.fool(self._score(free)), unlabelled.valid)
         update("segmenter", loss_segmentation + self.adversarial_weight * loss_adversarial)

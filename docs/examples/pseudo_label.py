@@ -43,7 +43,7 @@ class PseudoLabel(Method):
         """One step of the segmenter on labelled and unlabelled images."""
         labelled, free = batch.labelled, batch.unlabelled
         maps = self.segmenter.training_logits(labelled.image)
-        loss = self.supervised_loss(maps, labelled.mask, labelled.border_weights)
+        loss = self.supervised_loss(maps, labelled)
         taught = share = loss.new_zeros(())
         if self.unlabelled_weight > 0:  # else the images would move the batch statistics
             logits = self.segmenter(free.image)

@@ -26,6 +26,7 @@ from semisup.contracts.toys import (
 )
 from semisup.losses.segmentation import Criterion
 from semisup.losses.supervised import SupervisedLoss
+from semisup.losses.weak.terms import Regulariser
 from semisup.methods.base import Method, Task
 from semisup.methods.supervised import Supervised
 from semisup.options import check_options, options_schema
@@ -69,6 +70,10 @@ class MethodSubject:
         method: Method = cls(task, **check_options(cls, self.name, {**self.options, **options}))
         return method.train()
 
+    def having(self, option: str, value: Any) -> MethodSubject:
+        """The same method with another value of one option."""
+        return replace(self, options={**self.options, option: value})
+
     def batch(self, seed: int = 0, **changes: Any) -> Batch:
         """A toy batch of what it reads."""
         return toy_batch(self.reads, seed, **changes)
@@ -80,6 +85,7 @@ class MethodSubject:
         each_alone: bool = False,
         class_weights: Tensor | None = None,
         criterion: Criterion | None = None,
+        regulariser: Regulariser | None = None,
         **options: Any,
     ) -> dict[str, Tensor]:
         """Gradient of each player's losses, late in a run, in double precision.
@@ -90,11 +96,13 @@ class MethodSubject:
                 a batch counts in the gradient of every other.
             class_weights: K, of the supervised loss.
             criterion: the supervised loss; None: cross entropy.
+            regulariser: the term on the images beside it; None: there is none.
             options: of the method.
         """
         method = self.build(**options).double()
         method.class_weights = class_weights
         method.criterion = criterion or SupervisedLoss()
+        method.regulariser = regulariser
         for layer in method.modules():
             if each_alone and isinstance(layer, BATCH_NORMS):
                 layer.eval()
@@ -318,9 +326,19 @@ def border_weights_count(subject: MethodSubject) -> None:
     weights = torch.linspace(0, 1, 2 * SIDE * SIDE, dtype=torch.float64).view(2, SIDE, SIDE)
     _changes_an_update(
         subject,
-        "weights of pixels change no update: train.border_weight would do nothing. Give "
-        "`batch.labelled.border_weights` to `self.supervised_loss`, or to the loss of one map",
+        "weights of pixels change no update: train.border_weight would do nothing. Take "
+        "`self.supervised_loss`, or give `batch.labelled.border_weights` to the loss of one map",
         weights,
+    )
+
+
+def the_regulariser_counts(subject: MethodSubject) -> None:
+    """A term on the images themselves changes the update of a player."""
+    _changes_an_update(
+        subject,
+        "a term on the images changes no update: train.regulariser would do nothing. Take "
+        "`self.supervised_loss`, or add `self.regularised` to the loss of the main map",
+        regulariser=Regulariser("gated_crf", 1.0),
     )
 
 
@@ -347,11 +365,17 @@ def every_term_reaches_an_optimiser(subject: MethodSubject) -> None:
     weights = subject.weights()
     if not weights:
         raise NotApplicable("no option weighs a term")
-    batch = subject.batch(dtype=torch.float64)
     for key, value in weights.items():
+        # Of what it reads with the term: one that is off by default may read no labels for it.
+        batch = subject.having(key, value).batch(dtype=torch.float64)
         on, off = (
             subject.gradients(
-                batch, each_alone=False, class_weights=None, criterion=None, **{key: v}
+                batch,
+                each_alone=False,
+                class_weights=None,
+                criterion=None,
+                regulariser=None,
+                **{key: v},
             )
             for v in (value, 0.0)
         )
@@ -617,6 +641,7 @@ CHECKS: tuple[Check[MethodSubject], ...] = (
     Check("class weights change the update", class_weights_count),
     Check("the chosen loss changes the update", the_loss_is_chosen),
     Check("weights of pixels change the update", border_weights_count),
+    Check("a term on the images changes the update", the_regulariser_counts),
     Check("every weighted term reaches an optimiser", every_term_reaches_an_optimiser),
     Check("without its terms it is supervised training", without_terms_it_is_supervised),
     Check("negative weights are refused", options_have_ranges),

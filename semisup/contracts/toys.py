@@ -139,6 +139,7 @@ def toy_batch(
         )
     image, free = image.to(dtype), free.to(dtype)
     tags = torch.stack([(hidden == k).flatten(1).any(1) | (k == 0) for k in range(CLASSES)], 1)
+    tags[1, -1] = False  # an image lacks a class, or nothing would be absent
     selection = torch.tensor([[False, True, False], [False, True, True]])
     streams: dict[str, Any] = {
         "labelled": Labelled(

@@ -142,9 +142,7 @@ class Adversarial(Method):
         fake = self.pixels.of_predictions(predicted, labelled.mask != IGNORE, progress)
         unlabelled, others = self._on_unlabelled(batch.unlabelled, progress)
         terms = {
-            "loss_segmentation": self.supervised_loss(
-                logits, labelled.mask, labelled.border_weights
-            ),
+            "loss_segmentation": self.supervised_loss(logits, labelled),
             "loss_adversarial": fake.mean(self.game.fool(fake.logits)),
             **unlabelled,
         }

@@ -147,7 +147,7 @@ class AdversarialLuc(Method):
 
         maps = self._reduced(predicted if self.adversarial_weight else predicted.detach())
         fake = scores(maps)
-        loss = self.supervised_loss(logits, labelled.mask, labelled.border_weights)
+        loss = self.supervised_loss(logits, labelled)
         adversarial = fake.mean(self.game.fool(fake.logits))
         update("segmenter", loss + self.adversarial_weight * adversarial, keep_graph=True)
         reported = update_discriminator(

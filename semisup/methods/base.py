@@ -12,13 +12,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from semisup.losses.segmentation import Criterion, supervised_loss
 from semisup.losses.supervised import SupervisedLoss
+from semisup.losses.weak.terms import Regulariser
 from semisup.models.base import ParameterGroup, Segmenter
 from semisup.models.resolution import Resolution, require_one_map
-from semisup.types import Batch, Progress, Reads, Scalars, Update
+from semisup.types import Batch, Labelled, Progress, Reads, Scalars, Update, Weak
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,8 @@ class Method(nn.Module, ABC):
 
     takes_class_weights: ClassVar[bool] = True
     """Whether its supervised loss is a cross entropy over the K classes, which
-    `train.class_weights` can weight and `train.loss` replace; where it is not, both are refused."""
+    `train.class_weights` can weight, `train.loss` replace and `train.regulariser` complement;
+    where it is not, all are refused."""
 
     picture_ends: ClassVar[Mapping[str, tuple[str, str]]] = {
         "adversary": ("looks predicted", "looks true"),
@@ -139,6 +142,9 @@ class Method(nn.Module, ABC):
         self._criterion: Criterion = SupervisedLoss()
         self.read_criterion = False
         self.read_border_weights = False
+        self.regulariser: Regulariser | None = None
+        self.read_regulariser = False
+        self._regularised: list[Tensor] = []
 
     @property
     def class_weights(self) -> Tensor | None:
@@ -166,20 +172,23 @@ class Method(nn.Module, ABC):
     def criterion(self, criterion: Criterion) -> None:
         self._criterion = criterion
 
-    def supervised_loss(
-        self, maps: Sequence[Tensor], mask: Tensor, border_weights: Tensor | None = None
-    ) -> Tensor:
+    def supervised_loss(self, maps: Sequence[Tensor], images: Labelled | Weak) -> Tensor:
         """Supervised loss of the segmenter's maps, by the weights of its auxiliary ones; 0-d.
 
-        With the weights of classes and pixels that the recipe asks for.
+        With the weights of classes and pixels that the recipe asks for, and with its term on the
+        images themselves (`train.regulariser`), which is of the main map.
 
         Args:
             maps: BKHW each, the main one first.
-            mask: BHW.
-            border_weights: `Labelled.border_weights` of the same images.
+            images: what they are of; of weakly labelled ones, `partial` are the masks.
         """
+        if isinstance(images, Weak):
+            assert images.partial is not None, "this method reads weak masks"
+            mask, border_weights = images.partial, None
+        else:
+            mask, border_weights = images.mask, images.border_weights
         self.read_border_weights |= border_weights is not None
-        return supervised_loss(
+        loss = supervised_loss(
             maps,
             mask,
             self.segmenter.auxiliary_weights,
@@ -187,6 +196,35 @@ class Method(nn.Module, ABC):
             border_weights=border_weights,
             criterion=self.criterion,
         )
+        if self.regulariser is None:
+            return loss
+        return loss + self.regularised(maps[0], images.image, mask, images.valid)
+
+    def regularised(self, logits: Tensor, image: Tensor, mask: Tensor, valid: Tensor) -> Tensor:
+        """The term on the images themselves, times its weight; 0-d, 0 without one.
+
+        `supervised_loss` has it; a method that forms its supervised loss itself adds it.
+
+        Args:
+            logits: BKHW, of the main map.
+            image: BCHW, normalised.
+            mask: BHW int64, `IGNORE` where there is no label.
+            valid: BHW bool, False in the padding.
+        """
+        if self.regulariser is None:
+            return logits.new_zeros(())
+        self.read_regulariser = True
+        term = self.regulariser(logits, image, mask, valid)
+        self._regularised.append(term.detach())
+        return self.regulariser.weight * term
+
+    def take_regularised(self) -> Scalars:
+        """`loss_regulariser`, the mean of the terms since it was last asked; nothing without one.
+
+        It is not weighted. Training reports it beside the scalars of each step.
+        """
+        terms, self._regularised = self._regularised, []
+        return {"loss_regulariser": torch.stack(terms).mean()} if terms else {}
 
     def players(self) -> dict[str, list[ParameterGroup]]:
         """Player -> its parameter groups. A recipe has one `[optim.<player>]` for each."""

@@ -140,7 +140,7 @@ class CrossPseudoSupervision(Method):
         weight = self.cross_weight * gaussian_ramp(progress.fraction, self.ramp_up)
         for number, (name, network) in enumerate(zip(NAMES, self.networks, strict=True)):
             maps, *others = self._training_logits(network, images)
-            supervised = self.supervised_loss(maps, labelled.mask, labelled.border_weights)
+            supervised = self.supervised_loss(maps, labelled)
             cross = pseudo_label_loss(others[0][0], taught[number]) if taught else zero
             update(name, supervised + weight * cross)
             suffix = "_second" if number else ""

@@ -130,7 +130,7 @@ class CutMixSeg(Method):
             maps, terms = self._on_unlabelled(labelled.image, batch.unlabelled)
         else:
             maps = self.segmenter.training_logits(labelled.image)
-        supervised = self.supervised_loss(maps, labelled.mask, labelled.border_weights)
+        supervised = self.supervised_loss(maps, labelled)
         weight = self.consistency_weight * gaussian_ramp(progress.fraction, self.ramp_up)
         update("segmenter", supervised + weight * terms["loss_consistency"])
         self.teacher.follow(self.segmenter, progress)

@@ -154,7 +154,7 @@ class FixMatch(Method):
         else:
             maps = self.segmenter.training_logits(labelled.image)
             taught = share = agreed = labelled.image.new_zeros(())
-        supervised = self.supervised_loss(maps, labelled.mask, labelled.border_weights)
+        supervised = self.supervised_loss(maps, labelled)
         weight = self.unlabelled_weight * gaussian_ramp(progress.fraction, self.ramp_up)
         loss = supervised + weight * taught
         update("segmenter", 0.5 * loss if self.halved else loss)

@@ -158,9 +158,7 @@ class GanSegmentation(Method):
 
         maps = self.segmenter.training_logits(labelled.image)
         of_classes = [logits[:, :-1] for logits in maps]
-        terms["loss_segmentation"] = self.supervised_loss(
-            of_classes, labelled.mask, labelled.border_weights
-        )
+        terms["loss_segmentation"] = self.supervised_loss(of_classes, labelled)
         real_logits, valid = realness(maps[0]), labelled.mask != IGNORE
         if self.unlabelled_weight or self.game.r1:
             logits, terms["loss_gradient_penalty"] = self._logits_of_real(real, progress)

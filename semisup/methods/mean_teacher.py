@@ -125,7 +125,7 @@ class MeanTeacher(Method):
         else:
             maps = self.segmenter.training_logits(labelled.image)
             consistency = agreed = labelled.image.new_zeros(())
-        supervised = self.supervised_loss(maps, labelled.mask, labelled.border_weights)
+        supervised = self.supervised_loss(maps, labelled)
         weight = self.consistency_weight * gaussian_ramp(progress.fraction, self.ramp_up)
         update("segmenter", supervised + weight * consistency)
         if not self.follows_code:

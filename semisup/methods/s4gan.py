@@ -115,9 +115,7 @@ class S4Gan(Method):
         labelled = batch.labelled
         maps = self.segmenter.training_logits(labelled.image)
         terms = dict.fromkeys(PAIR_SCALARS, labelled.image.new_zeros(()))
-        terms["loss_segmentation"] = self.supervised_loss(
-            maps, labelled.mask, labelled.border_weights
-        )
+        terms["loss_segmentation"] = self.supervised_loss(maps, labelled)
         if self.trains_discriminator:
             logits = self.segmenter(batch.unlabelled.image)
             fake, real = self.pairs.scores(logits, maps[0], batch, progress)

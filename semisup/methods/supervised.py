@@ -31,6 +31,6 @@ class Supervised(Method):
         """One step of the segmenter."""
         labelled = batch.labelled
         maps = self.segmenter.training_logits(labelled.image)
-        loss = self.supervised_loss(maps, labelled.mask, labelled.border_weights)
+        loss = self.supervised_loss(maps, labelled)
         update("segmenter", loss)
         return {"loss_segmentation": loss.detach()}

@@ -165,7 +165,7 @@ class UniMatch(Method):
             maps, terms = self._on_unlabelled(labelled.image, batch.unlabelled)
         else:
             maps = self.segmenter.training_logits(labelled.image)
-        supervised = self.supervised_loss(maps, labelled.mask, labelled.border_weights)
+        supervised = self.supervised_loss(maps, labelled)
         strong, features = 1.0 - self.feature_share, self.feature_share
         taught = strong * terms["loss_pseudo"] + features * terms["loss_features"]
         weight = self.unlabelled_weight * gaussian_ramp(progress.fraction, self.ramp_up)

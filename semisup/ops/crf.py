@@ -135,7 +135,7 @@ def _along(values: Tensor, kernel: Tensor, reach: int) -> Tensor:
 
 
 def _appearance(image: Tensor, settings: CrfSettings) -> Message:
-    features = _features(image, settings.appearance_sigma, settings.colour_sigma)
+    features = bilateral_features(image, settings.appearance_sigma, settings.colour_sigma)
     exact = settings.exact or len(features) <= EXACT_PIXELS
     total: Message = AllPairs(features) if exact else Lattice(features)
     scale = total(features.new_ones(len(features), 1)).rsqrt()
@@ -146,7 +146,7 @@ def _appearance(image: Tensor, settings: CrfSettings) -> Message:
     return message
 
 
-def _features(image: Tensor, sigma: float, colour_sigma: float) -> Tensor:
+def bilateral_features(image: Tensor, sigma: float, colour_sigma: float) -> Tensor:
     """N x 5: position and colour of each pixel in standard deviations, around their mean."""
     height, width = image.shape[-2:]
     y = torch.arange(height, dtype=image.dtype, device=image.device)

@@ -10,14 +10,17 @@ PLACES = ("data.root", "data.workers", "data.cache", "train.seed", "baseline.rec
 
 
 def without_watching(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys of a recipe without those of scores that are only watched.
+    """The keys of a recipe without those of scores that are only watched and of terms that are off.
 
     A run that is scored on a subset of its own while it trains (`eval.watch`) is the same run, to
-    the bit, as one that is not.
+    the bit, as one that is not. One without a term on the images (`train.regulariser`) is one of a
+    version that knew none.
 
     Args:
         flat: dotted key -> value.
     """
     kept = {key: value for key, value in flat.items() if key != "eval.watch"}
+    if not flat.get("train.regulariser"):
+        kept = {k: v for k, v in kept.items() if not k.startswith("train.regulariser")}
     watches_alone = flat.get("eval.watch") and not flat.get("eval.hold_out")
     return kept | {"eval.every": 0} if watches_alone else kept

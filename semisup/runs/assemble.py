@@ -29,12 +29,13 @@ from semisup.data.views.class_crops import CombinationView
 from semisup.data.views.weak import WeakView
 from semisup.errors import RecipeError
 from semisup.losses.supervised import SupervisedLoss
+from semisup.losses.weak.terms import WEIGHTS, Regulariser
 from semisup.methods.base import Method, Task
 from semisup.models.base import Segmenter
 from semisup.models.layers import channels_last_of
 from semisup.models.torchvision_weights import TORCHVISION, fetch, torchvision_weights
 from semisup.models.weights import load_weights
-from semisup.ops.pixels import RGB, ImageKind
+from semisup.ops.pixels import RGB, ImageFormat, ImageKind
 from semisup.options import option_names
 from semisup.recipe.recipe import Recipe
 from semisup.runs.paths import Paths
@@ -118,6 +119,7 @@ def check_volumes(recipe: Recipe, data: SegmentationData) -> None:
         "data.elastic": (recipe.data.elastic, 0.0),
         "data.weak_masks": (recipe.data.weak_masks, ""),
         "train.border_weight": (recipe.train.border_weight, 0.0),
+        "train.regulariser": (recipe.train.regulariser, ""),
         "eval.samples": (recipe.eval.samples, 0),
         "eval.scales": (recipe.eval.scales, (1.0,)),
         "eval.crf": (recipe.eval.crf, False),
@@ -408,6 +410,31 @@ def criterion_of(recipe: Recipe, method: Method) -> SupervisedLoss:
         ohem_min_kept=train.ohem_min_kept,
         focal_gamma=train.focal_gamma,
     )
+
+
+def regulariser_of(recipe: Recipe, method: Method, images: ImageFormat) -> Regulariser | None:
+    """The term on the images themselves that `[train]` asks for; None: it asks for none.
+
+    Raises:
+        RecipeError: the method has no cross entropy over the classes beside which it could stand,
+            or the images are no pictures whose colours could be compared.
+    """
+    train = recipe.train
+    if not train.regulariser:
+        return None
+    if not method.takes_class_weights:
+        raise RecipeError(
+            f"train.regulariser: method '{recipe.method.name}' has no cross entropy over the "
+            "classes. Leave the key out."
+        )
+    if images.kind.channels > 3:
+        raise RecipeError(
+            f"train.regulariser compares the colours of neighbours, and the images of "
+            f"'{recipe.data.name}' are {images.kind}. Leave the key out."
+        )
+    weight = train.regulariser_weight
+    chosen = WEIGHTS[train.regulariser] if weight == "default" else weight
+    return Regulariser(train.regulariser, chosen, images)
 
 
 def stream_builder(

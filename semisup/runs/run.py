@@ -28,6 +28,7 @@ from semisup.runs.assemble import (
     check_method,
     criterion_of,
     prepare_networks,
+    regulariser_of,
     stream_builder,
     weights_of_classes,
 )
@@ -239,6 +240,7 @@ def _prepare(experiment: Experiment, view: View) -> tuple[TrainingState, Selecti
         dropout_layers(method.predictor())
     method.class_weights = weights_of_classes(recipe, data, experiment.labels, method)
     method.criterion = criterion_of(recipe, method)
+    method.regulariser = regulariser_of(recipe, method, experiment.images)
     seed_rank(recipe.train.seed)
     prepare_networks(method, recipe, device)
     updates = Updates(

@@ -70,6 +70,7 @@ def train(run: TrainingState) -> int:
                     _check_class_weights(run)
                     _check_criterion(run)
                     _check_border_weights(run)
+                    _check_regulariser(run)
                 meter.add(scalars)
                 run.view.stepped(step + 1, steps)
                 if step < start + PACED:
@@ -127,7 +128,20 @@ def _check_border_weights(run: TrainingState) -> None:
     if run.settings.border_weight and not run.method.read_border_weights:
         raise RecipeError(
             f"train.border_weight: the step of the method '{type(run.method).__name__}' does not "
-            "use it. Set it to 0, or give labelled.border_weights to self.supervised_loss."
+            "use it. Set it to 0, or take self.supervised_loss in the step."
+        )
+
+
+def _check_regulariser(run: TrainingState) -> None:
+    """Refuse a method that was given a term on the images and did not add it in a step.
+
+    Raises:
+        RecipeError: names it.
+    """
+    if run.settings.regulariser and not run.method.read_regulariser:
+        raise RecipeError(
+            f"train.regulariser: the step of the method '{type(run.method).__name__}' does not use "
+            "it. Leave the key out, or take self.supervised_loss or self.regularised in the step."
         )
 
 
@@ -150,6 +164,7 @@ def _step(
         with autocast(run.precision, run.device):
             now = replace(progress, ends_step=micro == parts - 1)
             scalars = run.method.step(batch, now, run.updates)
+        scalars = {**scalars, **run.method.take_regularised()}
         for name, value in scalars.items():
             total[name] = value if name not in total else total[name] + value
     share_buffers(run.method)

@@ -16,7 +16,7 @@ from semisup.losses.segmentation import cross_entropy, supervised_loss
 from semisup.methods.base import Method, Task, require_not_negative
 from semisup.models.base import ParameterGroup
 from semisup.options import option_names
-from semisup.types import Batch, Progress, Reads, Scalars, Update
+from semisup.types import Batch, Labelled, Progress, Reads, Scalars, Update
 
 SMALL = {
     "discriminator_width": 8,
@@ -92,8 +92,13 @@ class Sound(Method):
         return self.report(*terms)
 
     def supervised(self, batch: Batch, network: Any) -> Tensor:
-        maps = network.training_logits(batch.labelled.image)
-        return self.loss(maps, batch.labelled.mask, network, batch.labelled.border_weights)
+        labelled = batch.labelled
+        maps = network.training_logits(labelled.image)
+        loss = self.loss(maps, labelled.mask, network, labelled.border_weights)
+        return loss + self.on_images(maps[0], labelled)
+
+    def on_images(self, logits: Tensor, labelled: Labelled) -> Tensor:
+        return self.regularised(logits, labelled.image, labelled.mask, labelled.valid)
 
     def loss(self, maps: Any, mask: Tensor, network: Any, border: Tensor | None) -> Tensor:
         return supervised_loss(
@@ -281,6 +286,11 @@ class ForgetsTheWeightsOfPixels(Sound):
         return super().loss(maps, mask, network, None)
 
 
+class ForgetsTheTermOnTheImages(Sound):
+    def on_images(self, logits: Tensor, labelled: Labelled) -> Tensor:
+        return torch.zeros(())
+
+
 class ForgetsTheWeightsOfClasses(Sound):
     def loss(self, maps: Any, mask: Tensor, network: Any, border: Tensor | None) -> Tensor:
         return supervised_loss(maps, mask, network.auxiliary_weights, criterion=self.criterion)
@@ -306,6 +316,7 @@ def test_a_method_may_say_that_it_has_no_loss_over_the_classes() -> None:
     assert failed("broken", SaysThatItTakesNone, "class weights change the update") == {}
     assert failed("broken", SaysThatItTakesNone, "the chosen loss changes the update") == {}
     assert failed("broken", SaysThatItTakesNone, "weights of pixels change the update") == {}
+    assert failed("broken", SaysThatItTakesNone, "a term on the images changes the update") == {}
 
 
 class BadPictures(Sound):
@@ -392,6 +403,7 @@ class Crashes(Sound):
         ),
         (ForgetsTheWeightsOfClasses, "class weights change the update", "self.supervised_loss"),
         (ForgetsTheWeightsOfPixels, "weights of pixels change the update", "border_weights"),
+        (ForgetsTheTermOnTheImages, "a term on the images changes the update", "self.regularised"),
         (ForgetsTheChosenLoss, "the chosen loss changes the update", "self.supervised_loss"),
         (ReadsTheWeightsAndDropsThem, "class weights change the update", "would do nothing"),
         (NegativeWeight, "negative weights are refused", "require_not_negative(consistency_weig"),

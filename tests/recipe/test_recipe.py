@@ -428,6 +428,7 @@ def test_the_digest_does_not_know_seed_folder_and_workers(change: str, write: Wr
 def test_the_digest_knows_every_other_key(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     base = load_recipe(write())
     places = ("train.seed", "data.root", "data.workers", "data.cache", "eval.watch")
+    places += ("train.regulariser_weight",)  # of a term that is off here
     known = {base.digest()}
     resolved = base.resolved()
     for key, value in flatten(resolved).items():
@@ -438,6 +439,14 @@ def test_the_digest_knows_every_other_key(write: Write, monkeypatch: pytest.Monk
         assert (found in known) is (key in places), key
         known.add(found)
     assert len(known) > 40
+
+
+def test_a_term_that_is_off_leaves_the_digest_as_it_was(write: Write) -> None:
+    plain = digest(write())
+    assert digest(write(), "train.regulariser_weight=0.5") == plain
+    on = digest(write(), "train.regulariser=gated_crf")
+    heavy = digest(write(), "train.regulariser=gated_crf", "train.regulariser_weight=0.5")
+    assert len({plain, on, heavy}) == 3
 
 
 def other_value(value: Any) -> Any:

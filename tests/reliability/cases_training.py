@@ -25,6 +25,7 @@ from semisup.losses.segmentation import cross_entropy
 from semisup.methods.supervised import Supervised
 from semisup.ops.pixels import ImageKind
 from semisup.training.checkpoint import Checkpoints
+from semisup.types import Labelled
 
 
 def before_the_bad_step(place: Place, *changes: str) -> Call:
@@ -193,10 +194,8 @@ def worker_killed(place: Place) -> list[object]:
 
 @refused("weights of classes that the method forgets", "train.class_weights: the step of the m")
 def class_weights_forgotten(place: Place) -> list[object]:
-    def plain(
-        method: Supervised, maps: list[torch.Tensor], mask: torch.Tensor, *_: Any
-    ) -> torch.Tensor:
-        return cross_entropy(maps[0], mask)
+    def plain(method: Supervised, maps: list[torch.Tensor], labelled: Labelled) -> torch.Tensor:
+        return cross_entropy(maps[0], labelled.mask)
 
     place.patch.setattr(Supervised, "supervised_loss", plain)
     return place.train("train.class_weights=enet")
@@ -204,10 +203,8 @@ def class_weights_forgotten(place: Place) -> list[object]:
 
 @refused("a loss that the method forgets", "train.loss: the step of the m", "Leave the key out")
 def loss_forgotten(place: Place) -> list[object]:
-    def plain(
-        method: Supervised, maps: list[torch.Tensor], mask: torch.Tensor, *_: Any
-    ) -> torch.Tensor:
-        return cross_entropy(maps[0], mask)
+    def plain(method: Supervised, maps: list[torch.Tensor], labelled: Labelled) -> torch.Tensor:
+        return cross_entropy(maps[0], labelled.mask)
 
     place.patch.setattr(Supervised, "supervised_loss", plain)
     return place.train("train.loss=dice")
@@ -215,13 +212,20 @@ def loss_forgotten(place: Place) -> list[object]:
 
 @refused("weights of pixels that the method forgets", "train.border_weight: the step of the meth")
 def border_weights_forgotten(place: Place) -> list[object]:
-    def plain(
-        method: Supervised, maps: list[torch.Tensor], mask: torch.Tensor, *_: Any
-    ) -> torch.Tensor:
-        return cross_entropy(maps[0], mask)
+    def plain(method: Supervised, maps: list[torch.Tensor], labelled: Labelled) -> torch.Tensor:
+        return cross_entropy(maps[0], labelled.mask)
 
     place.patch.setattr(Supervised, "supervised_loss", plain)
     return place.train("train.border_weight=10.0")
+
+
+@refused("a term on the images that the method forgets", "train.regulariser: the step of the met")
+def regulariser_forgotten(place: Place) -> list[object]:
+    def plain(method: Supervised, maps: list[torch.Tensor], labelled: Labelled) -> torch.Tensor:
+        return cross_entropy(maps[0], labelled.mask)
+
+    place.patch.setattr(Supervised, "supervised_loss", plain)
+    return place.train("train.regulariser=gated_crf")
 
 
 @refused("border weights for three classes", "train.border_weight", "class 1 of two", "3 classes")

@@ -48,6 +48,7 @@ from semisup.runs.result import (
 )
 from semisup.runs.run import run_recipe
 from semisup.system import distributed as ranks
+from semisup.types import Labelled
 
 CPU = torch.device("cpu")
 
@@ -407,30 +408,23 @@ def test_a_method_without_a_loss_over_the_classes_refuses_another(
 class Own(Supervised):
     """A method from outside with a loss of its own."""
 
-    def supervised_loss(
-        self, maps: Sequence[torch.Tensor], mask: torch.Tensor, *_: Any
-    ) -> torch.Tensor:
-        return cross_entropy(maps[0], mask, class_weights=self.class_weights)
+    def supervised_loss(self, maps: Sequence[torch.Tensor], images: Labelled) -> torch.Tensor:
+        return cross_entropy(maps[0], images.mask, class_weights=self.class_weights)
 
 
 class Forgets(Own):
-    def supervised_loss(
-        self, maps: Sequence[torch.Tensor], mask: torch.Tensor, *_: Any
-    ) -> torch.Tensor:
-        return cross_entropy(maps[0], mask)
+    def supervised_loss(self, maps: Sequence[torch.Tensor], images: Labelled) -> torch.Tensor:
+        return cross_entropy(maps[0], images.mask)
 
 
 class ForgetsInTorch(Own):
-    def supervised_loss(
-        self, maps: Sequence[torch.Tensor], mask: torch.Tensor, *_: Any
-    ) -> torch.Tensor:
-        return functional.cross_entropy(maps[0], mask, ignore_index=255)
+    def supervised_loss(self, maps: Sequence[torch.Tensor], images: Labelled) -> torch.Tensor:
+        return functional.cross_entropy(maps[0], images.mask, ignore_index=255)
 
 
 class Overlap(Own):
-    def supervised_loss(
-        self, maps: Sequence[torch.Tensor], mask: torch.Tensor, *_: Any
-    ) -> torch.Tensor:
+    def supervised_loss(self, maps: Sequence[torch.Tensor], images: Labelled) -> torch.Tensor:
+        mask = images.mask
         own = maps[0].softmax(1).gather(1, mask.clamp(max=2)[:, None])[:, 0]
         return 1 - own[mask != 255].mean()
 
@@ -923,7 +917,7 @@ def test_a_method_that_forgets_the_border_weights_ends_at_its_first_step(
         run_recipe(recipe, Paths(root, tmp_path), CPU)
     text = str(error.value)
     assert text.startswith("train.border_weight: the step of the method 'Own' does not use it")
-    assert "labelled.border_weights" in text
+    assert "take self.supervised_loss" in text
     assert "\n" not in text
 
 

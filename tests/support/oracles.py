@@ -44,6 +44,8 @@ def built(rule: Mapping[str, Any]) -> Tensor:
     places = np.arange(1, count + 1, dtype=np.float64)
     if "sin" in rule:
         values = rule.get("scale", 1.0) * np.sin(rule["sin"] * places)
+    elif "bytes" in rule:
+        values = np.floor(np.abs(np.sin(rule["bytes"] * places)) * 256)
     elif "list" in rule:
         values = np.array(rule["list"])
     elif "classes" in rule:

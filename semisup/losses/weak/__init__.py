@@ -1,0 +1,1 @@
+"""Losses that learn from weak labels, or from the images themselves."""
