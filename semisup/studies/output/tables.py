@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from semisup.metrics.paired import smallest_sign_flip_p
 from semisup.studies.comparison import Arm, Comparison, Difference
 from semisup.studies.kept import Run
+from semisup.studies.statistics import smallest_sign_flip_p
 
 DASH = "-"
 """In a cell that has no value."""
