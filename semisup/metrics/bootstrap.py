@@ -6,6 +6,8 @@ The draws are made and scored by numpy, so that a comparison of runs need not wa
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -105,16 +107,33 @@ def resampled_miou(
     assert numbers == 3, counts.shape
     # float64 adds integers exactly up to 2**53 and has a fast matrix product; int64 has none.
     flat = counts.transpose(1, 0, 2, 3).reshape(images, -1).astype(np.float64)
-    generator = np.random.default_rng(seed)
-    shares = np.full(images, 1.0 / images)
     at_once = max(1, _DRAWS_AT_ONCE // max(images, flat.shape[1]))
+    if images * resamples <= _DRAWS_AT_ONCE:
+        whole = _all_drawn(seed, images, resamples)
+        draws = iter([whole[start : start + at_once] for start in range(0, resamples, at_once)])
+    else:
+        draws = _drawn(seed, images, resamples, at_once)
     mious = []
-    for start in range(0, resamples, at_once):
-        size = min(at_once, resamples - start)
-        times_drawn = generator.multinomial(images, shares, size=size).astype(np.float64)
-        summed = (times_drawn @ flat).reshape(size, predictors, classes, 3)
+    for times_drawn in draws:
+        summed = (times_drawn @ flat).reshape(len(times_drawn), predictors, classes, 3)
         mious.append(miou_of(summed, absent))
     return np.concatenate(mious)
+
+
+def _drawn(seed: int, images: int, resamples: int, at_once: int) -> Iterator[NDArray[np.float64]]:
+    """How often each image is in each resample, RN, some resamples at a time."""
+    generator = np.random.default_rng(seed)
+    shares = np.full(images, 1.0 / images)
+    for start in range(0, resamples, at_once):
+        size = min(at_once, resamples - start)
+        yield generator.multinomial(images, shares, size=size).astype(np.float64)
+
+
+@functools.lru_cache(maxsize=1)  # a table of many arms takes the same draws for each
+def _all_drawn(seed: int, images: int, resamples: int) -> NDArray[np.float64]:
+    (whole,) = _drawn(seed, images, resamples, resamples)
+    whole.flags.writeable = False
+    return whole
 
 
 def miou_of(counts: NDArray[np.generic], absent: Absent = "excluded") -> NDArray[np.float64]:

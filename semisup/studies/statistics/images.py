@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from semisup.errors import RunError
 from semisup.metrics.bootstrap import ends, miou_of, resampled_miou
@@ -113,13 +113,27 @@ def over_both(
         scores = scores - miou_of(baseline.sum(1), absent)
     if not np.isfinite(scores).all():
         raise RunError("a seed has no pixel that is scored. Leave it out.")
+    return over_both_of(scores, drawn, images, level)
+
+
+def over_both_of(scores: Floats, drawn: Floats, images: int, level: float = 0.95) -> OverBoth:
+    """What `over_both` says, from scores instead of counts.
+
+    Args:
+        scores: S, of each seed, 2 or more.
+        drawn: RS, of each seed on each resample of the images; NaN where it has no valid pixel.
+        images: N, 2 or more.
+        level: in (0, 1).
+    """
+    seeds = len(scores)
     by_seeds = float(np.var(scores, ddof=1)) / seeds
+    drawn = drawn[~np.isnan(drawn).any(1)]
     unbiased = images / (images - 1)
-    joint = unbiased * float(np.nanvar(drawn.mean(1), ddof=1))
-    each = unbiased * float(np.nanvar(drawn, axis=0, ddof=1).mean())
+    joint = unbiased * float(np.var(drawn.mean(1), ddof=1))
+    each = unbiased * float(np.var(drawn, axis=0, ddof=1).mean())
     by_images = max(0.0, joint - (each - joint) / (seeds - 1))
     freedom = _freedom((by_seeds, seeds - 1), (by_images, images - 1))
-    half = float(stats.t.ppf(0.5 + level / 2, freedom)) * math.sqrt(by_seeds + by_images)
+    half = float(special.stdtrit(freedom, 0.5 + level / 2)) * math.sqrt(by_seeds + by_images)
     mean = float(scores.mean())
     return OverBoth(
         mean=mean,
@@ -143,9 +157,8 @@ def _resampled(
 ) -> Floats:
     """RS: the mIoU of each seed on each resample, or its difference from the baseline's."""
     _require_counts(counts)
-    drawn = resampled_miou(counts, seed=seed, resamples=resamples, absent=absent)
     if baseline is None:
-        return drawn
+        return resampled_miou(counts, seed=seed, resamples=resamples, absent=absent)
     _require_counts(baseline)
     if baseline.shape != counts.shape:
         raise RunError(
@@ -154,7 +167,9 @@ def _resampled(
         )
     if (counts[..., 2] != baseline[..., 2]).any():
         raise RunError("the true pixels of an arm and its baseline differ. Give the same images.")
-    return drawn - resampled_miou(baseline, seed=seed, resamples=resamples, absent=absent)
+    together = np.concatenate([counts, baseline])
+    drawn = resampled_miou(together, seed=seed, resamples=resamples, absent=absent)
+    return drawn[:, : len(counts)] - drawn[:, len(counts) :]
 
 
 def _require_counts(counts: Counts) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from semisup.errors import RunError
 
@@ -65,7 +65,7 @@ def mean_interval(values: Sequence[float] | Floats, level: float = 0.95) -> Inte
         RunError: fewer than 2 values, or one that is not finite.
     """
     numbers = numbers_of(values)
-    factor = float(stats.t.ppf(0.5 + level / 2, len(numbers) - 1))
+    factor = float(special.stdtrit(len(numbers) - 1, 0.5 + level / 2))
     half = factor * float(np.std(numbers, ddof=1)) / math.sqrt(len(numbers))
     middle = float(np.mean(numbers))
     return middle - half, middle + half
