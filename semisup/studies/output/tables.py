@@ -89,8 +89,8 @@ def _on_differences(comparison: Comparison) -> Iterator[str]:
         exact = "exact " if largest <= MOST_PAIRS else ""
         drawn = "" if exact else f" (exact up to {MOST_PAIRS} seeds, beyond them by draws)"
         yield (
-            f"Differences are paired by seed. p: {exact}two-sided sign-flip test over seeds{drawn}; "
-            f"Holm: corrected for {family}. Detectable: the smallest difference that a paired "
+            f"Differences are paired by seed. p: {exact}two-sided sign-flip test over seeds{drawn};"
+            f" Holm: corrected for {family}. Detectable: the smallest difference that a paired "
             "t-test at 0.05, not corrected, finds with a power of 0.8 at this sd; a smaller one "
             "may be there unseen."
         )

@@ -13,6 +13,8 @@ from semisup.studies.statistics.significance import smallest_sign_flip_p
 LEVEL, POWER = 0.05, 0.8
 """At which a p is significant, and with which chance a difference is to be found."""
 
+_MOST_NEEDED = 1_000_000
+
 
 def smallest_detectable(
     sd: float, pairs: int, *, level: float = LEVEL, power: float = POWER
@@ -60,21 +62,19 @@ def pairs_needed(
     _require_sd(sd)
     if not math.isfinite(difference) or difference == 0:
         raise RunError(f"{difference} is no difference to look for. Give another number than 0.")
-    most = 1_000_000
-    if sd > 0 and smallest_detectable(sd, most, level=level, power=power) > abs(difference):
+    share = 1 - level / 2
+    few = ((special.ndtri(share) + special.ndtri(power)) * sd / difference) ** 2  # of a known sd
+    if few > _MOST_NEEDED:
         raise RunError(
             f"a difference of {difference:g} at an sd of {sd:g} needs more than a million pairs. "
             "Look for a larger one."
         )
-    low, high = 1, most  # `high` is enough, `low` is not
-    while high - low > 1:
-        pairs = (low + high) // 2
-        seen = smallest_detectable(sd, pairs, level=level, power=power) <= abs(difference)
-        if seen and smallest_sign_flip_p(pairs) <= level:
-            high = pairs
-        else:
-            low = pairs
-    return high
+    pairs = max(2, int(few))
+    while smallest_sign_flip_p(pairs) > level or smallest_detectable(
+        sd, pairs, level=level, power=power
+    ) > abs(difference):
+        pairs += 1
+    return pairs
 
 
 def _require_sd(sd: float) -> None:
