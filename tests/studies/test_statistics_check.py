@@ -21,7 +21,8 @@ def check() -> dict[str, Any]:
 
 def within(share: float, expected: float, margin: float, studies: int) -> bool:
     """Whether a share is as near as it should be, with four standard errors of the simulation."""
-    return abs(share - expected) <= margin + 4 * (expected * (1 - expected) / studies) ** 0.5
+    error: float = (expected * (1 - expected) / studies) ** 0.5
+    return abs(share - expected) <= margin + 4 * error
 
 
 SIZES = [400, pytest.param(10_000, marks=pytest.mark.slow)]
