@@ -1,14 +1,22 @@
-"""How far the mIoU of a set depends on the images that happen to be in it."""
+"""How far the mIoU of a set depends on the images that happen to be in it.
+
+The draws are made and scored by numpy, so that a comparison of runs need not wait for torch;
+`semisup.studies.statistics` has the intervals of several runs.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
-from semisup.metrics.confusion import Absent, class_iou, mean_iou
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from semisup.metrics.confusion import Absent
 
 _DRAWS_AT_ONCE = 1 << 22
 
@@ -38,7 +46,7 @@ def bootstrap_interval(
     Returns:
         Lower and upper end, shares in [0, 1]; NaN where the set has no valid pixel.
     """
-    return _ends(_resampled_miou(counts.cpu(), seed, resamples, absent), level)
+    return ends(_resampled(counts, seed, resamples, absent), level)
 
 
 def bootstrap_gain(
@@ -66,66 +74,90 @@ def bootstrap_gain(
         Lower and upper end of the difference, in [-1, 1].
     """
     assert counts.shape == baseline.shape, (counts.shape, baseline.shape)
-    mious, others = (
-        _resampled_miou(one.cpu(), seed, resamples, absent) for one in (counts, baseline)
-    )
-    return _ends(mious - others, level)
+    mious, others = (_resampled(one, seed, resamples, absent) for one in (counts, baseline))
+    return ends(mious - others, level)
 
 
-def bootstrap_mean_gain(
-    counts: Sequence[Tensor],
-    baselines: Sequence[Tensor],
-    *,
-    seed: int,
-    resamples: int = 1000,
-    level: float = 0.95,
-    absent: Absent = "excluded",
-) -> tuple[float, float]:
-    """Interval, over images, of the mean gain of several predictors over as many others.
-
-    Such as those of the seeds of two arms. All are scored on the same resamples; with one pair it
-    is `bootstrap_gain`. It speaks of the choice of test images only, not of seeds of training.
-
-    Args:
-        counts: NK3 int64 of each predictor, as for `bootstrap_interval`.
-        baselines: NK3 of what each is paired with, of the same images in the same order.
-        seed: of the draws.
-        resamples: how many sets are drawn.
-        level: share of the resamples inside the interval, in (0, 1).
-        absent: as in `mean_iou`.
-
-    Returns:
-        Lower and upper end of the mean difference, in [-1, 1].
-    """
-    gains = []
-    for own, other in zip(counts, baselines, strict=True):
-        assert own.shape == other.shape == counts[0].shape, (own.shape, other.shape)
-        gain, base = (_resampled_miou(one.cpu(), seed, resamples, absent) for one in (own, other))
-        gains.append(gain - base)
-    return _ends(torch.stack(gains).mean(0), level)
-
-
-def _ends(values: Tensor, level: float) -> tuple[float, float]:
+def ends(values: NDArray[np.float64], level: float) -> tuple[float, float]:
+    """The percentiles that a share `level` of the values lies between; NaN values are left out."""
     tail = (1.0 - level) / 2.0
-    ends = torch.tensor([tail, 1.0 - tail], dtype=torch.float64)
-    lower, upper = torch.nanquantile(values, ends).tolist()
+    if np.isnan(values).all():
+        return float("nan"), float("nan")
+    lower, upper = np.nanquantile(values, [tail, 1.0 - tail]).tolist()
     return lower, upper
 
 
-def _resampled_miou(counts: Tensor, seed: int, resamples: int, absent: Absent) -> Tensor:
+def resampled_miou(
+    counts: NDArray[np.int64], *, seed: int, resamples: int, absent: Absent = "excluded"
+) -> NDArray[np.float64]:
+    """The mIoU of several predictors on the same resampled sets.
+
+    Args:
+        counts: SNK3 of S predictors, each of the same N images in the same order, at least 1.
+        seed: of the draws; the same seed and N give the same resamples whatever the counts.
+        resamples: R, how many sets of N images are drawn with replacement.
+        absent: as in `mean_iou`.
+
+    Returns:
+        RS; NaN where a resample has no valid pixel.
+    """
+    assert counts.ndim == 4, counts.shape
+    predictors, images, classes, numbers = counts.shape
+    assert images >= 1, counts.shape
+    assert numbers == 3, counts.shape
     # float64 adds integers exactly up to 2**53 and has a fast matrix product; int64 has none.
-    assert counts.ndim == 3, counts.shape
-    assert counts.shape[0] >= 1, counts.shape
-    assert counts.shape[2] == 3, counts.shape
-    images = counts.shape[0]
-    flat = counts.reshape(images, -1).double()
+    flat = counts.transpose(1, 0, 2, 3).reshape(images, -1).astype(np.float64)
+    at_once = max(1, _DRAWS_AT_ONCE // max(images, flat.shape[1]))
+    if images * resamples <= _DRAWS_AT_ONCE:
+        whole = _all_drawn(seed, images, resamples)
+        draws = iter([whole[start : start + at_once] for start in range(0, resamples, at_once)])
+    else:
+        draws = _drawn(seed, images, resamples, at_once)
+    mious = []
+    for times_drawn in draws:
+        summed = (times_drawn @ flat).reshape(len(times_drawn), predictors, classes, 3)
+        mious.append(miou_of(summed, absent))
+    return np.concatenate(mious)
+
+
+def _drawn(seed: int, images: int, resamples: int, at_once: int) -> Iterator[NDArray[np.float64]]:
+    """How often each image is in each resample, RN, some resamples at a time."""
     generator = np.random.default_rng(seed)
     shares = np.full(images, 1.0 / images)
-    at_once = max(1, _DRAWS_AT_ONCE // images)
-    mious = []
     for start in range(0, resamples, at_once):
         size = min(at_once, resamples - start)
-        times_drawn = generator.multinomial(images, shares, size=size)
-        summed = torch.from_numpy(times_drawn).double() @ flat
-        mious.append(mean_iou(class_iou(summed.view(size, -1, 3)), absent))
-    return torch.cat(mious)
+        yield generator.multinomial(images, shares, size=size).astype(np.float64)
+
+
+@functools.lru_cache(maxsize=1)  # a table of many arms takes the same draws for each
+def _all_drawn(seed: int, images: int, resamples: int) -> NDArray[np.float64]:
+    (whole,) = _drawn(seed, images, resamples, resamples)
+    whole.flags.writeable = False
+    return whole
+
+
+def miou_of(counts: NDArray[np.generic], absent: Absent = "excluded") -> NDArray[np.float64]:
+    """The mIoU of summed counts, by `class_iou` and `mean_iou` of `semisup.metrics.confusion`.
+
+    Args:
+        counts: ...K3, sums over images.
+        absent: as in `mean_iou`.
+
+    Returns:
+        ... (two dimensions less); NaN where every class is excluded.
+    """
+    inside, predicted, true = np.moveaxis(counts.astype(np.float64), -1, 0)
+    union = predicted + true - inside
+    there = union > 0
+    iou = np.divide(inside, union, out=np.zeros_like(union), where=there)
+    if absent == "zero":
+        return np.asarray(iou.mean(-1))
+    counted = there.sum(-1)
+    mean = np.full(counted.shape, np.nan)
+    np.divide(iou.sum(-1), counted, out=mean, where=counted > 0)
+    return mean
+
+
+def _resampled(counts: Tensor, seed: int, resamples: int, absent: Absent) -> NDArray[np.float64]:
+    own = counts.cpu().numpy()[None]
+    return resampled_miou(own, seed=seed, resamples=resamples, absent=absent)[:, 0]

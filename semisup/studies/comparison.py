@@ -10,12 +10,18 @@ from typing import Any
 import numpy as np
 
 from semisup.errors import RunError, suggest
-from semisup.metrics.paired import PairedDifference, holm, mean_interval, paired_difference
 from semisup.studies.groups import check_comparable, check_lists, groups_of, names_of, of_one_list
-from semisup.studies.images import image_interval
+from semisup.studies.images import on_images
 from semisup.studies.kept import Run
-
-Interval = tuple[float, float]
+from semisup.studies.statistics import (
+    Interval,
+    OverBoth,
+    OverSeeds,
+    PairedDifference,
+    holm,
+    over_seeds,
+    paired_difference,
+)
 
 
 @dataclass(frozen=True)
@@ -49,21 +55,24 @@ class Arm:
         return min(counts), max(counts)
 
     @property
+    def over_seeds(self) -> OverSeeds:
+        """What the mIoU of the seeds says."""
+        return over_seeds(list(self.scores.values()))
+
+    @property
     def mean(self) -> float:
         """Of the mIoU over the seeds."""
-        return float(np.mean(list(self.scores.values())))
+        return self.over_seeds.mean
 
     @property
     def sd(self) -> float | None:
         """Standard deviation of the mIoU over the seeds, with n - 1; None for one seed."""
-        values = list(self.scores.values())
-        return float(np.std(values, ddof=1)) if len(values) > 1 else None
+        return self.over_seeds.sd
 
     @property
     def interval(self) -> Interval | None:
         """95 % interval of the mean over seeds, by Student's t; None for one seed."""
-        values = list(self.scores.values())
-        return mean_interval(values) if len(values) > 1 else None
+        return self.over_seeds.interval
 
     @property
     def train_seconds(self) -> float:
@@ -117,6 +126,7 @@ class Difference:
             comparison; None for one seed.
         images: 95 % bootstrap interval over images of `mean`, both scored on the same images; None
             where a run has no counts of its images.
+        both: what is said over seeds and images at once; None for one seed, or without counts.
         classes: class -> difference of its IoU.
     """
 
@@ -127,6 +137,7 @@ class Difference:
     paired: PairedDifference | None
     p_holm: float | None
     images: Interval | None
+    both: OverBoth | None
     classes: Mapping[str, ClassDifference]
 
 
@@ -262,6 +273,7 @@ def _difference(arm: Arm, base: Arm) -> Difference:
     if len(seeds) > 1:
         paired = paired_difference(own, others, name=arm.name, baseline_name=base.name)
     pairs = [(_run(arm, seed), _run(base, seed)) for seed in seeds]
+    images = on_images(pairs) if arm.score == "selected" else None
     return Difference(
         arm=arm.name,
         baseline=base.name,
@@ -269,7 +281,8 @@ def _difference(arm: Arm, base: Arm) -> Difference:
         mean=float(np.mean([own[seed] - others[seed] for seed in seeds])),
         paired=paired,
         p_holm=None,
-        images=image_interval(pairs) if arm.score == "selected" else None,
+        images=images.images if images else None,
+        both=images.both if images else None,
         classes=_classes(arm, base, seeds),
     )
 
@@ -288,8 +301,8 @@ def _classes(arm: Arm, base: Arm, seeds: Sequence[int]) -> dict[str, ClassDiffer
             if seed in own[name] and seed in others[name]
         ]
         if values:
-            interval = mean_interval(values) if len(values) > 1 else None
-            found[name] = ClassDifference(float(np.mean(values)), interval)
+            seen = over_seeds(values)
+            found[name] = ClassDifference(seen.mean, seen.interval)
     return {name: found[name] for name in own if name in found}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,38 +13,48 @@ import numpy as np
 from semisup.errors import RunError
 from semisup.runs.folder import RunFolder
 from semisup.studies.kept import Run
+from semisup.studies.statistics import Interval, OverBoth, over_both, over_images
 from semisup.system.files import is_file
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def image_interval(pairs: Sequence[tuple[Run, Run]]) -> tuple[float, float] | None:
-    """95 % bootstrap interval, over images, of the mean difference of the mIoU over seeds.
+@dataclass(frozen=True)
+class OnImages:
+    """How far the mean difference of the mIoU over seeds depends on the scored images.
 
-    Each resample draws the images once for all runs of all pairs, adds up the counts of each run,
-    and takes the mean over the pairs of the differences of their mIoU.
+    Attributes:
+        images: 95 % bootstrap interval over images, of these seeds.
+        both: what is said over seeds and images at once; None for one seed or one image.
+    """
+
+    images: Interval
+    both: OverBoth | None
+
+
+def on_images(pairs: Sequence[tuple[Run, Run]]) -> OnImages | None:
+    """Intervals over images of the mean difference of the mIoU over seeds.
 
     Args:
         pairs: of each seed the run of an arm and that of its baseline, of one protocol.
 
     Returns:
-        Lower and upper end, in [-1, 1]; None where a run has no counts of its images.
+        None where a run has no counts of its images.
 
     Raises:
-        RunError: the counts of a run are damaged or of other weights.
+        RunError: the counts of a run are damaged, of other weights or of other images.
     """
     if not all(has_counts(run) for pair in pairs for run in pair):
         return None
-    import torch
-
     from semisup.evaluation.evaluate import BOOTSTRAP_SEED
-    from semisup.metrics.bootstrap import bootstrap_mean_gain
 
-    counts = [[torch.from_numpy(read_counts(run)) for run in pair] for pair in pairs]
-    own, others = [pair[0] for pair in counts], [pair[1] for pair in counts]
     rule = pairs[0][0].protocol["absent_classes"]
-    return bootstrap_mean_gain(own, others, seed=BOOTSTRAP_SEED, absent=rule)
+    own, others = (np.stack([read_counts(run) for run in arm]) for arm in zip(*pairs, strict=True))
+    images = over_images(own, others, seed=BOOTSTRAP_SEED, absent=rule)
+    if min(own.shape[:2]) < 2:
+        return OnImages(images, None)
+    return OnImages(images, over_both(own, others, seed=BOOTSTRAP_SEED, absent=rule))
 
 
 def has_counts(run: Run) -> bool:

@@ -12,7 +12,7 @@ row has the seeds, and the mean, standard deviation and 95 % interval of the mIo
 `--arm NAME=FOLDER` names the runs of a folder.
 
 `--baseline NAME` compares: a table of all rows with both scores, one of each seed, and one of the
-differences between each row and the baseline, paired by seed (semisup/metrics/paired.py). Given
+differences between each row and the baseline, paired by seed (semisup/studies/statistics). Given
 twice, it compares with both, and Holm's correction is for all of these comparisons. With `--brief`
 one table has the score of each row and how far it is above the first baseline.
 
@@ -39,13 +39,6 @@ import numpy as np
 
 from semisup.errors import RunError, SemisupError
 from semisup.evaluation.protocol import protocol_line
-from semisup.metrics.paired import (
-    PairedDifference,
-    holm,
-    mean_interval,
-    paired_difference,
-    smallest_sign_flip_p,
-)
 from semisup.studies.comparison import compare
 from semisup.studies.groups import (
     check_comparable,
@@ -58,6 +51,13 @@ from semisup.studies.kept import Run, read_arms
 from semisup.studies.output.formats import as_text
 from semisup.studies.output.tables import masks, p_text
 from semisup.studies.places import find_runs
+from semisup.studies.statistics import (
+    PairedDifference,
+    holm,
+    over_seeds,
+    paired_difference,
+    smallest_sign_flip_p,
+)
 from semisup.system.files import write_text
 
 PART = re.compile(r"(<!-- (summarise|compare): (.*?) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
@@ -68,15 +68,14 @@ WORDS = ("recipe", "arm", "baseline", "seeds", "mIoU of each", "mIoU of seed")
 
 def interval(values: Sequence[float]) -> str:
     """95 % interval of the mean by Student's t, or a dash for one value."""
-    if len(values) < 2:
-        return "-"
-    low, high = mean_interval(values)
-    return f"{low:.3f} to {high:.3f}"
+    ends = over_seeds(values).interval
+    return "-" if ends is None else f"{ends[0]:.3f} to {ends[1]:.3f}"
 
 
 def deviation(values: Sequence[float]) -> str:
     """Standard deviation with n - 1, or a dash for one value."""
-    return f"{np.std(values, ddof=1):.3f}" if len(values) > 1 else "-"
+    sd = over_seeds(values).sd
+    return "-" if sd is None else f"{sd:.3f}"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -214,7 +214,14 @@ def as_json(comparison: Comparison) -> str:
                 "p": one.paired and one.paired.p,
                 "p_holm": one.p_holm,
                 "detectable": one.paired and one.paired.detectable,
+                "smallest_p": one.paired and one.paired.smallest_p,
+                "wilcoxon_p": one.paired and one.paired.wilcoxon_p,
+                "cohens_dz": one.paired and one.paired.effect,
+                "superiority": one.paired and one.paired.superiority.chance,
+                "superiority_interval_95": one.paired and one.paired.superiority.interval,
+                "correlation": one.paired and one.paired.correlation,
                 "images_interval_95": one.images,
+                "both_interval_95": one.both and one.both.interval,
                 "iou": {
                     name: {"mean": each.mean, "interval_95": each.interval}
                     for name, each in one.classes.items()

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from semisup.metrics.paired import smallest_sign_flip_p
 from semisup.studies.comparison import Arm, Comparison, Difference
 from semisup.studies.kept import Run
+from semisup.studies.statistics import LEVEL, MOST_PAIRS, smallest_sign_flip_p
 
 DASH = "-"
 """In a cell that has no value."""
@@ -85,17 +85,26 @@ def _on_differences(comparison: Comparison) -> Iterator[str]:
     tested = [one for one in comparison.differences if one.paired is not None]
     if tested:
         family = "one comparison" if len(tested) == 1 else f"{len(tested)} comparisons"
+        largest = max(len(one.seeds) for one in tested)
+        exact = "exact " if largest <= MOST_PAIRS else ""
+        drawn = "" if exact else f" (exact up to {MOST_PAIRS} seeds, beyond them by draws)"
         yield (
-            "Differences are paired by seed. p: exact two-sided sign-flip test over seeds; Holm: "
-            f"corrected for {family}."
+            f"Differences are paired by seed. p: {exact}two-sided sign-flip test over seeds{drawn};"
+            f" Holm: corrected for {family}. Detectable: the smallest difference that a paired "
+            "t-test at 0.05, not corrected, finds with a power of 0.8 at this sd; a smaller one "
+            "may be there unseen."
         )
         for pairs in sorted({len(one.seeds) for one in tested}):
-            if smallest_sign_flip_p(pairs) > 0.05:
+            if smallest_sign_flip_p(pairs) > LEVEL:
                 yield f"With {pairs} seeds p is never below {smallest_sign_flip_p(pairs):g}."
+        least = len(tested) * min(smallest_sign_flip_p(len(one.seeds)) for one in tested)
+        if len(tested) > 1 and least > LEVEL:
+            yield f"With {family} no corrected p is below {min(1.0, least):g}: more seeds."
     if any(one.images is not None for one in comparison.differences):
         yield (
             "Over images: 95 % bootstrap interval of the mean difference, both scored on the same "
-            "images; it says nothing of other seeds."
+            "images; it says nothing of other seeds. Over both: 95 % interval for other seeds and "
+            "other images at once."
         )
     elif comparison.score != "selected":
         return
@@ -131,8 +140,8 @@ def _scores(comparison: Comparison, letters: dict[str, str] | None) -> Table:
 
 def _differences(comparison: Comparison, named: dict[str, str]) -> Table:
     over_images = any(one.images is not None for one in comparison.differences)
-    images = ("over images",) if over_images else ()
-    head = ("seeds", "difference", "95 % interval", "p", "p, Holm", *images)
+    images = ("over images", "over both") if over_images else ()
+    head = ("seeds", "difference", "95 % interval", "p", "p, Holm", "detectable", *images)
     rows = tuple(
         (named[one.arm], named[one.baseline], *_cells(one, over_images))
         for one in comparison.differences
@@ -148,8 +157,12 @@ def _cells(one: Difference, over_images: bool) -> tuple[str, ...]:
         interval(found.interval if found else None, sign=True),
         p_text(found.p) if found else DASH,
         p_text(p) if p is not None else DASH,
+        f"{found.detectable:.3f}" if found else DASH,
     )
-    return (*cells, interval(one.images, sign=True)) if over_images else cells
+    if not over_images:
+        return cells
+    both = one.both.interval if one.both else None
+    return (*cells, interval(one.images, sign=True), interval(both, sign=True))
 
 
 def _classes(comparison: Comparison, named: dict[str, str]) -> list[Table]:
