@@ -23,8 +23,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--not-again",
         type=Path,
+        action="append",
+        default=[],
         metavar="XML",
-        help="leave out what passed in an earlier run, which wrote XML with --junitxml",
+        help="leave out what passed in an earlier run, which wrote XML with --junitxml; repeatable",
     )
 
 
@@ -40,7 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if earlier := config.getoption("--not-again"):
-        done = passed(earlier)
+        done = {test for report in earlier for test in passed(report)}
         again = [item for item in items if node_id(item.nodeid) in done]
         config.hook.pytest_deselected(items=again)
         items[:] = [item for item in items if node_id(item.nodeid) not in done]
