@@ -49,6 +49,16 @@ TINY = [
 ]
 """Changes that make any recipe of `scenes` a matter of seconds."""
 
+NARROW = {
+    "model": {"unet": ["width=4"], "decouplednet": ["width=16", "decoder_width=16"]},
+    "method": {
+        **{name: ["discriminator_width=4"] for name in ("adversarial", "adversarial_luc")},
+        **{name: ["discriminator_width=4"] for name in ("s4gan", "s4gan_multi_label")},
+        **{name: ["generator_width=4"] for name in ("gan_segmentation", "gan_segmentation_weak")},
+    },
+}
+"""Options that leave of a network what it does: `test_it_can_be_trusted` builds the stated one."""
+
 
 def tiny(name: str) -> Recipe:
     """The recipe with these changes, in each of its stages."""
@@ -60,6 +70,8 @@ def tiny(name: str) -> Recipe:
     }  # their smallest crops
     side = smallest.get(stated.method.name, smallest.get(stated.model.name, 32))
     changes[changes.index("data.crop=[32, 32]")] = f"data.crop=[{side}, {side}]"
+    for table, chosen in (("model", stated.model.name), ("method", stated.method.name)):
+        changes += [f"{table}.{option}" for option in NARROW[table].get(chosen, ())]
     if stated.method.name != "fixmatch":  # beside its baseline takes twice as long: one does
         changes.append("baseline.recipe=")
     if stated.first is not None:

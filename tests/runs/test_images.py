@@ -58,6 +58,7 @@ def recipe_of(network: str = "unet", **changes: dict[str, Any]) -> Recipe:
     }
     tables = {k: {**v, **changes.get(k, {})} for k, v in tables.items()}
     if tables["method"]["name"] != "supervised":
+        tables["method"]["discriminator_width"] = 4
         tables["optim"]["discriminator"] = {"kind": "adam", "lr": 1e-4}
     return build_recipe("images", tables)
 
