@@ -132,7 +132,8 @@ def test_no_two_recipes_say_the_same() -> None:
     assert len(set(digests)) == len(digests)
 
 
-_BUILT: dict[str, tuple[set[str], set[tuple[int, int]]]] = {}
+_PLAYERS: dict[str, set[str]] = {}
+_SIZES: dict[str, set[tuple[int, int]]] = {}
 """What was built before: recipes of one family differ in their masks alone."""
 
 
@@ -142,15 +143,17 @@ def built(recipe: Recipe, crop: tuple[int, int]) -> tuple[set[str], set[tuple[in
     On the meta device: no memory, no arithmetic.
     """
     recipe = without_weights(recipe)
-    tables = {k: v for k, v in recipe.resolved().items() if k in ("model", "method", "optim")}
-    key = json.dumps([tables, crop, recipe.data.labelled_batch], sort_keys=True)
-    if key not in _BUILT:
+    tables = recipe.resolved()
+    method_key = json.dumps([tables[k] for k in ("model", "method", "optim")], sort_keys=True)
+    size_key = json.dumps([tables["model"], crop], sort_keys=True)
+    if method_key not in _PLAYERS or size_key not in _SIZES:
         with torch.device("meta"):
             method, _ = build_method(recipe, 5)
             make_optimisers(method.players(), recipe.optim)
-        sizes = output_sizes(method, recipe.data.labelled_batch, crop)
-        _BUILT[key] = {*method.players()}, sizes
-    return _BUILT[key]
+        _PLAYERS[method_key] = {*method.players()}
+        if size_key not in _SIZES:
+            _SIZES[size_key] = output_sizes(method, 2, crop)
+    return _PLAYERS[method_key], _SIZES[size_key]
 
 
 def output_sizes(method: Method, batch: int, crop: tuple[int, int]) -> set[tuple[int, int]]:

@@ -68,8 +68,7 @@ def recipe_of(network: str = "unet", **changes: dict[str, Any]) -> Recipe:
     [
         *((name, "unet") for name in SETS),
         *(
-            pytest.param(name, "deeplab_v3plus", marks=pytest.mark.slow if slow else ())
-            for slow, name in enumerate(list(SETS)[:2])
+            pytest.param(name, "deeplab_v3plus", marks=pytest.mark.slow) for name in list(SETS)[:2]
         ),
     ],
 )
