@@ -67,9 +67,7 @@ def recipe_of(network: str = "unet", **changes: dict[str, Any]) -> Recipe:
     ("name", "model"),
     [
         *((name, "unet") for name in SETS),
-        *(
-            pytest.param(name, "deeplab_v3plus", marks=pytest.mark.slow) for name in list(SETS)[:2]
-        ),
+        *(pytest.param(name, "deeplab_v3plus", marks=pytest.mark.slow) for name in list(SETS)[:2]),
     ],
 )
 def test_a_run_from_files_to_predictions(tmp_path: Path, name: str, model: str) -> None:
