@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.reports import node_id, passed
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -18,6 +19,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--write-table",
         action="store_true",
         help="write the table of docs/reliability.md from what the cases of bad input say",
+    )
+    parser.addoption(
+        "--not-again",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="XML",
+        help="leave out what passed in an earlier run, which wrote XML with --junitxml; repeatable",
     )
 
 
@@ -32,6 +41,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if earlier := config.getoption("--not-again"):
+        done = {test for report in earlier for test in passed(report)}
+        again = [item for item in items if node_id(item.nodeid) in done]
+        config.hook.pytest_deselected(items=again)
+        items[:] = [item for item in items if node_id(item.nodeid) not in done]
     for marker in ("slow", "gpu"):
         if config.getoption(f"--{marker}"):
             continue

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,6 +29,7 @@ from torch import Tensor
 import semisup
 from semisup.catalog import DATASETS, METHODS, MODELS
 from semisup.cli import doctor, monitor
+from semisup.cli.display import listing
 from semisup.cli.display.listing import (
     count_multiply_adds,
     entries,
@@ -369,6 +370,14 @@ def test_show_prints_where_each_value_came_from(place: Path) -> None:
     assert f"{facts['digest']}-s0" == finished(place).name
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _networks_are_measured_once() -> Iterator[None]:
+    """What this process has imported is not looked up but measured, which takes seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(listing, "measured", functools.cache(listing.measured))
+        yield
+
+
 def test_list_names_everything_that_a_recipe_may_name() -> None:
     everything = json.loads(succeed("list", "--json"))
     names = {kind: [row["name"] for row in rows] for kind, rows in everything.items()}
@@ -392,7 +401,8 @@ def test_list_names_everything_that_a_recipe_may_name() -> None:
 
 @pytest.fixture(scope="module")
 def networks() -> list[dict[str, Any]]:
-    """What is listed of all networks."""
+    """What is listed of all networks, each measured: of an imported class nothing is looked up."""
+    assert all(MODELS.values())
     return entries("models")
 
 

@@ -71,7 +71,7 @@ def test_each_pixel_is_of_one_tile_which_sees_its_surroundings(
 def test_tiles_give_what_the_whole_image_gives(
     size: tuple[int, int], settings: dict[str, Any]
 ) -> None:
-    images = noise(*size, count=2)
+    images = noise(*size, count=1 if settings else 2)
     inference = Inference(unet(), EvalSettings(**settings), CPU)
     whole = inference.logits(images).softmax(dim=1)
     assert is_tiled(inference, images)
@@ -150,7 +150,7 @@ def test_no_forward_pass_is_larger_than_a_tile() -> None:
     settings: list[dict[str, Any]] = [{}, {"scales": [0.5]}, {"mode": "slide", "window": [99, 99]}]
     for chosen in settings:
         network = Watched()
-        label_images(Inference(network, EvalSettings(**chosen), CPU), noise(900, 1500))
+        label_images(Inference(network, EvalSettings(**chosen), CPU), noise(500, 900))
         assert 0 < network.largest <= 384**2
 
 

@@ -107,7 +107,7 @@ def label_without_semisup(script: Path, image: Path, mask: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("made", ["as_onnx", "as_program"])
+@pytest.mark.parametrize("made", ["as_onnx", pytest.param("as_program", marks=pytest.mark.slow)])
 def test_the_script_beside_a_file_labels_a_picture_as_predict_does_without_semisup(
     opened: OpenRun, tmp_path: Path, made: str, request: pytest.FixtureRequest
 ) -> None:

@@ -40,20 +40,18 @@ SMALL = {
 REFUSED = {"decouplednet": "identifies", "mask_rcnn": "objects"}
 """What cannot be exported -> a word of the reason."""
 
-QUICK = {("segnet_basic", "torch")}
-"""Beside U-Net, which test_export.py exports in both formats."""
-
 
 def build(name: str) -> Segmenter:
     return shuffled(partial(MODELS[name], CLASSES)(**SMALL.get(name, {})))
 
 
 CASES = [
-    pytest.param(name, kind, marks=() if (name, kind) in QUICK else pytest.mark.slow)
+    pytest.param(name, kind, marks=pytest.mark.slow)
     for name in MODELS
     for kind in ("torch", "onnx")
     if name not in REFUSED
 ]
+"""Slow: test_export.py exports U-Net in both formats, and CI one of each kind of operation."""
 
 
 @pytest.mark.parametrize(("name", "kind"), CASES)

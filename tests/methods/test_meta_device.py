@@ -70,8 +70,22 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
 ]
 """A network -> options that make other layers, or other steps, of it."""
 
-OFTEN = {("supervised", model) for model in MODELS}
-"""Every network once, also where slow tests are left out."""
+DEEP = {
+    "deeplab_v2",
+    "deeplab_v3plus",
+    "dpt",
+    "enet",
+    "fc_densenet103",
+    "fc_densenet56",
+    "fc_densenet67",
+    "fcn8s_mobilenet_v2",
+    "pspnet",
+    "refinenet",
+}
+"""So many layers that a step takes more than a second: CI takes one of each, by its slow tests."""
+
+OFTEN = {("supervised", model) for model in MODELS if model not in DEEP}
+"""Every other network once, also where slow tests are left out."""
 
 
 class OneDevice(TorchDispatchMode):

@@ -130,8 +130,18 @@ def cases(names: Iterable[str], slow: Collection[str] = DEEPER) -> list[Any]:
     return [pytest.param(n, marks=pytest.mark.slow if n in slow else ()) for n in names]
 
 
+VARIANTS = {
+    "deeplab_v3plus_stride_8",
+    "fc_densenet56_recompute",
+    "gfrnet_rectified",
+    "segnet_basic_bayesian",
+}
+"""Whose maps are those of another here, but for their values."""
+
+SELDOM = DEEPER | HEAVY | VARIANTS
+
 embedding = [name for name in MODELS if name not in WITHOUT_EMBEDDING]
-every_embedding_model = pytest.mark.parametrize("name", cases(embedding))
+every_embedding_model = pytest.mark.parametrize("name", cases(embedding, SELDOM))
 
 KEYS = Path(__file__).parent / "keys"
 SAME_KEYS = {
@@ -144,6 +154,7 @@ SAME_KEYS = {
 }
 
 every_model = pytest.mark.parametrize("name", cases(MODELS))
+every_model_of_a_kind = pytest.mark.parametrize("name", cases(MODELS, SELDOM))
 SAME_ARITHMETIC = {"fcn32s", "fcn16s", "fcn8s_at_once"}
 """The code of fcn8s with fewer skips, or with a fixed factor on each: test_fcn.py has the values.
 The 7 x 7 convolution of their VGG takes longer than all the rest, so it computes for fcn8s alone.
@@ -207,12 +218,12 @@ def build(name: str) -> Segmenter:
 image = contract.picture
 
 
-@every_model
+@every_model_of_a_kind
 def test_output_has_the_size_of_the_input(name: str) -> None:
     contract.logits_have_the_size_of_the_image(subject(name))
 
 
-@every_model
+@every_model_of_a_kind
 def test_other_numbers_of_channels(name: str) -> None:
     contract.takes_other_channels(subject(name))
 

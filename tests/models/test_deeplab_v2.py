@@ -49,7 +49,12 @@ def test_parameter_counts_of_what_acts_and_on_a_smaller_backbone() -> None:
 
 @pytest.mark.parametrize(
     ("size", "expected"),
-    [((360, 480), 123.26), ((180, 240), 31.32), ((512, 512), 185.61), ((321, 321), 73.834)],
+    [
+        ((180, 240), 31.32),
+        ((321, 321), 73.834),
+        pytest.param((360, 480), 123.26, marks=pytest.mark.slow),
+        pytest.param((512, 512), 185.61, marks=pytest.mark.slow),
+    ],
 )
 def test_multiply_adds_of_two_branches(size: tuple[int, int], expected: float) -> None:
     model = build(21, branches=2).eval()
@@ -58,7 +63,7 @@ def test_multiply_adds_of_two_branches(size: tuple[int, int], expected: float) -
     assert counter.get_total_flops() / 2e9 == pytest.approx(expected, abs=1e-3)
 
 
-@pytest.mark.parametrize(("side", "expected"), [(321, 41), (505, 64), (320, 41), (33, 5)])
+@pytest.mark.parametrize(("side", "expected"), [(321, 41), (320, 41), (33, 5)])
 def test_sizes(side: int, expected: int) -> None:
     model = build()
     (deepest,) = model.encode(torch.empty(2, 3, side, side, device="meta"))

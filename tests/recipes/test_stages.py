@@ -27,6 +27,8 @@ SCENES = ["data.train=24", "data.val=3", "data.test=1", "data.size=[48, 64]"]
 TINY = [
     *SCENES,
     "data.crop=[96, 96]",
+    "model.width=16",
+    "model.decoder_width=16",
     "data.labelled_batch=2",
     "data.weak_batch=2",
     "data.workers=0",

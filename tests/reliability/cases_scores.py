@@ -63,9 +63,9 @@ def many_windows(place: Place) -> Call:
 
     def then(_: Result) -> None:
         assert len(said) == 1
-        assert said[0].startswith("an image of 40x50 takes 875 windows of 16x16")
+        assert said[0].startswith("an image of 40x50 takes 551 windows of 22x22")
 
-    return Call(in_windows(place, "eval.window=[16, 16]", "eval.overlap=0.99"), then)
+    return Call(in_windows(place, "eval.window=[22, 22]", "eval.overlap=0.99"), then)
 
 
 @read("window larger than the image", "the scores of the whole image")

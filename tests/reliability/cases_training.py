@@ -118,7 +118,8 @@ def quickstart_on_a_folder(place: Place) -> Call:
     def then(result: Result) -> None:
         assert "1 labelled" in result.stdout
 
-    changes = ("data.name=folder", "data.split=1/2", "data.crop=[32, 32]", "train.steps=2")
+    changes = ["data.name=folder", "data.split=1/2", "data.crop=[32, 32]", "train.steps=2"]
+    changes += ["model.width=2"]
     settings = [word for change in changes for word in ("--set", change)]
     return Call(["run", "quickstart", *settings, *place.where()], then)
 

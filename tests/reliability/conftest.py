@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.runs import draw_no_confusion
 
 HERE = Path(__file__).resolve().parent
 # The cases are plain modules beside the test; pytest's importlib mode puts no folder on the path.
@@ -13,6 +15,14 @@ sys.path.insert(0, str(HERE))
 
 from places import Finished, Place, make_finished  # noqa: E402
 from table import Table  # noqa: E402
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _no_confusion_is_drawn() -> Iterator[None]:
+    """It says nothing about bad input."""
+    with pytest.MonkeyPatch.context() as patch:
+        draw_no_confusion(patch)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -58,6 +58,7 @@ def recipe_of(network: str = "unet", **changes: dict[str, Any]) -> Recipe:
     }
     tables = {k: {**v, **changes.get(k, {})} for k, v in tables.items()}
     if tables["method"]["name"] != "supervised":
+        tables["method"]["discriminator_width"] = 4
         tables["optim"]["discriminator"] = {"kind": "adam", "lr": 1e-4}
     return build_recipe("images", tables)
 
@@ -66,10 +67,7 @@ def recipe_of(network: str = "unet", **changes: dict[str, Any]) -> Recipe:
     ("name", "model"),
     [
         *((name, "unet") for name in SETS),
-        *(
-            pytest.param(name, "deeplab_v3plus", marks=pytest.mark.slow if slow else ())
-            for slow, name in enumerate(list(SETS)[:2])
-        ),
+        *(pytest.param(name, "deeplab_v3plus", marks=pytest.mark.slow) for name in list(SETS)[:2]),
     ],
 )
 def test_a_run_from_files_to_predictions(tmp_path: Path, name: str, model: str) -> None:

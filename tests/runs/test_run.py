@@ -478,7 +478,7 @@ def test_a_method_that_passes_the_weights_to_a_loss_of_its_own_is_trained(
 def test_no_reported_or_held_out_image_is_ever_trained_on(root: Path) -> None:
     recipe = recipe_of(
         root,
-        method={"name": "adversarial"},
+        method={"name": "adversarial", "discriminator_width": 4},
         optim={"discriminator": {"lr": 1e-4}},
         eval={"hold_out": 3, "every": 2},
     )
@@ -595,7 +595,7 @@ def test_classes_without_a_pixel_are_told_before_training_and_kept_in_the_result
 def test_an_adversarial_run_with_an_average_goes_through(root: Path, tmp_path: Path) -> None:
     recipe = recipe_of(
         root,
-        method={"name": "adversarial"},
+        method={"name": "adversarial", "discriminator_width": 4},
         optim={"discriminator": {"kind": "adam", "lr": 1e-4}},
         train={"steps": 2, "ema": 0.9, "accumulate": 2, "clip": 1.0},
         eval={"every": 0, "hold_out": 0, "pictures": 1},

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
 from semisup import catalog
 from semisup.methods.base import Task
 from semisup.methods.supervised import Supervised
+from semisup.pictures.figures import confusion_figure
 from semisup.recipe.load import build_recipe
 from semisup.recipe.recipe import Recipe
 from semisup.runs import sheets
@@ -42,13 +44,6 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("data")
 
 
-@pytest.fixture
-def _no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The confusion matrix takes most of a small run's time, and is none of the sheets."""
-    nothing = torch.zeros(3, 4, 4, dtype=torch.uint8)
-    monkeypatch.setattr("semisup.pictures.figures.render", lambda figure: nothing)
-
-
 def recipe_of(**changes: dict[str, Any]) -> Recipe:
     base: dict[str, dict[str, Any]] = {
         "data": {
@@ -71,7 +66,6 @@ def recipe_of(**changes: dict[str, Any]) -> Recipe:
     return build_recipe("tiny", {k: {**v, **changes.get(k, {})} for k, v in base.items()})
 
 
-@pytest.mark.usefixtures("_no_figure")
 @pytest.mark.parametrize("hold_out", [0, 2])
 def test_a_run_keeps_its_samples_and_what_its_trust_was_worth(
     hold_out: int, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -113,7 +107,6 @@ def noting(into: list[tuple[Any, ...]]) -> type:
     return Noting
 
 
-@pytest.mark.usefixtures("_no_figure")
 def test_a_method_without_images_or_trust_leaves_neither(root: Path, tmp_path: Path) -> None:
     finished = run_recipe(recipe_of(), Paths(root, tmp_path), CPU)
     assert list((finished.folder / "pictures").iterdir()) == []
@@ -162,3 +155,15 @@ def test_where_there_are_no_samples_no_sheet_is_written(tmp_path: Path) -> None:
     method = Supervised(Task(lambda: catalog.create_model("unet", 3, width=2), 3))
     draw_sample_sheet(tmp_path / "samples.png", method, step=1, seed=0)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_confusion_matrix_of_a_run_is_drawn_for_tensorboard(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("semisup.pictures.figures.confusion_figure", confusion_figure)
+    done = run_recipe(recipe_of(train={"steps": 1}), Paths(root, tmp_path), CPU)
+    found = EventAccumulator(str(done.folder), size_guidance={"images": 0}).Reload()
+    (drawn,) = found.Images("pictures/confusion")
+    expected = confusion_figure(torch.tensor(done.result.confusion), done.result.classes)
+    width, height = expected.get_size_inches() * expected.dpi
+    assert (drawn.width, drawn.height) == (int(width), int(height))

@@ -91,7 +91,7 @@ def assert_same(one: Any, other: Any) -> None:
     assert [n for n in one.keys() - tensors if one[n] != other[n]] == []
 
 
-@pytest.mark.parametrize("method", ["supervised", "adversarial", "trusting"])
+@pytest.mark.parametrize("method", ["adversarial", "trusting"])
 def test_a_run_that_is_interrupted_anywhere_ends_bit_for_bit_as_one_that_is_not(
     method: str, training: Build, tmp_path: Path
 ) -> None:

@@ -190,8 +190,12 @@ def changed(
 
 # Healthy
 
+one_kind_often = pytest.mark.parametrize(
+    "kind", ["sgd", pytest.param("adam", marks=pytest.mark.slow)]
+)
 
-@pytest.mark.parametrize("kind", OPTIMISERS)
+
+@one_kind_often
 def test_a_healthy_supervised_run_is_silent(kind: str, play: Play) -> None:
     watcher = play("supervised", OPTIMISERS[kind])
     assert watcher.told == []
@@ -214,7 +218,7 @@ def test_a_healthy_game_is_silent(name: str, kind: str, play: Play) -> None:
 # A learning rate a hundred times too high
 
 
-@pytest.mark.parametrize("kind", OPTIMISERS)
+@one_kind_often
 def test_a_rate_a_hundred_times_too_high_is_told(kind: str, play: Play) -> None:
     watcher = play("supervised", changed(OPTIMISERS[kind], "segmenter", 100))
     [(step, text)] = watcher.told
