@@ -502,7 +502,7 @@ MUTANTS = [
         "return loss + self.regularised(maps[0], images.image, mask, images.valid)",
         "return loss",
         "the recipe has a term on the images that no gradient knows",
-        ("tests/contracts/test_methods.py",),
+        ("tests/methods/test_contract.py",),
     ),
     Mutant(
         "padding-is-a-neighbour",
