@@ -140,8 +140,9 @@ def test_seeds_that_one_arm_lacks_are_left_out_of_the_difference_and_said(out: P
     (one,) = (one for one in comparison.differences if "1/8" in one.arm)
     assert one.seeds == (0, 1)
     assert one.mean == pytest.approx((0.02 + 0.05) / 2)
-    (note,) = (note for note in comparison.notes if "on the seeds that both have" in note)
-    assert note.endswith("0 1.")
+    (note,) = (note for note in comparison.notes if "seeds that both have" in note)
+    assert note.startswith("Compared with scenes/plain_unet, ")
+    assert "on the 2 seeds that both have (0 1): scenes/better_unet, " in note
 
 
 def test_one_seed_has_a_difference_and_no_interval(out: Path) -> None:
