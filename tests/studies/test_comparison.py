@@ -203,8 +203,43 @@ def test_a_result_that_lacks_what_the_tables_need_is_named(out: Path, key: str, 
     content = json.loads(path.read_text())
     del content[key][inner]
     path.write_text(json.dumps(content))
-    done = command(out, "scenes/plain_unet")
+    done = command(out, str(path.parent))
+    assert done.exit_code == 1
     assert f"{path}: has no '{inner}' in '{key}'." in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+DAMAGED = {
+    "cut short": lambda content: json.dumps(content)[:50],
+    "a list": lambda content: json.dumps([content]),
+    "no mIoU": lambda content: json.dumps(content | {"scores": {"selected": {}}}),
+    "classes without IoU": lambda content: json.dumps(content | {"per_class": {"a": 3}}),
+    "data as text": lambda content: json.dumps(content | {"data": "x"}),
+    "binary": lambda content: "\0\1\2",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_a_damaged_result_among_others_is_named_and_left_out(out: Path, damage: str) -> None:
+    path = out / "scenes/plain_unet/plain1-8-s1/result.json"
+    path.write_text(DAMAGED[damage](json.loads(path.read_text())))
+    done = command(out, "scenes/plain_unet", "scenes/better_unet")
+    assert done.exit_code == 0, done.output
+    assert done.stderr.startswith(f"semisup: {path}")
+    assert done.stderr.count("\n") == 1
+    assert f"Left out, since they cannot be read: {path.parent}." in " ".join(done.stdout.split())
+    assert "on the 2 seeds that both have (0 2)" in " ".join(done.stdout.split())
+    (one,) = (one for one in compared(out).differences if "1/8" in one.arm)
+    assert one.seeds == (0, 2)
+
+
+@pytest.mark.parametrize("words", [["scenes/plain_unet/*8-s1"], ["scenes/plain_unet/plain1-8-s1"]])
+def test_a_place_with_damaged_runs_alone_is_refused(out: Path, words: list[str]) -> None:
+    path = out / "scenes/plain_unet/plain1-8-s1/result.json"
+    path.write_text("{")
+    done = command(out, "scenes/better_unet", *words)
+    assert done.exit_code == 1
+    assert done.stderr.startswith(f"semisup: {path}: cannot be read")
     assert done.stderr.count("\n") == 1
 
 
