@@ -2,7 +2,8 @@
 
 Runs are grouped by the digest of their recipe and by the files that they were trained on, so that
 budgets are never averaged together. Where all runs have the same number as `data.split_seed` and as
-seed of the training, the two are one seed.
+seed of the training, the two are one seed. Files of one name and different content, such as initial
+weights, masks or tags, are different groups always.
 """
 
 from __future__ import annotations
@@ -14,7 +15,16 @@ from collections.abc import Sequence
 from semisup.errors import RunError
 from semisup.studies.kept import SEED_OF_SPLIT, Run, differences
 
-Group = tuple[str, str, str, str]
+Group = tuple[str, ...]
+
+
+_RECORDED = {
+    "data.masks": "masks",
+    "data.weak_masks": "weak_masks",
+    "data.unlabelled": "unlabelled_from",
+    "data.tags": "tags",
+}
+"""Keys that name a folder or file -> where the record of a split has the hash of its content."""
 
 
 def groups_of(runs: Sequence[Run]) -> list[list[Run]]:
@@ -45,11 +55,23 @@ def _split_follows_seed(runs: Sequence[Run]) -> bool:
 
 def _group(run: Run, tied: bool) -> Group:
     """What runs that differ in their seed alone have in common."""
+    contents = json.dumps(_contents(run), sort_keys=True)
     if not tied:
-        return run.arm, run.recipe, run.digest, run.of_files("trained")
+        return run.arm, run.recipe, run.digest, run.of_files("trained"), contents
     settings = {key: value for key, value in run.settings.items() if key != SEED_OF_SPLIT}
     text = json.dumps(settings, sort_keys=True)
-    return run.arm, run.recipe, text, run.of_files("trained", "ids_sha256")
+    return run.arm, run.recipe, text, run.of_files("trained", "ids_sha256"), contents
+
+
+def _contents(run: Run) -> dict[str, str]:
+    """Key of the recipe that names a file or folder -> what its content is known again by."""
+    split = run.split
+    found = {"model.weights": str(run.protocol.get("pretraining") or "")}
+    for key, part in _RECORDED.items():
+        found[key] = str((split.get(part) or {}).get("sha256") or "")[:8]
+    if not str(run.settings.get("data.tags") or "").startswith("file:"):
+        found.pop("data.tags")  # tags of the masks are of the images that were drawn
+    return {key: value for key, value in found.items() if value}
 
 
 def check_comparable(runs: Sequence[Run]) -> None:
@@ -117,11 +139,20 @@ def names_of(groups: Sequence[Sequence[Run]]) -> list[str]:
     for place, name in enumerate(names):
         if name in names[:place]:
             one, other = groups[names.index(name)][0], groups[place][0]
-            found = differences(one.settings, other.settings) or ["their data"]
+            keys = differences(one.settings, other.settings)
+            tied = _split_follows_seed([run for group in groups for run in group])
+            found = [key for key in keys if not (tied and key == SEED_OF_SPLIT)]
+            found += [
+                f"the content of {key}"
+                for key in differences(_contents(one), _contents(other))
+                if key not in found
+            ]
+            found = found or ["their data"]
             more = f" and {len(found) - 6} more" if len(found) > 6 else ""
-            keys = f"{', '.join(found[:6])}{more}"
+            listed = f"{', '.join(found[:6])}{more}"
             raise RunError(
-                f"{one.source} and {other.source} are both of the arm {name}, and differ in {keys}"
+                f"{one.source} and {other.source} are both of the arm {name}, and differ in "
+                f"{listed}"
             )
     return names
 
@@ -136,6 +167,9 @@ def _name(run: Run, groups: Sequence[Sequence[Run]]) -> str:
     keys = {key for other in alike for key in _telling(run, other)}
     keys -= {SEED_OF_SPLIT} if tied else set()
     parts = [f"{key} = {json.dumps(run.settings.get(key))}" for key in sorted(keys)]
+    contents = _contents(run)
+    told = {key for other in alike for key in differences(contents, _contents(other))} - keys
+    parts += [f"{key} of content {contents.get(key, 'unknown')}" for key in sorted(told)]
     files = run.of_files("trained")
     if any(o.digest == run.digest and o.of_files("trained") != files for o in alike):
         parts.append(f"trained on files {files[:8]}")

@@ -7,6 +7,7 @@ import io
 import json
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from support.finished import PROTOCOL, finished_run
 from semisup.cli.main import cli
 from semisup.errors import RunError
 from semisup.studies.comparison import Arm, Comparison, compare
+from semisup.studies.groups import groups_of
 from semisup.studies.output.formats import as_csv, as_json, as_latex, as_markdown, as_text
 from semisup.studies.places import find_runs
 
@@ -115,6 +117,54 @@ def test_budgets_of_one_recipe_are_never_averaged(out: Path) -> None:
         ('scenes/plain_unet, data.split = "1/8"', (25, 25), 3),
     ]
     assert comparison.differences == ()
+
+
+def tied(out: Path, name: str, seed: int, split: Mapping[str, Any] = {}, **changes: Any) -> Path:
+    """A run whose split and training share a seed."""
+    settings = {"data.split_seed": seed, "data.tags": "file:tags.txt"}
+    split = {"labelled": 25, "sha256": f"list {seed}", **split}
+    return finished_run(
+        out / name / f"s{seed}", f"{name}{seed}", seed, 0.5, settings, split=split, **changes
+    )
+
+
+@pytest.mark.parametrize(
+    ("part", "key"),
+    [
+        ("masks", "data.masks"),
+        ("weak_masks", "data.weak_masks"),
+        ("unlabelled_from", "data.unlabelled"),
+        ("tags", "data.tags"),
+    ],
+)
+def test_files_of_one_name_and_other_content_are_never_averaged(
+    tmp_path: Path, part: str, key: str
+) -> None:
+    for seed in range(4):
+        sha = "aabbccdd00" if seed < 2 else "eeff001122"
+        tied(tmp_path, "one", seed, {part: {"source": "named", "sha256": sha}})
+    arms = compared(tmp_path, str(tmp_path / "one")).arms
+    assert {arm.name: arm.seeds for arm in arms} == {
+        f"r, {key} of content aabbccdd": (0, 1),
+        f"r, {key} of content eeff0011": (2, 3),
+    }
+    done = command(tmp_path, f"x={tmp_path / 'one'}")
+    assert f"are both of the arm `x`, and differ in the content of {key}" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_weights_of_one_name_and_other_content_are_refused_with_both(tmp_path: Path) -> None:
+    weights = ["w.pt (aaaaaaaa)", "w.pt (bbbbbbbb)"]
+    places = [
+        tied(tmp_path, "one", seed, protocol={**PROTOCOL, "pretraining": weights[seed]})
+        for seed in range(2)
+    ]
+    done = command(tmp_path, str(tmp_path / "one"))
+    assert done.exit_code == 1
+    assert f"{places[0]} and {places[1]} were scored by different protocols" in done.stderr
+    assert f'pretraining is "{weights[0]}" and "{weights[1]}"' in done.stderr
+    runs = find_runs([str(tmp_path / "one")], tmp_path).runs
+    assert [len(group) for group in groups_of(runs)] == [1, 1]  # as figures and the zoo group them
 
 
 def test_a_seed_that_is_there_twice_is_refused_with_both_folders(out: Path) -> None:
