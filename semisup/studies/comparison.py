@@ -10,7 +10,14 @@ import numpy as np
 
 from semisup.errors import RunError, suggest
 from semisup.metrics.paired import PairedDifference, mean_interval
-from semisup.studies.groups import check_comparable, check_lists, groups_of, names_of
+from semisup.studies.groups import (
+    check_comparable,
+    check_lists,
+    groups_of,
+    masks_trained_on,
+    names_of,
+    shared_protocol,
+)
 from semisup.studies.images import image_interval
 from semisup.studies.kept import Run
 from semisup.studies.pairing import Pairs, pair_arms
@@ -148,8 +155,8 @@ class Comparison:
 
     @property
     def protocol(self) -> dict[str, Any]:
-        """By which all of them were scored."""
-        return self.arms[0].runs[0].protocol
+        """By which all of them were scored; without training masks where these differ."""
+        return shared_protocol([run for arm in self.arms for run in arm.runs])
 
     @property
     def baselines(self) -> tuple[str, ...]:
@@ -187,6 +194,7 @@ def compare(
     groups.sort(key=lambda group: min(place[run.source] for run in group))
     names = [name.replace("`", "") for name in names_of(groups)]
     arms = [Arm(name, tuple(group), score) for name, group in zip(names, groups, strict=True)]
+    notes = (*notes, *_on_masks(arms))
     bases = _named(arms, baseline) if baseline else _of(arms, first)
     if not bases:
         return Comparison(tuple(arms), (), score, tuple(notes))
@@ -194,6 +202,21 @@ def compare(
     arms = [*bases, *(arm for arm in arms if arm not in bases)]
     differences, apart = _differences(arms, bases)
     return Comparison(tuple(arms), tuple(differences), score, (*notes, *apart))
+
+
+def _on_masks(arms: Sequence[Arm]) -> list[str]:
+    """Which masks each arm was trained on, where these differ."""
+    kinds: dict[str, list[str]] = {}
+    for arm in arms:
+        kinds.setdefault(_masks(arm), []).append(arm.name)
+    if len(kinds) == 1:
+        return []
+    return [f"Trained on {kind}: {'; '.join(names)}." for kind, names in kinds.items()]
+
+
+def _masks(arm: Arm) -> str:
+    folder = masks_trained_on(arm.runs[0])
+    return f"masks of {folder}" if folder else "the data set's own masks"
 
 
 def _named(arms: Sequence[Arm], baseline: str) -> list[Arm]:

@@ -11,11 +11,15 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 from semisup.errors import RunError
 from semisup.studies.kept import SEED_OF_SPLIT, Run, differences
 
 Group = tuple[str, ...]
+
+_TRAINED_ON = "training_masks"
+"""What a protocol calls the masks that were trained on, which score nothing."""
 
 
 _RECORDED = {
@@ -77,13 +81,15 @@ def _contents(run: Run) -> dict[str, str]:
 def check_comparable(runs: Sequence[Run]) -> None:
     """Refuse runs whose scores must not stand in one table.
 
+    The masks that were trained on may differ: they are part of what is compared.
+
     Raises:
         RunError: of different protocols, or scored on other files.
     """
     first = runs[0]
     for run in runs[1:]:
         pair = f"{first.source} and {run.source}"
-        keys = differences(first.protocol, run.protocol)
+        keys = [key for key in differences(first.protocol, run.protocol) if key != _TRAINED_ON]
         if keys:
             one, other = (_short(each.protocol.get(keys[0])) for each in (first, run))
             more = f" (and {', '.join(keys[1:])})" if keys[1:] else ""
@@ -95,6 +101,19 @@ def check_comparable(runs: Sequence[Run]) -> None:
             raise RunError(
                 f"{pair} were scored on files of other content; give runs of one data set"
             )
+
+
+def shared_protocol(runs: Sequence[Run]) -> dict[str, Any]:
+    """By which all of the runs were scored; without the training masks where these differ."""
+    protocol = runs[0].protocol
+    if len({masks_trained_on(run) for run in runs}) == 1:
+        return protocol
+    return {key: value for key, value in protocol.items() if key != _TRAINED_ON}
+
+
+def masks_trained_on(run: Run) -> str:
+    """The folder of the training masks with the start of its hash; empty: the data set's own."""
+    return str(run.protocol.get(_TRAINED_ON) or "")
 
 
 def _short(value: object) -> str:
@@ -109,12 +128,15 @@ def check_lists(runs: Sequence[Run]) -> None:
     Raises:
         RunError: their lists differ, or one list was read from other files.
     """
-    firsts: dict[tuple[int, object], Run] = {}
+    firsts: dict[tuple[object, ...], Run] = {}
     for run in runs:
-        first = firsts.setdefault((run.seed, run.split["labelled"]), run)
+        key = (run.seed, run.split["labelled"])
+        first = firsts.setdefault(key, run)
         pair = f"{first.source} and {run.source}, both of seed {run.seed},"
         if run.split.get("sha256") != first.split.get("sha256"):
             raise RunError(f"{pair} have different labelled images; give runs of one list")
+        first = firsts.setdefault((*key, masks_trained_on(run)), run)
+        pair = f"{first.source} and {run.source}, both of seed {run.seed},"
         if run.of_files("trained") != first.of_files("trained"):
             raise RunError(f"{pair} were trained on files of other content; give runs of one")
 
@@ -162,10 +184,12 @@ def _name(run: Run, groups: Sequence[Sequence[Run]]) -> str:
         return f"`{run.arm}`"
     tied = _split_follows_seed([one for group in groups for one in group])
     alike = [group[0] for group in groups if (group[0].arm, group[0].recipe) == ("", run.recipe)]
-    if len(alike) == 1:
-        return f"`{run.recipe}`"
     keys = {key for other in alike for key in _telling(run, other)}
+    if len({masks_trained_on(group[0]) for group in groups}) > 1:
+        keys.add("data.masks")
     keys -= {SEED_OF_SPLIT} if tied else set()
+    if len(alike) == 1 and not keys:
+        return f"`{run.recipe}`"
     parts = [f"{key} = {json.dumps(run.settings.get(key))}" for key in sorted(keys)]
     contents = _contents(run)
     told = {key for other in alike for key in differences(contents, _contents(other))} - keys

@@ -41,7 +41,13 @@ from semisup.errors import RunError, SemisupError
 from semisup.evaluation.protocol import protocol_line
 from semisup.metrics.paired import mean_interval, smallest_sign_flip_p
 from semisup.studies.comparison import compare
-from semisup.studies.groups import check_comparable, check_lists, groups_of, names_of
+from semisup.studies.groups import (
+    check_comparable,
+    check_lists,
+    groups_of,
+    names_of,
+    shared_protocol,
+)
 from semisup.studies.kept import Run, read_arms
 from semisup.studies.output.formats import as_text
 from semisup.studies.output.tables import masks, p_text
@@ -277,7 +283,7 @@ def tables(arguments: Sequence[str], root: Path = Path()) -> str:
         text = comparison(named, options.baseline, score)
     else:
         text = summary(named, score)
-    protocol = runs[0].protocol
+    protocol = shared_protocol(runs)
     rule = protocol["selection"] if score == "selected" else "after the last step"
     devices = ", ".join(sorted({str(run.content["device"]) for run in runs}))
     return (

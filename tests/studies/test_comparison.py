@@ -153,6 +153,56 @@ def test_files_of_one_name_and_other_content_are_never_averaged(
     assert done.stderr.count("\n") == 1
 
 
+def on_masks(out: Path, name: str, masks: str, miou: float, **changes: Any) -> None:
+    """Two runs on masks of a folder, or on the data set's own where that is empty."""
+    folder = f"folder:{masks}"
+    split: dict[str, Any] = {"labelled": 25, "sha256": "list"}
+    protocol = PROTOCOL
+    if masks:
+        split["masks"] = {"source": folder, "sha256": f"{masks:0<8}99"}
+        protocol = {**PROTOCOL, "training_masks": f"{folder} ({masks:0<8})"}
+    files = {"files_sha256": f"files {masks}", "ids_sha256": "ids"}
+    for seed in range(2):
+        finished_run(
+            out / name / f"s{seed}",
+            name,
+            seed,
+            miou + seed / 10,
+            {"data.masks": folder if masks else "", "data.split_seed": 0},
+            **{"split": split, "protocol": protocol, "data": {"trained": files}, **changes},
+        )
+
+
+def test_kinds_of_masks_are_compared_as_arms(tmp_path: Path) -> None:
+    on_masks(tmp_path, "own", "", 0.5)
+    on_masks(tmp_path, "clicks", "points", 0.3)
+    on_masks(tmp_path, "lines", "scribbles", 0.35, recipe="other")
+    comparison = compared(tmp_path, *(str(tmp_path / name) for name in ("own", "clicks", "lines")))
+    names = [arm.name for arm in comparison.arms]
+    assert names == [
+        'r, data.masks = ""',
+        'r, data.masks = "folder:points"',
+        'other, data.masks = "folder:scribbles"',
+    ]
+    assert [one.mean for one in comparison.differences] == pytest.approx([-0.2, -0.15])
+    assert f"Trained on masks of folder:points (points00): {names[1]}." in comparison.notes
+    assert f"Trained on the data set's own masks: {names[0]}." in comparison.notes
+    text = " ".join(as_text(comparison).split())
+    assert text.count("points00") == 1  # in no protocol of all
+    alone = as_text(compared(tmp_path, str(tmp_path / "clicks")))
+    assert "trained on the masks of folder:points (points00)" in " ".join(alone.split())
+    assert "Trained on" not in alone
+
+
+def test_runs_on_other_masks_are_refused_where_the_scoring_differs(tmp_path: Path) -> None:
+    on_masks(tmp_path, "own", "", 0.5)
+    flipped = {**PROTOCOL, "training_masks": "folder:points (points00)", "flip": True}
+    on_masks(tmp_path, "clicks", "points", 0.3, protocol=flipped)
+    done = command(tmp_path, str(tmp_path / "own"), str(tmp_path / "clicks"))
+    assert "were scored by different protocols: flip is false and true. Give" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_weights_of_one_name_and_other_content_are_refused_with_both(tmp_path: Path) -> None:
     weights = ["w.pt (aaaaaaaa)", "w.pt (bbbbbbbb)"]
     places = [
