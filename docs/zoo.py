@@ -20,7 +20,7 @@ from semisup.evaluation.protocol import protocol_line
 from semisup.recipe.load import load_recipe, shipped_recipes
 from semisup.recipe.places import PLACES, without_watching
 from semisup.recipe.toml import flatten
-from semisup.studies.groups import check_comparable, groups_of
+from semisup.studies.groups import check_comparable, groups_of, shared_protocol
 from semisup.studies.kept import SEED_OF_SPLIT, Run, read_runs
 from semisup.studies.output.tables import masks
 from semisup.studies.pages import deviation
@@ -99,7 +99,7 @@ def _section(groups: Sequence[Sequence[Run]]) -> Iterator[str]:
     yield _table([_row(group) for group in ordered])
     for command in sorted({command_of(run) for run in runs}):
         yield f"```sh\n{command}\n```\n"
-    yield f"Protocol: {protocol_line(runs[0].protocol)}.\n"
+    yield f"Protocol: {protocol_line(shared_protocol(runs))}.\n"
 
 
 def _budget(runs: Sequence[Run]) -> int:

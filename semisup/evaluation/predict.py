@@ -521,7 +521,8 @@ def _naming(path: Path, error: SemisupError) -> str:
 def _write_picture(path: Path, picture: Tensor) -> None:
     """Write uint8 HW3 as PNG."""
     encoded = Image.fromarray(picture.numpy())
-    write_atomically(path, lambda file: encoded.save(file, format="PNG"))
+    # A photograph of 16 megapixels takes 2 s in place of 9, for a file a sixth larger.
+    write_atomically(path, lambda file: encoded.save(file, format="PNG", compress_level=1))
 
 
 def _write_uncertainty(files: Mapping[str, Path], uncertainty: Tensor, samples: int) -> None:

@@ -18,7 +18,7 @@ from semisup.data.formats.pictures import IMAGE_SUFFIXES, voc_palette, write_pal
 from semisup.errors import DataError
 from semisup.own_data.look import size_of
 from semisup.own_data.tools import by_datumaro
-from semisup.own_data.tools.base import Export, Exported, Segment
+from semisup.own_data.tools.base import VOID, Export, Exported, Segment
 from semisup.own_data.tools.labelme import is_labelme, read_labelme
 from semisup.own_data.tools.yolo import is_yolo, read_yolo
 from semisup.system.files import write_atomically, write_text
@@ -155,7 +155,7 @@ def _check_target(source: Path, to: Path) -> None:
 def _map_classes(export: Export, notes: list[str]) -> _Classes:
     """Background first, then the classes in the order of the export; equal names are one class."""
     names, colours = [BACKGROUND], dict[str, Colour]()
-    label: dict[int, int] = {}
+    label: dict[int, int] = {VOID: IGNORE}
     for number, stated in enumerate(export.classes):
         name = _clean(stated)
         if name.casefold() in _VOID:

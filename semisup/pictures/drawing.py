@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import matplotlib
 import numpy as np
 import torch
-import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from semisup.data.base import Colour
@@ -15,6 +15,8 @@ from semisup.types import IGNORE
 
 VOID_COLOUR: Colour = (224, 224, 192)
 """Colour of void pixels, as in Pascal VOC."""
+
+_Bytes = NDArray[np.uint8]
 
 _DARK: Colour = (48, 48, 48)
 _ROWS = 128
@@ -64,32 +66,53 @@ def overlay(
     Returns:
         uint8 HW3.
     """
-    labels, picture = labels.cpu(), image.cpu().permute(1, 2, 0)
-    height, width = labels.shape
+    values, pixels = labels.cpu().numpy(), image.cpu().numpy()
+    height, width = values.shape
     line = max(1, round(max(height, width) / 300))
     edge = line // 2 if line > 1 else int(max(height, width) >= 200)
     reach = line + edge
-    left = torch.tensor([*background, IGNORE], dtype=torch.uint8)
-    colours, edges = _table(palette), _table([_contrast(colour) for colour in palette])
-    drawn = torch.empty(height, width, 3, dtype=torch.uint8)
-    for top in range(0, height, _ROWS):  # in strips, since colours are mixed in floats
+    left = np.zeros(IGNORE + 1, np.bool_)
+    left[[*background, IGNORE]] = True
+    colours = _table(palette).numpy()
+    edges = _table([_contrast(colour) for colour in palette]).numpy()
+    mixed = _mixed(colours, left, alpha)
+    drawn = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, _ROWS):  # in strips, which stay in the cache of a core
         rows = slice(top, min(height, top + _ROWS))
         first = max(0, top - reach)
-        around, seen = labels[first : rows.stop + reach], slice(top - first, rows.stop - first)
-        own, below = labels[rows], picture[rows]
-        mixed = torch.lerp(below.float(), colours[own.long()].float(), alpha)
-        strip = mixed.round().to(torch.uint8)
-        rim = _near_others(around, reach)[seen]
-        strip[rim] = colours[own[rim].long()]
-        if edge:
-            rim = _near(torch.isin(around, left), edge)[seen]
-            strip[rim] = edges[own[rim].long()]
-        kept = torch.isin(own, left)
-        strip[kept] = below[kept]
+        around, seen = values[first : rows.stop + reach], slice(top - first, rows.stop - first)
+        own, strip = values[rows], drawn[rows]
+        above = own.astype(np.uint16) << 8
+        for channel in range(3):
+            strip[..., channel] = mixed[channel][above | pixels[channel, rows]]
+        filled = ~left[own]
+        if filled.any():
+            _paint(strip, own, colours, _near_others(around, reach)[seen] & filled)
+            if edge:
+                _paint(strip, own, edges, _near(left[around], edge)[seen] & filled)
         if hatched and (own == IGNORE).any():
-            strip = torch.where((own == IGNORE)[..., None], _hatch(strip, top, line), strip)
-        drawn[rows] = strip
-    return drawn
+            under = torch.from_numpy(strip)
+            void = torch.from_numpy(own == IGNORE)[..., None]
+            strip[:] = torch.where(void, _hatch(under, top, line), under).numpy()
+    return torch.from_numpy(drawn)
+
+
+def _mixed(colours: _Bytes, left: NDArray[np.bool_], alpha: float) -> _Bytes:
+    """Of each channel, a label's colour over each value of the picture: uint8 3 x 65536.
+
+    The place is 256 times the label plus the value; labels that are left alone give the value.
+    """
+    levels = torch.arange(256, dtype=torch.float32)
+    ends = torch.from_numpy(colours).T.float()[:, :, None].expand(3, 256, 256)
+    table = torch.lerp(levels.expand(3, 256, 256), ends, alpha).round().to(torch.uint8).numpy()
+    table[:, left] = np.arange(256, dtype=np.uint8)
+    return table.reshape(3, -1)
+
+
+def _paint(strip: _Bytes, labels: _Bytes, colours: _Bytes, where: NDArray[np.bool_]) -> None:
+    """Give pixels of a strip (HW3) the colours of their labels."""
+    places = np.flatnonzero(where)
+    strip.reshape(-1, 3)[places] = colours[labels.reshape(-1)[places]]
 
 
 def hatched_like_void(picture: Tensor, line: int = 1) -> Tensor:
@@ -126,17 +149,33 @@ def _contrast(colour: Colour) -> Colour:
     return (255, 255, 255) if 299 * red + 587 * green + 114 * blue < 128_000 else (0, 0, 0)
 
 
-def _near_others(labels: Tensor, reach: int) -> Tensor:
+def _near_others(labels: _Bytes, reach: int) -> NDArray[np.bool_]:
     """Where a pixel of another label lies within `reach` rows and columns: bool HW."""
-    return _largest(labels.float(), reach) != -_largest(-labels.float(), reach)
+    differs: NDArray[np.bool_] = _largest(labels, reach) != ~_largest(~labels, reach)
+    return differs
 
 
-def _near(region: Tensor, reach: int) -> Tensor:
+def _near(region: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
     """Where a pixel of a region (bool HW) lies within `reach` rows and columns: bool HW."""
-    return _largest(region.float(), reach) > 0
+    near: NDArray[np.bool_] = _largest(region.view(np.uint8), reach) > 0
+    return near
 
 
-def _largest(values: Tensor, reach: int) -> Tensor:
-    """The largest value (HW) within `reach` rows and columns: float HW."""
-    rows = F.max_pool2d(values[None], (2 * reach + 1, 1), 1, (reach, 0))
-    return F.max_pool2d(rows, (1, 2 * reach + 1), 1, (0, reach))[0]
+def _largest(values: _Bytes, reach: int) -> _Bytes:
+    """The largest value (uint8 HW) within `reach` rows and columns: HW.
+
+    By windows of twice the length, each the larger of two: their number grows with the logarithm
+    of the reach.
+    """
+    for axis in (0, 1):
+        sides = [(reach, reach) if one == axis else (0, 0) for one in (0, 1)]
+        values, length = np.pad(values, sides), 1
+        while length < 2 * reach + 1:
+            step = min(length, 2 * reach + 1 - length)
+            count = values.shape[axis] - step
+            first, other = (
+                values[(slice(None),) * axis + (slice(start, start + count),)]
+                for start in (0, step)
+            )
+            values, length = np.maximum(first, other), length + step
+    return values

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from semisup.errors import RunError, suggest
-from semisup.studies.groups import check_comparable, check_lists, groups_of, names_of, of_one_list
+from semisup.studies.groups import (
+    check_comparable,
+    check_lists,
+    groups_of,
+    masks_trained_on,
+    names_of,
+    shared_protocol,
+)
 from semisup.studies.images import on_images
 from semisup.studies.kept import Run
+from semisup.studies.pairing import Pairs, pair_arms
 from semisup.studies.statistics import (
     Interval,
     OverBoth,
     OverSeeds,
     PairedDifference,
-    holm,
     over_seeds,
-    paired_difference,
 )
 
 
@@ -159,8 +164,8 @@ class Comparison:
 
     @property
     def protocol(self) -> dict[str, Any]:
-        """By which all of them were scored."""
-        return self.arms[0].runs[0].protocol
+        """By which all of them were scored; without training masks where these differ."""
+        return shared_protocol([run for arm in self.arms for run in arm.runs])
 
     @property
     def baselines(self) -> tuple[str, ...]:
@@ -198,6 +203,7 @@ def compare(
     groups.sort(key=lambda group: min(place[run.source] for run in group))
     names = [name.replace("`", "") for name in names_of(groups)]
     arms = [Arm(name, tuple(group), score) for name, group in zip(names, groups, strict=True)]
+    notes = (*notes, *_on_masks(arms))
     bases = _named(arms, baseline) if baseline else _of(arms, first)
     if not bases:
         return Comparison(tuple(arms), (), score, tuple(notes))
@@ -205,6 +211,21 @@ def compare(
     arms = [*bases, *(arm for arm in arms if arm not in bases)]
     differences, apart = _differences(arms, bases)
     return Comparison(tuple(arms), tuple(differences), score, (*notes, *apart))
+
+
+def _on_masks(arms: Sequence[Arm]) -> list[str]:
+    """Which masks each arm was trained on, where these differ."""
+    kinds: dict[str, list[str]] = {}
+    for arm in arms:
+        kinds.setdefault(_masks(arm), []).append(arm.name)
+    if len(kinds) == 1:
+        return []
+    return [f"Trained on {kind}: {'; '.join(names)}." for kind, names in kinds.items()]
+
+
+def _masks(arm: Arm) -> str:
+    folder = masks_trained_on(arm.runs[0])
+    return f"masks of {folder}" if folder else "the data set's own masks"
 
 
 def _named(arms: Sequence[Arm], baseline: str) -> list[Arm]:
@@ -226,64 +247,27 @@ def _of(arms: Sequence[Arm], sources: Sequence[str]) -> list[Arm]:
 
 
 def _differences(arms: Sequence[Arm], bases: Sequence[Arm]) -> tuple[list[Difference], list[str]]:
-    """Each arm less each baseline of the same labelled images, and which ones have none."""
-    found: list[Difference] = []
-    others: list[str] = []
-    unpaired: list[str] = []
-    for arm in arms:
-        if arm in bases:
-            continue
-        shared = [base for base in bases if set(base.seeds) & set(arm.seeds)]
-        own = [base for base in shared if of_one_list(arm.runs, base.runs)]
-        if not own:
-            (others if shared else unpaired).append(arm.name)
-        found += [_difference(arm, base) for base in own]
-    tested = [one for one in found if one.paired is not None]
-    corrected = holm([one.paired.p for one in tested if one.paired is not None])
-    by_pair = {(t.arm, t.baseline): p for t, p in zip(tested, corrected, strict=True)}
-    found = [replace(one, p_holm=by_pair.get((one.arm, one.baseline))) for one in found]
-    notes = []
-    if others:
-        notes.append(f"Not compared, since their labelled images are others: {'; '.join(others)}.")
-    if unpaired:
-        notes.append(f"Not compared, since they share no seed: {'; '.join(unpaired)}.")
-    notes += [
-        f"{one.arm} and {one.baseline} are compared on the seeds that both have: "
-        f"{' '.join(map(str, one.seeds))}."
-        for one in found
-        if not _same_seeds(arms, one)
-    ]
-    return found, notes
+    """Each arm less each baseline that it can be paired with, and notes of the others."""
+    named = {arm.name: arm for arm in arms}
+    candidates = [(arm.name, base.name) for arm in arms if arm not in bases for base in bases]
+    runs = {arm.name: arm.runs for arm in arms}
+    found, notes = pair_arms(runs, candidates, arms[0].score)
+    return [_difference(named[one.arm], named[one.baseline], one) for one in found], notes
 
 
-def _same_seeds(arms: Sequence[Arm], one: Difference) -> bool:
-    seeds = {arm.name: arm.seeds for arm in arms}
-    return seeds[one.arm] == seeds[one.baseline]
-
-
-def _difference(arm: Arm, base: Arm) -> Difference:
-    seeds = tuple(seed for seed in arm.seeds if seed in base.scores)
-    own = {seed: arm.scores[seed] for seed in seeds}
-    others = {seed: base.scores[seed] for seed in seeds}
-    for name, scores in ((arm.name, own), (base.name, others)):
-        wrong = [seed for seed, value in scores.items() if not math.isfinite(value)]
-        if wrong:
-            raise RunError(f"{name}: the score of seed {wrong[0]} is not finite. Leave it out.")
-    paired = None
-    if len(seeds) > 1:
-        paired = paired_difference(own, others, name=arm.name, baseline_name=base.name)
-    pairs = [(_run(arm, seed), _run(base, seed)) for seed in seeds]
+def _difference(arm: Arm, base: Arm, found: Pairs) -> Difference:
+    pairs = [(_run(arm, seed), _run(base, seed)) for seed in found.seeds]
     images = on_images(pairs) if arm.score == "selected" else None
     return Difference(
         arm=arm.name,
         baseline=base.name,
-        seeds=seeds,
-        mean=float(np.mean([own[seed] - others[seed] for seed in seeds])),
-        paired=paired,
-        p_holm=None,
+        seeds=found.seeds,
+        mean=found.mean,
+        paired=found.paired,
+        p_holm=found.p_holm,
         images=images.images if images else None,
         both=images.both if images else None,
-        classes=_classes(arm, base, seeds),
+        classes=_classes(arm, base, found.seeds),
     )
 
 

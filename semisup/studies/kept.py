@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from semisup.errors import RunError
+from semisup.errors import RunError, SemisupError
 from semisup.recipe.places import PLACES, without_watching
 from semisup.recipe.toml import read_toml
 from semisup.system.files import write_text
@@ -171,17 +171,20 @@ class Run:
         return Run(self.source, {**self.content, "arm": arm})
 
 
-def read_runs(places: Iterable[str | Path]) -> list[Run]:
+def read_runs(places: Iterable[str | Path], damaged: dict[str, str] | None = None) -> list[Run]:
     """All finished runs below the folders and in the kept files, each folder once.
+
+    Args:
+        places: folders and kept files.
+        damaged: gets the folder of each run that cannot be read, with the reason; None: the first
+            one is an error.
 
     Raises:
         RunError: a place has none, or a file cannot be read.
     """
     runs: dict[str, Run] = {}
     for place in map(Path, places):
-        found = read_kept(place) if place.suffix == ".jsonl" else _below(place)
-        if not found:
-            raise RunError(f"no result.json below {place}")
+        found = read_kept(place) if place.suffix == ".jsonl" else _below(place, damaged)
         runs |= {run.source: run for run in found}
     return sorted(runs.values(), key=_order)
 
@@ -209,9 +212,19 @@ def read_arms(places: Sequence[str], options: Sequence[str]) -> list[Run]:
     return list(runs.values())
 
 
-def _below(folder: Path) -> list[Run]:
-    paths = {path.resolve() for path in folder.rglob("result.json")}
-    return [read_folder(path.parent) for path in sorted(paths)]
+def _below(folder: Path, damaged: dict[str, str] | None) -> list[Run]:
+    paths = sorted({path.resolve() for path in folder.rglob("result.json")})
+    if not paths:
+        raise RunError(f"no result.json below {folder}")
+    runs = []
+    for path in paths:
+        try:
+            runs.append(read_folder(path.parent))
+        except SemisupError as error:
+            if damaged is None:
+                raise
+            damaged[str(path.parent)] = " ".join(str(error).splitlines())
+    return runs
 
 
 def read_folder(folder: Path) -> Run:
@@ -220,19 +233,23 @@ def read_folder(folder: Path) -> Run:
     Raises:
         RunError: a file of it cannot be read.
     """
-    result = _object(_text(folder / "result.json"), str(folder / "result.json"))
+    where = str(folder / "result.json")
+    result = _object(_text(folder / "result.json"), where)
     settings = without_watching(read_toml(folder / "recipe.toml"))
     settings = {k: v for k, v in settings.items() if k not in PLACES}
     if settings.get(SEED_OF_SPLIT) == "same":
         settings[SEED_OF_SPLIT] = result.get("seed")
-    content = {key: result[key] for key in KEPT if key in result} | {
-        "arm": "",
-        "settings": settings,
-        "iou": {name: row["iou"] for name, row in result.get("per_class", {}).items()},
-        "data": _data(result.get("data", {})),
-        "curves": _curves(folder / "scalars.jsonl"),
-    }
-    return Run(str(folder), _checked(_without_folders(content), str(folder / "result.json")))
+    try:
+        content = {key: result[key] for key in KEPT if key in result} | {
+            "arm": "",
+            "settings": settings,
+            "iou": {name: row["iou"] for name, row in result.get("per_class", {}).items()},
+            "data": _data(result.get("data", {})),
+        }
+    except (AttributeError, KeyError, TypeError):
+        raise RunError(f"{where}: is not as a run writes it. Delete it and run again.") from None
+    content["curves"] = _curves(folder / "scalars.jsonl")
+    return Run(str(folder), _checked(_without_folders(content), where))
 
 
 def _checked(content: dict[str, Any], where: str) -> dict[str, Any]:
@@ -249,6 +266,8 @@ def _checked(content: dict[str, Any], where: str) -> dict[str, Any]:
             raise RunError(f"{where}: has no '{inner}' in '{key}'. Is it the result of a run?")
     if not isinstance(content["scores"]["selected"], dict):
         raise RunError(f"{where}: 'selected' in 'scores' is no table. Is it the result of a run?")
+    if not isinstance(content["scores"]["selected"].get("miou"), int | float):
+        raise RunError(f"{where}: 'selected' in 'scores' has no mIoU. Is it the result of a run?")
     return content
 
 
@@ -269,7 +288,10 @@ def _curves(path: Path) -> dict[str, list[list[float]]]:
         record = _object(line, f"{path}, line {number}")
         for name in CURVES:
             if "step" in record and record.get(name) is not None:
-                curves.setdefault(name, []).append([record["step"], round(record[name], 5)])
+                value = record[name]
+                if not isinstance(value, int | float):
+                    raise RunError(f"{path}, line {number}: '{name}' is no number. Write it anew.")
+                curves.setdefault(name, []).append([record["step"], round(value, 5)])
     return curves
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import difflib
 import fcntl
 import json
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from semisup.errors import RecipeError, RunError, SemisupError, suggest
+from semisup.errors import RecipeError, RunError, SemisupError
 from semisup.recipe.places import PLACES
 from semisup.recipe.toml import read_toml
 from semisup.runs.folder import RunFolder
@@ -20,6 +21,9 @@ from semisup.studies.kept import SEED_OF_SPLIT, differences
 
 SORTS = ("newest", "best", "name")
 """Orders of a listing."""
+
+NEAREST = 5
+"""Keys that are named where none has the name that was asked for."""
 
 _STEP = re.compile(r"step-0*(\d+)\.pt")
 _TAIL = 1 << 16
@@ -248,9 +252,26 @@ def chosen(runs: Sequence[Listed], words: Sequence[str], where: Sequence[str]) -
         if not (equals and key):
             raise RecipeError(f"--where {condition}: is not of the form key=value.")
         if runs and key not in known:
-            raise RecipeError(f"--where {condition}: no run has that key.{suggest(key, known)}")
+            raise RecipeError(f"--where {condition}: no run has that key.{_nearest(key, known)}")
         kept = [run for run in kept if _plain(_values(run).get(key)) == value.strip('"')]
     return kept
+
+
+def _nearest(key: str, known: Collection[str]) -> str:
+    """The end of an error line: the keys that are nearest, whole or by their last part."""
+
+    def likeness(name: str) -> tuple[float, str]:
+        parts = (name, name.rpartition(".")[2])
+        return max(difflib.SequenceMatcher(None, key, part).ratio() for part in parts), name
+
+    first, *others = sorted(map(likeness, known), reverse=True)[:NEAREST]
+    if first[0] >= 0.8:
+        return f" Did you mean '{first[1]}'?"
+    names = ", ".join(name for _, name in (first, *others))
+    return (
+        f" Nearest: {names}. There are state, recipe, split, seed and the keys that 'semisup show "
+        "RECIPE' prints."
+    )
 
 
 def _text(run: Listed) -> str:

@@ -12,9 +12,10 @@ row has the seeds, and the mean, standard deviation and 95 % interval of the mIo
 `--arm NAME=FOLDER` names the runs of a folder.
 
 `--baseline NAME` compares: a table of all rows with both scores, one of each seed, and one of the
-differences between each row and the baseline, paired by seed (semisup/studies/statistics). Given
-twice, it compares with both, and Holm's correction is for all of these comparisons. With `--brief`
-one table has the score of each row and how far it is above the first baseline.
+differences between each row and the baseline, paired on the seeds that both have as `semisup
+compare` does (semisup/studies/pairing.py). Given twice, it compares with both, and Holm's
+correction is for all of these comparisons. With `--brief` one table has the score of each row and
+how far it is above the first baseline.
 
 Refused are runs of different protocols or scored on different files, whose numbers must not stand
 in one table, two runs of one group and seed, which would count once more than they are, and in a
@@ -31,8 +32,7 @@ import argparse
 import re
 import shlex
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -45,19 +45,14 @@ from semisup.studies.groups import (
     check_lists,
     groups_of,
     names_of,
-    of_one_list,
+    shared_protocol,
 )
 from semisup.studies.kept import Run, read_arms
 from semisup.studies.output.formats import as_text
 from semisup.studies.output.tables import masks, p_text
+from semisup.studies.pairing import Pairs, pair_arms
 from semisup.studies.places import find_runs
-from semisup.studies.statistics import (
-    PairedDifference,
-    holm,
-    over_seeds,
-    paired_difference,
-    smallest_sign_flip_p,
-)
+from semisup.studies.statistics import over_seeds, smallest_sign_flip_p
 from semisup.system.files import write_text
 
 PART = re.compile(r"(<!-- (summarise|compare): (.*?) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
@@ -120,11 +115,11 @@ def comparison(named: Mapping[str, Sequence[Run]], baselines: Sequence[str], sco
         score: of the differences, "selected" or "last".
 
     Raises:
-        RunError: no row is named so, or the only two arms cannot be paired.
+        RunError: no row is named so, or a score is not finite.
     """
     ordered, first = _baselines_first(named, baselines)
     scores = _scores(ordered)
-    found = _differences(_paired(ordered, first, score), score)
+    found = _differences(*_paired(ordered, first, score), score)
     return "\n".join([_arms(ordered, scores), _seeds(ordered, scores), found])
 
 
@@ -189,71 +184,46 @@ def brief(named: Mapping[str, Sequence[Run]], baselines: Sequence[str], score: s
         RunError: as of `comparison`.
     """
     ordered, first = _baselines_first(named, baselines)
-    base, found = first[0], _paired(ordered, first, score)
+    base, (found, _) = first[0], _paired(ordered, first, score)
+    by_name = {one.arm: one for one in found if one.baseline == base}
     rows = []
     for name, runs in ordered.items():
         cells = ["-", "-", "-"]
-        if (name, base) in found.corrected:
-            difference = _difference(found.differences[name, base], found.corrected[name, base])
-            cells = [difference[1], difference[3], difference[5]]
+        if name in by_name:
+            difference = _difference(by_name[name])
+            some = len(by_name[name].seeds) < len(runs)
+            over = f" ({difference[0]} of {len(runs)} seeds)" if some else ""
+            cells = [f"{difference[1]}{over}", difference[3], difference[5]]
         values = [run.miou(score) for run in runs]
         rows.append([name, masks(runs), str(len(runs)), f"{np.mean(values):.3f}", *cells])
     head = ["arm", "masks", "n", "mIoU", f"above {base}", "95 % interval", "p, Holm"]
     return table(head, rows)
 
 
-@dataclass
-class Paired:
-    """Differences of rows from baselines, paired by seed.
-
-    Attributes:
-        differences: (row, baseline) -> what was found.
-        corrected: the same -> its p, by Holm's rule for all of them.
-        apart: rows that have other labelled images than a baseline.
-        begun: rows that do not have a baseline's seeds.
-    """
-
-    differences: dict[tuple[str, str], PairedDifference] = field(default_factory=dict)
-    corrected: dict[tuple[str, str], float] = field(default_factory=dict)
-    apart: dict[str, None] = field(default_factory=dict)
-    begun: dict[str, None] = field(default_factory=dict)
+def _paired(
+    named: Mapping[str, Sequence[Run]], baselines: Sequence[str], score: str
+) -> tuple[list[Pairs], list[str]]:
+    """Differences of rows from baselines, and of two baselines from one another once."""
+    candidates = [
+        (name, base)
+        for place, base in enumerate(baselines)
+        for name in named
+        if name not in baselines[: place + 1]
+    ]
+    return pair_arms(named, candidates, score)
 
 
-def _paired(named: Mapping[str, Sequence[Run]], baselines: Sequence[str], score: str) -> Paired:
-    paired = Paired()
-    found = paired.differences
-    for place, base in enumerate(baselines):
-        for name, runs in named.items():
-            if name in baselines[: place + 1]:
-                continue
-            if not of_one_list(runs, named[base]):
-                paired.apart[name] = None
-                continue
-            own, others = _by_seed(runs, score), _by_seed(named[base], score)
-            if len(named) > 2 and own.keys() != others.keys():
-                paired.begun[name] = None
-                continue
-            found[name, base] = paired_difference(own, others, name=name, baseline_name=base)
-    if paired.begun and not found:
-        raise RunError(f"no arm has all seeds of {', '.join(baselines)}, and these alone, yet.")
-    paired.corrected = dict(zip(found, holm([one.p for one in found.values()]), strict=True))
-    return paired
-
-
-def _differences(paired: Paired, score: str) -> str:
-    found = paired.differences
-    rows = [[*pair, *_difference(one, paired.corrected[pair])] for pair, one in found.items()]
+def _differences(found: Sequence[Pairs], apart: Sequence[str], score: str) -> str:
+    rows = [[one.arm, one.baseline, *_difference(one)] for one in found]
     head = ["arm", "baseline", "pairs", f"difference, {score}", "sd", "95 % interval", "p"]
-    notes = _notes(list(found.values()), paired.apart, paired.begun)
-    text = table([*head, "p, Holm", "detectable"], rows)
-    return "\n".join([text, *(f"{note}\n" for note in notes)])
+    text = [table([*head, "p, Holm", "detectable"], rows)] if rows else []
+    return "\n".join([*text, *(f"{note}\n" for note in (*_notes(found), *apart))])
 
 
-def _by_seed(runs: Sequence[Run], score: str) -> dict[int, float]:
-    return {run.seed: run.miou(score) for run in runs}
-
-
-def _difference(found: PairedDifference, corrected: float) -> list[str]:
+def _difference(one: Pairs) -> list[str]:
+    if one.paired is None or one.p_holm is None:
+        return [str(len(one.seeds)), f"{one.mean:+.3f}", *["-"] * 5]
+    found = one.paired
     low, high = found.interval
     return [
         str(found.pairs),
@@ -261,14 +231,15 @@ def _difference(found: PairedDifference, corrected: float) -> list[str]:
         f"{found.sd:.3f}",
         f"{low:+.3f} to {high:+.3f}",
         p_text(found.p),
-        p_text(corrected),
+        p_text(one.p_holm),
         f"{found.detectable:.3f}",
     ]
 
 
-def _notes(
-    found: Sequence[PairedDifference], apart: Iterable[str], begun: Iterable[str]
-) -> Iterator[str]:
+def _notes(pairs_of_arms: Sequence[Pairs]) -> Iterator[str]:
+    found = [one.paired for one in pairs_of_arms if one.paired is not None]
+    if not found:
+        return
     comparisons = "one comparison" if len(found) == 1 else f"{len(found)} comparisons"
     yield (
         "p: exact two-sided sign-flip test over paired seeds; Holm: corrected for the "
@@ -278,13 +249,9 @@ def _notes(
     for pairs in sorted({one.pairs for one in found}):
         if smallest_sign_flip_p(pairs) > 0.05:
             yield f"With {pairs} pairs p is never below {smallest_sign_flip_p(pairs):g}."
-    least = len(found) * min((one.smallest_p for one in found), default=0.0)
+    least = len(found) * min(one.smallest_p for one in found)
     if least > 0.05:  # the smallest p of m is corrected by m, and no other falls below it
         yield f"With so many comparisons no corrected p is below {min(1.0, least):g}: more seeds."
-    if apart:
-        yield f"Not compared, since their labelled images are others: {', '.join(apart)}."
-    if begun:
-        yield f"Not compared, since their seeds are not those of the baseline: {', '.join(begun)}."
 
 
 def tables(arguments: Sequence[str], root: Path = Path()) -> str:
@@ -315,7 +282,7 @@ def tables(arguments: Sequence[str], root: Path = Path()) -> str:
         text = comparison(named, options.baseline, score)
     else:
         text = summary(named, score)
-    protocol = runs[0].protocol
+    protocol = shared_protocol(runs)
     rule = protocol["selection"] if score == "selected" else "after the last step"
     devices = ", ".join(sorted({str(run.content["device"]) for run in runs}))
     return (

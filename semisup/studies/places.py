@@ -20,11 +20,13 @@ class Found:
         runs: finished ones, in the order of the places, each once.
         first: sources of those of the first place.
         notes: what is there and was left out, each in one line.
+        damaged: why each run that cannot be read was left out, each in one line.
     """
 
     runs: tuple[Run, ...]
     first: tuple[str, ...]
     notes: tuple[str, ...]
+    damaged: tuple[str, ...] = ()
 
 
 def find_runs(places: Sequence[str], out: Path) -> Found:
@@ -37,15 +39,21 @@ def find_runs(places: Sequence[str], out: Path) -> Found:
         out: folder of the runs, in which recipes are looked for.
 
     Raises:
-        RunError: a place is not there or has no finished run, a run is in two arms, or a file
-            cannot be read.
+        RunError: a place is not there or has no finished run that can be read, or a run is in two
+            arms.
     """
     runs: dict[str, Run] = {}
     first: tuple[str, ...] = ()
     unfinished: dict[Path, None] = {}
+    damaged: dict[str, str] = {}
     for number, place in enumerate(places):
         name, paths = _paths(place, out)
-        for run in read_runs(paths):
+        bad: dict[str, str] = {}
+        read = read_runs(paths, bad)
+        if bad and not read:  # nothing else was asked for here
+            raise RunError(next(iter(bad.values())))
+        damaged |= bad
+        for run in read:
             named = run.named(name) if name else run
             before = runs.setdefault(run.source, named)
             if name and before.arm != name:
@@ -57,7 +65,9 @@ def find_runs(places: Sequence[str], out: Path) -> Found:
     if unfinished:
         listed = ", ".join(map(str, unfinished))
         notes.append(f"Left out, since they are not finished: {listed}.")
-    return Found(tuple(runs.values()), first, tuple(notes))
+    if damaged:
+        notes.append(f"Left out, since they cannot be read: {', '.join(damaged)}.")
+    return Found(tuple(runs.values()), first, tuple(notes), tuple(damaged.values()))
 
 
 def _twice(run: Run, name: str) -> Run:

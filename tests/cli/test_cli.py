@@ -520,6 +520,30 @@ def test_a_word_that_is_in_no_name_is_said() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["recipe"], "'semisup list recipes'?"),
+        (["networks"], "'semisup list models'?"),
+        (["voc_small"], "'semisup list recipes voc_small'?"),
+        (["enet"], "'semisup list recipes enet' or 'semisup list models enet'?"),
+        (["fixmach"], "'semisup list recipes fixmatch' or 'semisup list methods fixmatch'?"),
+        (["recipes", "voc_smlal", "fixmach"], "'voc_small fixmatch'? 'semisup list recipes'"),
+    ],
+)
+def test_a_word_that_is_not_listed_is_answered_with_the_nearest(
+    words: list[str], meant: str
+) -> None:
+    said = call("list", *words).stderr.splitlines()[-1]
+    assert f" Did you mean {meant}" in said
+
+
+def test_what_is_like_nothing_that_is_listed_is_said() -> None:
+    said = call("list", "qqqq")
+    assert said.exit_code == 2
+    assert said.stderr.endswith("'qqqq' is none of models, methods, datasets, recipes.\n")
+
+
 @pytest.mark.parametrize("name", ["ade20k/fixmatch_dpt_316", "isbi2012/unet3d_narrow_3"])
 def test_a_list_says_what_the_recipe_trains(name: str) -> None:
     """It reads the files alone; the recipe itself is checked."""

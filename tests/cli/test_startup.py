@@ -13,7 +13,7 @@ from typing import Any
 import facts as writer
 import pytest
 from click.testing import CliRunner, Result
-from support.runs import make_set
+from support.runs import TABLES, make_set
 
 import semisup
 from semisup import catalog, facts
@@ -41,20 +41,7 @@ for line in sys.stdin.read().splitlines():
     assert done.exit_code == int(code), (line, done.output, done.exception)
 """
 
-TABLES: dict[str, Any] = {
-    "data": {
-        "name": "folder",
-        "split": "1/2",
-        "crop": [32, 32],
-        "labelled_batch": 1,
-        "workers": 0,
-    },
-    "model": {"name": "unet", "width": 2},
-    "method": {"name": "supervised"},
-    "optim": {"segmenter": {"lr": 0.01}},
-    "train": {"steps": 1, "log_every": 1, "checkpoint_every": 1},
-    "eval": {"pictures": 0, "boundary": False},
-}
+ONE_STEP = TABLES | {"train": TABLES["train"] | {"steps": 1}}
 
 
 def call(*words: object) -> Result:
@@ -66,9 +53,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """data/, a recipe with a baseline, and finished runs of both in runs/."""
     folder = tmp_path_factory.mktemp("place")
     make_set(folder / "data")
-    (folder / "base.toml").write_text(dump_toml(TABLES))
+    (folder / "base.toml").write_text(dump_toml(ONE_STEP))
     strong = {"data": TABLES["data"] | {"strong_labelled": True}}
-    tables = TABLES | strong | {"baseline": {"recipe": "base.toml"}}
+    tables = ONE_STEP | strong | {"baseline": {"recipe": "base.toml"}}
     (folder / "own.toml").write_text(dump_toml(tables))
     done = call(*run_of(folder))
     assert done.exit_code == 0, done.output

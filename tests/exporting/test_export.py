@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -26,8 +27,8 @@ from semisup.exporting.check import SIZES, batches, compare
 from semisup.exporting.example import example
 from semisup.exporting.export import Exported, export_network, export_run
 from semisup.exporting.facts import left_out
-from semisup.exporting.formats import format_of, read
-from semisup.exporting.network import TRACED, _rounded, exportable
+from semisup.exporting.formats import format_of, read, write
+from semisup.exporting.network import TRACED, _rounded, exportable, traced
 from semisup.exporting.ties import SecondPlaces
 from semisup.metrics.confusion import label_map
 from semisup.ops.pixels import GREY, RGB, RGB_FORMAT, ImageFormat, ImageKind
@@ -427,3 +428,91 @@ def test_every_script_is_python(kind: str, size: tuple[int, int] | None, images:
         compile(text, "a.py", "exec")
         assert ("ImageOps" in text) == (not volumes and apply_exif and images in (RGB, GREY))
         assert text.count("ImageOps") in (0, 2)
+
+
+class VolumeScores(nn.Module):
+    """One convolution over volumes."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.score = nn.Conv3d(channels, 4, 3, padding=1)
+
+    def forward(self, volume: Tensor) -> Tensor:
+        scores: Tensor = self.score(volume)
+        return scores
+
+
+COLOURS = [[0, 0, 0], [200, 30, 30], [20, 180, 60], [10, 60, 220]]
+
+
+def run_script(
+    network: nn.Module,
+    images: ImageFormat,
+    kind: str,
+    pixels: np.ndarray,
+    places: tuple[Path, Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> np.ndarray:
+    """Export a network, run the script beside it, and return the labels that it is to write.
+
+    What a file is compared with when it is written is tested above.
+    """
+    if kind == "onnx":
+        pytest.importorskip("onnxruntime", reason="extra export")
+    path = places[0].with_name({"onnx": "net.onnx", "torch": "net.pt2"}[kind])
+    volumes = pixels.ndim == 4
+    whole = exportable(network.eval(), images, volumes=volumes)
+    with path.open("w+b") as file:
+        write(kind, traced(whole, images, None), {"palette": COLOURS}, file)
+    script = path.with_suffix(".py")
+    text = example(kind, path.name, script.name, images.kind, None, volumes=volumes)
+    assert "semisup" not in text.replace("semisup.json", "")
+    script.write_text(text)
+    monkeypatch.setattr(sys, "argv", [str(script), *map(str, places)])
+    runpy.run_path(str(script), run_name="__main__")
+    with torch.no_grad():
+        labels: np.ndarray = whole(torch.from_numpy(pixels.copy())[None])[1][0].numpy()
+    return labels
+
+
+def labels_of(path: Path) -> np.ndarray:
+    """A mask that the script wrote, in the colours of the file's palette."""
+    with Image.open(path) as mask:
+        assert mask.mode == "P"
+        palette = mask.getpalette()
+        assert palette is not None
+        assert palette[:12] == [value for colour in COLOURS for value in colour]
+        return np.array(mask)
+
+
+@pytest.mark.parametrize("kind", ["onnx", "torch"])
+def test_the_script_labels_images_of_16_bits(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels = np.random.default_rng(1).integers(0, 65536, (2, 21, 34)).astype(np.uint16)
+    places = (tmp_path / "image.npy", tmp_path / "mask.png")
+    np.save(places[0], pixels)
+    expected = run_script(Scores(2), SIXTEEN_BITS, kind, pixels, places, monkeypatch)
+    found = labels_of(places[1])
+    assert len(np.unique(found)) > 1
+    assert (found == expected).mean() > 0.99
+
+
+@pytest.mark.parametrize(("kind", "channels"), [("onnx", 3), ("torch", 1)])
+def test_the_script_labels_a_stack_of_slices_in_their_order(
+    kind: str, channels: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = ImageFormat((0.5,) * channels, (0.25,) * channels, 8)
+    shape = (11, 19, 26) if channels == 1 else (11, 19, 26, channels)
+    slices = np.random.default_rng(2).integers(0, 256, shape).astype(np.uint8)
+    places = (tmp_path / "slices", tmp_path / "masks")
+    for place in places:
+        place.mkdir()
+    for number, plane in enumerate(slices):  # slice 10 lies before slice 2 by its letters
+        Image.fromarray(plane).save(places[0] / f"slice{number}.png")
+    volume = slices[None] if channels == 1 else np.moveaxis(slices, -1, 0)
+    network = VolumeScores(channels)
+    expected = run_script(network, images, kind, volume, places, monkeypatch)
+    found = np.stack([labels_of(places[1] / f"slice{number}.png") for number in range(11)])
+    assert len(np.unique(found)) > 1
+    assert (found == expected).mean() > 0.99

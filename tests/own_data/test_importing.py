@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from PIL import Image
 from support.own_data import photo
 
+from semisup.data.formats.pictures import voc_palette
 from semisup.data.sets.folder import Folder
 from semisup.errors import DataError
 from semisup.own_data.importing import import_export
@@ -119,6 +121,107 @@ def test_masks_of_own_classes_are_equal_to_the_pixel(
     report = import_export(source, tmp_path / "to")
     assert report.format == format
     assert_equal_to_the_pixel(tmp_path / "to")
+
+
+def with_void(source: Path, mode: str) -> dict[str, np.ndarray]:
+    """The masks of a VOC export, a third of each made void in its class mask alone: uint8 HW."""
+    masks = truth()
+    for name, mask in masks.items():
+        mask[:, ::3] = 255
+        path = source / "SegmentationClass" / f"{name}.png"
+        picture = Image.fromarray(mask)  # of label ids, in grey
+        if mode != "L":
+            palette = [*voc_palette(3), *[(0, 0, 0)] * 252, (224, 224, 192)]
+            picture.putpalette([value for colour in palette for value in colour])
+            picture = picture.convert(mode)
+        picture.save(path)
+    return masks
+
+
+@pytest.mark.parametrize("mode", ["P", "RGB", "L"])
+def test_what_is_void_in_class_masks_of_voc_stays_void_beside_objects(
+    datumaro: Any, tmp_path: Path, mode: str
+) -> None:
+    source = exported(tmp_path / "export", "voc_segmentation", as_masks=True)
+    wanted = with_void(source, mode)
+    assert (source / "SegmentationObject" / "one.png").is_file()
+    report = import_export(source, tmp_path / "to")
+    found = masks_in(tmp_path / "to")
+    assert found.keys() == wanted.keys()
+    for name, mask in wanted.items():
+        assert (found[name] == mask).all(), name
+    objects = {name: report.segments[name] for name in ("cat", "dog")}
+    assert objects == {"cat": 3, "dog": 2}
+    assert report.segments["void"] > 0
+    assert report.overlaps == 0
+
+
+def test_classes_of_voc_count_where_they_are_no_object(datumaro: Any, tmp_path: Path) -> None:
+    source = exported(tmp_path / "export", "voc_segmentation", as_masks=True)
+    Image.fromarray(np.zeros(SIZE, np.uint8)).save(source / "SegmentationObject" / "one.png")
+    (source / "SegmentationObject" / "two.png").unlink()
+    import_export(source, tmp_path / "to")
+    assert_equal_to_the_pixel(tmp_path / "to")
+
+
+def test_a_palette_that_ends_before_void_still_has_void(datumaro: Any, tmp_path: Path) -> None:
+    source = exported(tmp_path / "export", "voc_segmentation", as_masks=True)
+    picture = Image.fromarray(np.full(SIZE, 255, np.uint8))
+    picture.putpalette([value for colour in voc_palette(33) for value in colour])
+    picture.save(source / "SegmentationClass" / "two.png")
+    import_export(source, tmp_path / "to")
+    assert (masks_in(tmp_path / "to")["two"] == 255).all()
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Image.new("RGB", SIZE[::-1], (1, 2, 3)), r"colour \(1, 2, 3\) is of no class"),
+        (lambda: Image.new("L", SIZE[::-1], 9), "9 is no label id, the export names 3 classes"),
+        (lambda: Image.new("L", (7, 8), 1), r"two\.png is 40x60, and .*two\.png 8x7; export both"),
+        (None, "has no mask of classes beside it"),
+        (b"no picture", r"two\.png cannot be read \(.*export it anew"),
+    ],
+)
+def test_masks_of_voc_that_cannot_be_right_are_refused(
+    datumaro: Any, tmp_path: Path, make: Any, said: str
+) -> None:
+    source = exported(tmp_path / "export", "voc_segmentation", as_masks=True)
+    path = source / "SegmentationClass" / "two.png"
+    if make is None:
+        path.unlink()
+    elif isinstance(make, bytes):
+        path.write_bytes(make)
+    else:
+        make().save(path)
+    with pytest.raises(DataError, match=said):
+        import_export(source, tmp_path / "to")
+
+
+def test_real_masks_of_voc_are_equal_to_the_pixel(
+    datumaro: Any, shared_data: Path, tmp_path: Path
+) -> None:
+    real = shared_data / "voc2012" / "VOCdevkit" / "VOC2012"
+    names = sorted(path.stem for path in (real / "SegmentationClass").glob("*.png"))[:2]
+    for folder, ending in (("JPEGImages", "jpg"), ("SegmentationClass", "png")):
+        (tmp_path / "export" / folder).mkdir(parents=True)
+        for name in names:
+            shutil.copy(real / folder / f"{name}.{ending}", tmp_path / "export" / folder)
+    objects = tmp_path / "export" / "SegmentationObject"
+    objects.mkdir()
+    lists = tmp_path / "export" / "ImageSets" / "Segmentation"
+    lists.mkdir(parents=True)
+    (lists / "train.txt").write_text("".join(f"{name}\n" for name in names))
+    for name in names:  # the real set's object masks are void along the borders as well
+        mask = np.array(Image.open(real / "SegmentationClass" / f"{name}.png"))
+        Image.fromarray(np.where(mask == 255, 0, mask)).save(objects / f"{name}.png")
+    report = import_export(tmp_path / "export", tmp_path / "to")
+    assert report.segments["void"] == len(names)
+    data = Folder(tmp_path / "to", "all")
+    for index, name in enumerate(data.ids):
+        wanted = np.array(Image.open(real / "SegmentationClass" / f"{name}.png"))
+        assert (wanted == 255).any()
+        assert (data.mask(index).numpy() == wanted).all(), name
 
 
 def yolo(root: Path, subset: str = "train") -> Path:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from matplotlib._pylab_helpers import Gcf
 from PIL import Image
 from torch import Tensor
@@ -86,6 +88,54 @@ def test_large_pictures_are_drawn_as_in_one_piece(monkeypatch: pytest.MonkeyPatc
     whole = overlay(image, labels, PALETTE, background=(0,))
     monkeypatch.setattr(drawing, "_ROWS", 7)
     assert torch.equal(overlay(image, labels, PALETTE, background=(0,)), whole)
+
+
+def drawn_in_floats(
+    image: Tensor, labels: Tensor, palette: list[Any], background: list[int], alpha: float
+) -> Tensor:
+    """What `overlay` is to draw, mixed in floats and outlined by torch's pooling: uint8 HW3."""
+    line = max(1, round(max(labels.shape) / 300))
+    edge = line // 2 if line > 1 else int(max(labels.shape) >= 200)
+
+    def largest(values: Tensor, reach: int) -> Tensor:
+        return F.max_pool2d(values[None].float(), 2 * reach + 1, 1, reach)[0]
+
+    light = [299 * r + 587 * g + 114 * b >= 128_000 for r, g, b in palette]
+    tables = [torch.zeros(256, 3, dtype=torch.uint8) for _ in range(2)]
+    tables[0][: len(palette)] = torch.tensor(palette, dtype=torch.uint8)
+    tables[1][: len(palette)] = torch.tensor([[0 if one else 255] * 3 for one in light])
+    colours, edges = (table[labels.long()] for table in tables)
+    below = image.permute(1, 2, 0)
+    drawn = torch.lerp(below.float(), colours.float(), alpha).round().to(torch.uint8)
+    reach = line + edge
+    values = labels.float()
+    rim = largest(values, reach) != -largest(-values, reach)
+    drawn = torch.where(rim[..., None], colours, drawn)
+    kept = torch.isin(labels, torch.tensor([*background, IGNORE], dtype=torch.uint8))
+    if edge:
+        rim = largest(kept, edge) > 0
+        drawn = torch.where(rim[..., None], edges, drawn)
+    drawn = torch.where(kept[..., None], below, drawn)
+    hatched = drawing.hatched_like_void(drawn, line)
+    return torch.where((labels == IGNORE)[..., None], hatched, drawn)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 0.5, 0.77, 1.0])
+@pytest.mark.parametrize(
+    ("size", "block"), [((9, 7), 1), ((30, 90), 5), ((250, 60), 20), ((130, 700), 45)]
+)
+def test_an_overlay_is_equal_to_one_drawn_in_floats(
+    size: tuple[int, int], block: int, alpha: float
+) -> None:
+    image = picture(*size)
+    generator = torch.Generator().manual_seed(block)
+    small = [side // block + 1 for side in size]
+    labels = torch.randint(0, 5, small, dtype=torch.uint8, generator=generator)
+    labels[labels == 4] = IGNORE
+    labels = labels.repeat_interleave(block, 0).repeat_interleave(block, 1)[: size[0], : size[1]]
+    for background in ([], [0], [0, 2]):  # label 3 has no colour
+        drawn = overlay(image, labels, PALETTE, background=background, alpha=alpha)
+        assert torch.equal(drawn, drawn_in_floats(image, labels, PALETTE, background, alpha))
 
 
 def test_void_is_hatched_unless_it_is_left_alone() -> None:

@@ -7,6 +7,7 @@ import io
 import json
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from support.finished import PROTOCOL, finished_run
 from semisup.cli.main import cli
 from semisup.errors import RunError
 from semisup.studies.comparison import Arm, Comparison, compare
+from semisup.studies.groups import groups_of
 from semisup.studies.output.formats import as_csv, as_json, as_latex, as_markdown, as_text
 from semisup.studies.places import find_runs
 
@@ -117,6 +119,104 @@ def test_budgets_of_one_recipe_are_never_averaged(out: Path) -> None:
     assert comparison.differences == ()
 
 
+def tied(out: Path, name: str, seed: int, split: Mapping[str, Any] = {}, **changes: Any) -> Path:
+    """A run whose split and training share a seed."""
+    settings = {"data.split_seed": seed, "data.tags": "file:tags.txt"}
+    split = {"labelled": 25, "sha256": f"list {seed}", **split}
+    return finished_run(
+        out / name / f"s{seed}", f"{name}{seed}", seed, 0.5, settings, split=split, **changes
+    )
+
+
+@pytest.mark.parametrize(
+    ("part", "key"),
+    [
+        ("masks", "data.masks"),
+        ("weak_masks", "data.weak_masks"),
+        ("unlabelled_from", "data.unlabelled"),
+        ("tags", "data.tags"),
+    ],
+)
+def test_files_of_one_name_and_other_content_are_never_averaged(
+    tmp_path: Path, part: str, key: str
+) -> None:
+    for seed in range(4):
+        sha = "aabbccdd00" if seed < 2 else "eeff001122"
+        tied(tmp_path, "one", seed, {part: {"source": "named", "sha256": sha}})
+    arms = compared(tmp_path, str(tmp_path / "one")).arms
+    assert {arm.name: arm.seeds for arm in arms} == {
+        f"r, {key} of content aabbccdd": (0, 1),
+        f"r, {key} of content eeff0011": (2, 3),
+    }
+    done = command(tmp_path, f"x={tmp_path / 'one'}")
+    assert f"are both of the arm `x`, and differ in the content of {key}" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def on_masks(out: Path, name: str, masks: str, miou: float, **changes: Any) -> None:
+    """Two runs on masks of a folder, or on the data set's own where that is empty."""
+    folder = f"folder:{masks}"
+    split: dict[str, Any] = {"labelled": 25, "sha256": "list"}
+    protocol = PROTOCOL
+    if masks:
+        split["masks"] = {"source": folder, "sha256": f"{masks:0<8}99"}
+        protocol = {**PROTOCOL, "training_masks": f"{folder} ({masks:0<8})"}
+    files = {"files_sha256": f"files {masks}", "ids_sha256": "ids"}
+    for seed in range(2):
+        finished_run(
+            out / name / f"s{seed}",
+            name,
+            seed,
+            miou + seed / 10,
+            {"data.masks": folder if masks else "", "data.split_seed": 0},
+            **{"split": split, "protocol": protocol, "data": {"trained": files}, **changes},
+        )
+
+
+def test_kinds_of_masks_are_compared_as_arms(tmp_path: Path) -> None:
+    on_masks(tmp_path, "own", "", 0.5)
+    on_masks(tmp_path, "clicks", "points", 0.3)
+    on_masks(tmp_path, "lines", "scribbles", 0.35, recipe="other")
+    comparison = compared(tmp_path, *(str(tmp_path / name) for name in ("own", "clicks", "lines")))
+    names = [arm.name for arm in comparison.arms]
+    assert names == [
+        'r, data.masks = ""',
+        'r, data.masks = "folder:points"',
+        'other, data.masks = "folder:scribbles"',
+    ]
+    assert [one.mean for one in comparison.differences] == pytest.approx([-0.2, -0.15])
+    assert f"Trained on masks of folder:points (points00): {names[1]}." in comparison.notes
+    assert f"Trained on the data set's own masks: {names[0]}." in comparison.notes
+    text = " ".join(as_text(comparison).split())
+    assert text.count("points00") == 1  # in no protocol of all
+    alone = as_text(compared(tmp_path, str(tmp_path / "clicks")))
+    assert "trained on the masks of folder:points (points00)" in " ".join(alone.split())
+    assert "Trained on" not in alone
+
+
+def test_runs_on_other_masks_are_refused_where_the_scoring_differs(tmp_path: Path) -> None:
+    on_masks(tmp_path, "own", "", 0.5)
+    flipped = {**PROTOCOL, "training_masks": "folder:points (points00)", "flip": True}
+    on_masks(tmp_path, "clicks", "points", 0.3, protocol=flipped)
+    done = command(tmp_path, str(tmp_path / "own"), str(tmp_path / "clicks"))
+    assert "were scored by different protocols: flip is false and true. Give" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_weights_of_one_name_and_other_content_are_refused_with_both(tmp_path: Path) -> None:
+    weights = ["w.pt (aaaaaaaa)", "w.pt (bbbbbbbb)"]
+    places = [
+        tied(tmp_path, "one", seed, protocol={**PROTOCOL, "pretraining": weights[seed]})
+        for seed in range(2)
+    ]
+    done = command(tmp_path, str(tmp_path / "one"))
+    assert done.exit_code == 1
+    assert f"{places[0]} and {places[1]} were scored by different protocols" in done.stderr
+    assert f'pretraining is "{weights[0]}" and "{weights[1]}"' in done.stderr
+    runs = find_runs([str(tmp_path / "one")], tmp_path).runs
+    assert [len(group) for group in groups_of(runs)] == [1, 1]  # as figures and the zoo group them
+
+
 def test_a_seed_that_is_there_twice_is_refused_with_both_folders(out: Path) -> None:
     copy = make_run(out.parent / "copy", "plain", "1/8", 1, 0.36)
     with pytest.raises(RunError, match="are of the same recipe, data and seed 1") as caught:
@@ -140,8 +240,9 @@ def test_seeds_that_one_arm_lacks_are_left_out_of_the_difference_and_said(out: P
     (one,) = (one for one in comparison.differences if "1/8" in one.arm)
     assert one.seeds == (0, 1)
     assert one.mean == pytest.approx((0.02 + 0.05) / 2)
-    (note,) = (note for note in comparison.notes if "on the seeds that both have" in note)
-    assert note.endswith("0 1.")
+    (note,) = (note for note in comparison.notes if "seeds that both have" in note)
+    assert note.startswith("Compared with scenes/plain_unet, ")
+    assert "on the 2 seeds that both have (0 1): scenes/better_unet, " in note
 
 
 def test_one_seed_has_a_difference_and_no_interval(out: Path) -> None:
@@ -202,8 +303,43 @@ def test_a_result_that_lacks_what_the_tables_need_is_named(out: Path, key: str, 
     content = json.loads(path.read_text())
     del content[key][inner]
     path.write_text(json.dumps(content))
-    done = command(out, "scenes/plain_unet")
+    done = command(out, str(path.parent))
+    assert done.exit_code == 1
     assert f"{path}: has no '{inner}' in '{key}'." in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+DAMAGED = {
+    "cut short": lambda content: json.dumps(content)[:50],
+    "a list": lambda content: json.dumps([content]),
+    "no mIoU": lambda content: json.dumps(content | {"scores": {"selected": {}}}),
+    "classes without IoU": lambda content: json.dumps(content | {"per_class": {"a": 3}}),
+    "data as text": lambda content: json.dumps(content | {"data": "x"}),
+    "binary": lambda content: "\0\1\2",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_a_damaged_result_among_others_is_named_and_left_out(out: Path, damage: str) -> None:
+    path = out / "scenes/plain_unet/plain1-8-s1/result.json"
+    path.write_text(DAMAGED[damage](json.loads(path.read_text())))
+    done = command(out, "scenes/plain_unet", "scenes/better_unet")
+    assert done.exit_code == 0, done.output
+    assert done.stderr.startswith(f"semisup: {path}")
+    assert done.stderr.count("\n") == 1
+    assert f"Left out, since they cannot be read: {path.parent}." in " ".join(done.stdout.split())
+    assert "on the 2 seeds that both have (0 2)" in " ".join(done.stdout.split())
+    (one,) = (one for one in compared(out).differences if "1/8" in one.arm)
+    assert one.seeds == (0, 2)
+
+
+@pytest.mark.parametrize("words", [["scenes/plain_unet/*8-s1"], ["scenes/plain_unet/plain1-8-s1"]])
+def test_a_place_with_damaged_runs_alone_is_refused(out: Path, words: list[str]) -> None:
+    path = out / "scenes/plain_unet/plain1-8-s1/result.json"
+    path.write_text("{")
+    done = command(out, "scenes/better_unet", *words)
+    assert done.exit_code == 1
+    assert done.stderr.startswith(f"semisup: {path}: cannot be read")
     assert done.stderr.count("\n") == 1
 
 

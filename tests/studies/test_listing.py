@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -103,6 +104,18 @@ def test_nothing_is_found(out: Path) -> None:
         out, "--where", "train.step=1"
     )
     assert "is not of the form key=value" in refusal(out, "--where", "seed")
+
+
+def test_a_key_that_no_run_has_is_answered_with_five_and_where_all_are(tmp_path: Path) -> None:
+    settings = {f"optim.segmenter.number_{number}": number for number in range(60)}
+    finished_run(tmp_path / "r" / "a", settings={**settings, "optim.segmenter.lr": 0.1})
+    assert "Did you mean 'optim.segmenter.lr'?" in refusal(tmp_path, "--where", "lr=1")
+    line = refusal(tmp_path, "--where", "nosuch=1")
+    listed = re.search(r"no run has that key. Nearest: (.*?)\. There are state, recipe", line)
+    assert listed is not None, line
+    assert len(listed[1].split(", ")) == 5
+    assert "the keys that 'semisup show RECIPE' prints" in line
+    assert len(line) < 300
 
 
 @pytest.mark.parametrize(

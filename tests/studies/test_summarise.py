@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import runpy
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,6 +10,9 @@ from typing import Any
 
 import pytest
 from support.finished import PROTOCOL, finished_run
+
+from semisup.studies.comparison import compare
+from semisup.studies.places import find_runs
 
 SCRIPT = Path(__file__).resolve().parents[2] / "docs" / "summarise.py"
 Make = Callable[..., Path]
@@ -270,7 +274,7 @@ def test_a_brief_table_has_the_differences_from_the_first_baseline_and_the_p_of_
         for name, count in [("plain", "4"), ("strong", "4"), ("begun", "1"), ("better", "4")]
     ]
     assert brief[0][3:] == ["0.175", "-", "-", "-"]
-    assert brief[2][3:] == ["0.200", "-", "-", "-"]
+    assert brief[2][3:] == ["0.200", "+0.050", "-", "-"]  # one pair
     for row in (brief[1], brief[3]):
         _, difference, _, interval, _, corrected, _ = known[row[0]]
         assert row[4:] == [difference, interval, corrected]
@@ -341,15 +345,49 @@ def test_another_budget_has_a_row_and_no_difference(
     assert "Not compared, since their labelled images are others: `ceiling`." in text
 
 
-def test_an_arm_that_is_not_finished_is_named_and_not_compared(
+def test_an_arm_that_has_begun_is_compared_on_the_seeds_that_both_have(
     arms: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = arms({"plain": [0.3, 0.4, 0.5], "better": [0.4, 0.5, 0.6], "begun": [0.9, 0.9]})
+    options = arms({"plain": [0.3, 0.4, 0.5], "better": [0.4, 0.5, 0.6], "begun": [0.9, 0.8]})
     text = table(capsys, *options, "--baseline", "plain")
     assert [row[2] for row in rows(text.split("\n\n")[0])] == ["3", "2", "3"]
-    assert [row[0] for row in rows(text.split("\n\n")[2])] == ["`better`"]
-    assert "corrected for the one comparison of" in text
-    assert "Not compared, since their seeds are not those of the baseline: `begun`." in text
+    found = {row[0]: row[2:4] for row in rows(text.split("\n\n")[2])}
+    assert found == {"`better`": ["3", "+0.100"], "`begun`": ["2", "+0.500"]}
+    assert "corrected for the 2 comparisons of" in text
+    assert "Compared with `plain` on the 2 seeds that both have (0 1): `begun`." in text
+    brief = rows(table(capsys, *options, "--baseline", "begun", "--brief"))
+    assert {row[0]: (row[2], row[4]) for row in brief} == {
+        "`begun`": ("2", "-"),
+        "`plain`": ("3", "-0.500 (2 of 3 seeds)"),
+        "`better`": ("3", "-0.400 (2 of 3 seeds)"),
+    }
+
+
+def test_one_seed_that_both_have_is_a_difference_without_an_interval(
+    arms: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = table(capsys, *arms({"plain": [0.3, 0.4], "one": [0.4]}), "--baseline", "plain")
+    assert rows(text.split("\n\n")[2]) == [["`one`", "`plain`", "1", "+0.100", *["-"] * 5]]
+    assert "Compared with `plain` on the one seed that both have (0): `one`." in text
+    assert "Holm" not in text.split("\n\n")[3]
+
+
+def test_pages_and_compare_pair_by_one_rule(
+    arms: Callable[..., list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = arms(
+        {"plain": [0.3, 0.4, 0.6], "better": [0.5, 0.5, 0.9], "begun": [0.2, 0.9], "one": [0.4]}
+    )
+    text = table(capsys, *options, "--baseline", "plain")
+    found = find_runs(options[1::2], tmp_path)
+    comparison = compare(found.runs, first=found.first)
+    ours = sorted(comparison.differences, key=lambda one: one.arm)
+    for row, one in zip(rows(text.split("\n\n")[2]), ours, strict=True):
+        assert row[:4] == [f"`{one.arm}`", "`plain`", str(len(one.seeds)), f"{one.mean:+.3f}"]
+        assert row[7] == ("-" if one.p_holm is None else f"{one.p_holm:.3f}")
+    for note in comparison.notes:
+        assert note in text.replace("`", "")
+    assert len(comparison.notes) == 2
 
 
 @pytest.mark.parametrize("seed_of_split", [None, 7])
@@ -366,9 +404,7 @@ def test_a_seed_of_the_split_that_is_not_that_of_the_training_is_a_setting(
 @pytest.mark.parametrize(
     ("scores", "reason"),
     [
-        ({"plain": [0.3, 0.4], "better": [0.3]}, "seed 1 of `plain` alone"),
-        ({"plain": [0.3], "better": [0.3]}, "have 1 paired seeds"),
-        ({"plain": [0.3, 0.4], "one": [0.4], "two": [0.9]}, "no arm has all seeds of `plain`"),
+        ({"plain": [0.3, 0.4], "better": [math.nan]}, "`better`: the score of seed 0 is not fin"),
         ({"other": [0.3, 0.3]}, "--baseline plain: no row has that name. Known: other."),
     ],
 )

@@ -38,24 +38,25 @@ def make_set(root: Path) -> None:
     (root / "classes.txt").write_text("\n".join(CLASSES))
 
 
+TABLES: dict[str, Any] = {
+    "data": {
+        "name": "folder",
+        "split": "1/2",
+        "crop": [32, 32],
+        "labelled_batch": 1,
+        "workers": 0,
+    },
+    "model": {"name": "unet", "width": 2},
+    "method": {"name": "supervised"},
+    "optim": {"segmenter": {"lr": 1e-2}},
+    "train": {"steps": 2, "log_every": 1, "checkpoint_every": 1},
+    "eval": {"pictures": 0, "boundary": False},
+}
+"""The tiny recipe on `make_set`."""
+
+
 def recipe_of(**train: Any) -> Recipe:
-    return build_recipe(
-        "tiny",
-        {
-            "data": {
-                "name": "folder",
-                "split": "1/2",
-                "crop": [32, 32],
-                "labelled_batch": 1,
-                "workers": 0,
-            },
-            "model": {"name": "unet", "width": 2},
-            "method": {"name": "supervised"},
-            "optim": {"segmenter": {"lr": 1e-2}},
-            "train": {"steps": 2, "log_every": 1, "checkpoint_every": 1, **train},
-            "eval": {"pictures": 0, "boundary": False},
-        },
-    )
+    return build_recipe("tiny", TABLES | {"train": TABLES["train"] | train})
 
 
 def draw_no_confusion(patch: pytest.MonkeyPatch) -> None:

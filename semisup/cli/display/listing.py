@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import itertools
 import re
 import textwrap
@@ -47,6 +48,16 @@ def entries(kind: str) -> list[dict[str, Any]]:
             row["from"] = outside.plugin
         rows.append(row | {"about": table.about(name)})
     return rows
+
+
+def nearest_part(word: str, names: Iterable[str]) -> str:
+    """The part of a name that is nearest to a word; empty where it is in one, or none is near."""
+    names = list(names)
+    if any(word.lower() in name.lower() for name in names):
+        return ""
+    parts = {part for name in names for part in (*name.split("/"), *re.split(r"[/_]", name))}
+    near = difflib.get_close_matches(word.lower(), sorted(parts), n=1, cutoff=0.7)
+    return near[0] if near else ""
 
 
 def measured(model: str) -> dict[str, Any]:

@@ -67,7 +67,8 @@ def compare(
     RUNS are folders of runs, folders that hold some, patterns, recipes that were run, or files of
     kept results (.jsonl). NAME=RUNS makes them one arm of that name. Runs of one recipe, budget and
     data that differ in the seed alone are averaged; other budgets have a row of their own. Runs of
-    different protocols are refused.
+    different protocols are refused. Runs that are not finished or cannot be read are left out and
+    named.
     """
     from semisup.studies.comparison import compare as compared
     from semisup.studies.output.files import check_ending, write
@@ -81,6 +82,8 @@ def compare(
     if sheet is not None and score != "selected":
         raise click.UsageError("--sheet is of the reported checkpoints: leave --score last out.")
     found = find_runs(runs, out)
+    for line in found.damaged:
+        click.echo(f"semisup: {line}", err=True)
     several = len(runs) > 1 and not baseline
     comparison = compared(
         found.runs,

@@ -16,6 +16,9 @@ from semisup.errors import DataError
 
 Mask = npt.NDArray[np.bool_]
 
+VOID = -1
+"""Label of a segment whose pixels are of no class, whether the export names void or not."""
+
 EXTRA = "pip install 'semisup[import]'"
 
 
@@ -24,7 +27,7 @@ class Segment:
     """An object or region with a mask.
 
     Attributes:
-        label: position of its class in the list of the export.
+        label: position of its class in the list of the export, or `VOID`.
         draw: (height, width) -> its mask, bool HW.
         order: what has the larger one lies on top.
         group: parts of one object have the same; 0: of none.

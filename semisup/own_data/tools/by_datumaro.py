@@ -17,6 +17,7 @@ import numpy as np
 from semisup.data.base import Colour
 from semisup.data.formats.trees import list_files
 from semisup.errors import DataError, suggest
+from semisup.own_data.tools import voc
 from semisup.own_data.tools.base import EXTRA, Export, Exported, Mask, Segment, draw_polygon
 from semisup.system.words import counted
 
@@ -86,18 +87,22 @@ def read(source: Path, format: str) -> Export:
         raise DataError(f"--format {format} is none of {', '.join(known)}.{suggest(format, known)}")
     if format.startswith("coco"):
         _check_coco(source)
-    _environment()
+    environment = _environment()
     from datumaro.components.annotation import AnnotationType
     from datumaro.components.dataset import Dataset
 
+    if format.startswith("voc"):
+        _read_class_masks(environment, format)
     try:
         with _quiet():
-            data = Dataset.import_from(str(source), format)
+            data = Dataset.import_from(str(source), format, env=environment)
             items = sorted(data, key=lambda item: (item.subset, item.id))
     except Exception as error:  # its importers fail in many ways
         reason: BaseException = error
         while reason.__cause__ is not None:  # datumaro says "failed", and the cause says why
             reason = reason.__cause__
+        if isinstance(reason, DataError):  # of our own reading of masks
+            raise reason from None
         what = " ".join(str(reason).split())[:200] or type(reason).__name__
         raise DataError(f"{source} cannot be read as {format}: {what}") from None
     categories = data.categories()
@@ -106,6 +111,35 @@ def read(source: Path, format: str) -> Export:
     table = categories.get(AnnotationType.mask)
     colours = [_colour(table, label) for label in range(len(names))]
     return Export(format, names, colours, _images(items))
+
+
+def _read_class_masks(environment: Any, format: str) -> None:
+    """Have masks of VOC read by their classes, where datumaro would take the objects alone."""
+    from datumaro.components.annotation import AnnotationType
+    from datumaro.components.annotation import Mask as Annotated
+    from datumaro.util.os_util import join_within_base
+
+    base: Any = environment.extractors[format]
+
+    class Reader(base):  # type: ignore[misc]
+        def _parse_masks(self, item_id: str) -> list[Any]:
+            classes = Path(join_within_base(self._mask_dir, f"{item_id}.png"))
+            objects = Path(join_within_base(self._inst_dir, f"{item_id}.png"))
+            if not classes.is_file():
+                if objects.is_file():
+                    raise DataError(f"{objects} has no mask of classes beside it: {classes}")
+                return []
+            count = len(self._categories[AnnotationType.label])
+            table = self._categories[AnnotationType.mask]
+            found = [(label, _colour(table, label)) for label in range(count)]
+            colours = {label: colour for label, colour in found if colour is not None}
+            files = (classes, objects if objects.is_file() else None, colours, count)
+            return [
+                Annotated(functools.partial(voc.region, *files, pair), label=pair[0], group=0)
+                for pair in voc.regions(*files)
+            ]
+
+    environment.extractors.register(format, Reader)
 
 
 def _environment() -> Any:

@@ -40,7 +40,10 @@ def as_text(comparison: Comparison, width: int = 80, *, per_class: bool = True) 
     """Aligned columns for a terminal; no line is longer than `width` but for a long name."""
     tables = tables_of(comparison, letters=True, per_class=per_class)
     parts = [f"{table.title}\n\n{aligned(table, width)}" for table in tables]
-    notes = [textwrap.fill(note, width, break_long_words=False) for note in notes_of(comparison)]
+    notes = [
+        textwrap.fill(note, width, break_long_words=False, break_on_hyphens=False)
+        for note in notes_of(comparison)
+    ]
     return "\n".join([*parts, *(f"{note}\n" for note in notes)])
 
 
