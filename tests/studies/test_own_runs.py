@@ -128,7 +128,13 @@ def test_the_interval_over_images_is_that_of_a_loop_over_images(
     low, high = np.nanquantile(gains, [0.025, 0.975])
     assert one.images == pytest.approx((low, high), abs=1e-12)
     assert low <= one.mean <= high
-    assert "over images" in str(semisup.compare(*folders.values()))
+    assert one.both is not None
+    assert one.paired is not None
+    assert one.both.mean == pytest.approx(one.mean)
+    assert one.both.seeds_error == pytest.approx(one.paired.sd / len(one.seeds) ** 0.5)
+    text = str(semisup.compare(*folders.values()))
+    assert "over images" in text
+    assert "over both" in text
 
 
 def miou_by_hand(total: np.ndarray) -> float:
