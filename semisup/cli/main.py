@@ -30,6 +30,7 @@ from semisup.cli.run import run
 from semisup.cli.samples import samples
 from semisup.cli.schema import schema
 from semisup.cli.show import show
+from semisup.cli.studies.ablate import ablate
 from semisup.cli.studies.compare import compare
 from semisup.cli.studies.runs import runs
 from semisup.errors import Interrupted, SemisupError, suggest
@@ -169,7 +170,7 @@ def _one_line(message: Warning | str, *_: object, **__: object) -> str:
 
 
 COMMANDS = (
-    *(init, run, runs, compare, evaluate, predict, export, samples, show, list_names, data),
+    *(init, run, ablate, runs, compare, evaluate, predict, export, samples, show, list_names, data),
     *(check, monitor, doctor, schema),
 )
 for command in COMMANDS:
