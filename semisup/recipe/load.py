@@ -197,6 +197,8 @@ def find_recipe(name: str) -> Path:
     known = _first_listing()
     if name not in known:
         known = shipped_recipes()  # one may have been added since
+    if name.startswith(STUDIES):
+        raise RecipeError(f"{name!r} is a study, no recipe: 'semisup ablate' runs studies.")
     if name not in known:
         raise RecipeError(f"no recipe is called {name!r}.{_alike(name, known)}")
     return known[name]

@@ -44,6 +44,7 @@ from semisup.contracts.toys import ToySegmenter
 from semisup.data.verify import Problem, SubsetReport, Verification
 from semisup.errors import Interrupted, RunError
 from semisup.recipe.load import load_recipe, shipped_recipes
+from semisup.studies.ablation.study import shipped_studies
 from semisup.recipe.toml import dump_toml
 from semisup.runs.result import read_result
 
@@ -377,6 +378,7 @@ def test_list_names_everything_that_a_recipe_may_name() -> None:
         "methods": sorted(METHODS),
         "datasets": sorted(DATASETS),
         "recipes": sorted(shipped_recipes()),
+        "studies": sorted(shipped_studies()),
     }
     counts = {row["name"]: row["parameters"] for row in everything["models"]}
     assert all(count > 300_000 for count in counts.values())

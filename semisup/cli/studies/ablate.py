@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from semisup.cli import options
+from semisup.system.words import counted
 
 if TYPE_CHECKING:
     from semisup.studies.ablation.executors import Outcome
+    from semisup.studies.ablation.local import LocalExecutor
     from semisup.studies.ablation.plan import Cost, Plan
 
 
@@ -37,7 +38,9 @@ Examples:
     show_default="runs/studies/STUDY",
     help="Folder of the study's runs.",
 )
-@click.option("--plan", "only_plan", is_flag=True, help="Show what there is to do, and do nothing.")
+@click.option(
+    "--plan", "only_plan", is_flag=True, help="Show what there is to do, and run nothing."
+)
 @click.option(
     "--jobs",
     type=click.IntRange(min=1),
@@ -97,9 +100,10 @@ def ablate(
     'semisup compare' find it. The same command goes on where an earlier one was stopped or killed;
     two of them share the work. A cell that fails is told at the end, and the rest goes on.
     """
+    from semisup.cli.display.studies import content_of, print_end, print_plan
     from semisup.errors import Interrupted, RunError
     from semisup.studies.ablation.executors import PrintExecutor
-    from semisup.studies.ablation.local import LocalExecutor, threads_of
+    from semisup.studies.ablation.local import LocalExecutor
     from semisup.studies.ablation.next_steps import comparisons
     from semisup.studies.ablation.plan import estimate, make_plan
     from semisup.studies.ablation.probe import read_probes
@@ -109,36 +113,33 @@ def ablate(
     options.load_plugins(plugins)
     read = read_study(study)
     place = out or Path("runs") / "studies" / read.name
+    given = [*_options(device, data_root, plugins), "--out", str(place)]
     plan = make_plan(read, place, changes)
     if executor == "print":
-        from semisup.cli.display.studies import PlainBoard
-
-        told = [*_options(device, data_root, plugins), "--out", str(place)]
-        PrintExecutor(told, click.echo).run(plan, PlainBoard(plan, {}, jobs))
+        PrintExecutor(given, click.echo).run(plan)
         return
-    given = _options(device, data_root, plugins)
     if not no_probe:
-        _probe(plan, given)
+        _probe(plan, _options(device, data_root, plugins))
     costs = estimate(plan, read_probes(place))
-    _show(plan, costs, jobs, threads_of(jobs), as_json and not only_plan, as_json)
+    local = LocalExecutor(_command(), given, jobs=jobs, retry=retry)
+    if not as_json:
+        print_plan(plan, costs, jobs, local.threads, options.width())
+        click.echo()
     if only_plan:
+        if as_json:
+            click.echo(json.dumps(content_of(plan, costs, jobs), indent=1))
         return
     write_record(place, read, plan.cells, changes)
-    local = LocalExecutor(_command(), [*given, "--out", str(place)], jobs=jobs, retry=retry)
     outcome = _run(local, plan, costs, jobs)
-    plan = replace(plan, states=make_plan(read, place, changes).states)
+    plan = make_plan(read, place, changes)
     if as_json:
-        from semisup.cli.display.studies import content_of
-
         click.echo(json.dumps(content_of(plan, costs, jobs), indent=1))
     if outcome.signal is not None:
-        left = plan.count("left")
         raise Interrupted(
-            f"stopped with {left:,} cells left. The same command goes on.", 128 + outcome.signal
+            f"stopped with {counted(plan.count('left'), 'cell')} left. The same command goes on.",
+            128 + outcome.signal,
         )
     if not as_json:
-        from semisup.cli.display.studies import print_end
-
         again = shlex.join(["semisup", *sys.argv[1:], *([] if retry else ["--retry"])])
         print_end(plan, outcome.failed, comparisons(plan), again)
     if outcome.failed:
@@ -166,22 +167,8 @@ def _probe(plan: Plan, given: Sequence[str]) -> None:
         keep_probes(plan.out, costs)
 
 
-def _show(
-    plan: Plan, costs: dict[str, Cost], jobs: int, threads: int, silent: bool, as_json: bool
-) -> None:
-    from semisup.cli.display.studies import content_of, print_plan
-
-    if as_json and not silent:
-        click.echo(json.dumps(content_of(plan, costs, jobs), indent=1))
-    elif not as_json:
-        print_plan(plan, costs, jobs, threads, options.width())
-        click.echo()
-
-
-def _run(local: object, plan: Plan, costs: dict[str, Cost], jobs: int) -> Outcome:
+def _run(local: LocalExecutor, plan: Plan, costs: Mapping[str, Cost], jobs: int) -> Outcome:
     from semisup.cli.display.studies import make_board
-    from semisup.studies.ablation.local import LocalExecutor
 
-    assert isinstance(local, LocalExecutor)
     with make_board(plan, costs, jobs) as board:
         return local.run(plan, board)

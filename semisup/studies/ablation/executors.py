@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -70,8 +70,8 @@ class PrintExecutor:
     options: Sequence[str]
     echo: Callable[[str], None]
 
-    def run(self, plan: Plan, board: Board) -> Outcome:
-        """Print the lines."""
+    def run(self, plan: Plan, board: Board | None = None) -> Outcome:
+        """Print the lines; nothing is watched."""
         for line in lines_of(plan, self.options):
             self.echo(line)
         return Outcome()
@@ -82,15 +82,3 @@ def lines_of(plan: Plan, options: Sequence[str]) -> Iterator[str]:
     for job in plan.jobs:
         if plan.states[job.folder] != "done":
             yield shlex.join(["semisup", *job.words(), *options])
-
-
-def ready(jobs: Sequence[Job], done: Mapping[str, bool]) -> Iterator[Job]:
-    """Jobs whose first stage is finished.
-
-    Args:
-        jobs: that are left.
-        done: folder of a run -> whether it is finished.
-    """
-    for job in jobs:
-        if job.needs is None or done.get(str(job.needs), False):
-            yield job

@@ -11,7 +11,7 @@ import contextlib
 import os
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -271,8 +271,3 @@ def _close(child: _Child) -> None:
     if child.process.stdin is not None:
         child.process.stdin.close()
     child.claim.release()
-
-
-def ended(states: Mapping[Path, str]) -> bool:
-    """Whether nothing is left."""
-    return "left" not in states.values()

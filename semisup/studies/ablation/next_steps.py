@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
 from pathlib import Path
 
 from semisup.studies.ablation.cells import Cell, told_apart
@@ -23,7 +22,7 @@ def comparisons(plan: Plan) -> list[str]:
     commands = []
     for cells in list(groups.values())[:MOST]:
         places = [f"{_name(plan, cell)}={_place(plan.out, cell)}" for cell in cells]
-        commands.append("semisup compare " + " ".join(_quoted(place) for place in places))
+        commands.append("semisup compare " + " ".join(shlex.quote(place) for place in places))
     return commands
 
 
@@ -35,14 +34,3 @@ def _name(plan: Plan, cell: Cell) -> str:
 
 def _place(out: Path, cell: Cell) -> str:
     return str(out / cell.run.name / f"{cell.run.digest}-s*")
-
-
-def _quoted(word: str) -> str:
-    return shlex.quote(word)
-
-
-def names(cells: Sequence[Cell], most: int) -> str:
-    """The labels of some cells, the rest counted."""
-    told = [cell.label for cell in cells[:most]]
-    more = f" and {len(cells) - most} more" if len(cells) > most else ""
-    return f"{'; '.join(told)}{more}"
