@@ -44,9 +44,9 @@ from semisup.contracts.toys import ToySegmenter
 from semisup.data.verify import Problem, SubsetReport, Verification
 from semisup.errors import Interrupted, RunError
 from semisup.recipe.load import load_recipe, shipped_recipes
-from semisup.studies.ablation.study import shipped_studies
 from semisup.recipe.toml import dump_toml
 from semisup.runs.result import read_result
+from semisup.studies.ablation.study import shipped_studies
 
 PACKAGE = Path(semisup.__file__).parents[1]
 
