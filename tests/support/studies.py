@@ -115,6 +115,15 @@ def _cell(job: Job, ends: Mapping[str, Mapping[str, object]]) -> dict[str, objec
     return {"folder": str(job.folder), "digest": job.stage.digest, "needs": needs, **special}
 
 
+def finish(plan: Plan) -> None:
+    """Results of all runs, without processes."""
+    for job in plan.jobs:
+        job.folder.mkdir(parents=True, exist_ok=True)
+        seconds = {"train_seconds": 3, "score_seconds": 1}
+        result = {"recipe_hash": job.stage.digest, "time": seconds, "split": {"labelled": 3}}
+        (job.folder / "result.json").write_text(json.dumps(result))
+
+
 class Noted:
     """A board that remembers."""
 

@@ -209,6 +209,7 @@ class LiveBoard(PlainBoard):
     def _draw(self) -> RenderableType:
         from rich.console import Group
         from rich.progress_bar import ProgressBar
+        from rich.table import Table
         from rich.text import Text
 
         now = time.monotonic()
@@ -216,8 +217,10 @@ class LiveBoard(PlainBoard):
             Text(f"  {duration(now - began):>7}  {label}", no_wrap=True, overflow="ellipsis")
             for label, began in self.running.items()
         ]
-        ended = self.done + self.bad
-        return Group(ProgressBar(total=max(self.total, 1), completed=ended), self.counter(), *rows)
+        bar = ProgressBar(total=max(self.total, 1), completed=self.done + self.bad, width=24)
+        head = Table.grid(padding=(0, 2))
+        head.add_row(bar, Text(self.counter()))
+        return Group(head, *rows)
 
 
 @contextlib.contextmanager

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 from rich.console import Console
 from support.runs import make_set
-from support.studies import STUDY, plan_of, stand_in, write_study
+from support.studies import STUDY, finish, plan_of, stand_in, write_study
 
 from semisup.cli.display.studies import LiveBoard, PlainBoard
 from semisup.cli.main import cli
@@ -48,7 +50,7 @@ def test_a_plan_says_what_there_is_and_runs_nothing(study: Path) -> None:
         ["cells", "done", "failed", "left", "each", "memory"],
         *([*name.split(), "2", "0", "0", "2", "-", "-"] for name in ROWS),
     ]
-    assert lines[-1].startswith("left: 8 cells, time not known yet (1 at a time, ")
+    assert lines[-2].startswith("left: 8 cells, time not known yet (1 at a time, ")
     assert not (study.parent / "out").exists()
 
 
@@ -93,10 +95,10 @@ def test_failed_cells_are_told_at_the_end_and_the_status_says_so(
     assert done.stderr.splitlines()[-1] == "semisup: 2 of 8 runs failed; see above."
 
 
-def test_json_is_the_plan_before_or_after(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_json_is_the_plan_before_or_after(study: Path) -> None:
     before = json.loads(ablate(study, "--plan", "--no-probe", "--json").stdout)
     assert {run["state"] for run in before["runs"]} == {"left"}
-    replace_runs(study, monkeypatch)
+    finish(plan_of(study))
     after = json.loads(ablate(study, "--no-probe", "--json").stdout)
     assert {run["state"] for run in after["runs"]} == {"done"}
     assert after["runs"][0]["values"] == {"data.split": "1/2", "arm": "plain"}
@@ -186,12 +188,9 @@ def test_a_terminal_has_what_runs_below_the_events(study: Path) -> None:
     assert "started   data.split=1/2, arm=plain, seed 0" in text
     assert "0 of 8 done" in text
     assert "0 s  data.split=1/2, arm=plain, seed 0" in text
-    assert max(len(line) for line in Console(width=80).render_str(text).plain.splitlines()) < 200
 
 
 def test_what_answers_at_once_imports_no_torch(study: Path) -> None:
-    import subprocess
-
     code = (
         "import sys; from semisup.cli.main import cli\n"
         f"cli(['ablate', {str(study)!r}, '--plan', '--no-probe'], standalone_mode=False)\n"
@@ -214,8 +213,6 @@ def test_real_cells_are_trained_and_compared(
     done = ablate(path, "--jobs", 2, "--data-root", tmp_path / "data", "--no-probe")
     assert done.exit_code == 0, done.output
     command = next(line for line in done.stdout.splitlines() if "semisup compare" in line)
-    import shlex
-
     compared = CliRunner().invoke(cli, shlex.split(command)[1:], prog_name="semisup")
     assert compared.exit_code == 0, compared.output
     assert "B  strong" in compared.output

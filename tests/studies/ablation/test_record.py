@@ -6,10 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from support.studies import STUDY, Noted, plan_of, stand_in, write_study
+from support.studies import STUDY, finish, plan_of, write_study
 
 from semisup.errors import RunError
-from semisup.studies.ablation.local import LocalExecutor
 from semisup.studies.ablation.plan import Plan
 from semisup.studies.ablation.record import FILE, write_record
 
@@ -19,7 +18,7 @@ def begin(path: Path, *, run: bool = True) -> Plan:
     plan = plan_of(path)
     write_record(plan.out, plan.study, plan.cells, plan.changes)
     if run:
-        LocalExecutor(stand_in(plan)).run(plan, Noted())
+        finish(plan)
     return plan
 
 
@@ -79,14 +78,20 @@ def test_another_study_is_refused(tmp_path: Path) -> None:
     path = write_study(tmp_path)
     begin(path, run=False)
     other = path.rename(tmp_path / "other.toml")
-    with pytest.raises(RunError, match="holds the study 'grid', not 'other'. Choose another"):
+    with pytest.raises(RunError, match="holds the study 'grid', not 'other'"):
         plan_of(other)
 
 
 @pytest.mark.parametrize(
     "content",
-    ["{", "[]", "{}", '{"study": 1, "cells": [], "older": []}', '{"study": "grid", "cells": [3]}']
-    + ['{"study": "grid", "older": [], "cells": [{"recipe": 1, "digest": "", "values": {}}]}'],
+    [
+        "{",
+        "[]",
+        "{}",
+        '{"study": 1, "cells": [], "older": []}',
+        '{"study": "grid", "cells": [3]}',
+        '{"study": "grid", "older": [], "cells": [{"recipe": 1, "digest": "", "values": {}}]}',
+    ],
 )
 def test_a_damaged_record_is_told_in_one_line(content: str, tmp_path: Path) -> None:
     plan = begin(write_study(tmp_path), run=False)
