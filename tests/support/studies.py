@@ -45,6 +45,7 @@ folder = Path(cell["folder"])
 
 
 def leave(*_):
+    time.sleep(cell.get("lingers", 0))
     (folder / "working").unlink()
     os._exit(143)
 

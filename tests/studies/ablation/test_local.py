@@ -186,9 +186,11 @@ sys.exit(0 if not outcome.failed and outcome.signal is None else 1)
 """
 
 
-def drive(study: Path, plan: Plan, *, steps: int, jobs: int = 2) -> subprocess.Popen[str]:
+def drive(
+    study: Path, plan: Plan, *, steps: int, jobs: int = 2, lingers: float = 0.0
+) -> subprocess.Popen[str]:
     """A process that runs a study, once it has planned it."""
-    command = stand_in(plan, seed={"steps": steps})
+    command = stand_in(plan, seed={"steps": steps, "lingers": lingers})
     tests = Path(__file__).resolve().parents[2]
     path = os.pathsep.join([str(tests), str(tests.parent)])
     process = subprocess.Popen(
@@ -232,7 +234,7 @@ def test_runs_end_when_their_scheduler_is_killed_and_hold_their_cells_until_then
     study: Path,
 ) -> None:
     plan = plan_of(study)
-    process = drive(study, plan, steps=1000)
+    process = drive(study, plan, steps=1000, lingers=1.0)  # to save a checkpoint
     pids = [job.folder / "pid" for job in plan.jobs[:2]]
     while not all(pid.exists() for pid in pids):
         time.sleep(0.01)
