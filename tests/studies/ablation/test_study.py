@@ -211,6 +211,13 @@ def test_the_cells_of_the_consistency_study_are_the_recipes_of_the_results() -> 
         assert cell.run.digest == shipped.digest()
 
 
+def test_a_cell_trains_no_baseline_beside_itself() -> None:
+    cells = cells_of(read_study("quickstart"))
+    runs = [load_recipe(cell.run.recipe, cell.run.changes) for cell in cells]
+    assert [run.baseline.recipe for run in runs] == [""] * 4
+    assert load_recipe("quickstart").baseline.recipe
+
+
 STAGES = """
 base = "scenes/decouplednet_5"
 seeds = 2
