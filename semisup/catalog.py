@@ -43,6 +43,7 @@ class Table(MutableMapping[str, type[T]]):
         self.kind = kind
         self._base = base
         self._entries: dict[str, type[T] | str] = dict(places)
+        self._written: dict[str, tuple[object, type[BaseModel]]] = {}
 
     def __getitem__(self, name: str) -> type[T]:
         entry = self._entries[name]
@@ -73,9 +74,14 @@ class Table(MutableMapping[str, type[T]]):
     def schema(self, name: str) -> type[BaseModel]:
         """The options of an entry, see `options_schema`; its class is imported where it must be."""
         facts = facts_of(self.kind, name) if self._is_to_import(name) else None
-        known = None if facts is None else schema_from(self._class_name(name), facts)
-        if known is not None:
-            return known
+        if facts is not None and facts.options is not None:
+            made_of, made = self._written.get(name, (None, None))
+            if made is not None and made_of is facts.options:  # to make it again takes 5 ms
+                return made
+            known = schema_from(self._class_name(name), facts)
+            if known is not None:
+                self._written[name] = (facts.options, known)
+                return known
         cls: type = self[name]
         return options_schema(cls)
 

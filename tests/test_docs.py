@@ -23,6 +23,8 @@ import semisup
 from semisup.catalog import MODELS, load_plugins
 from semisup.recipe.load import load_recipe, shipped_recipes
 from semisup.recipe.toml import flatten
+from semisup.studies.ablation.cells import cells_of
+from semisup.studies.ablation.study import read_study
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "docs" / "examples"
@@ -179,6 +181,10 @@ def test_toml_loads_as_a_recipe(block: Block, workplace: Path) -> None:
     parent = "" if plugin else block.note.removeprefix("over ")
     if block.note == "of pyproject.toml":
         assert tomllib.loads(block.code)["project"]
+        return
+    if block.note == "a study":
+        (workplace / "shown.toml").write_text(block.code)
+        assert cells_of(read_study("shown.toml"))
         return
     whole = f'extends = "{parent}"\n{block.code}' if parent else block.code
     (workplace / "shown.toml").write_text(whole)

@@ -26,6 +26,10 @@ COMMANDS: dict[str, tuple[list[str], set[str]]] = {
         ["RECIPE"],
         RECIPE | {"--seed", "--seeds", "--split", "--weights", "--json", "--plugin"},
     ),
+    "ablate": (
+        ["STUDY"],
+        RECIPE | {"--plan", "--jobs", "--retry", "--no-probe", "--executor", "--json", "--plugin"},
+    ),
     "runs": (["WORDS"], {"--sort", "--where", "--json", "--out"}),
     "compare": (
         ["RUNS"],
@@ -138,7 +142,8 @@ def test_help_says_what_it_does_and_shows_an_example(name: str) -> None:
 @pytest.mark.parametrize("name", ["run", "evaluate", "predict", "samples", "show"])
 def test_help_names_recipes_that_exist(name: str) -> None:
     named = re.findall(rf"^ +semisup {name} (\S+)", help_of(name), flags=re.MULTILINE)
-    recipes = {word for word in named if not word.startswith("runs/") and ".toml" not in word}
+    others = ("runs/", "studies/")
+    recipes = {word for word in named if not word.startswith(others) and ".toml" not in word}
     assert recipes
     assert recipes <= shipped_recipes().keys()
 

@@ -43,12 +43,12 @@ def _machine() -> dict[str, Any]:
     import torch
 
     from semisup.runs.assemble import worker_count
+    from semisup.system.cores import usable_cores
     from semisup.system.device import (
         device_name,
         resolve_device,
         resolve_precision,
         settle_on,
-        usable_cores,
         versions,
     )
 

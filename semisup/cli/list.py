@@ -12,7 +12,7 @@ import click
 
 from semisup.cli import options
 
-KINDS = ("models", "methods", "datasets", "recipes")
+KINDS = ("models", "methods", "datasets", "recipes", "studies")
 
 
 MEANT = {
@@ -59,12 +59,13 @@ def _hint(word: str) -> str:
 
 @click.command(
     "list",
-    short_help="List models, methods, data sets, recipes.",
+    short_help="List models, methods, data sets, recipes, studies.",
     epilog="""\b
 Examples:
   semisup list
   semisup list models
   semisup list recipes voc_small fixmatch
+  semisup list studies
   semisup list recipes > recipes.tsv
   semisup list recipes --json
   semisup list methods --plugin my_method.py
@@ -75,7 +76,7 @@ Examples:
 @options.as_json
 @options.plugins
 def list_names(kind: str | None, words: tuple[str, ...], as_json: bool) -> None:
-    """List what a recipe may name: models (with cost and paper), methods, datasets, recipes.
+    """List models (with cost and paper), methods, datasets, recipes and studies.
 
     Each of the WORDS must be in the name, or in the data set, method, model or split of a recipe.
     On a terminal a line is cut to its width; elsewhere each entry is one line of values with a tab

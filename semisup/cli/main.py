@@ -30,6 +30,7 @@ from semisup.cli.run import run
 from semisup.cli.samples import samples
 from semisup.cli.schema import schema
 from semisup.cli.show import show
+from semisup.cli.studies.ablate import ablate
 from semisup.cli.studies.compare import compare
 from semisup.cli.studies.runs import runs
 from semisup.errors import Interrupted, SemisupError, suggest
@@ -48,6 +49,7 @@ _GO_ON = ("A run goes on where it was stopped by the command that began it", "ru
 _SCORE = ("A finished run is scored again by", "evaluate RUN")
 _LABEL = ("Images are labelled by", "predict RUN IMAGES")
 _COMPARE = ("Runs are compared by", "compare RUN RUN")
+_ABLATE = ("Many runs of a grid are started by", "ablate STUDY")
 _WATCH = ("Curves are drawn by TensorBoard", "monitor")
 _FETCH = ("A data set is fetched by", "data fetch NAME")
 
@@ -56,6 +58,7 @@ MEANT = {
     **dict.fromkeys(("resume", "continue", "restart"), _GO_ON),
     **dict.fromkeys(("test", "val", "validate", "score", "benchmark"), _SCORE),
     **dict.fromkeys(("infer", "inference", "segment", "label", "demo"), _LABEL),
+    **dict.fromkeys(("sweep", "study", "grid", "ablation", "experiment", "multirun"), _ABLATE),
     **dict.fromkeys(("report", "results", "diff", "table"), _COMPARE),
     **dict.fromkeys(("plot", "curves", "tensorboard", "watch", "visualize"), _WATCH),
     **dict.fromkeys(("download", "fetch"), _FETCH),
@@ -169,7 +172,7 @@ def _one_line(message: Warning | str, *_: object, **__: object) -> str:
 
 
 COMMANDS = (
-    *(init, run, runs, compare, evaluate, predict, export, samples, show, list_names, data),
+    *(init, run, ablate, runs, compare, evaluate, predict, export, samples, show, list_names, data),
     *(check, monitor, doctor, schema),
 )
 for command in COMMANDS:

@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 
 
 @click.command(
-    short_help="Print a RECIPE with all its defaults.",
+    short_help="Print a RECIPE with all its defaults, or a study.",
     epilog="""\b
 Examples:
   semisup show quickstart
   semisup show quickstart --changed
   semisup show quickstart --set data.split=1/4 --json
+  semisup show studies/quickstart
 """,
 )
 @click.argument("recipe")
@@ -33,10 +34,16 @@ Examples:
 @options.as_json
 @options.plugins
 def show(recipe: str, changes: tuple[str, ...], changed: bool, as_json: bool) -> None:
-    """Print a RECIPE with every default filled in and where each value came from."""
-    from semisup.recipe.load import DEFAULT, load_recipe
+    """Print a RECIPE with every default filled in and where each value came from.
+
+    Of a study, such as studies/quickstart, its file and the recipe of each cell.
+    """
+    from semisup.recipe.load import DEFAULT, STUDIES, load_recipe
     from semisup.recipe.toml import dump_toml, flatten, unflatten
 
+    if recipe.startswith(STUDIES) and not recipe.endswith(".toml"):
+        _show_study(recipe, changes, as_json)
+        return
     loaded = load_recipe(recipe, changes)
     _check(recipe, loaded, changes)
     tables = loaded.resolved()
@@ -58,6 +65,35 @@ def show(recipe: str, changes: tuple[str, ...], changed: bool, as_json: bool) ->
         return
     click.echo(f"# {loaded.name}, digest {loaded.digest()}\n")
     click.echo(dump_toml(tables, notes=loaded.sources))
+
+
+def _show_study(name: str, changes: Sequence[str], as_json: bool) -> None:
+    """Print the file of a study, and which recipes it comes to."""
+    from semisup.studies.ablation.cells import cells_of
+    from semisup.studies.ablation.study import read_study
+
+    study = read_study(name)
+    cells = cells_of(study, changes)
+    if as_json:
+        facts = {
+            "name": study.name,
+            "seeds": list(study.seeds),
+            "recipes": [
+                {
+                    "values": dict(cell.values),
+                    "recipe": cell.run.recipe,
+                    "set": list(cell.run.changes),
+                    "digest": cell.run.digest,
+                }
+                for cell in cells
+            ],
+        }
+        click.echo(json.dumps(facts, indent=1))
+        return
+    click.echo(study.text.rstrip())
+    click.echo(f"\n# {len(cells)} recipes x {len(study.seeds)} seeds:")
+    for cell in cells:
+        click.echo(f"#   {cell.run.digest}  {cell.label}")
 
 
 _BUILT_FROM = ("model.", "method.", "optim.", "data.crop")

@@ -40,6 +40,9 @@ S = TypeVar("S", bound=BaseModel)
 DEEPEST = 20
 """Recipes over one another."""
 
+STUDIES = "studies/"
+"""Where studies lie among the shipped recipes, which are files of another kind."""
+
 TABLES = ("init", "baseline", "data", "model", "method", "optim", "train", "eval")
 
 
@@ -166,12 +169,12 @@ def recipe_folder() -> Path:
 
 
 def shipped_recipes() -> dict[str, Path]:
-    """Name -> file of every recipe that comes with the package."""
+    """Name -> file of every recipe that comes with the package; studies are none."""
     folder = recipe_folder()
     found = {
         path.relative_to(folder).with_suffix("").as_posix(): path for path in folder.rglob("*.toml")
     }
-    return dict(sorted(found.items()))
+    return {name: found[name] for name in sorted(found) if not name.startswith(STUDIES)}
 
 
 @functools.cache
@@ -194,6 +197,8 @@ def find_recipe(name: str) -> Path:
     known = _first_listing()
     if name not in known:
         known = shipped_recipes()  # one may have been added since
+    if name.startswith(STUDIES):
+        raise RecipeError(f"{name!r} is a study, no recipe: 'semisup ablate' runs studies.")
     if name not in known:
         raise RecipeError(f"no recipe is called {name!r}.{_alike(name, known)}")
     return known[name]

@@ -56,23 +56,39 @@ def read_toml(path: Path) -> dict[str, Any]:
         RecipeError: it cannot be read, is too large, no TOML or nested too deeply.
     """
     try:
+        return flatten(read_tables(path))
+    except RecursionError:
+        raise RecipeError(f"recipe {path}: is nested too deeply. Write it flat.") from None
+
+
+def read_tables(path: Path, kind: str = "recipe") -> dict[str, Any]:
+    """The tables of one file.
+
+    Args:
+        path: of the file.
+        kind: what it is, for errors.
+
+    Raises:
+        RecipeError: it cannot be read, is too large, no TOML or nested too deeply.
+    """
+    try:
         size = path.stat().st_size
         if size > LARGEST:
             raise RecipeError(
-                f"recipe {path}: has {size:,} bytes, and a recipe at most {LARGEST:,}. Check the "
+                f"{kind} {path}: has {size:,} bytes, and a {kind} at most {LARGEST:,}. Check the "
                 "path."
             )
         tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))
         _check_integers(tables)
-        return flatten(tables)
+        return tables
     except OSError as error:
-        raise RecipeError(f"recipe {path}: cannot be read ({error.strerror}).") from None
+        raise RecipeError(f"{kind} {path}: cannot be read ({error.strerror}).") from None
     except UnicodeDecodeError:
-        raise RecipeError(f"recipe {path}: is not UTF-8 text. Save it as UTF-8.") from None
+        raise RecipeError(f"{kind} {path}: is not UTF-8 text. Save it as UTF-8.") from None
     except ValueError as error:  # TOMLDecodeError, or an integer of thousands of digits
-        raise RecipeError(f"recipe {path}: is not valid TOML: {error}.") from None
+        raise RecipeError(f"{kind} {path}: is not valid TOML: {error}.") from None
     except RecursionError:
-        raise RecipeError(f"recipe {path}: is nested too deeply. Write it flat.") from None
+        raise RecipeError(f"{kind} {path}: is nested too deeply. Write it flat.") from None
 
 
 def _check_integers(value: Any) -> None:

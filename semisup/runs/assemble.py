@@ -41,7 +41,7 @@ from semisup.recipe.recipe import Recipe
 from semisup.runs.paths import Paths
 from semisup.settings import DataSettings
 from semisup.system import distributed as ranks
-from semisup.system.device import usable_cores
+from semisup.system.cores import usable_cores
 from semisup.system.files import name_with_hash
 from semisup.training.optimisers import make_optimisers
 from semisup.types import StreamName

@@ -7,7 +7,6 @@ import hashlib
 import os
 import platform
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +15,7 @@ import numpy
 import torch
 
 from semisup.errors import SemisupError
+from semisup.system.cores import usable_cores
 from semisup.system.distributed import is_first, rank
 from semisup.system.memory import keep_freed_memory
 from semisup.system.words import counted
@@ -94,15 +94,6 @@ def deterministic(wanted: bool) -> Iterator[None]:
         yield
     finally:
         torch.use_deterministic_algorithms(before)
-
-
-def usable_cores() -> int:
-    """Cores that this process may use: its affinity and its container's quota, shared by ranks."""
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    with contextlib.suppress(OSError, ValueError):
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
-        cores = min(cores, max(1, round(int(quota) / int(period))))
-    return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 def settle_on(device: torch.device) -> None:

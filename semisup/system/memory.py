@@ -50,3 +50,8 @@ def peak_mebibytes() -> float:
         return int(fields["VmHWM"].split()[0]) / 2**10
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def mebibytes_of(usage: resource.struct_rusage) -> float:
+    """The most memory that a process has had which has ended."""
+    return usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from semisup.system.device import usable_cores
+from semisup.system.cores import usable_cores
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -47,6 +47,7 @@ from semisup.errors import Interrupted, RunError
 from semisup.recipe.load import load_recipe, shipped_recipes
 from semisup.recipe.toml import dump_toml
 from semisup.runs.result import read_result
+from semisup.studies.ablation.study import shipped_studies
 
 PACKAGE = Path(semisup.__file__).parents[1]
 
@@ -386,6 +387,7 @@ def test_list_names_everything_that_a_recipe_may_name() -> None:
         "methods": sorted(METHODS),
         "datasets": sorted(DATASETS),
         "recipes": sorted(shipped_recipes()),
+        "studies": sorted(shipped_studies()),
     }
     counts = {row["name"]: row["parameters"] for row in everything["models"]}
     assert all(count > 300_000 for count in counts.values())

@@ -35,6 +35,8 @@ def entries(kind: str) -> list[dict[str, Any]]:
     """
     if kind == "recipes":
         return _recipes()
+    if kind == "studies":
+        return _studies()
     from semisup import catalog
 
     table = catalog.KINDS[_KINDS[kind]]
@@ -165,6 +167,24 @@ def _recipes() -> list[dict[str, Any]]:
                 "model": stated["model.name"],
                 "split": split,
                 "about": first.lstrip("# "),
+            }
+        )
+    return rows
+
+
+def _studies() -> list[dict[str, Any]]:
+    from semisup.studies.ablation.study import read_study, shipped_studies
+
+    rows = []
+    for name in shipped_studies():
+        study = read_study(name)
+        axes = ", ".join(f"{len(axis.values)} {axis.name}" for axis in study.axes)
+        rows.append(
+            {
+                "name": name,
+                "axes": axes,
+                "cells": sum(1 for _ in study.points()) * len(study.seeds),
+                "about": study.about,
             }
         )
     return rows

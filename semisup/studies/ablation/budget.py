@@ -1,0 +1,147 @@
+"""Annotation budgets: how many images so many seconds of a person's time come to.
+
+What each kind of label costs is in `semisup.data.weak_labels.costs`, with the published sources; a
+study may state other figures.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from semisup.data.weak_labels.costs import Content, Costs, read_costs
+from semisup.errors import suggest
+
+BUDGET = "budget."
+"""How the keys of a budget begin."""
+
+CLICKS = 1
+"""Clicks on each object of an image that is labelled by points."""
+
+KINDS: Mapping[str, Callable[[Costs, Content], float]] = {
+    "tags": lambda costs, content: costs.tags(content),
+    "points": lambda costs, content: costs.points(content, CLICKS * content.objects),
+    "scribbles": lambda costs, content: costs.scribbles(content),
+    "boxes": lambda costs, content: costs.boxes(content),
+    "masks": lambda costs, content: costs.masks(content),
+}
+"""Kind of label -> seconds for one image."""
+
+SPLIT_OF = {"masks": "data.split", "tags": "data.tagged"}
+"""Kinds of which a recipe says how many images have one, and the key that does."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What there is to label, and what it costs.
+
+    Attributes:
+        images: of the subset that is trained on.
+        content: of an image, on average.
+        costs: seconds of each kind of label.
+    """
+
+    images: int
+    content: Content
+    costs: Costs
+
+    def seconds_an_image(self, kind: str) -> float:
+        """What one image costs.
+
+        Raises:
+            ValueError: no kind of label is called so.
+        """
+        if kind not in KINDS:
+            raise ValueError(
+                f"budget.kind = {kind!r}: no such kind of label.{suggest(kind, KINDS)}"
+            )
+        return KINDS[kind](self.costs, self.content)
+
+    def affords(self, seconds: float, kind: str) -> int:
+        """How many images can be labelled, of all at most.
+
+        Raises:
+            ValueError: not even one, or no kind of label is called so.
+        """
+        return min(self.images, images_for(seconds, self.seconds_an_image(kind)))
+
+    def changes(self, seconds: float, kind: str) -> dict[str, str]:
+        """The keys of a recipe that give so many images labels of this kind.
+
+        Raises:
+            ValueError: a recipe has no such key, or not one image is afforded.
+        """
+        count = self.affords(seconds, kind)
+        if kind not in SPLIT_OF:
+            raise ValueError(
+                f"budget.kind = {kind!r}: {count} images, but no key of a recipe says how many "
+                f"have {kind}. Write so many with 'semisup data weaken', and name the folder."
+            )
+        return {SPLIT_OF[kind]: f"{count}/{self.images}"}
+
+
+def images_for(seconds: float, each: float) -> int:
+    """How many images of `each` seconds are done in `seconds`.
+
+    Raises:
+        ValueError: not one.
+    """
+    if not each > 0:
+        raise ValueError(f"an image costs {each:g} s: that is no cost")
+    count = math.floor(seconds / each + 1e-9)
+    if count < 1:
+        raise ValueError(f"budget.seconds = {seconds:g}: one image costs {each:.1f} s; take more.")
+    return count
+
+
+_CONTENT = {"asked": 20.0, "classes": 1.5, "objects": 2.8, "grounds": 0.0}
+"""Of an image of Pascal VOC on average (Bearman et al. 2016)."""
+
+
+def read_budget(stated: Mapping[str, Any]) -> Budget | None:
+    """`[budget]` of a study; None where it states nothing.
+
+    Raises:
+        ValueError: a key is unknown or no number.
+    """
+    if not stated:
+        return None
+    known = ("images", "costs", *_CONTENT)
+    for key in stated:
+        if key in ("seconds", "kind"):
+            raise ValueError(f"'budget.{key}' is of the cells: state it in [axes] or in [set].")
+        if key not in known:
+            raise ValueError(f"there is no key 'budget.{key}'.{suggest(key, known)}")
+    images = stated.get("images")
+    if not isinstance(images, int) or isinstance(images, bool) or images < 1:
+        raise ValueError(f"'budget.images' = {images!r}: is how many images are trained on.")
+    content = {
+        key: _number(f"budget.{key}", stated.get(key, usual), 0) for key, usual in _CONTENT.items()
+    }
+    return Budget(images, Content(**content), _costs(stated.get("costs", {})))
+
+
+def _costs(stated: Any) -> Costs:
+    """The published costs with those that a study states."""
+    table = {kind: dict(row) for kind, row in read_costs().table.items()}
+    if not isinstance(stated, Mapping):
+        raise ValueError(f"[budget.costs] must be a table, not {stated!r}.")
+    for kind, row in stated.items():
+        where = f"budget.costs.{kind}"
+        if kind not in table:
+            raise ValueError(f"'{where}': no such kind of label.{suggest(kind, table)}")
+        if not isinstance(row, Mapping):
+            raise ValueError(f"'{where}' = {row!r} is no table, such as {table[kind]}.")
+        for key, value in row.items():
+            if key not in table[kind]:
+                raise ValueError(f"there is no key '{where}.{key}'.{suggest(key, table[kind])}")
+            table[kind][key] = _number(f"{where}.{key}", value, 0)
+    return Costs(table)
+
+
+def _number(key: str, value: Any, least: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < 1e9:
+        raise ValueError(f"'{key}' = {value!r}: is a number of {least:g} or more.")
+    return float(value)
