@@ -42,6 +42,11 @@ COMMANDS: dict[str, tuple[list[str], set[str]]] = {
         | {"--explain", "--classes", "--crf", "--samples", "--plugin", "--overwrite", "--coco"}
         | {"--json"},
     ),
+    "label": (
+        ["RUN"],
+        {"--out", "--threshold", "--subset", "--only", "--tags", "--runs", "--count", "--step"}
+        | {"--seed", "--crf", "--set", "--device", "--data-root", "--plugin", "--json"},
+    ),
     "samples": (
         ["RUN"],
         {
@@ -135,7 +140,7 @@ def test_help_says_what_it_does_and_shows_an_example(name: str) -> None:
         assert is_understood(example.split(" > ")[0].split()[1:]), example
 
 
-@pytest.mark.parametrize("name", ["run", "evaluate", "predict", "samples", "show"])
+@pytest.mark.parametrize("name", ["run", "evaluate", "predict", "label", "samples", "show"])
 def test_help_names_recipes_that_exist(name: str) -> None:
     named = re.findall(rf"^ +semisup {name} (\S+)", help_of(name), flags=re.MULTILINE)
     recipes = {word for word in named if not word.startswith("runs/") and ".toml" not in word}
