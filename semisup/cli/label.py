@@ -153,7 +153,7 @@ def _print_next(opened: OpenRun, done: LabelledImages, out: Path) -> None:
     is_plain = opened.recipe.method.name == "supervised"
     base = shlex.quote(str(opened.folder / "recipe.toml")) if is_plain else "SUPERVISED_RECIPE"
     click.echo("What next:", err=True)
-    if done.split:
+    if done.split and opened.experiment.labels.split.labelled:
         learns = "--set method.name=partial_cross_entropy --set data.weak_masks="
         click.echo(f"  semisup run {base} {learns}{folder}", err=True)
     click.echo(f"  semisup run {base} --set data.split=masked --set data.masks={folder}", err=True)

@@ -105,10 +105,7 @@ class Wssl(Method):
         if self.tags_weight > 0:
             maps, free = joint_training_logits(self.segmenter, labelled.image, weak.image)
             labels = self.labels(free[0], weak)
-            loss_weak, share = (
-                self.supervised_loss(free, labels),
-                share_of_foreground(labels),
-            )
+            loss_weak, share = self.supervised_loss(free, labels), share_of_foreground(labels)
         else:
             maps = self.segmenter.training_logits(labelled.image)
             loss_weak = share = labelled.image.new_zeros(())
