@@ -26,7 +26,7 @@ Differs from the authors' code (DeepLab, bias_channel and adaptive_bias_channel 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -61,7 +61,11 @@ class Wssl(Method):
     """
 
     reads = Reads(weak=frozenset({"tags"}), background=True)
-    story = ("loss_segmentation", "loss_segmentation_tags", "foreground_share")
+    story: ClassVar[tuple[str, ...]] = (
+        "loss_segmentation",
+        "loss_segmentation_tags",
+        "foreground_share",
+    )
 
     def __init__(
         self,
