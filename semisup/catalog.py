@@ -171,6 +171,8 @@ METHODS: Table[Method] = Table(
         "s4gan_multi_label": "semisup.methods.s4gan_multi_label:S4GanMultiLabel",
         "supervised": "semisup.methods.supervised:Supervised",
         "unimatch": "semisup.methods.unimatch:UniMatch",
+        "wssl": "semisup.methods.wssl:Wssl",
+        "wssl_tags": "semisup.methods.wssl:WsslTags",
     },
 )
 

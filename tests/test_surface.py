@@ -46,6 +46,11 @@ COMMANDS: dict[str, tuple[list[str], set[str]]] = {
         | {"--explain", "--classes", "--crf", "--samples", "--plugin", "--overwrite", "--coco"}
         | {"--json"},
     ),
+    "label": (
+        ["RUN"],
+        {"--out", "--threshold", "--subset", "--only", "--tags", "--runs", "--count", "--step"}
+        | {"--seed", "--crf", "--set", "--device", "--data-root", "--plugin", "--json"},
+    ),
     "samples": (
         ["RUN"],
         {
@@ -139,7 +144,7 @@ def test_help_says_what_it_does_and_shows_an_example(name: str) -> None:
         assert is_understood(example.split(" > ")[0].split()[1:]), example
 
 
-@pytest.mark.parametrize("name", ["run", "evaluate", "predict", "samples", "show"])
+@pytest.mark.parametrize("name", ["run", "evaluate", "predict", "label", "samples", "show"])
 def test_help_names_recipes_that_exist(name: str) -> None:
     named = re.findall(rf"^ +semisup {name} (\S+)", help_of(name), flags=re.MULTILINE)
     others = ("runs/", "studies/")
@@ -195,7 +200,8 @@ def test_a_misspelt_command_is_suggested() -> None:
             | {"decouplednet", "decouplednet_classifier", "decouplednet_joint"}
             | {"gan_segmentation", "gan_segmentation_weak"}
             | {"mask_rcnn", "partial_cross_entropy", "s4gan", "s4gan_multi_label"}
-            | {"cps", "cutmix_seg", "fixmatch", "mean_teacher", "unimatch"},
+            | {"cps", "cutmix_seg", "fixmatch", "mean_teacher", "unimatch"}
+            | {"wssl", "wssl_tags"},
         ),
         (
             DATASETS,

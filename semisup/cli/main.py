@@ -23,6 +23,7 @@ from semisup.cli.doctor import doctor
 from semisup.cli.evaluate import evaluate
 from semisup.cli.export import export
 from semisup.cli.init import init
+from semisup.cli.label import label
 from semisup.cli.list import list_names
 from semisup.cli.monitor import monitor
 from semisup.cli.predict import predict
@@ -48,6 +49,7 @@ _TRAIN = ("A recipe is trained and scored by", "run RECIPE")
 _GO_ON = ("A run goes on where it was stopped by the command that began it", "run RECIPE")
 _SCORE = ("A finished run is scored again by", "evaluate RUN")
 _LABEL = ("Images are labelled by", "predict RUN IMAGES")
+_PSEUDO = ("Pseudo-masks are written by", "label RUN --out DIR")
 _COMPARE = ("Runs are compared by", "compare RUN RUN")
 _ABLATE = ("Many runs of a grid are started by", "ablate STUDY")
 _WATCH = ("Curves are drawn by TensorBoard", "monitor")
@@ -57,8 +59,9 @@ MEANT = {
     **dict.fromkeys(("train", "fit", "start", "launch", "finetune", "pretrain"), _TRAIN),
     **dict.fromkeys(("resume", "continue", "restart"), _GO_ON),
     **dict.fromkeys(("test", "val", "validate", "score", "benchmark"), _SCORE),
-    **dict.fromkeys(("infer", "inference", "segment", "label", "demo"), _LABEL),
+    **dict.fromkeys(("infer", "inference", "segment", "demo"), _LABEL),
     **dict.fromkeys(("sweep", "study", "grid", "ablation", "experiment", "multirun"), _ABLATE),
+    **dict.fromkeys(("pseudolabel", "pseudo-label", "self-train"), _PSEUDO),
     **dict.fromkeys(("report", "results", "diff", "table"), _COMPARE),
     **dict.fromkeys(("plot", "curves", "tensorboard", "watch", "visualize"), _WATCH),
     **dict.fromkeys(("download", "fetch"), _FETCH),
@@ -172,8 +175,8 @@ def _one_line(message: Warning | str, *_: object, **__: object) -> str:
 
 
 COMMANDS = (
-    *(init, run, ablate, runs, compare, evaluate, predict, export, samples, show, list_names, data),
-    *(check, monitor, doctor, schema),
+    *(init, run, ablate, runs, compare, evaluate, predict, label, export, samples, show),
+    *(list_names, data, check, monitor, doctor, schema),
 )
 for command in COMMANDS:
     cli.add_command(command)

@@ -98,12 +98,15 @@ class FilesRecord:
         files: their number; None where it is no folder.
         sha256: of the folder; None where it is none.
         sha256_of: what the hash is of, in words.
+        made_by: of pseudo-masks, the run that made them: recipe, recipe_hash, seed, step, weights
+            and threshold; None of others.
     """
 
     source: str
     files: int | None = None
     sha256: str | None = None
     sha256_of: str | None = None
+    made_by: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -465,6 +468,15 @@ def _has_classes(result: Result) -> bool:
 def name_of_masks(masks: FilesRecord | None) -> str:
     """The folder that the training masks come from, with the start of its hash; else empty."""
     return "" if masks is None else f"{masks.source} ({str(masks.sha256)[:8]})"
+
+
+def maker_of_masks(masks: FilesRecord | None) -> str:
+    """The run that made pseudo-masks, such as "scenes/supervised 0123456789-s0"; else empty."""
+    made_by = None if masks is None else masks.made_by
+    if made_by is None:
+        return ""
+    digest, seed = str(made_by.get("recipe_hash", "?"))[:10], made_by.get("seed", "?")
+    return f"{made_by.get('recipe', '?')} {digest}-s{seed}"
 
 
 def plain(value: Any) -> Any:

@@ -10,10 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from semisup.data.base import Colour, SegmentationData
-from semisup.data.formats.pictures import read_labels
+from semisup.data.formats.pictures import read_grey, read_labels
 from semisup.errors import SemisupError
 from semisup.evaluation.evaluate import Evaluation
 from semisup.evaluation.inference import Inference
+from semisup.evaluation.labelling.writing import confidence_path
 from semisup.methods.base import Method
 from semisup.metrics.confusion import label_map
 from semisup.monitoring.snapshots import NOISE_SEED, make_samples, spread
@@ -252,6 +253,37 @@ def draw_weak_sheet(path: Path, data: SegmentationData, folder: Path, count: int
     columns = ["image", "mask", "weak label"] if masked else ["image", "weak label"]
     legend = list(zip(data.classes, data.palette, strict=True))
     contact_sheet(path, rows, columns=columns, captions=captions, legend=legend)
+
+
+def draw_pseudo_mask_sheet(
+    path: Path, data: SegmentationData, folder: Path, ids: Sequence[str], count: int
+) -> None:
+    """Write a sheet of pseudo-masks: image, pseudo-mask and confidence; no mask of `data`.
+
+    Args:
+        path: PNG to write.
+        data: images and classes.
+        folder: of the pseudo-masks.
+        ids: of the images that have one.
+        count: images on the sheet, spread evenly over `ids`.
+    """
+    rows, captions = [], []
+    for name in (ids[position] for position in spread(len(ids), count)):
+        image = as_shown(data.image(data.index(name)), data.image_kind)
+        label = read_labels(folder / f"{name}.png")
+        sure = read_grey(confidence_path(folder, name))[0]
+        rows.append([*panels(image, (label,), data), heat(sure / 255)])
+        present = [name for name in _present(label, data.classes) if name != "void"]
+        given = float((label != IGNORE).float().mean())
+        captions.append(f"{name}    {given:.1%} labelled: {', '.join(present) or 'nothing'}")
+    contact_sheet(
+        path,
+        rows,
+        columns=["image", "pseudo-mask", "confidence"],
+        captions=captions,
+        legend=list(zip(data.classes, data.palette, strict=True)),
+        scales={"confidence": ("unsure", "sure")},
+    )
 
 
 def _marked(image: Tensor, label: Tensor, palette: Sequence[Colour]) -> Tensor:

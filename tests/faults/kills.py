@@ -127,6 +127,7 @@ METHODS = {
         ("discriminator",),
         "discriminator_width = 4\nconfidence_threshold = 0.4\nspectral_norm = true",
     ),
+    "wssl": Tried(data=TAGGED),
     "s4gan_multi_label": Tried(("discriminator", "classifier"), "discriminator_width = 4"),
 }
 
@@ -137,6 +138,7 @@ NOT_TRIED = {
     "decouplednet_joint": DECOUPLED,
     "mask_rcnn": "needs its own network and data: tests/runs/test_objects.py has its resumption",
     "partial_cross_entropy": "needs weak masks: tests/runs/test_weak_masks.py has its resumption",
+    "wssl_tags": "its step is a part of that of `wssl`",
 }
 """Methods of the catalogue that `METHODS` leaves out, each with its reason."""
 

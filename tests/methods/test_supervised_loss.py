@@ -17,7 +17,13 @@ from semisup.types import IGNORE, Batch, Progress
 
 CLASSES, SIDE = 3, 32
 WEIGHTS = torch.tensor([0.25, 1.5, 4.0])
-WITHOUT = {"decouplednet", "decouplednet_classifier", "decouplednet_joint", "mask_rcnn"}
+WITHOUT = {
+    "decouplednet",
+    "decouplednet_classifier",
+    "decouplednet_joint",
+    "mask_rcnn",
+    "wssl_tags",
+}
 """What has no cross entropy over the classes."""
 WEIGHTED = sorted(set(METHODS) - WITHOUT)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -115,6 +116,30 @@ def test_a_method_that_reads_tags_too_sees_images_with_both(root: Path) -> None:
     batches = [next(streams["weak"]) for _ in range(4)]
     assert {name for batch in batches for name in batch.ids} == {"train2", "train4", "train5"}
     assert all(batch.labels.keys() == {"partial", "tags"} for batch in batches)
+
+
+def test_fixmatch_teaches_the_void_pixels_of_weak_masks_through_its_other_stream(
+    root: Path, tmp_path: Path
+) -> None:
+    """Clicks are the labels (data.masks), and the same images are the unlabelled ones ("all")."""
+    clicks = {"weak_masks": "", "masks": f"folder:{root / 'clicks'}", "split": "masked"}
+    method = {"method": {"name": "fixmatch", "confidence_threshold": 0.0, "ramp_up": 0.0}}
+    alone = recipe_of(root, data=clicks, **method)
+    rest = split_labels(alone, open_data(alone, Paths(root))).pool.ids
+    assert rest == ("train0",), "without the key, images with clicks are labelled ones alone"
+    recipe = recipe_of(root, data={**clicks, "unlabelled": "all", "unlabelled_batch": 2}, **method)
+    data = open_data(recipe, Paths(root))
+    labels = split_labels(recipe, data)
+    names = tuple(f"train{number}" for number in range(1, 6))
+    assert labels.training.labelled == names
+    assert set(names) <= set(labels.pool.ids), "the images with clicks are unlabelled ones too"
+    run = run_recipe(recipe, Paths(root, tmp_path / "runs"), CPU)
+    lines = (run.folder / "scalars.jsonl").read_text().splitlines()
+    told = [json.loads(line) for line in lines]
+    shares = [one["self_taught_share"] for one in told if "self_taught_share" in one]
+    losses = [one["loss_segmentation"] for one in told if "loss_segmentation" in one]
+    assert min(shares) == pytest.approx(1.0), "all pixels are taught, those without a click too"
+    assert min(losses) > 0, "clicks are"
 
 
 def test_a_run_that_was_stopped_ends_with_the_same_bits(root: Path, tmp_path: Path) -> None:

@@ -162,13 +162,15 @@ def _cell(score: float | None, digits: int) -> str:
 
 
 def _training_line(result: Result) -> str:
-    from semisup.runs.result import name_of_masks
+    from semisup.runs.result import maker_of_masks, name_of_masks
 
     split, checkpoint = result.split, result.checkpoint
     weakly = ""
     if split.weak_masks is not None:
         source = name_of_masks(split.weak_masks)
         weakly = f", {split.weakly_labelled} weakly labelled from {source}"
+    maker = maker_of_masks(split.masks) or maker_of_masks(split.weak_masks)
+    weakly += f", pseudo-masks of {maker}" * bool(maker)
     return (
         f"Trained: split {split.name} (sha256 {split.sha256[:8]}; {split.labelled} "
         f"labelled, {split.held_out} of them held out{weakly}, {split.unlabelled} unlabelled"

@@ -14,6 +14,7 @@ from semisup.data.base import Problem, SegmentationData, WrappedData
 from semisup.data.formats.lists import check_labels
 from semisup.data.formats.pictures import read_labels
 from semisup.data.formats.trees import FileTree, folder_of, read_tree
+from semisup.data.labels.pseudo_masks import made_by, masks_of
 from semisup.data.sets.folder_masks import named_nearly
 from semisup.data.weak_labels.manifest import check_written_for
 from semisup.errors import DataError
@@ -103,7 +104,7 @@ class MasksInFolder(WrappedData):
 
 
 def read_masks(spec: str, key: str = _KEY) -> FileTree:
-    """The files that "folder:PATH" names; none is opened.
+    """The masks that "folder:PATH" names; none is opened.
 
     Args:
         spec: the value of the key.
@@ -111,18 +112,23 @@ def read_masks(spec: str, key: str = _KEY) -> FileTree:
 
     Raises:
         RecipeError: another form.
-        DataError: no such folder, or no PNG in it.
+        DataError: no such folder, or no PNG in it, or pseudo-masks that are not complete.
     """
-    return read_tree(folder_of(spec, key), (".png",), _REMEDY.format(key=key))
+    return masks_of(read_tree(folder_of(spec, key), (".png",), _REMEDY.format(key=key)))
 
 
 def describe_masks(tree: FileTree) -> dict[str, Any]:
-    """Name, number of files and SHA-256 of their names and contents, for run and result."""
+    """Name, number of files and SHA-256 of their names and contents, for run and result.
+
+    Of pseudo-masks also which run made them.
+    """
+    stated = made_by(tree.folder)
     return {
         "source": tree.name,
         "files": len(tree.files),
         "sha256": tree.sha256_of_contents(),
         "sha256_of": "names and contents",
+        **({} if stated is None else {"made_by": stated}),
     }
 
 

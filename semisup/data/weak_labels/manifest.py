@@ -80,7 +80,7 @@ def claimed(out: Path, labels: dict[str, Any]) -> Iterator[None]:
 def _claim(out: Path, labels: dict[str, Any]) -> None:
     path = out / MANIFEST
     if path.is_file():
-        before = _read(path)
+        before = read_manifest(path)
         for key in sorted(before.keys() | labels.keys()):
             if before.get(key) != labels.get(key):
                 raise DataError(
@@ -104,7 +104,7 @@ def check_written_for(folder: Path, data: SegmentationData) -> None:
     path = folder / MANIFEST
     if not path.is_file():
         return
-    content = _read(path)
+    content = read_manifest(path)
     stated = {"data": content.get("data"), **_pictures(content.get("facts"))}
     for key, own in {"data": data.name, **_pictures(data.facts())}.items():
         if key in stated and stated[key] != own:
@@ -128,7 +128,12 @@ def _pictures(facts: object) -> dict[str, Any]:
     return {key: known[key] for key in ("year", "seed", "digest") if key in known}
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_manifest(path: Path) -> dict[str, Any]:
+    """What the file beside some labels states of them.
+
+    Raises:
+        DataError: it is damaged.
+    """
     try:
         content = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as error:

@@ -1,0 +1,280 @@
+"""Pseudo-masks of a finished run: who is labelled, what is written, and what trains on it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+from support.runs import CLASSES, CPU, make_set, recipe_of
+
+from semisup.cli.display.results import print_result
+from semisup.cli.main import cli
+from semisup.data.sets.masks_in_folder import MasksInFolder, read_masks
+from semisup.errors import DataError, RecipeError, RunError, SemisupError
+from semisup.recipe.recipe import Recipe
+from semisup.runs.label import LabelledImages, label_run
+from semisup.runs.paths import Paths
+from semisup.runs.reopen import OpenRun, open_run
+from semisup.runs.run import run_recipe
+from semisup.types import IGNORE
+
+THRESHOLD = 0.4
+
+
+def with_data(recipe: Recipe, **changes: object) -> Recipe:
+    return replace(recipe, data=recipe.data.model_copy(update=changes))
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run on half of six images, of which the others have lost their masks."""
+    folder = tmp_path_factory.mktemp("label")
+    make_set(folder / "data")
+    done = run_recipe(recipe_of(), Paths(folder / "data", folder / "runs"), CPU)
+    opened = open_run(done.folder, CPU)
+    split = opened.experiment.labels.split
+    for name in split.unlabelled:  # damaged: to open one is to fail
+        (folder / "data" / "masks" / f"{name}.png").write_bytes(b"no mask")
+    return folder
+
+
+@pytest.fixture
+def opened(place: Path) -> OpenRun:
+    return open_run(next((place / "runs" / "tiny").iterdir()), CPU)
+
+
+@pytest.fixture(scope="module")
+def labelled(place: Path) -> LabelledImages:
+    return label_run(
+        open_run(next((place / "runs" / "tiny").iterdir()), CPU),
+        place / "pseudo",
+        threshold=THRESHOLD,
+    )
+
+
+def pixels(path: Path) -> np.ndarray:
+    with Image.open(path) as file:
+        return np.asarray(file)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def test_the_images_without_a_mask_get_what_the_predictor_is_sure_of(
+    place: Path, opened: OpenRun, labelled: LabelledImages
+) -> None:
+    split = opened.experiment.labels.split
+    assert labelled.ids == split.unlabelled
+    masks = {path.stem for path in (place / "pseudo").glob("*.png")}
+    assert masks == set(split.unlabelled), "no labelled image has a pseudo-mask"
+    predictor = opened.predictor()
+    data = opened.experiment.data
+    counts = np.zeros(3)
+    for name in labelled.ids:
+        sure, classes = predictor.probabilities(data.image(data.index(name))).max(dim=0)
+        expected = torch.where(sure >= THRESHOLD, classes, IGNORE).numpy()
+        found = pixels(place / "pseudo" / f"{name}.png")
+        assert np.array_equal(found, expected), name
+        confidence = pixels(place / "pseudo" / "confidence" / f"{name}.png")
+        assert np.array_equal(confidence, (sure * 255).round().to(torch.uint8).numpy()), name
+        counts += np.bincount(found[found != IGNORE], minlength=3)
+    assert 0 < labelled.made.share < 1, "this threshold tells pixels apart"
+    shares = counts / (len(labelled.ids) * expected.size)
+    assert list(labelled.made.shares.values()) == pytest.approx(list(shares))
+
+
+def test_the_record_states_the_run_the_rule_and_the_shares(
+    place: Path, opened: OpenRun, labelled: LabelledImages
+) -> None:
+    record = json.loads((place / "pseudo" / "pseudo_masks.json").read_text())
+    assert record["made_by"] == {
+        "recipe": "tiny",
+        "recipe_hash": opened.run.recipe_hash,
+        "seed": 0,
+        "step": 2,
+        "weights": opened.weights,
+        "run": opened.folder.name,
+    }
+    assert (record["threshold"], record["tags"], record["eval.crf"]) == (THRESHOLD, None, False)
+    assert record["images"] == 3
+    assert record["labelled_share"] == pytest.approx(
+        sum(record["labelled_share_of_class"].values())
+    )
+    assert record["labelled_share_of_class"].keys() == set(CLASSES)
+
+
+def test_a_call_that_was_stopped_goes_on_and_ends_with_the_same_files(
+    place: Path, opened: OpenRun, labelled: LabelledImages, tmp_path: Path
+) -> None:
+    half = tmp_path / "half"
+    shutil.copytree(place / "pseudo", half)
+    whole = contents(half)
+    first, second, _ = labelled.ids
+    (half / "pseudo_masks.json").unlink()
+    (half / f"{first}.png").unlink()  # its confidence is there: it was stopped in between
+    with pytest.raises(DataError, match=r"has no pseudo_masks\.json: .* are not complete\. Repeat"):
+        read_masks(f"folder:{half}")
+    time = (half / f"{second}.png").stat().st_mtime_ns
+    again = label_run(opened, half, threshold=THRESHOLD)
+    assert again.made.kept == 2
+    assert (half / f"{second}.png").stat().st_mtime_ns == time
+    assert contents(half) == whole
+    assert again.made.content() == labelled.made.content()
+
+
+def test_other_pseudo_masks_need_a_folder_of_their_own(
+    place: Path, opened: OpenRun, labelled: LabelledImages
+) -> None:
+    before = contents(place / "pseudo")
+    with pytest.raises(DataError, match=rf"has threshold = {THRESHOLD}, and not 0\.5: give these"):
+        label_run(opened, place / "pseudo", threshold=0.5)
+    with pytest.raises(DataError, match=r"data/masks is not empty: give the labels a folder"):
+        label_run(opened, place / "data" / "masks", threshold=0.5)
+    assert contents(place / "pseudo") == before
+
+
+def test_a_mask_of_an_image_that_has_changed_is_named(
+    place: Path, opened: OpenRun, labelled: LabelledImages, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(place / "pseudo", copy)
+    first, second, _ = labelled.ids
+    shutil.copy(copy / f"{second}.png", copy / f"{first}.png")
+    with pytest.raises(DataError, match=rf"{first}\.png: is the pseudo-mask of another image than"):
+        label_run(opened, copy, threshold=THRESHOLD)
+
+
+def test_a_recipe_trains_on_them_and_states_where_they_are_from(
+    place: Path, labelled: LabelledImages, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = f"folder:{place / 'pseudo'}"
+    recipe = with_data(recipe_of(steps=1), masks=folder, split="masked")
+    done = run_recipe(recipe, Paths(place / "data", tmp_path), CPU)
+    split = done.result.split
+    assert split.labelled == 3
+    assert split.masks is not None
+    assert split.masks.files == 3, "the confidences are no masks"
+    assert split.masks.made_by is not None
+    assert (split.masks.made_by["recipe"], split.masks.made_by["threshold"]) == ("tiny", THRESHOLD)
+    print_result(done.result, done.folder)
+    maker = f"pseudo-masks of tiny {split.masks.made_by['recipe_hash']}-s0"
+    assert maker in " ".join(capsys.readouterr().out.split())
+    stored = json.loads((done.folder / "result.json").read_text())
+    assert stored["split"]["masks"]["made_by"]["recipe"] == "tiny"
+    again = run_recipe(recipe, Paths(place / "data", tmp_path), CPU)
+    assert not again.fresh, "a finished run is compared with its masks and stands"
+
+
+def test_a_recipe_learns_from_them_beside_the_masks(
+    place: Path, labelled: LabelledImages, tmp_path: Path
+) -> None:
+    recipe = with_data(recipe_of(steps=1), weak_masks=f"folder:{place / 'pseudo'}", weak_batch=1)
+    method = recipe.method.model_copy(update={"name": "partial_cross_entropy"})
+    done = run_recipe(replace(recipe, method=method), Paths(place / "data", tmp_path), CPU)
+    assert (done.result.split.labelled, done.result.split.weakly_labelled) == (3, 3)
+
+
+def test_pseudo_masks_of_other_classes_are_refused(
+    opened: OpenRun, place: Path, labelled: LabelledImages, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(place / "pseudo", copy)
+    manifest = json.loads((copy / "weak_labels.json").read_text())
+    (copy / "weak_labels.json").write_text(json.dumps({**manifest, "classes": ["a", "b", "c"]}))
+    with pytest.raises(DataError, match=r"these labels are of 3 classes, a, b, c"):
+        MasksInFolder(opened.experiment.data, read_masks(f"folder:{copy}"))
+
+
+def test_a_list_says_which_images_are_labelled(
+    opened: OpenRun, labelled: LabelledImages, tmp_path: Path
+) -> None:
+    listed = tmp_path / "ids.txt"
+    listed.write_text(f"{labelled.ids[1]}\n")
+    made = label_run(opened, tmp_path / "one", threshold=THRESHOLD, listed=listed)
+    assert made.ids == (labelled.ids[1],)
+    own = opened.experiment.labels.split.labelled[0]
+    for name, message in [
+        (own, rf"'{own}' has a mask in this run, which no pseudo-mask replaces"),
+        ("t9", r"'t9' is no image of subset 'train' of folder\. Known: t0, t1"),
+    ]:
+        listed.write_text(f"{name}\n")
+        with pytest.raises(DataError, match=message):
+            label_run(opened, tmp_path / "none", listed=listed)
+    assert not (tmp_path / "none").exists()
+
+
+def test_another_subset_is_labelled_without_its_masks(opened: OpenRun, tmp_path: Path) -> None:
+    made = label_run(opened, tmp_path / "val", threshold=0.0, subset="val")
+    assert made.ids == ("v0", "v1", "v2")
+    assert (made.made.share, made.split) == (pytest.approx(1.0), "")
+
+
+def test_tags_of_a_file_exclude_classes(
+    opened: OpenRun, labelled: LabelledImages, tmp_path: Path
+) -> None:
+    """Class 0 is no background here, which nobody tags: the line says so."""
+    (tmp_path / "tags.txt").write_text("t0\tsky\n")
+    with pytest.raises(RecipeError, match=r"cannot have tags: class 0 is 'ground'"):
+        label_run(opened, tmp_path / "out", tags=f"file:{tmp_path / 'tags.txt'}")
+
+
+def test_a_split_that_is_no_longer_the_runs_is_refused(opened: OpenRun, tmp_path: Path) -> None:
+    assert opened.result is not None
+    split = replace(opened.result.split, sha256="0" * 64)
+    other = replace(opened, result=replace(opened.result, split=split))
+    with pytest.raises(RunError, match=r"was trained with split 1/2-s0 \(sha256 00000000\), and"):
+        label_run(other, tmp_path / "out")
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.5])
+def test_a_threshold_is_a_probability(opened: OpenRun, tmp_path: Path, threshold: float) -> None:
+    with pytest.raises(RecipeError, match=rf"--threshold {threshold}: is a probability"):
+        label_run(opened, tmp_path / "out", threshold=threshold)
+
+
+def test_a_run_with_all_masks_has_nothing_to_label(
+    opened: OpenRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    split = opened.experiment.labels.split
+    monkeypatch.setattr("semisup.runs.label._masked", lambda *_: frozenset(split.labels))
+    with pytest.raises(RunError, match=r"has masks of all 6 images of subset 'train'\. Name"):
+        label_run(opened, tmp_path / "out")
+
+
+def test_the_command_writes_a_sheet_and_says_what_is_next(place: Path, tmp_path: Path) -> None:
+    run = next((place / "runs" / "tiny").iterdir())
+    out = tmp_path / "pseudo"
+    done = CliRunner().invoke(cli, ["label", str(run), "--out", str(out), "--threshold", "0.4"])
+    assert done.exit_code == 0, done.output
+    assert "images 3\n" in done.output
+    assert "labelled pixels " in done.output
+    assert "--set data.split=masked --set data.masks=folder:" in done.output
+    with Image.open(tmp_path / "pseudo.sheet.png") as sheet:
+        assert sheet.width > 700, "three columns"
+    found = CliRunner().invoke(
+        cli, ["label", str(run), "--out", str(out), "--threshold", "0.4", "--json", "--count", "0"]
+    )
+    assert json.loads(found.stdout)["kept"] == 3
+
+
+def test_an_image_that_cannot_be_read_is_named(
+    place: Path, opened: OpenRun, labelled: LabelledImages, tmp_path: Path
+) -> None:
+    path = place / "data" / "images" / f"{labelled.ids[0]}.png"
+    content = path.read_bytes()
+    path.write_bytes(b"no picture")
+    try:
+        with pytest.raises(SemisupError, match=path.name):
+            label_run(opened, tmp_path / "out", threshold=THRESHOLD)
+    finally:
+        path.write_bytes(content)
+    assert not (tmp_path / "out" / "pseudo_masks.json").exists()
