@@ -31,6 +31,7 @@ from semisup.cli.samples import samples
 from semisup.cli.schema import schema
 from semisup.cli.show import show
 from semisup.cli.studies.compare import compare
+from semisup.cli.studies.report import report
 from semisup.cli.studies.runs import runs
 from semisup.errors import Interrupted, SemisupError, suggest
 from semisup.version import __version__
@@ -56,7 +57,7 @@ MEANT = {
     **dict.fromkeys(("resume", "continue", "restart"), _GO_ON),
     **dict.fromkeys(("test", "val", "validate", "score", "benchmark"), _SCORE),
     **dict.fromkeys(("infer", "inference", "segment", "label", "demo"), _LABEL),
-    **dict.fromkeys(("report", "results", "diff", "table"), _COMPARE),
+    **dict.fromkeys(("results", "diff", "table"), _COMPARE),
     **dict.fromkeys(("plot", "curves", "tensorboard", "watch", "visualize"), _WATCH),
     **dict.fromkeys(("download", "fetch"), _FETCH),
     **dict.fromkeys(("config", "print", "describe"), ("A recipe is printed by", "show RECIPE")),
@@ -169,7 +170,7 @@ def _one_line(message: Warning | str, *_: object, **__: object) -> str:
 
 
 COMMANDS = (
-    *(init, run, runs, compare, evaluate, predict, export, samples, show, list_names, data),
+    *(init, run, runs, compare, report, evaluate, predict, export, samples, show, list_names, data),
     *(check, monitor, doctor, schema),
 )
 for command in COMMANDS:

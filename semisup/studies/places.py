@@ -20,11 +20,13 @@ class Found:
         runs: finished ones, in the order of the places, each once.
         first: sources of those of the first place.
         notes: what is there and was left out, each in one line.
+        unfinished: folders of the runs that have no result yet.
     """
 
     runs: tuple[Run, ...]
     first: tuple[str, ...]
     notes: tuple[str, ...]
+    unfinished: tuple[Path, ...] = ()
 
 
 def find_runs(places: Sequence[str], out: Path) -> Found:
@@ -57,7 +59,7 @@ def find_runs(places: Sequence[str], out: Path) -> Found:
     if unfinished:
         listed = ", ".join(map(str, unfinished))
         notes.append(f"Left out, since they are not finished: {listed}.")
-    return Found(tuple(runs.values()), first, tuple(notes))
+    return Found(tuple(runs.values()), first, tuple(notes), tuple(unfinished))
 
 
 def _twice(run: Run, name: str) -> Run:

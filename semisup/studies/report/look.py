@@ -1,0 +1,136 @@
+"""How figures look: colours, markers, and SVG that follows the colours of the page it stands in.
+
+A figure is drawn once, in the colours of a white page. In the page these colours are replaced by
+variables of its style sheet, which has a light and a dark value for each.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+COLOURS = ("#0072b2", "#d55e00", "#007a5a", "#aa4499", "#6e6e00", "#332288", "#555555")
+"""Of arms, on white: after Okabe and Ito and after Tol, for all kinds of sight; 3:1 or more."""
+
+DARK_COLOURS = ("#56b4e9", "#ff9248", "#3ccb9b", "#e58fd0", "#d9d23c", "#a99cff", "#bbbbbb")
+"""The same arms on black."""
+
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "<", ">", "h")
+"""Of arms. As many as have no divisor in common with the colours: 77 looks differ."""
+
+STYLES = ("-", "--", ":", "-.")
+
+INK, MUTED, GRID = "#1c1e21", "#5c6371", "#d5d8dd"
+"""Of text, of axes and of lines behind; no other thing has these colours."""
+
+SETTINGS = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 8,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": MUTED,
+    "axes.linewidth": 0.7,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5,
+    "legend.fontsize": 7.5,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "text.parse_math": False,
+    "svg.hashsalt": "semisup",
+    "pdf.fonttype": 42,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+}
+
+WIDTH = 4.1
+"""Of a figure, in inches: on a telephone of 390 pixels its text is still 9 pixels high."""
+
+
+def settings() -> object:
+    """For a `with` block in which figures are made and saved."""
+    return matplotlib.rc_context(SETTINGS)
+
+
+def colour(number: int) -> str:
+    """Of the arm of this place."""
+    return COLOURS[number % len(COLOURS)]
+
+
+def marker(number: int) -> str:
+    """Of the arm of this place."""
+    return MARKERS[number % len(MARKERS)]
+
+
+def plain(axes: Axes, grid: str = "both") -> None:
+    """Axes without a frame, with thin lines behind."""
+    axes.grid(axis=grid)
+    axes.set_axisbelow(True)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def saved(figure: Figure, kind: str) -> bytes:
+    """A figure as "png", "pdf" or "svg", the same bytes each time."""
+    FigureCanvasAgg(figure)
+    file = io.BytesIO()
+    facts: dict[str, dict[str, str | None]] = {
+        "svg": {"Date": None},
+        "pdf": {"CreationDate": None},
+        "png": {"Software": None},
+    }
+    figure.savefig(file, format=kind, dpi=200, metadata=facts[kind], facecolor="white")
+    return file.getvalue()
+
+
+def inline(figure: Figure, name: str, title: str, text: str) -> str:
+    """A figure as SVG to stand in a page of HTML.
+
+    Args:
+        figure: drawn in the colours of this module.
+        name: letters and digits; begins all ids, so that those of several figures differ.
+        title: what it shows; escaped for HTML.
+        text: what is to be seen in it, for those who do not; escaped for HTML.
+    """
+    FigureCanvasAgg(figure)
+    file = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        figure.savefig(file, format="svg", metadata={"Date": None}, transparent=True)
+    drawn = file.getvalue()
+    inside = drawn[drawn.index("<svg") :]
+    inside = re.sub(r"<metadata>.*?</metadata>", "", inside, flags=re.DOTALL)
+    inside = re.sub(r'\bid="', f'id="{name}-', inside)
+    inside = re.sub(r'(?:xlink:)?href="#', f'href="#{name}-', inside)
+    inside = inside.replace("url(#", f"url(#{name}-")
+    inside = _in_variables(inside)
+    view = re.search(r'viewBox="[^"]*"', inside)
+    assert view is not None, "matplotlib states the size"
+    start = (
+        f'<svg class="figure" {view[0]} role="img" '
+        f'aria-labelledby="{name}-title {name}-text">'
+        f'<title id="{name}-title">{title}</title><desc id="{name}-text">{text}</desc>'
+    )
+    return start + inside[inside.index(">") + 1 :]
+
+
+def _in_variables(svg: str) -> str:
+    """The colours and fonts of the page in place of those of the figure."""
+    found = {INK: "currentColor", MUTED: "var(--muted)", GRID: "var(--line)"}
+    found |= {each: f"var(--arm{number})" for number, each in enumerate(COLOURS)}
+    for each, instead in found.items():
+        svg = svg.replace(each, instead)
+    svg = re.sub(r"font-family: [^;\"]*", "font-family: inherit", svg)
+    svg = re.sub(r"font: ([^'\";]*?)'[^;\"]*", r"font: \1var(--font)", svg)
+    # The style of black text and lines is not stated: that is the default of SVG.
+    return svg.replace("\n", " ").replace("  ", "").strip()
