@@ -107,9 +107,7 @@ def find_cases(report: Report, device: torch.device, paths: Paths | None = None)
             )
     opened = [open_run(Path(run.source), device, paths=paths) for run in runs]
     letters = letters_of(report.comparison.arms)
-    titles = [
-        letters[arm.name] for arm in report.comparison.arms[:MOST_ARMS]
-    ]
+    titles = [letters[arm.name] for arm in report.comparison.arms[:MOST_ARMS]]
     with translated_errors(), torch.no_grad():
         return _drawn(runs, opened, titles)
 

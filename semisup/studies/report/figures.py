@@ -17,7 +17,7 @@ from semisup.studies.kept import SEED_OF_SPLIT
 from semisup.studies.output.charts import FINAL, HELD_OUT, Course, courses_of
 from semisup.studies.output.tables import letters_of
 from semisup.studies.report.content import Report
-from semisup.studies.report.look import INK, MUTED, STYLES, WIDTH, colour, marker, plain
+from semisup.studies.report.look import INK, MUTED, STYLES, WIDTH, colour, label, marker, plain
 from semisup.studies.report.verdicts import is_significant
 
 MOST_CURVES = 8
@@ -54,7 +54,9 @@ def short_names(comparison: Comparison) -> dict[str, str]:
     found = {}
     for name, letter in letters_of(comparison.arms).items():
         own = [part.rpartition("/")[2] if "=" not in part else part for part in parts[name]]
-        told = ", ".join(p for p, whole in zip(own, parts[name], strict=True) if whole not in common)
+        told = ", ".join(
+            p for p, whole in zip(own, parts[name], strict=True) if whole not in common
+        )
         words = told or own[0]
         cut = words if len(words) <= LONGEST else f"{words[: LONGEST - 2]}…"
         found[name] = f"{letter}  {cut}"
@@ -97,7 +99,7 @@ def runs(report: Report) -> Drawn:
 
     text = (
         "Small marks are runs, the large one above them is their mean, and its bar the 95 % "
-        "interval of the mean over seeds (Student's t). Bars that are wider than the figure are cut."
+        "interval of the mean over seeds (Student's t). Bars beyond the figure are cut."
     )
     return Drawn("runs", "Every run", text, draw)
 
@@ -128,11 +130,6 @@ def gains(report: Report) -> Drawn | None:
                 axes.plot(one.paired.interval, [row, row], color=own, linewidth=1.8)
             face = own if is_significant(one) else "none"
             axes.plot([one.mean], [row], shape, color=own, markerfacecolor=face, markersize=6)
-        few = {
-            one.arm: min(one.paired.interval[0], one.mean) if one.paired else one.mean
-            for one in found
-        }
-        assert few, "there is a difference"
         short = short_names(comparison)
         several = len(comparison.baselines) > 1
         labels = [
@@ -198,10 +195,13 @@ def annotation(report: Report) -> Drawn | None:
     return Drawn("annotation", "Score and annotation cost", text, draw)
 
 
-def _against(report: Report, cost: Mapping[str, float], label: str) -> Figure:
+def _against(report: Report, cost: Mapping[str, float], below: str) -> Figure:
     figure = Figure(figsize=(WIDTH, 3.0), layout="constrained")
     axes = figure.subplots()
     places = {arm.name: number for number, arm in enumerate(report.comparison.arms)}
+    letters = letters_of(report.comparison.arms)
+    points: list[tuple[float, float]] = []
+    texts: list[tuple[str, str]] = []
     for arms in _families(report).values():
         known = sorted((arm for arm in arms if arm.name in cost), key=lambda arm: cost[arm.name])
         if not known:
@@ -213,20 +213,18 @@ def _against(report: Report, cost: Mapping[str, float], label: str) -> Figure:
             if arm.interval is not None:
                 axes.plot([at, at], arm.interval, color=own, linewidth=1.2)
             axes.plot([at], [arm.mean], shape, color=own, markersize=5)
-        letter = letters_of(report.comparison.arms)[known[-1].name]
-        axes.annotate(
-            letter, (cost[known[-1].name], known[-1].mean), xytext=(5, 4),
-            textcoords="offset points", color=own, fontsize=8, fontweight="bold",
-        )  # fmt: skip
+        points += [(cost[arm.name], arm.mean) for arm in known]
+        texts += [(letters[arm.name], own) for arm in known]
     axes.set_xscale("log")
     ticks = sorted({cost[name] for name in cost})
     if len(ticks) <= 7:
         axes.set_xticks(ticks)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.4g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel(label)
+    axes.set_xlabel(below)
     axes.set_ylabel(f"mIoU, {report.comparison.score}")
     plain(axes)
+    label(axes, points, texts)
     return figure
 
 
@@ -267,7 +265,7 @@ def calibration(report: Report) -> Drawn | None:
 
 
 def _lines(
-    report: Report, courses: Mapping[str, Course], label: str, bottom: float | None = None
+    report: Report, courses: Mapping[str, Course], beside: str, bottom: float | None = None
 ) -> Figure:
     figure = Figure(figsize=(WIDTH, 3.0), layout="constrained")
     axes = figure.subplots()
@@ -290,7 +288,7 @@ def _lines(
     if bottom is not None:
         axes.set_ylim(bottom=bottom)
     axes.set_xlabel("step")
-    axes.set_ylabel(label)
+    axes.set_ylabel(beside)
     plain(axes)
     figure.legend(loc="outside lower center", ncols=2, frameon=False, labelcolor=INK)
     return figure
@@ -309,14 +307,12 @@ def cost(report: Report) -> Drawn:
             if arm.interval is not None:
                 axes.plot([arm.train_seconds] * 2, arm.interval, color=own, linewidth=1.2)
             axes.plot([arm.train_seconds], [arm.mean], marker(number), color=own, markersize=5)
-            axes.annotate(
-                letters[arm.name], (arm.train_seconds, arm.mean), xytext=(5, 4),
-                textcoords="offset points", color=own, fontsize=8, fontweight="bold",
-            )  # fmt: skip
         axes.set_xlim(left=0)
         axes.set_xlabel("training time of a run, seconds")
         axes.set_ylabel(f"mIoU, {comparison.score}")
         plain(axes)
+        points = [(arm.train_seconds, arm.mean) for arm in comparison.arms]
+        label(axes, points, [(letters[a.name], colour(n)) for n, a in enumerate(comparison.arms)])
         return figure
 
     text = (

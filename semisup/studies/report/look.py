@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Literal
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -28,7 +31,7 @@ STYLES = ("-", "--", ":", "-.")
 INK, MUTED, GRID = "#1c1e21", "#5c6371", "#d5d8dd"
 """Of text, of axes and of lines behind; no other thing has these colours."""
 
-SETTINGS = {
+SETTINGS: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 8,
@@ -58,9 +61,10 @@ WIDTH = 4.1
 """Of a figure, in inches: on a telephone of 390 pixels its text is still 9 pixels high."""
 
 
-def settings() -> object:
+def settings() -> AbstractContextManager[None]:
     """For a `with` block in which figures are made and saved."""
-    return matplotlib.rc_context(SETTINGS)
+    found: AbstractContextManager[None] = matplotlib.rc_context(SETTINGS)
+    return found
 
 
 def colour(number: int) -> str:
@@ -73,7 +77,7 @@ def marker(number: int) -> str:
     return MARKERS[number % len(MARKERS)]
 
 
-def plain(axes: Axes, grid: str = "both") -> None:
+def plain(axes: Axes, grid: Literal["both", "x", "y"] = "both") -> None:
     """Axes without a frame, with thin lines behind."""
     axes.grid(axis=grid)
     axes.set_axisbelow(True)
@@ -109,7 +113,8 @@ def inline(figure: Figure, name: str, title: str, text: str) -> str:
         figure.savefig(file, format="svg", metadata={"Date": None}, transparent=True)
     drawn = file.getvalue()
     inside = drawn[drawn.index("<svg") :]
-    inside = re.sub(r"<metadata>.*?</metadata>", "", inside, flags=re.DOTALL)
+    for element in ("metadata", "style"):  # the latter would hold for the whole page
+        inside = re.sub(rf"<{element}\b.*?</{element}>", "", inside, flags=re.DOTALL)
     inside = re.sub(r'\bid="', f'id="{name}-', inside)
     inside = re.sub(r'(?:xlink:)?href="#', f'href="#{name}-', inside)
     inside = inside.replace("url(#", f"url(#{name}-")
@@ -132,5 +137,41 @@ def _in_variables(svg: str) -> str:
         svg = svg.replace(each, instead)
     svg = re.sub(r"font-family: [^;\"]*", "font-family: inherit", svg)
     svg = re.sub(r"font: ([^'\";]*?)'[^;\"]*", r"font: \1var(--font)", svg)
-    # The style of black text and lines is not stated: that is the default of SVG.
-    return svg.replace("\n", " ").replace("  ", "").strip()
+    return re.sub(r"\s*\n\s*", " ", svg).strip()
+
+
+def apart(values: Sequence[float], gap: float) -> list[float]:
+    """The values moved up as little as leaves a gap between any two, in the same order."""
+    moved = list(values)
+    below = -float("inf")
+    for place in sorted(range(len(moved)), key=lambda place: values[place]):
+        moved[place] = max(moved[place], below + gap)
+        below = moved[place]
+    return moved
+
+
+def label(
+    axes: Axes, points: Sequence[tuple[float, float]], texts: Sequence[tuple[str, str]]
+) -> None:
+    """Words at the right of points, none over another.
+
+    Args:
+        axes: whose limits are set.
+        points: x and y.
+        texts: of each point the word and its colour.
+    """
+    low, high = axes.get_ylim()
+    gap = 0.05 * (high - low)
+    columns: dict[int, list[int]] = {}
+    (left, _), (right, _) = axes.transAxes.transform([(0, 0), (1, 0)])
+    for place, (x, y) in enumerate(points):
+        at = axes.transData.transform((x, y))[0]
+        columns.setdefault(round(20 * (at - left) / (right - left)), []).append(place)
+    for places in columns.values():
+        heights = apart([points[place][1] for place in places], gap)
+        for place, height in zip(places, heights, strict=True):
+            word, own = texts[place]
+            axes.annotate(
+                word, (points[place][0], height), xytext=(6, 0), textcoords="offset points",
+                va="center", color=own, fontsize=8, fontweight="bold",
+            )  # fmt: skip

@@ -55,13 +55,13 @@ def confusion(report: Report, name: str) -> Drawn:
 
     def draw() -> Figure:
         labels = [_short(one) for one in report.comparison.protocol["classes"]]
-        size = 1.2 + 0.26 * len(labels)
-        figure = Figure(figsize=(WIDTH, min(size, WIDTH)), layout="constrained")
+        height = min(1.2 + 0.26 * len(labels), WIDTH)
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
         axes = figure.subplots()
         _cells(axes, matrix)
-        small = {"fontsize": 7.5 if len(labels) <= MOST_NUMBERS else 5.5}
-        axes.set_xticks(np.arange(len(labels)) + 0.5, labels, rotation=90, **small)
-        axes.set_yticks(np.arange(len(labels)) + 0.5, labels, **small)
+        size = 7.5 if len(labels) <= MOST_NUMBERS else 5.5
+        axes.set_xticks(np.arange(len(labels)) + 0.5, labels, rotation=90, fontsize=size)
+        axes.set_yticks(np.arange(len(labels)) + 0.5, labels, fontsize=size)
         axes.set_xlabel("predicted")
         axes.set_ylabel("true")
         return figure
@@ -84,7 +84,7 @@ def _cells(axes: Axes, values: NDArray[np.float64]) -> None:
     if values.shape[1] > MOST_NUMBERS:
         return
     for row, column in np.ndindex(*values.shape):
-        value = values[row, column]
+        value = float(values[row, column])
         if np.isfinite(value):
             axes.text(
                 column + 0.5, row + 0.5, f"{value:.2f}".removeprefix("0"), ha="center",
@@ -93,9 +93,10 @@ def _cells(axes: Axes, values: NDArray[np.float64]) -> None:
 
 
 def _on(value: float) -> str:
-    """Black or white, whichever is read on the colour of a value."""
-    red, green, blue, _ = colormaps[MAP](value)
-    return "#000001" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.42 else "#fffffe"
+    """Black or white, whichever is read better on the colour of a value."""
+    shares = np.array(colormaps[MAP](value)[:3])
+    linear = np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
+    return "#000001" if float(linear @ (0.2126, 0.7152, 0.0722)) > 0.179 else "#fffffe"
 
 
 def _number(value: float | None) -> float:

@@ -1,4 +1,4 @@
-"""The page of a report: one file of HTML with its style, its figures and its few lines of script."""
+"""The page of a report: one file of HTML with its style, its figures and a short script."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from semisup.errors import RunError
+from semisup.studies.output.formats import first_large
 from semisup.studies.output.tables import letters_of
 from semisup.studies.report import look
 from semisup.studies.report.content import Report
@@ -97,7 +100,7 @@ def page(report: Report, drawn: Mapping[str, Drawn], commands: str, cases: Cases
 def _environment() -> Environment:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    return Environment(
+    environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
@@ -105,6 +108,8 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["large"] = first_large
+    return environment
 
 
 def _markup(text: str) -> Markup:
@@ -140,7 +145,7 @@ def _path(shape: str) -> str:
 
     style = MarkerStyle(shape)
     path = style.get_path().transformed(style.get_transform())
-    points = path.to_polygons()[0] * 9.0
+    points = 9.0 * np.asarray(path.to_polygons()[0], dtype=np.float64)
     return "M" + "L".join(f"{x:.1f} {-y:.1f}" for x, y in points) + "Z"
 
 
@@ -185,6 +190,5 @@ _WHY = {
 def _absent(report: Report, drawn: Mapping[str, Drawn]) -> dict[str, Sequence[str]]:
     have = {name.partition("-")[0] for name in drawn}
     return {
-        section: [why for name, why in lines if name not in have]
-        for section, lines in _WHY.items()
+        section: [why for name, why in lines if name not in have] for section, lines in _WHY.items()
     }

@@ -83,7 +83,10 @@ def read_study(folder: Path) -> Study | None:
         seeds = tuple(sorted({int(seed) for seed in content.get("seeds", ())}))
         text = content.get("file", "")
         return Study(
-            str(content["study"]), text if isinstance(text, str) else "", seeds, tuple(cells.values())
+            str(content["study"]),
+            text if isinstance(text, str) else "",
+            seeds,
+            tuple(cells.values()),
         )
     except (FileNotFoundError, NotADirectoryError):
         return None

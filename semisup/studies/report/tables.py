@@ -10,7 +10,7 @@ from typing import Any
 from semisup.evaluation.protocol import protocol_line
 from semisup.studies.comparison import Arm, Difference
 from semisup.studies.kept import Run
-from semisup.studies.output.formats import latex, markdown, split
+from semisup.studies.output.formats import first_large, latex, markdown, split
 from semisup.studies.output.tables import (
     DASH,
     Table,
@@ -119,9 +119,11 @@ def _plain(value: Any) -> str:
         return ", ".join(f"{key}: {_plain(inner)}" for key, inner in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(map(_plain, value))
-    return {True: "yes", False: "no", None: "none"}.get(value, str(value)) if (
-        value is None or isinstance(value, bool)
-    ) else str(value)
+    return (
+        {True: "yes", False: "no", None: "none"}.get(value, str(value))
+        if (value is None or isinstance(value, bool))
+        else str(value)
+    )
 
 
 def provenance_table(report: Report) -> Table:
@@ -186,7 +188,7 @@ def as_markdown(report: Report) -> str:
     answers = [f"- {one.text}" for one in verdicts(report.comparison, named)]
     parts = [f"# {report.title}\n", *answers, ""]
     for table in _tables(report):
-        parts += [f"**{table.title[:1].upper()}{table.title[1:]}**\n", markdown(table)]
+        parts += [f"**{first_large(table.title)}**\n", markdown(table)]
     lines = [*notes(report), f"Protocol: {protocol_line(report.comparison.protocol)}."]
     lines += left_out(report)
     return "\n".join([*parts, *(f"{line}\n" for line in lines)])

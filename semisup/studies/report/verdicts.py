@@ -57,9 +57,7 @@ def _no_baseline(comparison: Comparison) -> str:
     )
 
 
-def _verdict(
-    one: Difference, named: Mapping[str, str], tested: int, floor: float
-) -> Verdict:
+def _verdict(one: Difference, named: Mapping[str, str], tested: int, floor: float) -> Verdict:
     arm, base = named[one.arm], named[one.baseline]
     if one.paired is None:
         text = f"{arm} and {base} share one seed ({signed(one.mean)} mIoU): too few to test."
