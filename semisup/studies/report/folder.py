@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from matplotlib.figure import Figure
 
 from semisup.errors import RunError
 from semisup.studies.report import figures, look, matrices
@@ -78,7 +81,10 @@ def files_of(report: Report, cases: Cases | None = None) -> Iterator[tuple[str, 
     """Name and content of each file, the page first; the same bytes for the same runs."""
     commands, recipes = commands_of(report)
     drawn = drawn_of(report)
-    yield PAGE, page(report, drawn, commands, cases).encode()
+    with look.settings():
+        made = {name: look.laid_out(one.draw()) for name, one in drawn.items()}
+        svg = {name: _inline(drawn[name], figure) for name, figure in made.items()}
+    yield PAGE, page(report, drawn, svg, commands, cases).encode()
     texts = {
         "report.md": as_markdown(report),
         "report.tex": as_latex(report),
@@ -88,11 +94,15 @@ def files_of(report: Report, cases: Cases | None = None) -> Iterator[tuple[str, 
     }
     for name, text in texts.items():
         yield name, text.encode()
-    for name, one in drawn.items():
-        with look.settings():
-            figure = one.draw()
-            for kind in KINDS:
-                yield f"figures/{name}.{kind}", look.saved(figure, kind)
+    for name, figure in made.items():
+        for kind in KINDS:
+            with look.settings():
+                content = look.saved(figure, kind)
+            yield f"figures/{name}.{kind}", content
+
+
+def _inline(one: Drawn, figure: Figure) -> str:
+    return look.inline(figure, one.name, html.escape(one.title), html.escape(one.text))
 
 
 def write_report(report: Report, folder: Path, cases: Cases | None = None) -> None:

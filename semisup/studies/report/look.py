@@ -85,9 +85,16 @@ def plain(axes: Axes, grid: Literal["both", "x", "y"] = "both") -> None:
         axes.spines[side].set_visible(False)
 
 
+def laid_out(figure: Figure) -> Figure:
+    """The figure with its parts where they stay, so that each format needs no layout of its own."""
+    FigureCanvasAgg(figure)
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    return figure
+
+
 def saved(figure: Figure, kind: str) -> bytes:
     """A figure as "png", "pdf" or "svg", the same bytes each time."""
-    FigureCanvasAgg(figure)
     file = io.BytesIO()
     facts: dict[str, dict[str, str | None]] = {
         "svg": {"Date": None},
@@ -102,12 +109,11 @@ def inline(figure: Figure, name: str, title: str, text: str) -> str:
     """A figure as SVG to stand in a page of HTML.
 
     Args:
-        figure: drawn in the colours of this module.
+        figure: drawn in the colours of this module, and laid out.
         name: letters and digits; begins all ids, so that those of several figures differ.
         title: what it shows; escaped for HTML.
         text: what is to be seen in it, for those who do not; escaped for HTML.
     """
-    FigureCanvasAgg(figure)
     file = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none"}):
         figure.savefig(file, format="svg", metadata={"Date": None}, transparent=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -54,17 +54,27 @@ def check_installed() -> None:
         ) from None
 
 
-def page(report: Report, drawn: Mapping[str, Drawn], commands: str, cases: Cases | None) -> str:
+def page(
+    report: Report,
+    drawn: Mapping[str, Drawn],
+    svg: Mapping[str, str],
+    commands: str,
+    cases: Cases | None,
+) -> str:
     """The page as text.
 
     Args:
         report: what it is of.
         drawn: name -> figure, of those that there are.
+        svg: name -> the same, to stand in the page.
         commands: that make the runs and the report again.
         cases: pictures; None: without any.
     """
     environment = _environment()
-    figures = {name: _figure(one) for name, one in drawn.items()}
+    figures = {
+        name: {"title": one.title, "text": one.text, "svg": _markup(svg[name])}
+        for name, one in drawn.items()
+    }
     style = environment.get_template("report.css").render(
         colours=look.COLOURS, dark_colours=look.DARK_COLOURS
     )
@@ -117,14 +127,6 @@ def _markup(text: str) -> Markup:
     from markupsafe import Markup
 
     return Markup(text)
-
-
-def _figure(one: Drawn) -> dict[str, Any]:
-    from markupsafe import escape
-
-    with look.settings():
-        svg = look.inline(one.draw(), one.name, str(escape(one.title)), str(escape(one.text)))
-    return {"title": one.title, "text": one.text, "svg": _markup(svg)}
 
 
 def _keys(report: Report) -> dict[str, Markup]:
