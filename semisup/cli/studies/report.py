@@ -25,7 +25,7 @@ Examples:
   semisup report plain=runs/plain better=runs/better --pictures
 """,
 )
-@click.argument("runs", nargs=-1, required=True, metavar="STUDY_OR_RUNS...")
+@click.argument("runs", nargs=-1, required=True)
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
@@ -83,7 +83,7 @@ def report(
 ) -> None:
     """Write a page that opens from the disk, and its tables and figures beside it.
 
-    STUDY_OR_RUNS is the folder of a study, or what 'semisup compare' takes: folders of runs,
+    RUNS are the folder of a study, or what 'semisup compare' takes: folders of runs,
     patterns, recipes that were run, files of kept results (.jsonl), NAME=RUNS. Runs of different
     protocols, pretraining or data are refused. A difference is called one only where its p is
     below 0.05 after Holm's correction for all differences of the page.
