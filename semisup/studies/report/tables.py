@@ -40,14 +40,15 @@ def arms_table(report: Report) -> Table:
     letters = letters_of(report.comparison.arms)
     with_last = all(last is not None for _, last in report.both)
     seconds = any(report.annotation_seconds(arm) is not None for arm, _ in report.both)
-    head = ["masks", *(["annotation s"] if seconds else []), "n"]
-    head += ["selected", "sd", "95 % interval"]
+    head = ["selected", "sd", "95 % interval"]  # first: what a telephone shows without scrolling
     head += ["last", "sd", "95 % interval"] if with_last else []
+    head += ["n", "masks", *(["annotation s"] if seconds else [])]
     rows = []
     for arm, last in report.both:
         cost = report.annotation_seconds(arm)
-        cells = [masks(arm.runs), *([DASH if cost is None else f"{cost:,.0f}"] if seconds else [])]
-        cells += [str(len(arm.runs)), *_score(arm), *(_score(last) if last and with_last else [])]
+        cells = [*_score(arm), *(_score(last) if last and with_last else [])]
+        cells += [str(len(arm.runs)), masks(arm.runs)]
+        cells += [DASH if cost is None else f"{cost:,.0f}"] if seconds else []
         rows.append((letters[arm.name], arm.name, *cells, f"{arm.train_seconds:.0f}"))
     return Table("mIoU of each arm", ("", "arm", *head, "train s"), tuple(rows), words=2)
 
@@ -64,12 +65,12 @@ def differences_table(report: Report) -> Table | None:
         return None
     letters = letters_of(comparison.arms)
     images = any(one.images is not None for one in comparison.differences)
-    head = ("arm", "baseline", "seeds", "difference", "95 % interval", "p", "p, Holm")
+    head = ("arm", "baseline", "difference", "95 % interval", "p", "p, Holm")
     rows = tuple(
         (letters[one.arm], letters[one.baseline], *_difference(one, images))
         for one in comparison.differences
     )
-    more = ("detectable", *(("over images",) if images else ()), "verdict")
+    more = ("detectable", *(("over images",) if images else ()), "seeds", "verdict")
     return Table(f"differences of the mIoU, {comparison.score}", (*head, *more), rows, words=2)
 
 
@@ -77,7 +78,6 @@ def _difference(one: Difference, images: bool) -> tuple[str, ...]:
     found = one.paired
     verdict = ("higher" if one.mean > 0 else "lower") if is_significant(one) else "open"
     cells = (
-        str(len(one.seeds)),
         signed(one.mean),
         interval(found.interval if found else None, sign=True),
         p_text(found.p) if found else DASH,
@@ -85,7 +85,7 @@ def _difference(one: Difference, images: bool) -> tuple[str, ...]:
         f"{found.detectable:.3f}" if found else DASH,
     )
     over = (interval(one.images, sign=True),) if images else ()
-    return (*cells, *over, verdict if found else "untested")
+    return (*cells, *over, str(len(one.seeds)), verdict if found else "untested")
 
 
 def class_tables(report: Report) -> list[Table]:
