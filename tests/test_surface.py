@@ -33,7 +33,7 @@ COMMANDS: dict[str, tuple[list[str], set[str]]] = {
     ),
     "report": (
         ["RUNS"],
-        {"--out", "--baseline", "--score", "--title", "--confusion", "--pictures", "--no-pictures"}
+        {"--out", "--baseline", "--score", "--title", "--confusion", "--pictures"}
         | {"--runs", "--data-root"},
     ),
     "evaluate": (

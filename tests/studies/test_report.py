@@ -449,6 +449,21 @@ def test_each_file_of_a_run_is_read_a_few_times_whatever_the_number_of_runs(
     assert read["scalars.jsonl"] == 40 + 2 * 8  # the curves of the first eight arms
 
 
+def test_images_are_chosen_by_the_score_of_the_baseline_alone() -> None:
+    """Of each image and class: right pixels, predicted ones, true ones."""
+    from semisup.studies.report.cases import by_score
+
+    counts = np.array(
+        [
+            [[9, 10, 10], [0, 0, 0]],  # 9 / 11, one class is absent
+            [[8, 10, 10], [2, 10, 10]],  # (8 / 12 + 2 / 18) / 2
+            [[0, 0, 0], [0, 0, 0]],  # no label: neither worst nor median
+            [[0, 5, 0], [0, 0, 5]],  # 0
+        ]
+    )
+    assert by_score(counts) == [3, 1, 0]
+
+
 def test_kept_results_are_read_as_folders_are(tmp_path: Path) -> None:
     kept = Path(__file__).parents[2] / "docs/measurements/voc_small_1-32.jsonl"
     found = read_report([str(kept)], tmp_path, baseline="supervised")

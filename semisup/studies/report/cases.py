@@ -156,7 +156,7 @@ def _chosen(base: Run, images: int) -> tuple[list[tuple[str, int]], str]:
             "Images spread evenly over the scored set: the first arm has kept no counts of single "
             "images to choose by. Numbers are the mIoU of the image."
         )
-    order = _by_score(read_counts(base))
+    order = by_score(read_counts(base))
     worst = order[:EACH]
     middle = max(len(worst), (len(order) - EACH) // 2)
     median = order[middle : middle + EACH]
@@ -168,8 +168,12 @@ def _chosen(base: Run, images: int) -> tuple[list[tuple[str, int]], str]:
     return [("worst", place) for place in worst] + [("median", place) for place in median], note
 
 
-def _by_score(counts: NDArray[np.int64]) -> list[int]:
-    """Places of the images with a label, the lowest mIoU first."""
+def by_score(counts: NDArray[np.int64]) -> list[int]:
+    """Places of the images with a label, the lowest mIoU first.
+
+    Args:
+        counts: NK3, as `image_counts` gives them.
+    """
     intersection, predicted, true = np.moveaxis(counts.astype(np.float64), -1, 0)
     union = predicted + true - intersection
     present = union > 0
