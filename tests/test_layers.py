@@ -48,6 +48,8 @@ THIRD_PARTY = {
     "onnx": {"exporting"},
     "onnxruntime": {"exporting"},
     "timm": {"models.backbones.timm"},
+    "jinja2": {"studies"},
+    "markupsafe": {"studies"},
 }
 """Package -> the only parts or modules that may import it."""
 

@@ -35,6 +35,11 @@ COMMANDS: dict[str, tuple[list[str], set[str]]] = {
         ["RUNS"],
         {"--baseline", "--score", "--to", "--sheet", "--out", "--data-root"},
     ),
+    "report": (
+        ["RUNS"],
+        {"--out", "--baseline", "--score", "--title", "--confusion", "--pictures"}
+        | {"--runs", "--data-root"},
+    ),
     "evaluate": (
         ["RUN"],
         RECIPE | {"--subset", "--data", "--step", "--seed", "--crf", "--json", "--plugin"},

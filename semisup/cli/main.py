@@ -33,6 +33,7 @@ from semisup.cli.schema import schema
 from semisup.cli.show import show
 from semisup.cli.studies.ablate import ablate
 from semisup.cli.studies.compare import compare
+from semisup.cli.studies.report import report
 from semisup.cli.studies.runs import runs
 from semisup.errors import Interrupted, SemisupError, suggest
 from semisup.version import __version__
@@ -62,7 +63,7 @@ MEANT = {
     **dict.fromkeys(("infer", "inference", "segment", "demo"), _LABEL),
     **dict.fromkeys(("sweep", "study", "grid", "ablation", "experiment", "multirun"), _ABLATE),
     **dict.fromkeys(("pseudolabel", "pseudo-label", "self-train"), _PSEUDO),
-    **dict.fromkeys(("report", "results", "diff", "table"), _COMPARE),
+    **dict.fromkeys(("results", "diff", "table"), _COMPARE),
     **dict.fromkeys(("plot", "curves", "tensorboard", "watch", "visualize"), _WATCH),
     **dict.fromkeys(("download", "fetch"), _FETCH),
     **dict.fromkeys(("config", "print", "describe"), ("A recipe is printed by", "show RECIPE")),
@@ -175,7 +176,7 @@ def _one_line(message: Warning | str, *_: object, **__: object) -> str:
 
 
 COMMANDS = (
-    *(init, run, ablate, runs, compare, evaluate, predict, label, export, samples, show),
+    *(init, run, ablate, runs, compare, report, evaluate, predict, label, export, samples, show),
     *(list_names, data, check, monitor, doctor, schema),
 )
 for command in COMMANDS:

@@ -26,6 +26,7 @@ Differs from the authors' code (DeepLab, bias_channel and adaptive_bias_channel 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 import torch

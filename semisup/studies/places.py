@@ -21,12 +21,14 @@ class Found:
         first: sources of those of the first place.
         notes: what is there and was left out, each in one line.
         damaged: why each run that cannot be read was left out, each in one line.
+        unfinished: folders of the runs that have no result yet.
     """
 
     runs: tuple[Run, ...]
     first: tuple[str, ...]
     notes: tuple[str, ...]
     damaged: tuple[str, ...] = ()
+    unfinished: tuple[Path, ...] = ()
 
 
 def find_runs(places: Sequence[str], out: Path) -> Found:
@@ -67,7 +69,9 @@ def find_runs(places: Sequence[str], out: Path) -> Found:
         notes.append(f"Left out, since they are not finished: {listed}.")
     if damaged:
         notes.append(f"Left out, since they cannot be read: {', '.join(damaged)}.")
-    return Found(tuple(runs.values()), first, tuple(notes), tuple(damaged.values()))
+    return Found(
+        tuple(runs.values()), first, tuple(notes), tuple(damaged.values()), tuple(unfinished)
+    )
 
 
 def _twice(run: Run, name: str) -> Run:

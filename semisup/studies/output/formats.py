@@ -115,7 +115,7 @@ def _lines(table: Table) -> str:
 def as_markdown(comparison: Comparison) -> str:
     """Tables of Markdown with their notes below."""
     tables = tables_of(comparison)
-    parts = [f"**{_first_large(table.title)}**\n\n{markdown(table)}" for table in tables]
+    parts = [f"**{first_large(table.title)}**\n\n{markdown(table)}" for table in tables]
     return "\n".join([*parts, *(f"{note}\n" for note in notes_of(comparison))])
 
 
@@ -149,7 +149,7 @@ def latex(table: Table) -> str:
         [
             r"\begin{table}",
             r"\centering\footnotesize\setlength{\tabcolsep}{4pt}",
-            rf"\caption{{{_escaped(_first_large(table.title))}.}}",
+            rf"\caption{{{_escaped(first_large(table.title))}.}}",
             rf"\begin{{tabular}}{{{columns}}}",
             r"\toprule",
             rows[0],
@@ -264,5 +264,6 @@ def html(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _first_large(text: str) -> str:
+def first_large(text: str) -> str:
+    """A title as it stands alone: with a large letter, but for mIoU."""
     return text if text.startswith(("mIoU", "IoU")) else text[:1].upper() + text[1:]

@@ -83,21 +83,23 @@ def _draw(path: Path, runs: Sequence[OpenRun], titles: Sequence[str]) -> None:
         name = data.ids[position]
         index = data.index(name)
         image, mask = data.image(index), data.mask(index)
-        labels = [_prediction(run, name) for run in runs]
+        labels = [prediction_of(run, name) for run in runs]
         rows.append(panels(as_shown(image, runs[0].images.kind), [mask, *labels], data))
-        mious = ", ".join(_miou(one, mask, len(data.classes)) for one in labels)
+        mious = ", ".join(miou_of(one, mask, len(data.classes)) for one in labels)
         captions.append(f"{name}    mIoU of this image {mious}")
     legend = list(zip(data.classes, data.palette, strict=True))
     columns = ["image", "ground truth", *titles]
     contact_sheet(path, rows, columns=columns, captions=captions, legend=legend)
 
 
-def _prediction(run: OpenRun, name: str) -> Tensor:
+def prediction_of(run: OpenRun, name: str) -> Tensor:
+    """Labels (HW) of the scored image of a name, as a run predicts them."""
     data = run.experiment.reported
     index = data.index(name)
     return label_map(run.inference().logits_of(data, index, data.image(index))[None])[0].cpu()
 
 
-def _miou(labels: Tensor, mask: Tensor, classes: int) -> str:
+def miou_of(labels: Tensor, mask: Tensor, classes: int) -> str:
+    """The mIoU of one image (HW), over the classes that its mask or its labels have."""
     counts = image_counts(confusion_matrix(labels, mask, classes))
     return f"{float(class_iou(counts).nanmean()):.2f}"

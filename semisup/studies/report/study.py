@@ -1,0 +1,97 @@
+"""What `study.json` says of a folder of runs: which study it is of, and which runs belong to it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from semisup.errors import RunError
+from semisup.studies.kept import Run
+
+FILE = "study.json"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A recipe of a study, whatever its seed.
+
+    Attributes:
+        recipe: its name.
+        digest: of it.
+        values: axis -> its value, as text.
+    """
+
+    recipe: str
+    digest: str
+    values: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study whose runs lie in one folder.
+
+    Attributes:
+        name: of the study.
+        text: of its file; empty where the record has none.
+        seeds: of each cell; empty where the record has none.
+        cells: each recipe once.
+    """
+
+    name: str
+    text: str
+    seeds: tuple[int, ...]
+    cells: tuple[Cell, ...]
+
+    def has(self, run: Run) -> bool:
+        """Whether a run is of one of the cells."""
+        return any((one.recipe, one.digest) == (run.recipe, run.digest) for one in self.cells)
+
+    def values_of(self, run: Run) -> Mapping[str, str]:
+        """The values of the axes that a run was made with; empty where it is of no cell."""
+        found = (c for c in self.cells if (c.recipe, c.digest) == (run.recipe, run.digest))
+        return next((cell.values for cell in found), {})
+
+    def missing(self, runs: Sequence[Run]) -> list[str]:
+        """A line for each cell that lacks runs, in the order of the study."""
+        lines = []
+        for cell in self.cells:
+            there = {r.seed for r in runs if (r.recipe, r.digest) == (cell.recipe, cell.digest)}
+            lacking = [seed for seed in self.seeds if seed not in there]
+            if lacking:
+                axes = ", ".join(f"{key} = {value}" for key, value in cell.values.items())
+                seeds = " ".join(map(str, lacking))
+                lines.append(f"{cell.recipe}{f' ({axes})' if axes else ''}: seeds {seeds}")
+        return lines
+
+
+def read_study(folder: Path) -> Study | None:
+    """The study that a folder is of; None where it has no `study.json`.
+
+    Raises:
+        RunError: the record is damaged.
+    """
+    path = folder / FILE
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        cells: dict[tuple[str, str], Cell] = {}
+        for one in content["cells"]:
+            key = str(one["recipe"]), str(one["digest"])
+            values = {str(k): str(v) for k, v in one.get("values", {}).items()}
+            cells.setdefault(key, Cell(*key, {k: v for k, v in values.items() if k != "seed"}))
+        seeds = tuple(sorted({int(seed) for seed in content.get("seeds", ())}))
+        text = content.get("file", "")
+        return Study(
+            str(content["study"]),
+            text if isinstance(text, str) else "",
+            seeds,
+            tuple(cells.values()),
+        )
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise RunError(
+            f"{path}: is no record of a study ({reason}). Move it away to report the runs alone."
+        ) from None
