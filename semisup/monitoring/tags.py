@@ -15,6 +15,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "strong_agreement",
         "teacher_agreement",
         "agreement",
+        "foreground_share",
     ),
     "score": ("tag_precision", "tag_recall", "chosen_iou", "chosen_share"),
     "speed": ("images_per_second",),

@@ -36,7 +36,7 @@ def test_a_sound_method_gives_a_line_for_each_check() -> None:
     assert done.exit_code == 0, done.output
     lines = done.stdout.splitlines()
     assert lines[0].strip() == "method supervised"
-    assert len(lines) == 22
+    assert len(lines) == 23
     assert all(line.strip().startswith(("holds ", "- ")) for line in lines[1:]), done.stdout
     assert all(len(line) <= 80 for line in lines)
     assert "padding does not count (it reads no unlabelled images)" in done.stdout
@@ -47,7 +47,7 @@ def test_a_broken_method_ends_with_1_and_says_what_fails(tmp_path: Path) -> None
     path.write_text(BROKEN)
     done = check("broken", "--plugin", path)
     assert done.exit_code == 1
-    assert done.stderr == "semisup: method 'broken': 1 of 21 checks fail.\n"
+    assert done.stderr == "semisup: method 'broken': 1 of 22 checks fail.\n"
     assert "fails its scalars are documented and plain" in " ".join(done.stdout.split())
     assert "has no section `Logs:`" in " ".join(done.stdout.split())
 

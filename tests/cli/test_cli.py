@@ -543,7 +543,7 @@ def test_a_word_that_is_not_listed_is_answered_with_the_nearest(
 def test_what_is_like_nothing_that_is_listed_is_said() -> None:
     said = call("list", "qqqq")
     assert said.exit_code == 2
-    assert said.stderr.endswith("'qqqq' is none of models, methods, datasets, recipes.\n")
+    assert said.stderr.endswith("'qqqq' is none of models, methods, datasets, recipes, studies.\n")
 
 
 @pytest.mark.parametrize("name", ["ade20k/fixmatch_dpt_316", "isbi2012/unet3d_narrow_3"])

@@ -361,6 +361,8 @@ NEED_BACKGROUND = {
     "gan_segmentation_weak",
     "mask_rcnn",
     "s4gan_multi_label",
+    "wssl",
+    "wssl_tags",
 }
 
 

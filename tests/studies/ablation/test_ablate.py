@@ -149,7 +149,7 @@ def test_a_probe_measures_each_arm_once_and_says_what_cannot_be_run(
     (cost,) = kept.values()
     assert cost["seconds"] == 5 + 120  # nothing took longer than what it says
     row = next(line for line in done.stdout.splitlines() if line.startswith("1/2 plain"))
-    assert row.split()[-3:-1] == ["min", f"{cost['peak_mib']:.0f}"]
+    assert row.split()[-3:-1] == ["min", f"{cost['peak_mib']:,.0f}"]
     monkeypatch.setattr(module, "_command", lambda: ["none"])
     assert len(plan_of(study, "train.steps=60").cells) == 4
 
