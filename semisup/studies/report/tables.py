@@ -98,12 +98,6 @@ def notes(report: Report) -> list[str]:
     """What has to be known to read the tables, each in one line; the protocol stands apart."""
     comparison = report.comparison
     lines = [line for line in notes_of(comparison) if not line.startswith("Protocol: ")]
-    if any(one.paired for one in comparison.differences):
-        lines.insert(
-            2,
-            "Detectable: the smallest mean difference that a paired t-test at 0.05, not corrected, "
-            "finds with a power of 0.8 at the sd of these differences.",
-        )
     if any(last is None for _, last in report.both):
         lines.append("The last checkpoint is left out: not every run has its score.")
     return lines
