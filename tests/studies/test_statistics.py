@@ -413,6 +413,12 @@ def test_superiority_of_groups_is_mann_whitneys_u_as_a_share() -> None:
     assert turned.interval == pytest.approx((1 - found.interval[1], 1 - found.interval[0]))
 
 
+def test_groups_that_do_not_overlap_have_an_end_that_their_number_gives() -> None:
+    above = superiority([5, 6, 7], [1, 2, 3]).interval
+    assert above == pytest.approx((0.50102, 1.0), abs=1e-4)
+    assert superiority([1, 2, 3], [5, 6, 7]).interval == pytest.approx((0, 0.49898), abs=1e-4)
+
+
 @pytest.mark.parametrize("gain", [0.0, 0.5, 3.0, -9.0])
 @pytest.mark.parametrize("counts", [(2, 2), (5, 8), (20, 10)])
 def test_ends_of_a_superiority_are_as_far_off_as_its_quantile(
@@ -424,7 +430,7 @@ def test_ends_of_a_superiority_are_as_far_off_as_its_quantile(
     found = superiority((own + gain).tolist(), others.tolist())
     m, n = counts
     for end in found.interval:
-        if 0 < end < 1:
+        if not (found.chance == end and end in (0, 1)):
             odds = (1 - end) / (2 - end) + end / (1 + end)
             variance = end * (1 - end) * (1 + ((m + n) / 2 - 1) * odds) / (m * n)
             assert abs(found.chance - end) == pytest.approx(1.959964 * variance**0.5, abs=1e-6)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from semisup.errors import RunError
 from semisup.studies.ablation.attempts import last_line
@@ -116,11 +117,16 @@ def read_probes(out: Path) -> dict[str, Cost]:
     path = out / FILE
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return {digest: Cost(float(c["seconds"]), c["peak_mib"]) for digest, c in content.items()}
+        return {digest: _cost(one) for digest, one in content.items()}
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RunError(f"{path}: cannot be read ({error}). Delete it.") from None
+
+
+def _cost(content: Mapping[str, Any]) -> Cost:
+    peak = content["peak_mib"]
+    return Cost(float(content["seconds"]), None if peak is None else float(peak))
 
 
 def keep_probes(out: Path, costs: Mapping[str, Cost]) -> None:

@@ -7,6 +7,7 @@ their folders, and are not counted in.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from semisup.system.words import counted
 from semisup.version import __version__
 
 FILE = "study.json"
+
+_BELOW = re.compile(r"(?!/)(?!(.*/)?\.\.?/)[^*?\[\0]+(?<!/)/[0-9a-f]+")
+"""Folder of the runs of a cell: below that of the study, and no pattern."""
 
 
 def check_record(out: Path, study: Study, cells: Sequence[Cell]) -> list[str]:
@@ -121,6 +125,8 @@ def _read(path: Path) -> dict[str, Any] | None:
             texts = entry["recipe"], entry["digest"], *entry["values"].values()
             if not all(isinstance(text, str) for text in texts):
                 raise ValueError("a cell's recipe is no text")
+            if not _BELOW.fullmatch(f"{entry['recipe']}/{entry['digest']}"):
+                raise ValueError("a cell's recipe or digest is no name of a folder")
         if not isinstance(content["study"], str):
             raise ValueError("'study' is no text")
     except (FileNotFoundError, NotADirectoryError):

@@ -70,7 +70,7 @@ def differences_table(report: Report) -> Table | None:
         (letters[one.arm], letters[one.baseline], *_difference(one, images))
         for one in comparison.differences
     )
-    more = ("detectable", *(("over images",) if images else ()), "seeds", "verdict")
+    more = ("detectable", *(("over images", "over both") if images else ()), "seeds", "verdict")
     return Table(f"differences of the mIoU, {comparison.score}", (*head, *more), rows, words=2)
 
 
@@ -84,7 +84,8 @@ def _difference(one: Difference, images: bool) -> tuple[str, ...]:
         p_text(one.p_holm) if one.p_holm is not None else DASH,
         f"{found.detectable:.3f}" if found else DASH,
     )
-    over = (interval(one.images, sign=True),) if images else ()
+    both = one.both.interval if one.both else None
+    over = (interval(one.images, sign=True), interval(both, sign=True)) if images else ()
     return (*cells, *over, str(len(one.seeds)), verdict if found else "untested")
 
 

@@ -73,8 +73,9 @@ def superiority(scores: Sequence[float], others: Sequence[float]) -> Superiority
         variance = true * (1 - true) * spread / (len(own) * len(other))
         return (chance - true) ** 2 - quantile**2 * variance
 
-    low = float(optimize.brentq(off, 0.0, chance)) if off(0.0) * off(chance) < 0 else 0.0
-    high = float(optimize.brentq(off, chance, 1.0)) if off(chance) * off(1.0) < 0 else 1.0
+    # Beside the chance it is below 0; at a chance of 0 or 1 it is 0, which is no end.
+    low = float(optimize.brentq(off, 0.0, chance - 1e-9)) if chance > 0 else 0.0
+    high = float(optimize.brentq(off, chance + 1e-9, 1.0)) if chance < 1 else 1.0
     return Superiority(chance, (low, high))
 
 

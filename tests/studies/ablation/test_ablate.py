@@ -154,9 +154,10 @@ def test_a_probe_measures_each_arm_once_and_says_what_cannot_be_run(
     assert len(plan_of(study, "train.steps=60").cells) == 4
 
 
-def test_a_damaged_probe_is_told(study: Path) -> None:
+@pytest.mark.parametrize("content", ["[1]", '{"ab": {"seconds": 1, "peak_mib": "big"}}'])
+def test_a_damaged_probe_is_told(content: str, study: Path) -> None:
     (study.parent / "out").mkdir()
-    (study.parent / "out" / probe.FILE).write_text("[1]")
+    (study.parent / "out" / probe.FILE).write_text(content)
     done = ablate(study, "--plan")
     assert done.exit_code == 1
     assert "probes.json: cannot be read" in done.stderr

@@ -99,3 +99,20 @@ def test_a_damaged_record_is_told_in_one_line(content: str, tmp_path: Path) -> N
     with pytest.raises(RunError, match=r"study\.json: cannot be read") as error:
         plan_of(tmp_path / "grid.toml")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "digest"),
+    [("r", "/ab"), ("/r", "ab"), ("../r", "ab"), ("a/../b", "ab"), ("r", "a*")],
+)
+def test_a_cell_that_lies_elsewhere_is_a_damaged_record(
+    recipe: str, digest: str, tmp_path: Path
+) -> None:
+    path = write_study(tmp_path)
+    (tmp_path / "out").mkdir()
+    cell = {"recipe": recipe, "digest": digest, "values": {}}
+    (tmp_path / "out" / FILE).write_text(
+        json.dumps({"study": "grid", "cells": [cell], "older": []})
+    )
+    with pytest.raises(RunError, match=r"study\.json: cannot be read"):
+        plan_of(path)
