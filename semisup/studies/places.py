@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from semisup.errors import RunError, suggest
@@ -20,14 +20,14 @@ class Found:
         runs: finished ones, in the order of the places, each once.
         first: sources of those of the first place.
         notes: what is there and was left out, each in one line.
-        damaged: why each run that cannot be read was left out, each in one line.
+        damaged: folder of each run that cannot be read -> why, in one line.
         unfinished: folders of the runs that have no result yet.
     """
 
     runs: tuple[Run, ...]
     first: tuple[str, ...]
     notes: tuple[str, ...]
-    damaged: tuple[str, ...] = ()
+    damaged: Mapping[str, str] = field(default_factory=dict)
     unfinished: tuple[Path, ...] = ()
 
 
@@ -69,9 +69,7 @@ def find_runs(places: Sequence[str], out: Path) -> Found:
         notes.append(f"Left out, since they are not finished: {listed}.")
     if damaged:
         notes.append(f"Left out, since they cannot be read: {', '.join(damaged)}.")
-    return Found(
-        tuple(runs.values()), first, tuple(notes), tuple(damaged.values()), tuple(unfinished)
-    )
+    return Found(tuple(runs.values()), first, tuple(notes), damaged, tuple(unfinished))
 
 
 def _twice(run: Run, name: str) -> Run:

@@ -25,7 +25,7 @@ from semisup.studies.report import content, look
 from semisup.studies.report.commands import commands_of
 from semisup.studies.report.content import Report, read_report
 from semisup.studies.report.folder import MARK, drawn_of, files_of, write_report
-from semisup.studies.report.tables import names_in_sentences
+from semisup.studies.report.tables import left_out, names_in_sentences
 from semisup.studies.report.verdicts import Verdict, verdicts
 
 pytest.importorskip("jinja2")
@@ -300,6 +300,22 @@ def test_runs_that_must_not_stand_together_are_refused_with_the_field(
 def test_what_is_unfinished_is_named_with_its_state(files: dict[str, bytes]) -> None:
     text = files["index.html"].decode()
     assert "better/better1-8-s6: stopped at 0." in text
+
+
+def test_a_run_that_cannot_be_read_is_named_on_the_page_and_the_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        FILES, lambda report, *_: iter([("page", "\n".join(left_out(report)).encode())])
+    )
+    make_run(tmp_path / "runs", "better", "1/8", 0, 0.4)
+    damaged = make_run(tmp_path / "runs", "alike", "1/8", 0, 0.4) / "result.json"
+    damaged.write_text(damaged.read_text()[:40])
+    done = command(str(tmp_path / "runs"), "--out", str(tmp_path / "out"))
+    assert done.exit_code == 0, done.output
+    assert done.stderr.startswith(f"semisup: {damaged}: ")
+    assert done.stderr.count("\n") == 1
+    assert (tmp_path / "out/page").read_text().startswith("alike/alike1-8-s0/result.json: ")
 
 
 def test_a_failed_cell_is_told_with_its_last_line(tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ class Report:
         study: whose runs they are; None for runs that nobody has called a study.
         confused: arm -> KK, mean over its runs of the row-normalised confusion; rows are truth.
         unfinished: name of a run's folder -> its state.
+        damaged: folder of each run that cannot be read -> why, in one line.
         left_out: what else is not in the tables, each in one line.
         root: folder below which runs are named.
         command: that makes the report again.
@@ -52,6 +53,7 @@ class Report:
     study: Study | None
     confused: Mapping[str, NDArray[np.float64]]
     unfinished: Mapping[str, str]
+    damaged: Mapping[str, str]
     left_out: tuple[str, ...]
     root: Path
     command: str
@@ -64,6 +66,11 @@ class Report:
     def place(self, run: Run) -> str:
         """A run's folder or line as the report names it: without the folders of the machine."""
         return _below(self.root, Path(run.source))
+
+    def unreadable(self) -> list[str]:
+        """A line for each run that cannot be read, without the folders of the machine."""
+        lines = self.damaged.items()
+        return [line.replace(place, _below(self.root, Path(place))) for place, line in lines]
 
     def annotation_seconds(self, arm: Arm) -> float | None:
         """What the labels of an arm cost, of a study of annotation budgets; else None."""
@@ -117,6 +124,7 @@ def read_report(
         study=study,
         confused=_confused(comparison, confusion),
         unfinished=_unfinished(found.unfinished, root),
+        damaged=found.damaged,
         left_out=tuple(_left_out(study, found.runs, chosen)),
         root=root,
         command=command,
