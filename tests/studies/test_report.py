@@ -351,7 +351,21 @@ def test_a_study_has_its_own_runs_alone_and_says_what_is_missing(tmp_path: Path)
     assert "annotation" in drawn_of(found)
     commands, recipes = commands_of(found)
     assert recipes["study.toml"] == "base = 1\n"
-    assert "semisup ablate recipes/study.toml" in commands
+    assert "recipes of its own, such as\n# scenes/better, which have to lie beside it" in commands
+    assert "ablate" not in commands
+
+
+def test_a_study_is_made_again_with_what_it_was_given(tmp_path: Path) -> None:
+    made = {"recipe": "scenes/supervised_unet_1-8", "recipe_hash": "aa"}
+    finished_run(tmp_path / "unet/aa-s0", **made)
+    given = ["train.steps=100", "model.weights=file:/home/me/my weights.pth"]
+    cells = [{"recipe": made["recipe"], "digest": "aa"}]
+    (tmp_path / "study.json").write_text(study(cells, changes=given))
+    commands, _ = commands_of(read_report([str(tmp_path)], tmp_path))
+    assert (
+        "semisup ablate recipes/study.toml --set train.steps=100 "
+        "--set 'model.weights=file:my weights.pth'\n"
+    ) in commands
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"study": "x"}', '{"study": "x", "cells": [1]}'])

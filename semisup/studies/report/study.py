@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from semisup.errors import RunError
-from semisup.studies.kept import Run
+from semisup.studies.kept import Run, without_folders
 
 FILE = "study.json"
 
@@ -37,12 +37,14 @@ class Study:
         text: of its file; empty where the record has none.
         seeds: of each cell; empty where the record has none.
         cells: each recipe once.
+        changes: that `ablate` was given with --set; a file is named without its folders.
     """
 
     name: str
     text: str
     seeds: tuple[int, ...]
     cells: tuple[Cell, ...]
+    changes: tuple[str, ...] = ()
 
     def has(self, run: Run) -> bool:
         """Whether a run is of one of the cells."""
@@ -66,6 +68,12 @@ class Study:
         return lines
 
 
+def _portable(change: str) -> str:
+    """KEY=VALUE, in which a path is the name of its file."""
+    key, equals, value = change.partition("=")
+    return f"{key}{equals}{without_folders(value)}"
+
+
 def read_study(folder: Path) -> Study | None:
     """The study that a folder is of; None where it has no `study.json`.
 
@@ -87,6 +95,7 @@ def read_study(folder: Path) -> Study | None:
             text if isinstance(text, str) else "",
             seeds,
             tuple(cells.values()),
+            tuple(_portable(str(one)) for one in content.get("changes", ())),
         )
     except (FileNotFoundError, NotADirectoryError):
         return None
