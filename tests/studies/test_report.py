@@ -355,6 +355,17 @@ def test_a_study_has_its_own_runs_alone_and_says_what_is_missing(tmp_path: Path)
     assert "ablate" not in commands
 
 
+def test_runs_of_seeds_that_a_study_does_not_have_are_not_counted_in(tmp_path: Path) -> None:
+    for seed in range(3):
+        make_run(tmp_path, "better", "1/8", seed, 0.4)
+    cells = [{"recipe": "scenes/better", "digest": "better1-8"}]
+    (tmp_path / "study.json").write_text(study(cells, seeds=[0, 2]))
+    found = read_report([str(tmp_path)], tmp_path)
+    assert [run.seed for run in found.runs] == [0, 2]
+    (line,) = found.left_out
+    assert line.startswith("1 run below the folder: first stages, or of recipes or seeds that")
+
+
 def test_a_study_is_made_again_with_what_it_was_given(tmp_path: Path) -> None:
     made = {"recipe": "scenes/supervised_unet_1-8", "recipe_hash": "aa"}
     finished_run(tmp_path / "unet/aa-s0", **made)

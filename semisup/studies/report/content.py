@@ -196,8 +196,8 @@ def _left_out(study: Study | None, runs: Sequence[Run], chosen: Sequence[Run]) -
     lines = [f"{line}: not finished." for line in study.missing(chosen)]
     if others:
         lines.append(
-            f"{counted(others, 'run')} below the folder are first stages or of recipes that the "
-            "study does not have (any more)."
+            f"{counted(others, 'run')} below the folder: first stages, or of recipes or seeds that "
+            "the study does not have (any more)."
         )
     return lines
 

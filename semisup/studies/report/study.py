@@ -47,8 +47,10 @@ class Study:
     changes: tuple[str, ...] = ()
 
     def has(self, run: Run) -> bool:
-        """Whether a run is of one of the cells."""
-        return any((one.recipe, one.digest) == (run.recipe, run.digest) for one in self.cells)
+        """Whether a run is of one of the cells and of one of the seeds."""
+        of_seeds = not self.seeds or run.seed in self.seeds
+        cells = {(one.recipe, one.digest) for one in self.cells}
+        return of_seeds and (run.recipe, run.digest) in cells
 
     def values_of(self, run: Run) -> Mapping[str, str]:
         """The values of the axes that a run was made with; empty where it is of no cell."""
