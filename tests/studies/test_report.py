@@ -230,10 +230,27 @@ def test_what_is_not_significant_is_told_with_what_could_have_been_seen(runs: Pa
     places = ["scenes/supervised/supervised1-8-*", "scenes/alike/*"]
     found = said(read_report(places, runs))["alike"]
     assert found.kind == "open"
-    assert "no difference that 6 seeds could have seen" in found.text
-    detectable = float(re.findall(r"power of 0.8 is ([\d.]+)", found.text)[0])
+    assert "6 seeds show no significant difference" in found.text
+    (number,) = re.findall(r"t-test at 0.05, not corrected, finds one of ([\d.]+)", found.text)
+    detectable = float(number)
     assert 0.02 < detectable < 0.04
     assert not re.search("better|higher|lower|worse", found.text)
+
+
+def test_a_difference_above_the_detectable_one_is_not_told_as_one_that_could_not_be_seen(
+    tmp_path: Path,
+) -> None:
+    for seed, gain in enumerate([0.03] * 5 + [-0.002]):
+        make_run(tmp_path, "supervised", "1/8", seed, 0.3)
+        make_run(tmp_path, "better", "1/8", seed, 0.3 + gain)
+    report = read_report([str(tmp_path)], tmp_path)
+    (one,) = report.comparison.differences
+    assert one.paired is not None
+    assert one.mean > one.paired.detectable
+    text = said(report)["better"].text
+    assert "could have seen" not in text
+    assert "6 seeds show no significant difference" in text
+    assert "in four of five studies" in text
 
 
 def test_five_seeds_cannot_tell_and_the_page_says_so(runs: Path) -> None:
