@@ -9,6 +9,7 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -224,6 +225,17 @@ def test_a_significant_difference_is_told_with_its_direction(runs: Path) -> None
         assert "p = 0.031" in found.text
         expected = stats.t.interval(0.95, 5, np.mean(GAINS[method]), stats.sem(GAINS[method]))
         assert f"{expected[0]:+.3f} to {expected[1]:+.3f}" in found.text
+
+
+@pytest.mark.parametrize(("p", "kind"), [(0.05, "above"), (0.0501, "open")])
+def test_a_p_of_just_the_level_is_significant_as_it_is_counted_elsewhere(
+    runs: Path, p: float, kind: str
+) -> None:
+    places = ["scenes/supervised/supervised1-8-*", "scenes/better/*-s[0-5]"]
+    found = read_report(places, runs).comparison
+    one = replace(found.differences[0], p_holm=p)
+    (verdict,) = verdicts(replace(found, differences=(one,)), {arm.name: "A" for arm in found.arms})
+    assert verdict.kind == kind
 
 
 def test_what_is_not_significant_is_told_with_what_could_have_been_seen(runs: Path) -> None:
