@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from semisup.errors import RunError, suggest
+from semisup.studies.ablation.attempts import FILE
 from semisup.studies.kept import Run, read_runs
 from semisup.system.files import exists
 
@@ -121,8 +122,11 @@ def recipes_in(out: Path) -> list[str]:
 
 
 def _unfinished(path: Path) -> list[Path]:
-    """Folders of runs below a path that have no result yet."""
+    """Folders of runs below a path that have no result yet.
+
+    One that failed before it wrote its recipe is known by its attempts, which a study records.
+    """
     if not path.is_dir():
         return []
-    folders = [recipe.parent for recipe in sorted(path.rglob("recipe.toml"))]
-    return [folder for folder in folders if not (folder / "result.json").is_file()]
+    folders = {file.parent for mark in ("recipe.toml", FILE) for file in path.rglob(mark)}
+    return [folder for folder in sorted(folders) if not (folder / "result.json").is_file()]

@@ -22,6 +22,7 @@ from support.finished import PROTOCOL, finished_run
 
 from semisup.cli.main import cli
 from semisup.errors import RunError
+from semisup.studies.ablation.attempts import Attempt, add_attempt
 from semisup.studies.report import content, look
 from semisup.studies.report.commands import commands_of
 from semisup.studies.report.content import Report, read_report
@@ -349,12 +350,23 @@ def test_a_run_that_cannot_be_read_is_named_on_the_page_and_the_terminal(
 
 def test_a_failed_cell_is_told_with_its_last_line(tmp_path: Path) -> None:
     make_run(tmp_path, "better", "1/8", 0, 0.4)
-    failed = tmp_path / "scenes/better/better1-8-s1"
-    failed.mkdir()
-    (failed / "recipe.toml").write_text("[train]\nseed = 1\n")
-    (failed / "cell.json").write_text(json.dumps({"attempts": [{"line": "out of memory"}]}))
+    better = tmp_path / "scenes/better"
+    for seed in range(1, 5):
+        (better / f"better1-8-s{seed}").mkdir()
+        if seed != 2:
+            text = f"[train]\nseed = {seed}\n"
+            (better / f"better1-8-s{seed}/recipe.toml").write_text(text)
+    add_attempt(better / "better1-8-s1", Attempt(0.0, 1.0, 1, 1.0, 1, "out of memory"))
+    add_attempt(better / "better1-8-s2", Attempt(0.0, 1.0, 1, 1.0, 1, "data/x.png is missing"))
+    add_attempt(better / "better1-8-s3", Attempt(0.0, 1.0, 143, 1.0, 1, "ended", stopped=True))
+    (better / "better1-8-s4/cell.json").write_text("{")
     found = read_report([str(tmp_path)], tmp_path).unfinished
-    assert list(found.values()) == ["stopped at 0: out of memory"]
+    assert list(found.values()) == [
+        "stopped at 0: out of memory",
+        "failed: data/x.png is missing",  # before there was a recipe
+        "stopped at 0",
+        "stopped at 0, and its cell.json cannot be read",
+    ]
 
 
 def study(cells: list[dict[str, Any]], **changes: Any) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 
 from semisup.errors import RunError, suggest
 from semisup.runs.folder import RunFolder
+from semisup.studies.ablation.attempts import FILE, failed
 from semisup.studies.comparison import Arm, Comparison, compare
 from semisup.studies.kept import Run
 from semisup.studies.listing import list_runs
@@ -174,19 +175,19 @@ def _unfinished(folders: Sequence[Path], root: Path) -> dict[str, str]:
     for folder in folders:
         name = _below(root, folder.resolve())
         listed, bad = list_runs([folder])
-        state = next((one.where for one in listed), "cannot be read" if bad else "not begun")
-        found[name] = state + _failure(folder)
+        failure = _failure(folder)
+        unknown = "cannot be read" if bad else "failed" if failure else "not begun"
+        found[name] = next((one.where for one in listed), unknown) + failure
     return dict(sorted(found.items()))
 
 
 def _failure(folder: Path) -> str:
     """What the last attempt at a cell of a study ended with, where the study has recorded it."""
     try:
-        attempts = json.loads((folder / "cell.json").read_text(encoding="utf-8"))["attempts"]
-        line = " ".join(str(attempts[-1].get("line", "")).split())
-    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError):
-        return ""
-    return f": {line}" if line else ""
+        last = failed(folder)
+    except RunError:
+        return f", and its {FILE} cannot be read"
+    return "" if last is None else f": {' '.join(last.line.split())}"
 
 
 def _left_out(study: Study | None, runs: Sequence[Run], chosen: Sequence[Run]) -> list[str]:

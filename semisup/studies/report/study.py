@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from semisup.errors import RunError
+from semisup.studies.ablation.record import FILE
 from semisup.studies.kept import Run, without_folders
-
-FILE = "study.json"
 
 
 @dataclass(frozen=True)
