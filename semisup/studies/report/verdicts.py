@@ -96,6 +96,6 @@ def _open(one: Difference, arm: str, base: str, tested: int, floor: float) -> st
         )
     return (
         f"{arm} and {base}: {seeds} seeds show no significant difference. A paired t-test at "
-        f"{LEVEL}, not corrected, finds one of {found.detectable:.3f} mIoU in four of five studies; "
-        "a smaller one may be there."
+        f"{LEVEL}, not corrected, finds one of {found.detectable:.3f} mIoU in four of five "
+        "studies; a smaller one may be there."
     )
