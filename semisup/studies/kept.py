@@ -249,7 +249,7 @@ def read_folder(folder: Path) -> Run:
     except (AttributeError, KeyError, TypeError):
         raise RunError(f"{where}: is not as a run writes it. Delete it and run again.") from None
     content["curves"] = _curves(folder / "scalars.jsonl")
-    return Run(str(folder), _checked(_without_folders(content), where))
+    return Run(str(folder), _checked(without_folders(content), where))
 
 
 def _checked(content: dict[str, Any], where: str) -> dict[str, Any]:
@@ -295,12 +295,12 @@ def _curves(path: Path) -> dict[str, list[list[float]]]:
     return curves
 
 
-def _without_folders(value: Any) -> Any:
+def without_folders(value: Any) -> Any:
     """Values in which a path is the name of its file: folders are those of one machine."""
     if isinstance(value, Mapping):
-        return {key: _without_folders(inner) for key, inner in value.items()}
+        return {key: without_folders(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_without_folders(inner) for inner in value]
+        return [without_folders(inner) for inner in value]
     if not isinstance(value, str):
         return value
     found = _SCHEME.fullmatch(value)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from semisup.errors import RunError, suggest
+from semisup.studies.ablation.attempts import FILE
 from semisup.studies.kept import Run, read_runs
 from semisup.system.files import exists
 
@@ -20,14 +21,14 @@ class Found:
         runs: finished ones, in the order of the places, each once.
         first: sources of those of the first place.
         notes: what is there and was left out, each in one line.
-        damaged: why each run that cannot be read was left out, each in one line.
+        damaged: folder of each run that cannot be read -> why, in one line.
         unfinished: folders of the runs that have no result yet.
     """
 
     runs: tuple[Run, ...]
     first: tuple[str, ...]
     notes: tuple[str, ...]
-    damaged: tuple[str, ...] = ()
+    damaged: Mapping[str, str] = field(default_factory=dict)
     unfinished: tuple[Path, ...] = ()
 
 
@@ -69,9 +70,7 @@ def find_runs(places: Sequence[str], out: Path) -> Found:
         notes.append(f"Left out, since they are not finished: {listed}.")
     if damaged:
         notes.append(f"Left out, since they cannot be read: {', '.join(damaged)}.")
-    return Found(
-        tuple(runs.values()), first, tuple(notes), tuple(damaged.values()), tuple(unfinished)
-    )
+    return Found(tuple(runs.values()), first, tuple(notes), damaged, tuple(unfinished))
 
 
 def _twice(run: Run, name: str) -> Run:
@@ -123,8 +122,11 @@ def recipes_in(out: Path) -> list[str]:
 
 
 def _unfinished(path: Path) -> list[Path]:
-    """Folders of runs below a path that have no result yet."""
+    """Folders of runs below a path that have no result yet.
+
+    One that failed before it wrote its recipe is known by its attempts, which a study records.
+    """
     if not path.is_dir():
         return []
-    folders = [recipe.parent for recipe in sorted(path.rglob("recipe.toml"))]
-    return [folder for folder in folders if not (folder / "result.json").is_file()]
+    folders = {file.parent for mark in ("recipe.toml", FILE) for file in path.rglob(mark)}
+    return [folder for folder in sorted(folders) if not (folder / "result.json").is_file()]

@@ -22,6 +22,7 @@ from semisup.errors import RunError
 from semisup.studies.comparison import Arm, Comparison, compare
 from semisup.studies.groups import groups_of
 from semisup.studies.output.formats import as_csv, as_json, as_latex, as_markdown, as_text
+from semisup.studies.output.tables import letters_of
 from semisup.studies.places import find_runs
 
 SCORES = {
@@ -463,3 +464,16 @@ def test_a_recipe_with_the_name_of_a_folder_of_pictures_is_found(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(RunError, match=r"no result\.json below runs"):
         find_runs(["pets"], Path("runs"))
+
+
+def test_a_thousand_arms_have_a_letter_each() -> None:
+    arms = [Arm(str(number), (), "selected") for number in range(1000)]
+    letters = letters_of(arms)
+    assert len(set(letters.values())) == 1000
+    assert [letters[str(number)] for number in (0, 25, 26, 701, 702)] == [
+        "A",
+        "Z",
+        "AA",
+        "ZZ",
+        "AAA",
+    ]

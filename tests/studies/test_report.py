@@ -9,6 +9,7 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,12 @@ from support.finished import PROTOCOL, finished_run
 
 from semisup.cli.main import cli
 from semisup.errors import RunError
+from semisup.studies.ablation.attempts import Attempt, add_attempt
 from semisup.studies.report import content, look
 from semisup.studies.report.commands import commands_of
 from semisup.studies.report.content import Report, read_report
 from semisup.studies.report.folder import MARK, drawn_of, files_of, write_report
-from semisup.studies.report.tables import names_in_sentences
+from semisup.studies.report.tables import left_out, names_in_sentences
 from semisup.studies.report.verdicts import Verdict, verdicts
 
 pytest.importorskip("jinja2")
@@ -226,14 +228,42 @@ def test_a_significant_difference_is_told_with_its_direction(runs: Path) -> None
         assert f"{expected[0]:+.3f} to {expected[1]:+.3f}" in found.text
 
 
+@pytest.mark.parametrize(("p", "kind"), [(0.05, "above"), (0.0501, "open")])
+def test_a_p_of_just_the_level_is_significant_as_it_is_counted_elsewhere(
+    runs: Path, p: float, kind: str
+) -> None:
+    places = ["scenes/supervised/supervised1-8-*", "scenes/better/*-s[0-5]"]
+    found = read_report(places, runs).comparison
+    one = replace(found.differences[0], p_holm=p)
+    (verdict,) = verdicts(replace(found, differences=(one,)), {arm.name: "A" for arm in found.arms})
+    assert verdict.kind == kind
+
+
 def test_what_is_not_significant_is_told_with_what_could_have_been_seen(runs: Path) -> None:
     places = ["scenes/supervised/supervised1-8-*", "scenes/alike/*"]
     found = said(read_report(places, runs))["alike"]
     assert found.kind == "open"
-    assert "no difference that 6 seeds could have seen" in found.text
-    detectable = float(re.findall(r"power of 0.8 is ([\d.]+)", found.text)[0])
+    assert "6 seeds show no significant difference" in found.text
+    (number,) = re.findall(r"t-test at 0.05, not corrected, finds one of ([\d.]+)", found.text)
+    detectable = float(number)
     assert 0.02 < detectable < 0.04
     assert not re.search("better|higher|lower|worse", found.text)
+
+
+def test_a_difference_above_the_detectable_one_is_not_told_as_one_that_could_not_be_seen(
+    tmp_path: Path,
+) -> None:
+    for seed, gain in enumerate([0.03] * 5 + [-0.002]):
+        make_run(tmp_path, "supervised", "1/8", seed, 0.3)
+        make_run(tmp_path, "better", "1/8", seed, 0.3 + gain)
+    report = read_report([str(tmp_path)], tmp_path)
+    (one,) = report.comparison.differences
+    assert one.paired is not None
+    assert one.mean > one.paired.detectable
+    text = said(report)["better"].text
+    assert "could have seen" not in text
+    assert "6 seeds show no significant difference" in text
+    assert "in four of five studies" in text
 
 
 def test_five_seeds_cannot_tell_and_the_page_says_so(runs: Path) -> None:
@@ -302,14 +332,41 @@ def test_what_is_unfinished_is_named_with_its_state(files: dict[str, bytes]) -> 
     assert "better/better1-8-s6: stopped at 0." in text
 
 
+def test_a_run_that_cannot_be_read_is_named_on_the_page_and_the_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        FILES, lambda report, *_: iter([("page", "\n".join(left_out(report)).encode())])
+    )
+    make_run(tmp_path / "runs", "better", "1/8", 0, 0.4)
+    damaged = make_run(tmp_path / "runs", "alike", "1/8", 0, 0.4) / "result.json"
+    damaged.write_text(damaged.read_text()[:40])
+    done = command(str(tmp_path / "runs"), "--out", str(tmp_path / "out"))
+    assert done.exit_code == 0, done.output
+    assert done.stderr.startswith(f"semisup: {damaged}: ")
+    assert done.stderr.count("\n") == 1
+    assert (tmp_path / "out/page").read_text().startswith("alike/alike1-8-s0/result.json: ")
+
+
 def test_a_failed_cell_is_told_with_its_last_line(tmp_path: Path) -> None:
     make_run(tmp_path, "better", "1/8", 0, 0.4)
-    failed = tmp_path / "scenes/better/better1-8-s1"
-    failed.mkdir()
-    (failed / "recipe.toml").write_text("[train]\nseed = 1\n")
-    (failed / "cell.json").write_text(json.dumps({"attempts": [{"line": "out of memory"}]}))
+    better = tmp_path / "scenes/better"
+    for seed in range(1, 5):
+        (better / f"better1-8-s{seed}").mkdir()
+        if seed != 2:
+            text = f"[train]\nseed = {seed}\n"
+            (better / f"better1-8-s{seed}/recipe.toml").write_text(text)
+    add_attempt(better / "better1-8-s1", Attempt(0.0, 1.0, 1, 1.0, 1, "out of memory"))
+    add_attempt(better / "better1-8-s2", Attempt(0.0, 1.0, 1, 1.0, 1, "data/x.png is missing"))
+    add_attempt(better / "better1-8-s3", Attempt(0.0, 1.0, 143, 1.0, 1, "ended", stopped=True))
+    (better / "better1-8-s4/cell.json").write_text("{")
     found = read_report([str(tmp_path)], tmp_path).unfinished
-    assert list(found.values()) == ["stopped at 0: out of memory"]
+    assert list(found.values()) == [
+        "stopped at 0: out of memory",
+        "failed: data/x.png is missing",  # before there was a recipe
+        "stopped at 0",
+        "stopped at 0, and its cell.json cannot be read",
+    ]
 
 
 def study(cells: list[dict[str, Any]], **changes: Any) -> str:
@@ -335,7 +392,32 @@ def test_a_study_has_its_own_runs_alone_and_says_what_is_missing(tmp_path: Path)
     assert "annotation" in drawn_of(found)
     commands, recipes = commands_of(found)
     assert recipes["study.toml"] == "base = 1\n"
-    assert "semisup ablate recipes/study.toml" in commands
+    assert "recipes of its own, such as\n# scenes/better, which have to lie beside it" in commands
+    assert "ablate" not in commands
+
+
+def test_runs_of_seeds_that_a_study_does_not_have_are_not_counted_in(tmp_path: Path) -> None:
+    for seed in range(3):
+        make_run(tmp_path, "better", "1/8", seed, 0.4)
+    cells = [{"recipe": "scenes/better", "digest": "better1-8"}]
+    (tmp_path / "study.json").write_text(study(cells, seeds=[0, 2]))
+    found = read_report([str(tmp_path)], tmp_path)
+    assert [run.seed for run in found.runs] == [0, 2]
+    (line,) = found.left_out
+    assert line.startswith("1 run below the folder: first stages, or of recipes or seeds that")
+
+
+def test_a_study_is_made_again_with_what_it_was_given(tmp_path: Path) -> None:
+    made = {"recipe": "scenes/supervised_unet_1-8", "recipe_hash": "aa"}
+    finished_run(tmp_path / "unet/aa-s0", **made)
+    given = ["train.steps=100", "model.weights=file:/home/me/my weights.pth"]
+    cells = [{"recipe": made["recipe"], "digest": "aa"}]
+    (tmp_path / "study.json").write_text(study(cells, changes=given))
+    commands, _ = commands_of(read_report([str(tmp_path)], tmp_path))
+    assert (
+        "semisup ablate recipes/study.toml --set train.steps=100 "
+        "--set 'model.weights=file:my weights.pth'\n"
+    ) in commands
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"study": "x"}', '{"study": "x", "cells": [1]}'])

@@ -220,6 +220,11 @@ def test_what_a_study_could_have_seen_is_said_with_the_floor_of_its_seeds() -> N
     assert "5 pairs cannot give a p below 0.0625" in what_could_be_seen(few)
     assert "no difference could have been significant" in what_could_be_seen(few)
     assert f"10 pairs find a difference of {many.detectable:.3f}" in what_could_be_seen(many)
+    assert "by a paired t-test at 0.05;" in what_could_be_seen(many)
+    corrected = smallest_detectable(many.sd, 10, level=0.0025)
+    assert corrected > 1.4 * many.detectable
+    text = what_could_be_seen(many, family=20)
+    assert f"{corrected:.3f} or more in four of five studies by a paired t-test at 0.0025;" in text
     text = what_could_be_seen(many, family=30)  # 30 of 2/1024
     assert "cannot give a p below 0.0586 corrected for 30 comparisons" in text
 

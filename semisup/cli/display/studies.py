@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import textwrap
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -249,11 +250,14 @@ def print_end(plan: Plan, failed: Mapping[str, str], commands: Sequence[str], re
     if len(failed) > SHOWN:
         click.echo(f"  and {len(failed) - SHOWN} more")
     click.echo("\nWhat next")
+    place = shlex.quote(str(plan.out))
     if failed:
         click.echo(f"  {retry}   # once more what failed")
     for command in commands if done else ():
         click.echo(f"  {command}")
-    click.echo(f"  semisup runs {plan.out}")
+    if done:
+        click.echo(f"  semisup report {place}   # one page of it")
+    click.echo(f"  semisup runs {place}")
 
 
 def _failures(failed: Mapping[str, str]) -> str:

@@ -82,7 +82,7 @@ def compare(
     if sheet is not None and score != "selected":
         raise click.UsageError("--sheet is of the reported checkpoints: leave --score last out.")
     found = find_runs(runs, out)
-    for line in found.damaged:
+    for line in found.damaged.values():
         click.echo(f"semisup: {line}", err=True)
     several = len(runs) > 1 and not baseline
     comparison = compared(

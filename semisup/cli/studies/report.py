@@ -85,8 +85,9 @@ def report(
 
     RUNS are the folder of a study, or what 'semisup compare' takes: folders of runs,
     patterns, recipes that were run, files of kept results (.jsonl), NAME=RUNS. Runs of different
-    protocols, pretraining or data are refused. A difference is called one only where its p is
-    below 0.05 after Holm's correction for all differences of the page.
+    protocols, pretraining or data are refused; runs that are not finished or cannot be read are
+    left out and named. A difference is called one only where its p is at most 0.05 after Holm's
+    correction for all differences of the page.
     """
     from semisup.studies.report.content import read_report
     from semisup.studies.report.folder import PAGE, check_place, write_report
@@ -111,6 +112,8 @@ def report(
         confusion=confusion,
         command=f"semisup report {shlex.join([*runs, *words])}",
     )
+    for line in found.damaged.values():
+        click.echo(f"semisup: {line}", err=True)
     write_report(found, out, _cases(found, data_root) if pictures else None)
     click.echo(f"Written: {out / PAGE}, with tables and figures beside it")
     kinds = [one.kind for one in verdicts(found.comparison, {a: a for a in _names(found)})]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import string
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -118,9 +119,10 @@ def _on_differences(comparison: Comparison) -> Iterator[str]:
 
 
 def letters_of(arms: Sequence[Arm]) -> dict[str, str]:
-    """Name of an arm -> what it is called where there is little room: A, B, C."""
+    """Name of an arm -> what it is called where there is little room: A, B, ... Z, AA."""
     alphabet = string.ascii_uppercase
-    names = [*alphabet, *(f"{one}{two}" for one in alphabet for two in alphabet)]
+    words = (itertools.product(alphabet, repeat=length) for length in itertools.count(1))
+    names = map("".join, itertools.chain.from_iterable(words))
     return {arm.name: letter for arm, letter in zip(arms, names, strict=False)}
 
 

@@ -12,6 +12,7 @@ from semisup.studies.comparison import Arm
 from semisup.studies.kept import SEED_OF_SPLIT, Run
 from semisup.studies.output.tables import letters_of
 from semisup.studies.report.content import Report
+from semisup.studies.report.study import Study
 
 
 def commands_of(report: Report) -> tuple[str, dict[str, str]]:
@@ -19,12 +20,7 @@ def commands_of(report: Report) -> tuple[str, dict[str, str]]:
     lines, files = [], {}
     if report.study is not None and report.study.text:
         files["study.toml"] = report.study.text
-        lines += [
-            f"# the study {report.study.name}, all of its runs",
-            "semisup ablate recipes/study.toml",
-            "",
-            "# or each arm by itself",
-        ]
+        lines += _of_study(report.study)
     letters = letters_of(report.comparison.arms)
     for arm in report.comparison.arms:
         place = arm.runs[0].recipe
@@ -36,6 +32,20 @@ def commands_of(report: Report) -> tuple[str, dict[str, str]]:
     if report.command:
         lines += ["", "# this report", report.command]
     return "\n".join(lines) + "\n", files
+
+
+def _of_study(study: Study) -> list[str]:
+    """The command of the whole study, where its file finds its recipes wherever it lies."""
+    own = sorted({cell.recipe for cell in study.cells} - set(shipped_recipes()))
+    if own:
+        return [
+            f"# the study {study.name}: recipes/study.toml names recipes of its own, such as",
+            f"# {own[0]}, which have to lie beside it; each arm by itself:",
+        ]
+    words = ["semisup", "ablate", "recipes/study.toml"]
+    words += [word for change in study.changes for word in ("--set", change)]
+    head = f"# the study {study.name}, all of its runs"
+    return [head, shlex.join(words), "", "# or each arm by itself"]
 
 
 def _is_shipped(run: Run) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 
 from semisup.errors import RunError, suggest
 from semisup.runs.folder import RunFolder
+from semisup.studies.ablation.attempts import FILE, failed
 from semisup.studies.comparison import Arm, Comparison, compare
 from semisup.studies.kept import Run
 from semisup.studies.listing import list_runs
@@ -41,6 +42,7 @@ class Report:
         study: whose runs they are; None for runs that nobody has called a study.
         confused: arm -> KK, mean over its runs of the row-normalised confusion; rows are truth.
         unfinished: name of a run's folder -> its state.
+        damaged: folder of each run that cannot be read -> why, in one line.
         left_out: what else is not in the tables, each in one line.
         root: folder below which runs are named.
         command: that makes the report again.
@@ -52,6 +54,7 @@ class Report:
     study: Study | None
     confused: Mapping[str, NDArray[np.float64]]
     unfinished: Mapping[str, str]
+    damaged: Mapping[str, str]
     left_out: tuple[str, ...]
     root: Path
     command: str
@@ -64,6 +67,11 @@ class Report:
     def place(self, run: Run) -> str:
         """A run's folder or line as the report names it: without the folders of the machine."""
         return _below(self.root, Path(run.source))
+
+    def unreadable(self) -> list[str]:
+        """A line for each run that cannot be read, without the folders of the machine."""
+        lines = self.damaged.items()
+        return [line.replace(place, _below(self.root, Path(place))) for place, line in lines]
 
     def annotation_seconds(self, arm: Arm) -> float | None:
         """What the labels of an arm cost, of a study of annotation budgets; else None."""
@@ -117,6 +125,7 @@ def read_report(
         study=study,
         confused=_confused(comparison, confusion),
         unfinished=_unfinished(found.unfinished, root),
+        damaged=found.damaged,
         left_out=tuple(_left_out(study, found.runs, chosen)),
         root=root,
         command=command,
@@ -166,19 +175,19 @@ def _unfinished(folders: Sequence[Path], root: Path) -> dict[str, str]:
     for folder in folders:
         name = _below(root, folder.resolve())
         listed, bad = list_runs([folder])
-        state = next((one.where for one in listed), "cannot be read" if bad else "not begun")
-        found[name] = state + _failure(folder)
+        failure = _failure(folder)
+        unknown = "cannot be read" if bad else "failed" if failure else "not begun"
+        found[name] = next((one.where for one in listed), unknown) + failure
     return dict(sorted(found.items()))
 
 
 def _failure(folder: Path) -> str:
     """What the last attempt at a cell of a study ended with, where the study has recorded it."""
     try:
-        attempts = json.loads((folder / "cell.json").read_text(encoding="utf-8"))["attempts"]
-        line = " ".join(str(attempts[-1].get("line", "")).split())
-    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError):
-        return ""
-    return f": {line}" if line else ""
+        last = failed(folder)
+    except RunError:
+        return f", and its {FILE} cannot be read"
+    return "" if last is None else f": {' '.join(last.line.split())}"
 
 
 def _left_out(study: Study | None, runs: Sequence[Run], chosen: Sequence[Run]) -> list[str]:
@@ -188,8 +197,8 @@ def _left_out(study: Study | None, runs: Sequence[Run], chosen: Sequence[Run]) -
     lines = [f"{line}: not finished." for line in study.missing(chosen)]
     if others:
         lines.append(
-            f"{counted(others, 'run')} below the folder are first stages or of recipes that the "
-            "study does not have (any more)."
+            f"{counted(others, 'run')} below the folder: first stages, or of recipes or seeds that "
+            "the study does not have (any more)."
         )
     return lines
 

@@ -144,7 +144,7 @@ def gains(report: Report) -> Drawn | None:
         return figure
 
     text = (
-        "Mean difference paired by seed, with its 95 % interval. Filled: p is below 0.05 after "
+        "Mean difference paired by seed, with its 95 % interval. Filled: p is at most 0.05 after "
         "Holm's correction; hollow: it is not, and nothing is claimed."
     )
     return Drawn("gain", "Gain over the baseline", text, draw)

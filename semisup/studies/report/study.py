@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from semisup.errors import RunError
-from semisup.studies.kept import Run
-
-FILE = "study.json"
+from semisup.studies.ablation.record import FILE
+from semisup.studies.kept import Run, without_folders
 
 
 @dataclass(frozen=True)
@@ -37,16 +36,20 @@ class Study:
         text: of its file; empty where the record has none.
         seeds: of each cell; empty where the record has none.
         cells: each recipe once.
+        changes: that `ablate` was given with --set; a file is named without its folders.
     """
 
     name: str
     text: str
     seeds: tuple[int, ...]
     cells: tuple[Cell, ...]
+    changes: tuple[str, ...] = ()
 
     def has(self, run: Run) -> bool:
-        """Whether a run is of one of the cells."""
-        return any((one.recipe, one.digest) == (run.recipe, run.digest) for one in self.cells)
+        """Whether a run is of one of the cells and of one of the seeds."""
+        of_seeds = not self.seeds or run.seed in self.seeds
+        cells = {(one.recipe, one.digest) for one in self.cells}
+        return of_seeds and (run.recipe, run.digest) in cells
 
     def values_of(self, run: Run) -> Mapping[str, str]:
         """The values of the axes that a run was made with; empty where it is of no cell."""
@@ -64,6 +67,12 @@ class Study:
                 seeds = " ".join(map(str, lacking))
                 lines.append(f"{cell.recipe}{f' ({axes})' if axes else ''}: seeds {seeds}")
         return lines
+
+
+def _portable(change: str) -> str:
+    """KEY=VALUE, in which a path is the name of its file."""
+    key, equals, value = change.partition("=")
+    return f"{key}{equals}{without_folders(value)}"
 
 
 def read_study(folder: Path) -> Study | None:
@@ -87,6 +96,7 @@ def read_study(folder: Path) -> Study | None:
             text if isinstance(text, str) else "",
             seeds,
             tuple(cells.values()),
+            tuple(_portable(str(one)) for one in content.get("changes", ())),
         )
     except (FileNotFoundError, NotADirectoryError):
         return None

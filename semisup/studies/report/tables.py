@@ -207,7 +207,7 @@ def _tables(report: Report) -> list[Table]:
 def left_out(report: Report) -> list[str]:
     """What failed, is unfinished or was left out, each in one line."""
     unfinished = [f"{name}: {state}." for name, state in report.unfinished.items()]
-    return [*unfinished, *report.left_out]
+    return [*unfinished, *report.unreadable(), *report.left_out]
 
 
 def runs_csv(report: Report) -> str:

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 
 from semisup.studies.comparison import Comparison, Difference
 from semisup.studies.output.tables import interval, p_text, signed
-
-LEVEL = 0.05
-"""Of p after Holm's correction, below which a difference is called one."""
+from semisup.studies.statistics import LEVEL
 
 
 @dataclass(frozen=True)
@@ -26,8 +24,8 @@ class Verdict:
 
 
 def is_significant(one: Difference) -> bool:
-    """Whether p after Holm's correction is below 0.05."""
-    return one.p_holm is not None and one.p_holm < LEVEL
+    """Whether p after Holm's correction is at most `LEVEL`, 0.05."""
+    return one.p_holm is not None and one.p_holm <= LEVEL
 
 
 def verdicts(comparison: Comparison, named: Mapping[str, str]) -> list[Verdict]:
@@ -81,22 +79,23 @@ def _open(one: Difference, arm: str, base: str, tested: int, floor: float) -> st
     assert one.paired is not None
     found, seeds = one.paired, len(one.seeds)
     least = found.smallest_p
-    if least >= LEVEL:
+    if least > LEVEL:
         return (
             f"{arm} and {base}: {seeds} seeds cannot tell. The test over {seeds} pairs never gives "
             f"p below {least:g}; 6 pairs are the least."
         )
-    if floor >= LEVEL:
+    if floor > LEVEL:
         return (
             f"{arm} and {base}: {seeds} seeds cannot tell. Among {tested} comparisons no corrected "
             f"p is below {min(1.0, floor):.2g}: more seeds, or fewer arms."
         )
-    if found.p < LEVEL:
+    if found.p <= LEVEL:
         return (
             f"{arm} and {base}: not significant among {tested} comparisons (p = "
             f"{p_text(found.p)} alone, {p_text(one.p_holm or 1.0)} after Holm's correction)."
         )
     return (
-        f"{arm} and {base}: no difference that {seeds} seeds could have seen. The smallest mean "
-        f"difference that they find with a power of 0.8 is {found.detectable:.3f} mIoU."
+        f"{arm} and {base}: {seeds} seeds show no significant difference. A paired t-test at "
+        f"{LEVEL}, not corrected, finds one of {found.detectable:.3f} mIoU in four of five "
+        "studies; a smaller one may be there."
     )

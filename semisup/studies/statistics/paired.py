@@ -128,7 +128,8 @@ def what_could_be_seen(found: PairedDifference, family: int = 1) -> str:
 
     Args:
         found: of the arm and its baseline.
-        family: number of comparisons that Holm's rule corrects for.
+        family: number of comparisons that Holm's rule corrects for: the level of the test is
+            0.05 divided by it, as it is for the smallest p.
     """
     least = min(1.0, family * found.smallest_p)
     if least > LEVEL:
@@ -137,7 +138,9 @@ def what_could_be_seen(found: PairedDifference, family: int = 1) -> str:
             f"{found.pairs} pairs cannot give a p below {least:.3g}{among}: no difference could "
             f"have been significant, and a t-test would have needed {found.detectable:.3f}."
         )
+    level = LEVEL / family
+    seen = smallest_detectable(found.sd, found.pairs, level=level)
     return (
-        f"{found.pairs} pairs find a difference of {found.detectable:.3f} or more in four of five "
-        "studies; a smaller one may be there unseen."
+        f"{found.pairs} pairs find a difference of {seen:.3f} or more in four of five studies by a "
+        f"paired t-test at {level:.2g}; a smaller one may be there unseen."
     )

@@ -74,6 +74,7 @@ def test_a_study_is_run_and_what_comes_next_is_named(
         f"  semisup compare 'plain={plan.out}/tiny/{digests[0]}-s*' "
         f"'strong={plan.out}/tiny/{digests[1]}-s*'"
     ) in done.stdout
+    assert f"  semisup report {plan.out}   # one page of it" in done.stdout
     assert f"  semisup runs {plan.out}" in done.stdout
     assert json.loads((plan.out / "study.json").read_text())["study"] == "grid"
     again = ablate(study, "--no-probe")
