@@ -111,6 +111,12 @@ def test_what_a_budget_cannot_buy_is_told(
     assert expected in str(error.value)
 
 
+def test_a_change_does_not_state_what_a_budget_buys(tmp_path: Path) -> None:
+    study = read_study(str(write_study(tmp_path, STUDY)))
+    with pytest.raises(RecipeError, match=r"=500: --set data\.split=1/2: budget\.seconds states it"):
+        cells_of(study, ["data.split=1/2"])
+
+
 def test_a_wrong_number_of_images_is_noticed_when_a_cell_is_finished(tmp_path: Path) -> None:
     path = write_study(tmp_path, STUDY)
     plan = plan_of(path)
