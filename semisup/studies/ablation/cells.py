@@ -6,6 +6,7 @@ first stage that several cells start from is one job.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,12 +51,14 @@ class Cell:
         run: the recipe as it is run.
         stages: that go before it, the first one first.
         masks: images that its budget pays masks for; None: it has no budget of masks.
+        seconds: its budget of annotation; None: it has none.
     """
 
     values: Mapping[str, str]
     run: Stage
     stages: tuple[Stage, ...]
     masks: int | None = None
+    seconds: float | None = None
 
     @property
     def label(self) -> str:
@@ -152,7 +155,8 @@ def _cell(study: Study, point: Point, changes: Sequence[str], with_baseline: boo
     words += [*changes, *(["baseline.recipe="] if with_baseline else [])]
     recipe = load_recipe(point.base, words)
     run = Stage(point.base, tuple(words), recipe.name, recipe.digest(), None, recipe.train.steps)
-    return Cell(point.values, run, tuple(_stages(recipe)), masks)
+    seconds = point.keys.get(f"{BUDGET}seconds")
+    return Cell(point.values, run, tuple(_stages(recipe)), masks, seconds)
 
 
 def _with_budget(study: Study, stated: Mapping[str, Any]) -> tuple[dict[str, Any], int | None]:
@@ -165,7 +169,8 @@ def _with_budget(study: Study, stated: Mapping[str, Any]) -> tuple[dict[str, Any
     if unknown:
         raise ValueError(f"there is no key 'budget.{unknown[0]}'. Known: kind, seconds.")
     seconds, kind = of_budget.get("seconds"), of_budget.get("kind", "masks")
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0:
+    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if not is_number or not 0 < seconds < math.inf:
         raise ValueError(f"budget.seconds = {seconds!r}: is a number of seconds above 0.")
     assert study.budget is not None  # read_study refuses budgets without
     bought = study.budget.changes(seconds, kind)
