@@ -133,6 +133,23 @@ def test_a_call_that_was_stopped_goes_on_and_ends_with_the_same_files(
     assert again.made.content() == labelled.made.content()
 
 
+def test_pseudo_masks_are_as_many_as_were_written(
+    place: Path, opened: OpenRun, labelled: LabelledImages, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(place / "pseudo", copy)
+    mask = copy / f"{labelled.ids[0]}.png"
+    shutil.copy(mask, copy / "t9.png")
+    with pytest.raises(DataError, match=r"copy holds 4 masks, and weak_labels\.json states 3: .* it"):
+        read_masks(f"folder:{copy}")
+    (copy / "t9.png").unlink()
+    mask.unlink()
+    with pytest.raises(DataError, match=r"holds 2 masks, .* states 3: repeat .* what is missing$"):
+        read_masks(f"folder:{copy}")
+    label_run(opened, copy, threshold=THRESHOLD)
+    assert len(read_masks(f"folder:{copy}").files) == 3
+
+
 def test_other_pseudo_masks_need_a_folder_of_their_own(
     place: Path, opened: OpenRun, labelled: LabelledImages
 ) -> None:
