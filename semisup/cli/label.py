@@ -96,7 +96,8 @@ def label(
 
     OUT gets a mask for each image, void where no class is probable enough, the probability of its
     classes as an 8-bit picture in OUT/confidence, and a sheet to look at. Tags that are known
-    exclude all other classes. No mask of these images is opened. RUN is the folder of a run, or a
+    exclude all other classes. No mask of these images is opened. A run that was trained on
+    pseudo-masks labels the same images again. RUN is the folder of a run, or a
     recipe's name: its most recently finished run (--seed picks another). The same command again
     goes on where it was stopped.
     """
@@ -156,4 +157,7 @@ def _print_next(opened: OpenRun, done: LabelledImages, out: Path) -> None:
     if done.split and opened.experiment.labels.split.labelled:
         learns = "--set method.name=partial_cross_entropy --set data.weak_masks="
         click.echo(f"  semisup run {base} {learns}{folder}", err=True)
-    click.echo(f"  semisup run {base} --set data.split=masked --set data.masks={folder}", err=True)
+    # Of pseudo-masks none may be held out: they would choose the checkpoint as if they were true.
+    held = " --set eval.hold_out=0" if is_plain and opened.recipe.eval.hold_out else ""
+    learns = f"--set data.split=masked --set data.masks={folder}{held}"
+    click.echo(f"  semisup run {base} {learns}", err=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from semisup.data.base import SegmentationData
 from semisup.data.formats.id_lists import read_ids
+from semisup.data.formats.trees import folder_of
 from semisup.data.image_formats import fitted
 from semisup.data.labels.pseudo_masks import (
     KIND,
@@ -16,7 +17,7 @@ from semisup.data.labels.pseudo_masks import (
     write_record,
 )
 from semisup.data.labels.tags import Tags, read_tags
-from semisup.data.weak_labels.manifest import claimed
+from semisup.data.weak_labels.manifest import MANIFEST, claimed
 from semisup.errors import DataError, RecipeError, RunError, suggest
 from semisup.evaluation.labelling.writing import PseudoMasks, write_pseudo_masks
 from semisup.evaluation.volumes import VolumeInference
@@ -36,7 +37,8 @@ class LabelledImages:
         data: where they are.
         ids: sorted.
         made: what was written of them.
-        split: of the run, when the images that it had no mask of were labelled; else empty.
+        split: of the run, when the images that it had no mask of were labelled; else empty, also
+            when the run's masks are weak labels.
     """
 
     data: SegmentationData
@@ -57,7 +59,8 @@ def label_run(
     """Write pseudo-masks of images that the run had no mask of.
 
     No mask of theirs is opened, whether there is one or not. The same call again goes on where it
-    was stopped.
+    was stopped. A run that was trained on pseudo-masks (`data.masks`) labels the same images again,
+    which is the next round; one that was trained on other weak labels labels all images.
 
     Args:
         opened: the run; its protocol is how an image is seen.
@@ -110,7 +113,8 @@ def label_run(
         made = write_pseudo_masks(out, inference, data, ids, threshold, of)
     record = {"kind": KIND, "made_by": {**made_by, "run": opened.folder.name}, **options}
     write_record(out, {**record, **made.content()})
-    split = own.labels.split.name if data.subset == own.data.subset and listed is None else ""
+    is_own = data.subset == own.data.subset and listed is None and not _has_weak_masks(opened)
+    split = own.labels.split.name if is_own else ""
     return LabelledImages(data, ids, made, split)
 
 
@@ -141,9 +145,17 @@ def _check_same_split(opened: OpenRun) -> None:
         )
 
 
+def _has_weak_masks(opened: OpenRun) -> bool:
+    """Whether the masks of a run are pseudo-masks or other weak labels, which a round replaces."""
+    spec = opened.recipe.data.masks
+    return bool(spec) and (folder_of(spec, "data.masks") / MANIFEST).is_file()
+
+
 def _masked(opened: OpenRun, data: SegmentationData) -> frozenset[str]:
-    """Ids of `data` whose masks the run has seen, held-out ones included."""
+    """Ids of `data` whose masks the run has seen, held-out ones included; weak ones are none."""
     own, labelled = opened.experiment.data, opened.experiment.labels.split.labelled
+    if _has_weak_masks(opened):
+        return frozenset()
     if data.subset == own.subset:
         return frozenset(labelled)
     paths = {own.image_path(own.index(name)).resolve() for name in labelled}
@@ -179,6 +191,9 @@ def _chosen(
         if not ids:
             raise DataError(f"{listed}: names no image")
         return tuple(sorted(ids))
+    own = opened.experiment
+    if own.labels.masks.get("made_by") and data.subset == own.data.subset:
+        return own.labels.split.labelled  # by the round before
     ids = tuple(sorted(name for name in data.ids if name not in masked))
     if not ids:
         raise RunError(
@@ -207,4 +222,4 @@ def _known_of(
     split = opened.experiment.labels.split
     if spec or data.subset != opened.experiment.data.subset:
         return tags.of
-    return {name: tags.of[name] for name, kind in split.labels.items() if kind == "tags"}
+    return {name: tags.of[name] for name in split.weak}

@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -16,10 +17,11 @@ from support.runs import CLASSES, CPU, make_set, recipe_of
 
 from semisup.cli.display.results import print_result
 from semisup.cli.main import cli
+from semisup.data.labels.tags import Tags
 from semisup.data.sets.masks_in_folder import MasksInFolder, read_masks
 from semisup.errors import DataError, RecipeError, RunError, SemisupError
 from semisup.recipe.recipe import Recipe
-from semisup.runs.label import LabelledImages, label_run
+from semisup.runs.label import LabelledImages, _known_of, label_run
 from semisup.runs.paths import Paths
 from semisup.runs.reopen import OpenRun, open_run
 from semisup.runs.run import run_recipe
@@ -131,6 +133,23 @@ def test_a_call_that_was_stopped_goes_on_and_ends_with_the_same_files(
     assert again.made.content() == labelled.made.content()
 
 
+def test_pseudo_masks_are_as_many_as_were_written(
+    place: Path, opened: OpenRun, labelled: LabelledImages, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(place / "pseudo", copy)
+    mask = copy / f"{labelled.ids[0]}.png"
+    shutil.copy(mask, copy / "t9.png")
+    with pytest.raises(DataError, match=r"copy holds 4 masks, and weak_labels\.json states 3: .* it"):
+        read_masks(f"folder:{copy}")
+    (copy / "t9.png").unlink()
+    mask.unlink()
+    with pytest.raises(DataError, match=r"holds 2 masks, .* states 3: repeat .* what is missing$"):
+        read_masks(f"folder:{copy}")
+    label_run(opened, copy, threshold=THRESHOLD)
+    assert len(read_masks(f"folder:{copy}").files) == 3
+
+
 def test_other_pseudo_masks_need_a_folder_of_their_own(
     place: Path, opened: OpenRun, labelled: LabelledImages
 ) -> None:
@@ -172,6 +191,42 @@ def test_a_recipe_trains_on_them_and_states_where_they_are_from(
     assert stored["split"]["masks"]["made_by"]["recipe"] == "tiny"
     again = run_recipe(recipe, Paths(place / "data", tmp_path), CPU)
     assert not again.fresh, "a finished run is compared with its masks and stands"
+
+
+def test_the_next_round_labels_the_same_images_again(
+    place: Path, labelled: LabelledImages, tmp_path: Path
+) -> None:
+    masks = f"folder:{place / 'pseudo'}"
+    recipe = with_data(recipe_of(steps=1), masks=masks, split="masked")
+    selects = recipe.eval.model_copy(update={"hold_out": 1, "every": 1})
+    recipe = replace(recipe, eval=selects)
+    done = run_recipe(recipe, Paths(place / "data", tmp_path / "runs"), CPU)
+    second = open_run(done.folder, CPU)
+    listed = tmp_path / "ids.txt"
+    listed.write_text(f"{labelled.ids[1]}\n")
+    again = label_run(second, tmp_path / "pseudo2", threshold=0.0)
+    assert again.ids == labelled.ids, "held-out ones too"
+    assert again.split == "", "there are no masks of its own to learn from beside them"
+    assert label_run(second, tmp_path / "one", listed=listed).ids == (labelled.ids[1],)
+    line = ["label", str(done.folder), "--out", str(tmp_path / "pseudo3"), "--count", "0"]
+    told = CliRunner().invoke(cli, line)
+    assert told.exit_code == 0, told.output
+    (command,) = [line for line in told.output.splitlines() if "semisup run" in line]
+    assert command.endswith("pseudo3 --set eval.hold_out=0"), "none of them is held out"
+
+
+def test_weak_labels_of_people_are_replaced_too(place: Path, tmp_path: Path) -> None:
+    boxes = tmp_path / "boxes"
+    boxes.mkdir()
+    for name in ("t0", "t1"):
+        Image.fromarray(np.full((32, 40), 1, np.uint8)).save(boxes / f"{name}.png")
+    (boxes / "weak_labels.json").write_text(
+        json.dumps({"kind": "boxes", "data": "folder", "classes": CLASSES, "images": 6})
+    )
+    recipe = with_data(recipe_of(steps=1), masks=f"folder:{boxes}", split="masked")
+    done = run_recipe(recipe, Paths(place / "data", tmp_path / "runs"), CPU)
+    made = label_run(open_run(done.folder, CPU), tmp_path / "pseudo", threshold=0.0)
+    assert made.ids == ("t0", "t1", "t2", "t3", "t4", "t5")
 
 
 def test_a_recipe_learns_from_them_beside_the_masks(
@@ -225,6 +280,16 @@ def test_tags_of_a_file_exclude_classes(
     (tmp_path / "tags.txt").write_text("t0\tsky\n")
     with pytest.raises(RecipeError, match=r"cannot have tags: class 0 is 'ground'"):
         label_run(opened, tmp_path / "out", tags=f"file:{tmp_path / 'tags.txt'}")
+
+
+def test_tags_of_the_run_hold_for_images_whose_pseudo_masks_are_replaced(opened: OpenRun) -> None:
+    data = opened.experiment.data
+    tags = Tags(CLASSES, {name: frozenset({1}) for name in data.ids}, "xml")
+    labels = dict.fromkeys(data.ids, "none") | {"t0": "mask", "t1": "tags"}
+    split = replace(opened.experiment.labels.split, labels=labels, tags=tags)
+    other = mock.Mock()
+    other.experiment.data, other.experiment.labels.split = data, split
+    assert _known_of(other, data, tags, "").keys() == {"t0", "t1"}
 
 
 def test_a_split_that_is_no_longer_the_runs_is_refused(opened: OpenRun, tmp_path: Path) -> None:

@@ -379,8 +379,11 @@ def test_a_study_has_its_own_runs_alone_and_says_what_is_missing(tmp_path: Path)
         make_run(tmp_path, "better", "1/2", seed, 0.5)
         make_run(tmp_path, "alike", "1/8", seed, 0.4)
     cells = [
-        {"recipe": "scenes/better", "digest": f"better{split}", "values": {"budget.seconds": cost}}
-        for split, cost in (("1-8", "3600"), ("1-2", "14400"))
+        {"recipe": "scenes/better", "digest": f"better{split}", **cost}
+        for split, cost in (
+            ("1-8", {"values": {"budget.seconds": "3600"}}),
+            ("1-2", {"values": {"arm": "many"}, "seconds": 14400}),  # stated by a group
+        )
     ]
     (tmp_path / "study.json").write_text(study(cells, seeds=[0, 1, 2]))
     found = read_report([str(tmp_path)], tmp_path)

@@ -19,6 +19,7 @@ from semisup.data.labels.known_lists.known import sha256_of
 from semisup.data.weak_labels.manifest import MANIFEST, read_manifest
 from semisup.errors import DataError
 from semisup.system.files import write_text
+from semisup.system.words import counted
 
 KIND = "pseudo_masks"
 """As the manifest names them."""
@@ -82,9 +83,11 @@ def masks_of(tree: FileTree) -> FileTree:
     """The masks in a folder of PNGs: of pseudo-masks, all but the confidences.
 
     Raises:
-        DataError: the pseudo-masks are not complete, or the folder's manifest is damaged.
+        DataError: the pseudo-masks are not complete or more than were written, or the folder's
+            manifest is damaged.
     """
-    if pseudo_masks_in(tree.folder) is None:
+    content = pseudo_masks_in(tree.folder)
+    if content is None:
         return tree
     if not (tree.folder / RECORD).is_file():
         raise DataError(
@@ -96,6 +99,14 @@ def masks_of(tree: FileTree) -> FileTree:
     }
     if not masks:
         raise DataError(f"{tree.folder} holds confidences and no mask: label the images anew")
+    if len(masks) != content.get("images"):
+        remedy = "take out what it did not write"
+        if len(masks) < int(content.get("images") or 0):
+            remedy = "it writes what is missing"
+        raise DataError(
+            f"{tree.folder} holds {counted(len(masks), 'mask')}, and {MANIFEST} states "
+            f"{content.get('images')}: repeat the 'semisup label' that made them; {remedy}"
+        )
     return FileTree(tree.folder, masks)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from semisup.data.weak_labels.costs import Content, Costs, read_costs
 from semisup.errors import suggest
+from semisup.system.words import counted
 
 BUDGET = "budget."
 """How the keys of a budget begin."""
@@ -60,12 +61,19 @@ class Budget:
         return KINDS[kind](self.costs, self.content)
 
     def affords(self, seconds: float, kind: str) -> int:
-        """How many images can be labelled, of all at most.
+        """How many images can be labelled.
 
         Raises:
-            ValueError: not even one, or no kind of label is called so.
+            ValueError: not even one, more than there are, or no kind of label is called so.
         """
-        return min(self.images, images_for(seconds, self.seconds_an_image(kind)))
+        each = self.seconds_an_image(kind)
+        count = images_for(seconds, each)
+        if count > self.images:
+            raise ValueError(
+                f"budget.seconds = {seconds:g}: all {counted(self.images, 'image')} cost "
+                f"{each * self.images:,.0f} s; take no more."
+            )
+        return count
 
     def changes(self, seconds: float, kind: str) -> dict[str, str]:
         """The keys of a recipe that give so many images labels of this kind.

@@ -6,6 +6,7 @@ first stage that several cells start from is one job.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 from semisup.errors import RecipeError
 from semisup.recipe.load import load_recipe, stated_in
 from semisup.recipe.recipe import Recipe
-from semisup.recipe.toml import flatten
+from semisup.recipe.toml import flatten, parse_change
 from semisup.studies.ablation.budget import BUDGET
 from semisup.studies.ablation.study import Point, Study, change_of
 from semisup.system.words import counted
@@ -50,12 +51,14 @@ class Cell:
         run: the recipe as it is run.
         stages: that go before it, the first one first.
         masks: images that its budget pays masks for; None: it has no budget of masks.
+        seconds: its budget of annotation; None: it has none.
     """
 
     values: Mapping[str, str]
     run: Stage
     stages: tuple[Stage, ...]
     masks: int | None = None
+    seconds: float | None = None
 
     @property
     def label(self) -> str:
@@ -102,8 +105,10 @@ def cells_of(study: Study, changes: Sequence[str] = ()) -> tuple[Cell, ...]:
         changes: of every cell, as given to --set; they win.
 
     Raises:
-        RecipeError: a recipe cannot be used, or two cells train the very same.
+        RecipeError: a recipe cannot be used, two cells train the very same, or a change is of a
+            key that the study varies.
     """
+    _check_changes(study, changes)
     with_baseline: dict[str, bool] = {}
     cells: list[Cell] = []
     by_digest: dict[str, Cell] = {}
@@ -123,14 +128,35 @@ def cells_of(study: Study, changes: Sequence[str] = ()) -> tuple[Cell, ...]:
     return tuple(cells)
 
 
+def _check_changes(study: Study, changes: Sequence[str]) -> None:
+    """Refuse what the names of the cells, the seeds or the arms state otherwise."""
+    varied = {key: axis.name for axis in study.axes for key in axis.keys}
+    for change in changes:
+        key, _ = parse_change(change)
+        for other, axis in varied.items():
+            if f"{key}.".startswith(f"{other}.") or other.startswith(f"{key}."):
+                raise study.error(f"--set {change}: 'axes.{axis}' varies it. Change the file.")
+        if key == "train.seed":
+            raise study.error(f"--set {change}: seeds are stated by the key 'seeds' of the file.")
+        if key.startswith("baseline."):
+            raise study.error(
+                f"--set {change}: the cells of a study have no baselines; make it an arm."
+            )
+
+
 def _cell(study: Study, point: Point, changes: Sequence[str], with_baseline: bool) -> Cell:
     keys, masks = _with_budget(study, point.keys)
+    for change in changes:
+        key, _ = parse_change(change)
+        if key in keys and key not in point.keys:
+            raise ValueError(f"--set {change}: budget.seconds states it. Change the file.")
     words = [change_of(key, value) for key, value in keys.items()]
     # A baseline would be trained by each run that names one, at any time.
     words += [*changes, *(["baseline.recipe="] if with_baseline else [])]
     recipe = load_recipe(point.base, words)
     run = Stage(point.base, tuple(words), recipe.name, recipe.digest(), None, recipe.train.steps)
-    return Cell(point.values, run, tuple(_stages(recipe)), masks)
+    seconds = point.keys.get(f"{BUDGET}seconds")
+    return Cell(point.values, run, tuple(_stages(recipe)), masks, seconds)
 
 
 def _with_budget(study: Study, stated: Mapping[str, Any]) -> tuple[dict[str, Any], int | None]:
@@ -143,7 +169,8 @@ def _with_budget(study: Study, stated: Mapping[str, Any]) -> tuple[dict[str, Any
     if unknown:
         raise ValueError(f"there is no key 'budget.{unknown[0]}'. Known: kind, seconds.")
     seconds, kind = of_budget.get("seconds"), of_budget.get("kind", "masks")
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0:
+    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if not is_number or not 0 < seconds < math.inf:
         raise ValueError(f"budget.seconds = {seconds!r}: is a number of seconds above 0.")
     assert study.budget is not None  # read_study refuses budgets without
     bought = study.budget.changes(seconds, kind)

@@ -95,6 +95,7 @@ def _content(cell: Cell) -> dict[str, Any]:
         "recipe": cell.run.name,
         "digest": cell.run.digest,
         "stages": [{"recipe": one.name, "digest": one.digest} for one in cell.stages],
+        **({} if cell.seconds is None else {"seconds": cell.seconds}),
     }
 
 

@@ -23,9 +23,6 @@ from semisup.system.words import counted
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SECONDS = "budget.seconds"
-"""Axis of a study that says how many seconds of annotation its labels cost."""
-
 MOST_CONFUSED = 2
 """Arms whose confusion is shown where nobody has chosen any."""
 
@@ -75,12 +72,7 @@ class Report:
 
     def annotation_seconds(self, arm: Arm) -> float | None:
         """What the labels of an arm cost, of a study of annotation budgets; else None."""
-        if self.study is None:
-            return None
-        try:
-            return float(self.study.values_of(arm.runs[0])[SECONDS])
-        except (KeyError, ValueError):
-            return None
+        return None if self.study is None else self.study.seconds_of(arm.runs[0])
 
 
 def read_report(

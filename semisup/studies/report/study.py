@@ -20,11 +20,13 @@ class Cell:
         recipe: its name.
         digest: of it.
         values: axis -> its value, as text.
+        seconds: its budget of annotation; None: it has none.
     """
 
     recipe: str
     digest: str
     values: Mapping[str, str] = field(default_factory=dict)
+    seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,11 @@ class Study:
         """The values of the axes that a run was made with; empty where it is of no cell."""
         found = (c for c in self.cells if (c.recipe, c.digest) == (run.recipe, run.digest))
         return next((cell.values for cell in found), {})
+
+    def seconds_of(self, run: Run) -> float | None:
+        """The budget of annotation that a run was made with; None where it had none."""
+        found = (c for c in self.cells if (c.recipe, c.digest) == (run.recipe, run.digest))
+        return next((cell.seconds for cell in found), None)
 
     def missing(self, runs: Sequence[Run]) -> list[str]:
         """A line for each cell that lacks runs, in the order of the study."""
@@ -88,7 +95,10 @@ def read_study(folder: Path) -> Study | None:
         for one in content["cells"]:
             key = str(one["recipe"]), str(one["digest"])
             values = {str(k): str(v) for k, v in one.get("values", {}).items()}
-            cells.setdefault(key, Cell(*key, {k: v for k, v in values.items() if k != "seed"}))
+            cost = one.get("seconds", values.get("budget.seconds"))
+            seconds = None if cost is None else float(cost)
+            axes = {k: v for k, v in values.items() if k != "seed"}
+            cells.setdefault(key, Cell(*key, axes, seconds))
         seeds = tuple(sorted({int(seed) for seed in content.get("seeds", ())}))
         text = content.get("file", "")
         return Study(

@@ -33,7 +33,6 @@ def test_an_image_of_voc_costs_what_is_published(kind: str, seconds: float) -> N
 def test_four_hours_are_60_masks_or_618_clicked_images() -> None:
     assert budget().affords(4 * 3600, "masks") == 60
     assert budget().affords(4 * 3600, "points") == 618
-    assert budget().affords(1e8, "masks") == 1000  # no more than there are
 
 
 @pytest.mark.parametrize(("seconds", "each", "count"), [(10, 5, 2), (9.99, 5, 1), (0.3, 0.1, 3)])
@@ -87,6 +86,7 @@ def test_seconds_become_the_split_of_a_cell(tmp_path: Path) -> None:
     cells = cells_of(study)
     assert [cell.run.changes for cell in cells] == [("data.split=2/6",), ("data.split=4/6",)]
     assert [cell.masks for cell in cells] == [2, 4]
+    assert [cell.seconds for cell in cells] == [500, 1000]
     assert cells[0].label == "budget.seconds=500"
 
 
@@ -94,8 +94,14 @@ def test_seconds_become_the_split_of_a_cell(tmp_path: Path) -> None:
     ("old", "new", "expected"),
     [
         ("[500, 1000]", "[100]", "one image costs 239.7 s; take more"),
+        ("[500, 1000]", "[2000]", "all 6 images cost 1,438 s; take no more"),
         ("[500, 1000]", '["all"]', "budget.seconds = 'all': is a number of seconds"),
-        ('"masks"', '"points"', "no key of a recipe says how many have points"),
+        ("[500, 1000]", "[inf]", "budget.seconds = inf: is a number of seconds"),
+        (
+            '"masks"\n\n[axes]\n"budget.seconds" = [500, 1000]',
+            '"points"\n\n[axes]\n"budget.seconds" = [100]',
+            "4 images, but no key of a recipe says how many have points",
+        ),
         ('"masks"', '"mask"', "no such kind of label. Did you mean 'masks'?"),
         ("[set]", '[set]\n"data.split" = "1/2"', "and budget.seconds states it too"),
         ("budget.kind", "budget.kinds", "there is no key 'budget.kinds'"),
@@ -109,6 +115,12 @@ def test_what_a_budget_cannot_buy_is_told(
         cells_of(read_study(str(path)))
     assert str(error.value).startswith(f"study {path}: ")
     assert expected in str(error.value)
+
+
+def test_a_change_does_not_state_what_a_budget_buys(tmp_path: Path) -> None:
+    study = read_study(str(write_study(tmp_path, STUDY)))
+    with pytest.raises(RecipeError, match=r"=500: --set data\.split=1/2: budget\.seconds states it"):
+        cells_of(study, ["data.split=1/2"])
 
 
 def test_a_wrong_number_of_images_is_noticed_when_a_cell_is_finished(tmp_path: Path) -> None:

@@ -32,6 +32,13 @@ def test_it_holds_the_study_and_the_digests_of_its_cells(tmp_path: Path) -> None
     assert content["older"] == []
 
 
+def test_it_holds_what_annotation_costs_wherever_that_is_stated(tmp_path: Path) -> None:
+    budget = '[budget]\nimages = 6\n[axes.arm.few]\n"budget.seconds" = 500\n'
+    plan = begin(write_study(tmp_path, f'base = "tiny.toml"\n{budget}'), run=False)
+    (cell,) = json.loads((plan.out / FILE).read_text())["cells"]
+    assert (cell["values"], cell["seconds"]) == ({"arm": "few"}, 500)
+
+
 def test_runs_of_an_older_recipe_stay_and_are_not_counted_in(tmp_path: Path) -> None:
     path = write_study(tmp_path)
     before = begin(path)

@@ -105,6 +105,24 @@ data.flip = false
     assert study.arms.name == "arm"
 
 
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ("data.split=1/8", "'axes.data.split' varies it. Change the file."),
+        (" data.strong_labelled = false", "'axes.arm' varies it"),
+        ("train.seed=5", "seeds are stated by the key 'seeds' of the file"),
+        ("baseline.recipe=quickstart", "the cells of a study have no baselines"),
+    ],
+)
+def test_a_change_does_not_contradict_the_name_of_a_cell(
+    change: str, expected: str, tmp_path: Path
+) -> None:
+    path = write_study(tmp_path)
+    with pytest.raises(RecipeError) as error:
+        plan_of(path, change)
+    assert str(error.value).startswith(f"study {path}: --set {change}: {expected}")
+
+
 def test_excluded_combinations_are_left_out(tmp_path: Path) -> None:
     left_out = 'seeds = 2\nexclude = [{ arm = "strong", "data.split" = ["all"] }]'
     study = read_study(str(write_study(tmp_path, changed("seeds = 2", left_out))))
