@@ -140,7 +140,9 @@ def test_pseudo_masks_are_as_many_as_were_written(
     shutil.copytree(place / "pseudo", copy)
     mask = copy / f"{labelled.ids[0]}.png"
     shutil.copy(mask, copy / "t9.png")
-    with pytest.raises(DataError, match=r"copy holds 4 masks, and weak_labels\.json states 3: .* it"):
+    with pytest.raises(
+        DataError, match=r"copy holds 4 masks, and weak_labels\.json states 3: .* it"
+    ):
         read_masks(f"folder:{copy}")
     (copy / "t9.png").unlink()
     mask.unlink()

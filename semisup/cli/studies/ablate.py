@@ -39,7 +39,10 @@ Examples:
     help="Folder of the study's runs.",
 )
 @click.option(
-    "--plan", "only_plan", is_flag=True, help="Show what there is to do, and run nothing."
+    "--plan",
+    "only_plan",
+    is_flag=True,
+    help="Show what there is to do and how long it takes, and stop.",
 )
 @click.option(
     "--jobs",
@@ -116,6 +119,8 @@ def ablate(
     given = [*_options(device, data_root, plugins), "--out", str(place)]
     plan = make_plan(read, place, changes)
     if executor == "print":
+        for note in plan.notes:
+            click.echo(f"note: {note}", err=True)
         PrintExecutor(given, click.echo).run(plan)
         return
     if not no_probe:

@@ -102,8 +102,11 @@ def _measure(
     wall = time.perf_counter() - began
     if process.returncode:
         return last_line(log, 0, process.returncode)
-    result = json.loads(printed.read_text(encoding="utf-8"))
-    training, scoring = (float(result["time"][f"{k}_seconds"]) for k in ("train", "score"))
+    try:
+        result = json.loads(printed.read_text(encoding="utf-8"))
+        training, scoring = (float(result["time"][f"{k}_seconds"]) for k in ("train", "score"))
+    except (ValueError, KeyError, TypeError):
+        return "it printed no result, as where a plug-in prints to standard output"
     start = min(max(wall - training - scoring, 0.0), MOST_START)
     return Cost(start + scoring + training / STEPS * stage.steps, mebibytes_of(usage))
 

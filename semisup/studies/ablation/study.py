@@ -356,6 +356,10 @@ def _check_key(where: str, key: str, value: Any) -> None:
         raise _Wrong(f"'{where}': the cells of a study have no baselines; make it an arm.")
     if isinstance(value, Mapping):
         raise _Wrong(f"'{where}' = {value!r} is a table, no value.")
+    try:
+        json.dumps(value)
+    except TypeError:
+        raise _Wrong(f"'{where}' = {value}: a date is no value of a recipe.") from None
 
 
 def _check_once(axes: Sequence[Axis], fixed: Mapping[str, Any]) -> None:
@@ -408,7 +412,7 @@ def _are_several(value: Any, axis: Axis) -> bool:
 
 def name_of(value: Any) -> str:
     """A value as it is told."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def change_of(key: str, value: Any) -> str:

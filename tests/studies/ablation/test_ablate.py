@@ -155,6 +155,17 @@ def test_a_probe_measures_each_arm_once_and_says_what_cannot_be_run(
     assert len(plan_of(study, "train.steps=60").cells) == 4
 
 
+def test_a_probe_that_prints_no_result_is_told(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = study.parent / "spoken.py"
+    program.write_text("print('a plug-in speaks')")
+    monkeypatch.setattr(module, "_command", lambda: [sys.executable, "-S", "-E", str(program)])
+    done = ablate(study, "--plan")
+    assert done.exit_code == 0, done.output
+    assert "tiny cannot be measured: it printed no result" in done.stderr
+
+
 @pytest.mark.parametrize("content", ["[1]", '{"ab": {"seconds": 1, "peak_mib": "big"}}'])
 def test_a_damaged_probe_is_told(content: str, study: Path) -> None:
     (study.parent / "out").mkdir()

@@ -300,3 +300,17 @@ seeds = 500
     plan = plan_of(write_study(tmp_path, text))
     assert len(plan.jobs) == 10_000
     assert loads.call_count == 20
+
+
+@pytest.mark.parametrize(
+    ("place", "stated"),
+    [
+        ('"data.split" = ["1/2", "all"]', '"train.steps" = [2020-01-01]'),
+        ("seeds = 2", 'seeds = 2\nexclude = [{ "data.split" = 2020-01-01 }]'),
+    ],
+)
+def test_a_date_is_told_in_one_line(place: str, stated: str, tmp_path: Path) -> None:
+    assert place in STUDY
+    with pytest.raises(RecipeError, match="2020-01-01") as error:
+        read_study(str(write_study(tmp_path, STUDY.replace(place, stated))))
+    assert "\n" not in str(error.value)
