@@ -170,7 +170,7 @@ def _with_budget(study: Study, stated: Mapping[str, Any]) -> tuple[dict[str, Any
         raise ValueError(f"there is no key 'budget.{unknown[0]}'. Known: kind, seconds.")
     seconds, kind = of_budget.get("seconds"), of_budget.get("kind", "masks")
     is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-    if not is_number or not 0 < seconds < math.inf:
+    if seconds is None or not is_number or not 0 < seconds < math.inf:
         raise ValueError(f"budget.seconds = {seconds!r}: is a number of seconds above 0.")
     assert study.budget is not None  # read_study refuses budgets without
     bought = study.budget.changes(seconds, kind)
