@@ -140,9 +140,7 @@ def test_pseudo_masks_are_as_many_as_were_written(
     shutil.copytree(place / "pseudo", copy)
     mask = copy / f"{labelled.ids[0]}.png"
     shutil.copy(mask, copy / "t9.png")
-    with pytest.raises(
-        DataError, match=r"copy holds 4 masks, and weak_labels\.json states 3: .* it"
-    ):
+    with pytest.raises(DataError, match=r"holds 4 masks, and weak_labels\.json states 3: .* take"):
         read_masks(f"folder:{copy}")
     (copy / "t9.png").unlink()
     mask.unlink()
@@ -150,6 +148,10 @@ def test_pseudo_masks_are_as_many_as_were_written(
         read_masks(f"folder:{copy}")
     label_run(opened, copy, threshold=THRESHOLD)
     assert len(read_masks(f"folder:{copy}").files) == 3
+    manifest = json.loads((copy / "weak_labels.json").read_text())
+    (copy / "weak_labels.json").write_text(json.dumps({**manifest, "images": "many"}))
+    with pytest.raises(DataError, match=r"does not say how many masks; label anew"):
+        read_masks(f"folder:{copy}")
 
 
 def test_other_pseudo_masks_need_a_folder_of_their_own(

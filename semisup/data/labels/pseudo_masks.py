@@ -99,13 +99,15 @@ def masks_of(tree: FileTree) -> FileTree:
     }
     if not masks:
         raise DataError(f"{tree.folder} holds confidences and no mask: label the images anew")
-    if len(masks) != content.get("images"):
-        remedy = "take out what it did not write"
-        if len(masks) < int(content.get("images") or 0):
-            remedy = "it writes what is missing"
+    stated = content.get("images")
+    if not isinstance(stated, int):
+        raise DataError(f"{tree.folder / MANIFEST} does not say how many masks; label anew")
+    if len(masks) != stated:
+        too_few = len(masks) < stated
+        remedy = "it writes what is missing" if too_few else "take out what it did not write"
         raise DataError(
             f"{tree.folder} holds {counted(len(masks), 'mask')}, and {MANIFEST} states "
-            f"{content.get('images')}: repeat the 'semisup label' that made them; {remedy}"
+            f"{stated}: repeat the 'semisup label' that made them; {remedy}"
         )
     return FileTree(tree.folder, masks)
 

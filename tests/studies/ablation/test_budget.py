@@ -119,9 +119,7 @@ def test_what_a_budget_cannot_buy_is_told(
 
 def test_a_change_does_not_state_what_a_budget_buys(tmp_path: Path) -> None:
     study = read_study(str(write_study(tmp_path, STUDY)))
-    with pytest.raises(
-        RecipeError, match=r"=500: --set data\.split=1/2: budget\.seconds states it"
-    ):
+    with pytest.raises(RecipeError, match=r"--set data\.split=1/2: budget\.seconds states it"):
         cells_of(study, ["data.split=1/2"])
 
 
