@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from semisup.errors import RunError
@@ -47,28 +48,35 @@ class Study:
     cells: tuple[Cell, ...]
     changes: tuple[str, ...] = ()
 
+    @cached_property
+    def _by_recipe(self) -> Mapping[tuple[str, str], Cell]:
+        return {(one.recipe, one.digest): one for one in self.cells}
+
+    def _cell_of(self, run: Run) -> Cell | None:
+        return self._by_recipe.get((run.recipe, run.digest))
+
     def has(self, run: Run) -> bool:
         """Whether a run is of one of the cells and of one of the seeds."""
         of_seeds = not self.seeds or run.seed in self.seeds
-        cells = {(one.recipe, one.digest) for one in self.cells}
-        return of_seeds and (run.recipe, run.digest) in cells
+        return of_seeds and self._cell_of(run) is not None
 
     def values_of(self, run: Run) -> Mapping[str, str]:
         """The values of the axes that a run was made with; empty where it is of no cell."""
-        found = (c for c in self.cells if (c.recipe, c.digest) == (run.recipe, run.digest))
-        return next((cell.values for cell in found), {})
+        cell = self._cell_of(run)
+        return {} if cell is None else cell.values
 
     def seconds_of(self, run: Run) -> float | None:
         """The budget of annotation that a run was made with; None where it had none."""
-        found = (c for c in self.cells if (c.recipe, c.digest) == (run.recipe, run.digest))
-        return next((cell.seconds for cell in found), None)
+        cell = self._cell_of(run)
+        return None if cell is None else cell.seconds
 
     def missing(self, runs: Sequence[Run]) -> list[str]:
         """A line for each cell that lacks runs, in the order of the study."""
+        there = {(run.recipe, run.digest, run.seed) for run in runs}
         lines = []
         for cell in self.cells:
-            there = {r.seed for r in runs if (r.recipe, r.digest) == (cell.recipe, cell.digest)}
-            lacking = [seed for seed in self.seeds if seed not in there]
+            key = cell.recipe, cell.digest
+            lacking = [seed for seed in self.seeds if (*key, seed) not in there]
             if lacking:
                 axes = ", ".join(f"{key} = {value}" for key, value in cell.values.items())
                 seeds = " ".join(map(str, lacking))
