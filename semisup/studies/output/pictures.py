@@ -16,7 +16,7 @@ from semisup.pictures.sheets import contact_sheet
 from semisup.runs.paths import Paths
 from semisup.runs.reopen import OpenRun, open_run
 from semisup.runs.sheets import panels
-from semisup.studies.comparison import Comparison
+from semisup.studies.comparison import Arm, Comparison
 from semisup.studies.kept import Run
 from semisup.studies.output.tables import letters_of
 from semisup.system.torch_errors import translated_errors
@@ -41,13 +41,8 @@ def draw_pictures(
     Raises:
         RunError: a run is kept without its weights, or the file cannot be written.
     """
-    runs = _one_of_each(comparison)
-    for run in runs:
-        if not Path(run.source).is_dir():
-            raise RunError(
-                f"{run.source}: was kept without its weights. Pictures need the folder of the run."
-            )
-    opened = [open_run(Path(run.source), device, paths=paths) for run in runs]
+    runs = one_of_each(comparison.arms)
+    opened = open_all(runs, device, paths)
     titles = titles_of(comparison, runs)
     with translated_errors():
         _draw(path, opened, titles)
@@ -67,12 +62,36 @@ def titles_of(comparison: Comparison, runs: Sequence[Run]) -> list[str]:
     ]
 
 
-def _one_of_each(comparison: Comparison) -> list[Run]:
-    seeds = set.intersection(*(set(arm.seeds) for arm in comparison.arms))
+def one_of_each(arms: Sequence[Arm]) -> list[Run]:
+    """Of each arm the run of the smallest seed that all have, else of its first seed."""
+    seeds = set.intersection(*(set(arm.seeds) for arm in arms))
     return [
         next(run for run in arm.runs if run.seed == min(seeds, default=arm.seeds[0]))
-        for arm in comparison.arms
+        for arm in arms
     ]
+
+
+def open_all(
+    runs: Sequence[Run], device: torch.device, paths: Paths | None = None, remedy: str = ""
+) -> list[OpenRun]:
+    """Open runs to predict with them.
+
+    Args:
+        runs: finished ones.
+        device: where to predict.
+        paths: where the data lie; None: where they lay when each run last went on.
+        remedy: said where a run cannot be opened, besides the reason.
+
+    Raises:
+        RunError: a run is kept without its weights, or its data are not there.
+    """
+    for run in runs:
+        if not Path(run.source).is_dir():
+            raise RunError(
+                f"{run.source}: was kept without its weights. Pictures need the folder of the "
+                f"run{f': {remedy}' if remedy else ''}."
+            )
+    return [open_run(Path(run.source), device, paths=paths) for run in runs]
 
 
 @torch.no_grad()

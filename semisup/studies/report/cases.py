@@ -10,21 +10,18 @@ import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from PIL import Image
 
-from semisup.errors import RunError
 from semisup.monitoring.snapshots import spread
 from semisup.ops.pixels import as_shown
-from semisup.runs.reopen import OpenRun, open_run
 from semisup.runs.sheets import panels
 from semisup.studies.images import has_counts, read_counts
 from semisup.studies.kept import Run
-from semisup.studies.output.pictures import miou_of, prediction_of
+from semisup.studies.output.pictures import miou_of, one_of_each, open_all, prediction_of
 from semisup.studies.output.tables import letters_of
 from semisup.studies.report.content import Report
 from semisup.system.torch_errors import translated_errors
@@ -34,6 +31,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from semisup.runs.paths import Paths
+    from semisup.runs.reopen import OpenRun
 
 EACH = 3
 """Images of either kind, worst and median."""
@@ -98,29 +96,13 @@ def find_cases(report: Report, device: torch.device, paths: Paths | None = None)
     Raises:
         RunError: a run is kept without its weights, or its data are not there.
     """
-    runs = _one_of_each(report)
-    for run in runs:
-        if not Path(run.source).is_dir():
-            raise RunError(
-                f"{run.source}: was kept without its weights. Pictures need the folder of the run: "
-                "leave --pictures out."
-            )
-    opened = [open_run(Path(run.source), device, paths=paths) for run in runs]
+    arms = report.comparison.arms[:MOST_ARMS]
+    runs = one_of_each(arms)
+    opened = open_all(runs, device, paths, remedy="leave --pictures out")
     letters = letters_of(report.comparison.arms)
-    titles = [letters[arm.name] for arm in report.comparison.arms[:MOST_ARMS]]
+    titles = [letters[arm.name] for arm in arms]
     with translated_errors(), torch.no_grad():
         return _drawn(runs, opened, titles)
-
-
-def _one_of_each(report: Report) -> list[Run]:
-    """Of each arm the run of the smallest seed that all have, else of its first seed."""
-    arms = report.comparison.arms[:MOST_ARMS]
-    shared = set.intersection(*(set(arm.seeds) for arm in arms))
-    seeds = [min(shared, default=arm.seeds[0]) for arm in arms]
-    return [
-        next(run for run in arm.runs if run.seed == seed)
-        for arm, seed in zip(arms, seeds, strict=True)
-    ]
 
 
 def _drawn(runs: Sequence[Run], opened: Sequence[OpenRun], titles: Sequence[str]) -> Cases:
