@@ -292,9 +292,9 @@ class DataSettings(Settings):
     ignore_classes: Names = ()
     """Names of classes whose pixels are void, in training and in scoring; empty: none."""
     masks: str = ""
-    """folder:PATH of <id>.png: training masks in place of the data set's own; empty: its own."""
+    """Training masks: folder:PATH of <id>.png, or drawn from its own ("points"); empty: its own."""
     weak_masks: str = ""
-    """folder:PATH of <id>.png: points, scribbles or other weak masks of images without a mask."""
+    """Weak masks of images without a mask: folder:PATH of <id>.png, or a kind such as scribbles."""
     split_seed: Annotated[int, Field(ge=0)] | Literal["same"] = 0
     """Seed of the split, which runs of several seeds share; "same": the run's own seed."""
     crop: Size | Literal["whole"] = (321, 321)

@@ -23,7 +23,8 @@ from semisup.data.labels.tags import read_tags
 from semisup.data.loading.blocks import Blocks
 from semisup.data.loading.cache import CachedData
 from semisup.data.loading.streams import Stream
-from semisup.data.sets.masks_in_folder import MasksInFolder, read_masks
+from semisup.data.sets.drawn_masks import DrawnMasks, with_masks
+from semisup.data.sets.masks_in_folder import MasksInFolder
 from semisup.data.views.blocks import BlockView
 from semisup.data.views.class_crops import CombinationView
 from semisup.data.views.weak import WeakView
@@ -63,7 +64,7 @@ def open_data(recipe: Recipe, paths: Paths, subset: str = "") -> SegmentationDat
     )
     if subset or not recipe.data.masks:
         return data
-    return MasksInFolder(data, read_masks(recipe.data.masks))
+    return with_masks(data, recipe.data.masks, recipe.split_seed)
 
 
 def open_reported(recipe: Recipe, paths: Paths, subset: str = "") -> SegmentationData:
@@ -154,7 +155,7 @@ class Labels:
 def split_labels(recipe: Recipe, data: SegmentationData) -> Labels:
     """Make the recipe's split, keep the held-out images apart and find the unlabelled ones."""
     settings = recipe.data
-    masks = data.source if isinstance(data, MasksInFolder) else {}
+    masks = data.source if isinstance(data, MasksInFolder | DrawnMasks) else {}
     tags = read_tags(data, settings.tags) if settings.tags else None
     split = make_split(data, settings.split, recipe.split_seed, tags=tags, tagged=settings.tagged)
     if recipe.eval.hold_out and not recipe.eval.every:
@@ -165,7 +166,9 @@ def split_labels(recipe: Recipe, data: SegmentationData) -> Labels:
         )
     _check_watched(recipe)
     training, held_out = hold_out(split, recipe.eval.hold_out, recipe.split_seed)
-    weak = make_weak_pool(data, settings.weak_masks, training) if settings.weak_masks else None
+    weak = None
+    if settings.weak_masks:
+        weak = make_weak_pool(data, settings.weak_masks, training, recipe.split_seed)
     weakly = () if weak is None else weak.ids
     pool = make_pool(data, settings.unlabelled, training, held_out, weakly)
     return Labels(split, training, held_out, pool, masks, weak)
@@ -329,7 +332,7 @@ def check_objects(recipe: Recipe, data: SegmentationData) -> None:
     if METHODS[recipe.method.name].reads.instances and not data.has_objects:
         classes = recipe.data_options.get("classes")
         alone = f", with classes = '{classes}'," if isinstance(classes, str) else ""
-        alone = ", with masks of a folder," if recipe.data.masks else alone
+        alone = ", with other masks than its own," if recipe.data.masks else alone
         raise RecipeError(
             f"method '{recipe.method.name}' learns from objects, and '{data.name}'{alone} does not "
             "tell any apart. Take a data set that has objects, such as coco, or another method and "
@@ -564,7 +567,8 @@ def _check_labels(recipe: Recipe, labels: Labels, method: Method) -> None:
     if "partial" in method.reads.weak and weak is None:
         raise RecipeError(
             f"{name} reads weak masks, and data.weak_masks is not set. Set it to "
-            "'folder:PATH'; 'semisup data weaken' makes such a folder."
+            "'folder:PATH', as 'semisup data weaken' makes it, or to a kind of weak label, such as "
+            "'points'."
         )
     if weak is not None and "partial" not in method.reads.weak:
         raise RecipeError(

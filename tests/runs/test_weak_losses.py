@@ -113,6 +113,37 @@ def test_a_run_that_was_stopped_ends_with_the_same_bits(root: Path, tmp_path: Pa
         assert (again.folder / name).read_bytes() == (whole.folder / name).read_bytes(), name
 
 
+def test_labels_drawn_as_they_are_read_train_as_those_that_were_written(
+    root: Path, tmp_path: Path
+) -> None:
+    """To the same bits; the result of either is found again, and seeds are of one group."""
+    digests, folders = set[str](), []
+    for name, spec in (("drawn", "scribbles"), ("written", f"folder:{root / 'scribbles'}")):
+        recipe = recipe_of(root, data={"masks": spec, "split": "1/2"}, train={"steps": 2})
+        place = Paths(root, tmp_path / name)
+        done = run_recipe(recipe, place, CPU)
+        folders.append(done.folder)
+        digests.add(recipe.digest())
+        assert not run_recipe(recipe, place, CPU).trained
+    drawn, written = folders
+    assert (drawn / "weights.safetensors").read_bytes() == (
+        written / "weights.safetensors"
+    ).read_bytes()
+    masks = json.loads((drawn / "result.json").read_text())["split"]["masks"]
+    assert masks["source"] == "scribbles:length=0.6,width=3"
+    assert len(digests) == 2
+
+
+def test_drawn_labels_follow_the_seed_of_the_split(root: Path, tmp_path: Path) -> None:
+    data = {"masks": "points", "split_seed": "same"}
+    runs = [
+        read_run(run_recipe(recipe_of(root, data=data, train={"steps": 1, "seed": seed}),
+                            Paths(root, tmp_path), CPU).folder)
+        for seed in (0, 1)
+    ]  # fmt: skip
+    assert [[run.seed for run in group] for group in groups_of(runs)] == [[0, 1]]
+
+
 def test_tags_alone_teach_beside_a_few_masks(root: Path, tmp_path: Path) -> None:
     recipe = recipe_of(
         root,

@@ -24,7 +24,7 @@ dataset_options = click.option(
 masks_option = click.option(
     "--masks",
     default="",
-    metavar="folder:PATH",
+    metavar="folder:PATH|KIND",
     help="Masks of what is trained on, as data.masks. Default: the data set's own.",
 )
 
@@ -44,13 +44,13 @@ def open_set(
     The subset that the data set is reported on keeps its own masks.
     """
     from semisup.catalog import DATASETS, create_dataset, find
-    from semisup.data.sets.masks_in_folder import MasksInFolder, read_masks
+    from semisup.data.sets.drawn_masks import with_masks
 
     options = parse_options(find(DATASETS, "data set", name), settings)
     data = create_dataset(name, root, subset or None, **options)
     if not masks or data.subset == data.eval_subset:
         return data
-    return MasksInFolder(data, read_masks(masks))
+    return with_masks(data, masks, 0)
 
 
 def open_photographs(spec: str, beside: SegmentationData) -> SegmentationData:

@@ -8,7 +8,7 @@ from typing import Any
 
 from semisup.data.base import SegmentationData
 from semisup.data.labels.splits import Split
-from semisup.data.sets.masks_in_folder import MasksInFolder, read_masks
+from semisup.data.sets.drawn_masks import with_masks
 from semisup.data.sets.photographs import Photographs, describe_photographs, read_photographs
 from semisup.errors import DataError
 
@@ -74,13 +74,15 @@ def make_pool(
     return Pool(photographs, ids, describe_photographs(tree))
 
 
-def make_weak_pool(data: SegmentationData, spec: str, training: Split) -> Pool:
+def make_weak_pool(data: SegmentationData, spec: str, training: Split, seed: int = 0) -> Pool:
     """The images with weak masks, but for those that have a mask of their own.
 
     Args:
         data: the training subset.
-        spec: "folder:PATH" of <id>.png: 0..K-1 where there is a label, 255 elsewhere.
+        spec: "folder:PATH" of <id>.png: 0..K-1 where there is a label, 255 elsewhere; or a kind of
+            weak label, which is drawn from the masks of `data`.
         training: who has a mask, without the held-out images.
+        seed: of what is drawn.
 
     Returns:
         The images; the masks of its `data` are the weak ones.
@@ -90,7 +92,7 @@ def make_weak_pool(data: SegmentationData, spec: str, training: Split) -> Pool:
         DataError: the folder is missing, holds no mask of an image of `data`, or weak labels of
             other classes.
     """
-    weak = MasksInFolder(data, read_masks(spec, _WEAK), _WEAK)
+    weak = with_masks(data, spec, seed, _WEAK)
     others = [name for name, kind in training.labels.items() if kind != "mask"]
     ids = tuple(name for name in others if weak.has_mask(weak.index(name)))
     return Pool(weak, ids, weak.source)

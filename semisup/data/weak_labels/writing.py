@@ -108,7 +108,7 @@ def _write(
             labels = drawn(index)
         else:
             mask = data.mask(index)
-            truth = Truth(mask.numpy(), _numbers(data, index, mask), background)
+            truth = Truth(mask.numpy(), numbers_of(data, index, mask), background)
             labels = weaken(kind, truth, data.ids[index], seed)
             content = _content(truth, data)
         if labels is None:
@@ -136,8 +136,12 @@ def _write(
     return Weakened(written, len(data) - written, share, seconds if drawn is None else None)
 
 
-def _numbers(data: SegmentationData, index: int, mask: Tensor) -> Labels | None:
-    """The numbers of the objects, of the size of the mask."""
+def numbers_of(data: SegmentationData, index: int, mask: Tensor) -> Labels | None:
+    """The numbers of the objects of an image, HW as its mask; None where none are told apart.
+
+    Raises:
+        DataError: their map is of another size.
+    """
     numbers = data.object_numbers(index)
     if numbers is None:
         return None

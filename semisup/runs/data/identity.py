@@ -20,7 +20,8 @@ from semisup.data.fingerprint import (
     is_size,
 )
 from semisup.data.formats.trees import digest_of
-from semisup.data.sets.masks_in_folder import MasksInFolder, describe_masks, read_masks
+from semisup.data.sets.drawn_masks import describe, is_drawn
+from semisup.data.sets.masks_in_folder import MasksInFolder
 from semisup.data.sets.photographs import describe_photographs, read_photographs
 from semisup.errors import DataError, RecipeError, RunError
 from semisup.evaluation.protocol import ids_sha256
@@ -268,7 +269,7 @@ def check_finished(folder: RunFolder, recipe: Recipe, result: Result, paths: Pat
     for part, spec in (("masks", recipe.data.masks), ("weak_masks", recipe.data.weak_masks)):
         with _noting(notes, f"data.{part}"):
             if spec:
-                found[part] = describe_masks(read_masks(spec, f"data.{part}"))
+                found[part] = describe(spec, f"data.{part}")
     with _noting(notes, "data.unlabelled"):
         if unlabelled.strip() not in ("rest", "all"):
             found["unlabelled_from"] = describe_photographs(read_photographs(unlabelled))
@@ -317,7 +318,8 @@ def _refuse_other_masks(
 ) -> None:
     """A mask more or less changes who is labelled, unless a list says so."""
     sets = [(recorded.reported, now.reported.record)]
-    listed_ones = recipe.data.masks or recipe.data.split.strip().startswith("file:")
+    in_folder = recipe.data.masks and not is_drawn(recipe.data.masks)
+    listed_ones = in_folder or recipe.data.split.strip().startswith("file:")
     if recorded.trained is not None and not listed_ones:
         sets.append((recorded.trained, now.trained.record))
     for then, found in sets:

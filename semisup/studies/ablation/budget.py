@@ -7,31 +7,23 @@ study may state other figures.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from semisup.data.sets.drawn_masks import FOLDER, is_drawn, kind_and_options, read_kind
 from semisup.data.weak_labels.costs import Content, Costs, read_costs
+from semisup.data.weak_labels.manifest import MANIFEST, read_manifest
+from semisup.data.weak_labels.writing import KINDS
 from semisup.errors import suggest
 from semisup.system.words import counted
 
 BUDGET = "budget."
 """How the keys of a budget begin."""
 
-CLICKS = 1
-"""Clicks on each object of an image that is labelled by points."""
-
-KINDS: Mapping[str, Callable[[Costs, Content], float]] = {
-    "tags": lambda costs, content: costs.tags(content),
-    "points": lambda costs, content: costs.points(content, CLICKS * content.objects),
-    "scribbles": lambda costs, content: costs.scribbles(content),
-    "boxes": lambda costs, content: costs.boxes(content),
-    "masks": lambda costs, content: costs.masks(content),
-}
-"""Kind of label -> seconds for one image."""
-
-SPLIT_OF = {"masks": "data.split", "tags": "data.tagged"}
-"""Kinds of which a recipe says how many images have one, and the key that does."""
+MASKS, TAGS = "masks", "tags"
+"""What a budget pays for, beside the kinds of weak label."""
 
 
 @dataclass(frozen=True)
@@ -51,14 +43,24 @@ class Budget:
     def seconds_an_image(self, kind: str) -> float:
         """What one image costs.
 
+        Args:
+            kind: "masks", "tags", or one of weak label with its options, as `data.masks` has it.
+
         Raises:
             ValueError: no kind of label is called so.
+            RecipeError: an option of it is unknown or out of its range.
         """
-        if kind not in KINDS:
+        if kind == MASKS:
+            return self.costs.masks(self.content)
+        if kind == TAGS:
+            return self.costs.tags(self.content)
+        name = kind.partition(":")[0]
+        if name not in KINDS:
+            known = [MASKS, TAGS, *KINDS]
             raise ValueError(
-                f"budget.kind = {kind!r}: no such kind of label.{suggest(kind, KINDS)}"
+                f"budget.kind = {kind!r}: no such kind of label.{suggest(name, known)}"
             )
-        return KINDS[kind](self.costs, self.content)
+        return read_kind(kind, "budget.kind").seconds(self.costs, self.content)
 
     def affords(self, seconds: float, kind: str) -> int:
         """How many images can be labelled.
@@ -79,15 +81,56 @@ class Budget:
         """The keys of a recipe that give so many images labels of this kind.
 
         Raises:
-            ValueError: a recipe has no such key, or not one image is afforded.
+            ValueError: as `affords`.
         """
-        count = self.affords(seconds, kind)
-        if kind not in SPLIT_OF:
+        key = "data.tagged" if kind == TAGS else "data.split"
+        return {key: f"{self.affords(seconds, kind)}/{self.images}"}
+
+
+def kind_paid(stated: str, masks: str) -> str:
+    """What kind of label a budget pays for: what is stated, else that of the training masks.
+
+    Args:
+        stated: `budget.kind`; empty: it is not stated.
+        masks: `data.masks` of the cell.
+
+    Returns:
+        As `Budget.seconds_an_image` reads it, with the options of the labels.
+
+    Raises:
+        ValueError: the two contradict each other, or a folder does not say what it holds.
+        DataError: what lies beside the labels of a folder is damaged.
+    """
+    if not masks:
+        if stated.partition(":")[0] in KINDS:
             raise ValueError(
-                f"budget.kind = {kind!r}: {count} images, but no key of a recipe says how many "
-                f"have {kind}. Write so many with 'semisup data weaken', and name the folder."
+                f"budget.kind = {stated!r}, but the cell trains on whole masks. State data.masks = "
+                f"{stated!r}."
             )
-        return {SPLIT_OF[kind]: f"{count}/{self.images}"}
+        return stated or MASKS
+    kind = masks if is_drawn(masks) else _kind_in(Path(masks.strip().removeprefix(FOLDER).strip()))
+    if not kind and not stated:
+        raise ValueError(
+            f"data.masks = {masks!r}: the folder does not say which labels it holds. State "
+            "budget.kind."
+        )
+    if stated and kind and stated != TAGS and stated.partition(":")[0] != kind.partition(":")[0]:
+        raise ValueError(
+            f"budget.kind = {stated!r}, but data.masks = {masks!r} are {kind.partition(':')[0]}. "
+            "Take budget.kind out."
+        )
+    return kind if kind and stated != TAGS else stated
+
+
+def _kind_in(folder: Path) -> str:
+    """The kind of weak label that a folder says it holds; empty where it does not."""
+    if not (folder / MANIFEST).is_file():
+        return ""
+    content = read_manifest(folder / MANIFEST)
+    name, options = content.get("kind"), content.get("options")
+    if name not in KINDS or not isinstance(options, Mapping):
+        return ""
+    return kind_and_options(str(name), options)
 
 
 def images_for(seconds: float, each: float) -> int:

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from semisup.errors import RecipeError
+from semisup.errors import DataError, RecipeError
 from semisup.recipe.load import load_recipe, stated_in
 from semisup.recipe.recipe import Recipe
 from semisup.recipe.toml import flatten, parse_change
-from semisup.studies.ablation.budget import BUDGET
+from semisup.studies.ablation.budget import BUDGET, TAGS, kind_paid
 from semisup.studies.ablation.study import Point, Study, change_of
 from semisup.system.words import counted
 
@@ -50,7 +50,7 @@ class Cell:
         values: axis -> the name of its value.
         run: the recipe as it is run.
         stages: that go before it, the first one first.
-        masks: images that its budget pays masks for; None: it has no budget of masks.
+        masks: images whose masks its budget pays for, weak ones too; None: it pays for none.
         seconds: its budget of annotation; None: it has none.
     """
 
@@ -109,15 +109,15 @@ def cells_of(study: Study, changes: Sequence[str] = ()) -> tuple[Cell, ...]:
             key that the study varies.
     """
     _check_changes(study, changes)
-    with_baseline: dict[str, bool] = {}
+    stated: dict[str, Mapping[str, Any]] = {}
     cells: list[Cell] = []
     by_digest: dict[str, Cell] = {}
     for point in study.points():
         try:
-            if point.base not in with_baseline:
-                with_baseline[point.base] = bool(stated_in(point.base).get("baseline.recipe"))
-            cell = _cell(study, point, changes, with_baseline[point.base])
-        except (RecipeError, ValueError) as error:
+            if point.base not in stated:
+                stated[point.base] = stated_in(point.base)
+            cell = _cell(study, point, changes, stated[point.base])
+        except (RecipeError, DataError, ValueError) as error:
             raise study.error(f"{point.label}: {error}") from None
         same = by_digest.setdefault(cell.run.digest, cell)
         if same is not cell:
@@ -144,22 +144,29 @@ def _check_changes(study: Study, changes: Sequence[str]) -> None:
             )
 
 
-def _cell(study: Study, point: Point, changes: Sequence[str], with_baseline: bool) -> Cell:
-    keys, masks = _with_budget(study, point.keys)
+def _cell(
+    study: Study, point: Point, changes: Sequence[str], of_base: Mapping[str, Any]
+) -> Cell:
+    keys, masks = _with_budget(study, point.keys, of_base, changes)
     for change in changes:
         key, _ = parse_change(change)
         if key in keys and key not in point.keys:
             raise ValueError(f"--set {change}: budget.seconds states it. Change the file.")
     words = [change_of(key, value) for key, value in keys.items()]
     # A baseline would be trained by each run that names one, at any time.
-    words += [*changes, *(["baseline.recipe="] if with_baseline else [])]
+    words += [*changes, *(["baseline.recipe="] if of_base.get("baseline.recipe") else [])]
     recipe = load_recipe(point.base, words)
     run = Stage(point.base, tuple(words), recipe.name, recipe.digest(), None, recipe.train.steps)
     seconds = point.keys.get(f"{BUDGET}seconds")
     return Cell(point.values, run, tuple(_stages(recipe)), masks, seconds)
 
 
-def _with_budget(study: Study, stated: Mapping[str, Any]) -> tuple[dict[str, Any], int | None]:
+def _with_budget(
+    study: Study,
+    stated: Mapping[str, Any],
+    of_base: Mapping[str, Any],
+    changes: Sequence[str],
+) -> tuple[dict[str, Any], int | None]:
     """The keys of a recipe alone: a budget in seconds as a share of the images."""
     keys = {key: value for key, value in stated.items() if not key.startswith(BUDGET)}
     of_budget = {k.removeprefix(BUDGET): v for k, v in stated.items() if k.startswith(BUDGET)}
@@ -168,18 +175,20 @@ def _with_budget(study: Study, stated: Mapping[str, Any]) -> tuple[dict[str, Any
     unknown = sorted(of_budget.keys() - {"seconds", "kind"})
     if unknown:
         raise ValueError(f"there is no key 'budget.{unknown[0]}'. Known: kind, seconds.")
-    seconds, kind = of_budget.get("seconds"), of_budget.get("kind", "masks")
+    seconds = of_budget.get("seconds")
     wrong = ValueError(f"budget.seconds = {seconds!r}: is a number of seconds above 0.")
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
         raise wrong
     if not 0 < seconds < math.inf:
         raise wrong
     assert study.budget is not None  # read_study refuses budgets without
+    known = {**of_base, **keys, **dict(map(parse_change, changes))}
+    kind = kind_paid(str(of_budget.get("kind", "")), str(known.get("data.masks", "")))
     bought = study.budget.changes(seconds, kind)
     twice = sorted(bought.keys() & keys.keys())
     if twice:
         raise ValueError(f"'{twice[0]}' is stated, and budget.seconds states it too.")
-    masks = study.budget.affords(seconds, kind) if kind == "masks" else None
+    masks = None if kind == TAGS else study.budget.affords(seconds, kind)
     return keys | bought, masks
 
 
