@@ -8,7 +8,7 @@ from pathlib import Path
 
 from semisup.data.base import SegmentationData
 from semisup.data.formats.id_lists import read_ids
-from semisup.data.formats.trees import folder_of
+from semisup.data.formats.trees import folder_of, names_folder
 from semisup.data.image_formats import fitted
 from semisup.data.labels.pseudo_masks import (
     KIND,
@@ -17,7 +17,6 @@ from semisup.data.labels.pseudo_masks import (
     write_record,
 )
 from semisup.data.labels.tags import Tags, read_tags
-from semisup.data.sets.drawn_masks import is_drawn
 from semisup.data.weak_labels.manifest import MANIFEST, claimed
 from semisup.errors import DataError, RecipeError, RunError, suggest
 from semisup.evaluation.labelling.writing import PseudoMasks, write_pseudo_masks
@@ -149,7 +148,9 @@ def _check_same_split(opened: OpenRun) -> None:
 def _has_weak_masks(opened: OpenRun) -> bool:
     """Whether the masks of a run are pseudo-masks or other weak labels, which a round replaces."""
     spec = opened.recipe.data.masks
-    return is_drawn(spec) or bool(spec) and (folder_of(spec, "data.masks") / MANIFEST).is_file()
+    if not spec or not names_folder(spec):
+        return bool(spec)
+    return (folder_of(spec, "data.masks") / MANIFEST).is_file()
 
 
 def _masked(opened: OpenRun, data: SegmentationData) -> frozenset[str]:

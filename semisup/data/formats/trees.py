@@ -60,9 +60,14 @@ def folder_of(spec: str, key: str, others: str = "") -> Path:
         RecipeError: another form, or no path.
     """
     path = spec.strip().removeprefix(_FOLDER).strip()
-    if not spec.strip().startswith(_FOLDER) or not path:
+    if not names_folder(spec) or not path:
         raise RecipeError(f'{key} = {spec!r} cannot be understood: write {others}"folder:PATH"')
     return Path(path)
+
+
+def names_folder(spec: str) -> bool:
+    """Whether the value of a key is of the form "folder:PATH"."""
+    return spec.strip().startswith(_FOLDER)
 
 
 def read_tree(folder: Path, suffixes: tuple[str, ...], remedy: str) -> FileTree:

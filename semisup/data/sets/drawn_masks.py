@@ -11,14 +11,12 @@ import torch
 from torch import Tensor
 
 from semisup.data.base import Problem, SegmentationData, WrappedData
+from semisup.data.formats.trees import names_folder
 from semisup.data.sets.masks_in_folder import MasksInFolder, describe_masks, read_masks
 from semisup.data.weak_labels.base import Truth, WeakKind, background_of, weaken
 from semisup.data.weak_labels.writing import KINDS, numbers_of
 from semisup.errors import RecipeError, suggest
 from semisup.options import check_options
-
-FOLDER = "folder:"
-"""How the value of a key begins that names a folder of masks."""
 
 
 class DrawnMasks(WrappedData):
@@ -60,11 +58,6 @@ class DrawnMasks(WrappedData):
     def source(self) -> dict[str, Any]:
         """Where the masks come from; see `describe_drawn`."""
         return describe_drawn(self.kind)
-
-
-def is_drawn(spec: str) -> bool:
-    """Whether the value of `data.masks` or `data.weak_masks` names a kind of weak label."""
-    return bool(spec.strip()) and not spec.strip().startswith(FOLDER)
 
 
 def read_kind(spec: str, key: str) -> WeakKind:
@@ -141,13 +134,13 @@ def with_masks(
         RecipeError: `spec` cannot be understood.
         DataError: the folder cannot be used, see `MasksInFolder`.
     """
-    if is_drawn(spec):
+    if not names_folder(spec):
         return DrawnMasks(data, read_kind(spec, key), seed)
     return MasksInFolder(data, read_masks(spec, key), key)
 
 
 def describe(spec: str, key: str) -> dict[str, Any]:
     """What `source` of `with_masks` would state, without the data set."""
-    if is_drawn(spec):
+    if not names_folder(spec):
         return describe_drawn(read_kind(spec, key))
     return describe_masks(read_masks(spec, key))

@@ -19,8 +19,8 @@ from semisup.data.fingerprint import (
     fingerprint,
     is_size,
 )
-from semisup.data.formats.trees import digest_of
-from semisup.data.sets.drawn_masks import describe, is_drawn
+from semisup.data.formats.trees import digest_of, names_folder
+from semisup.data.sets.drawn_masks import describe
 from semisup.data.sets.masks_in_folder import MasksInFolder
 from semisup.data.sets.photographs import describe_photographs, read_photographs
 from semisup.errors import DataError, RecipeError, RunError
@@ -318,8 +318,7 @@ def _refuse_other_masks(
 ) -> None:
     """A mask more or less changes who is labelled, unless a list says so."""
     sets = [(recorded.reported, now.reported.record)]
-    in_folder = recipe.data.masks and not is_drawn(recipe.data.masks)
-    listed_ones = in_folder or recipe.data.split.strip().startswith("file:")
+    listed_ones = names_folder(recipe.data.masks) or recipe.data.split.strip().startswith("file:")
     if recorded.trained is not None and not listed_ones:
         sets.append((recorded.trained, now.trained.record))
     for then, found in sets:

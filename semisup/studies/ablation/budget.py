@@ -12,10 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from semisup.data.sets.drawn_masks import FOLDER, is_drawn, kind_and_options, read_kind
+from semisup.data.formats.trees import folder_of, names_folder
 from semisup.data.weak_labels.costs import Content, Costs, read_costs
-from semisup.data.weak_labels.manifest import MANIFEST, read_manifest
-from semisup.data.weak_labels.writing import KINDS
 from semisup.errors import suggest
 from semisup.system.words import counted
 
@@ -54,6 +52,9 @@ class Budget:
             return self.costs.masks(self.content)
         if kind == TAGS:
             return self.costs.tags(self.content)
+        from semisup.data.sets.drawn_masks import read_kind
+        from semisup.data.weak_labels.writing import KINDS
+
         name = kind.partition(":")[0]
         if name not in KINDS:
             known = [MASKS, TAGS, *KINDS]
@@ -101,14 +102,18 @@ def kind_paid(stated: str, masks: str) -> str:
         ValueError: the two contradict each other, or a folder does not say what it holds.
         DataError: what lies beside the labels of a folder is damaged.
     """
+    if not masks and stated in ("", MASKS, TAGS):
+        return stated or MASKS  # and loads no torch
+    from semisup.data.weak_labels.writing import KINDS
+
     if not masks:
         if stated.partition(":")[0] in KINDS:
             raise ValueError(
                 f"budget.kind = {stated!r}, but the cell trains on whole masks. State data.masks = "
                 f"{stated!r}."
             )
-        return stated or MASKS
-    kind = masks if is_drawn(masks) else _kind_in(Path(masks.strip().removeprefix(FOLDER).strip()))
+        return stated
+    kind = _kind_in(folder_of(masks, "data.masks")) if names_folder(masks) else masks
     if not kind and not stated:
         raise ValueError(
             f"data.masks = {masks!r}: the folder does not say which labels it holds. State "
@@ -124,6 +129,10 @@ def kind_paid(stated: str, masks: str) -> str:
 
 def _kind_in(folder: Path) -> str:
     """The kind of weak label that a folder says it holds; empty where it does not."""
+    from semisup.data.sets.drawn_masks import kind_and_options
+    from semisup.data.weak_labels.manifest import MANIFEST, read_manifest
+    from semisup.data.weak_labels.writing import KINDS
+
     if not (folder / MANIFEST).is_file():
         return ""
     content = read_manifest(folder / MANIFEST)

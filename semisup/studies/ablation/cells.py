@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from semisup.data.formats.trees import names_folder
 from semisup.errors import DataError, RecipeError
 from semisup.recipe.load import load_recipe, stated_in
 from semisup.recipe.recipe import Recipe
@@ -144,9 +145,7 @@ def _check_changes(study: Study, changes: Sequence[str]) -> None:
             )
 
 
-def _cell(
-    study: Study, point: Point, changes: Sequence[str], of_base: Mapping[str, Any]
-) -> Cell:
+def _cell(study: Study, point: Point, changes: Sequence[str], of_base: Mapping[str, Any]) -> Cell:
     keys, masks = _with_budget(study, point.keys, of_base, changes)
     for change in changes:
         key, _ = parse_change(change)
@@ -183,6 +182,12 @@ def _with_budget(
         raise wrong
     assert study.budget is not None  # read_study refuses budgets without
     known = {**of_base, **keys, **dict(map(parse_change, changes))}
+    weak = str(known.get("data.weak_masks", ""))
+    if weak and not names_folder(weak):
+        raise ValueError(
+            f"data.weak_masks = {weak!r}: budget.seconds pays for the images "
+            "of data.split alone. State data.masks, or budget no seconds."
+        )
     kind = kind_paid(str(of_budget.get("kind", "")), str(known.get("data.masks", "")))
     bought = study.budget.changes(seconds, kind)
     twice = sorted(bought.keys() & keys.keys())

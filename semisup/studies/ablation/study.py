@@ -412,7 +412,9 @@ def _are_several(value: Any, axis: Axis) -> bool:
 
 def name_of(value: Any) -> str:
     """A value as it is told."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    if isinstance(value, str) and value:
+        return value
+    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def change_of(key: str, value: Any) -> str:

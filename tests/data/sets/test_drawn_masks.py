@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from semisup.cli.main import cli
 from semisup.data.labels.pools import make_weak_pool
 from semisup.data.labels.splits import make_split
-from semisup.data.sets.drawn_masks import DrawnMasks, describe, is_drawn, read_kind, with_masks
+from semisup.data.sets.drawn_masks import DrawnMasks, describe, read_kind, with_masks
 from semisup.data.sets.masks_in_folder import MasksInFolder
 from semisup.data.sets.scenes.dataset import Scenes
 from semisup.data.weak_labels.costs import read_costs
@@ -23,9 +23,7 @@ from semisup.errors import RecipeError
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Scenes:
-    return Scenes(
-        tmp_path_factory.mktemp("scenes"), "train", train=4, val=1, test=1, size=(48, 64)
-    )
+    return Scenes(tmp_path_factory.mktemp("scenes"), "train", train=4, val=1, test=1, size=(48, 64))
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -50,7 +48,6 @@ def test_options_are_written_behind_the_kind() -> None:
     assert isinstance(kind, Points)
     assert vars(kind) == {"clicks": 2, "radius": 3, "miss_rate": 0.5, "per": "class"}
     assert vars(read_kind("points:", "data.masks")) == vars(Points())
-    assert [is_drawn(spec) for spec in ("points", "", " folder:out", "point")] == [1, 0, 0, 1]
 
 
 @pytest.mark.parametrize(
