@@ -246,7 +246,7 @@ def _as_text(value: Any) -> Any:
 
 
 class InitSettings(Settings):
-    """`[init]`: the recipe whose finished run the weights start from, for methods in stages.
+    """`[init]`: the recipe whose finished run this one builds on, for methods in stages.
 
     It is run first where it has not been. What says where things lie (`data.root`, `data.workers`,
     `data.cache`, `data.tags`, `model.weights`) and the seed are handed on to it, and on the same
@@ -257,6 +257,10 @@ class InitSettings(Settings):
     """A shipped recipe, or the path of a .toml file, relative to this one; empty: fresh weights."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] | Literal["same"] = "same"
     """Which of its runs; "same": the one of this run's seed."""
+    weights: bool = True
+    """Start from its weights; false: from `model.weights`, or afresh."""
+    threshold: Annotated[float, Field(ge=0, le=1)] = 0.9
+    """Least probability that its pseudo-masks teach, where `data.masks` or `weak_masks` is init."""
     changes: Annotated[Texts, Field(alias="set")] = ()
     """Changes of its keys, as given to --set, such as ["data.tagged=5/class"]."""
 
@@ -292,9 +296,9 @@ class DataSettings(Settings):
     ignore_classes: Names = ()
     """Names of classes whose pixels are void, in training and in scoring; empty: none."""
     masks: str = ""
-    """Training masks: folder:PATH of <id>.png, or drawn from its own ("points"); empty: its own."""
+    """Training masks: folder:PATH of <id>.png, drawn ("points") or init; empty: its own."""
     weak_masks: str = ""
-    """Weak masks of images without a mask: folder:PATH of <id>.png, or a kind such as scribbles."""
+    """Weak masks of images without a mask: folder:PATH, a kind such as scribbles, or init."""
     split_seed: Annotated[int, Field(ge=0)] | Literal["same"] = 0
     """Seed of the split, which runs of several seeds share; "same": the run's own seed."""
     crop: Size | Literal["whole"] = (321, 321)

@@ -73,6 +73,7 @@ Stated = dict[str, tuple[Any, str]]
 def _first_stage(recipe: Recipe, seen: tuple[str, ...]) -> Recipe | None:
     """The recipe that `[init]` names, with what is handed on to it."""
     init = recipe.init
+    _check_init(recipe)
     if not init.recipe:
         return None
     seen = (*seen, recipe.name)
@@ -85,14 +86,34 @@ def _first_stage(recipe: Recipe, seen: tuple[str, ...]) -> Recipe | None:
     source = f"recipe {recipe.name}"
     try:
         first = load_recipe(init.recipe, init.changes, overrides=_state(handed, source), seen=seen)
-        if not recipe.data.ignore_classes or first.data.name != recipe.data.name:
+        others = dict(handed)
+        if not init.weights and first.model.name != recipe.model.name:
+            others.pop("model.weights", None)  # those of another network
+        if recipe.data.ignore_classes and first.data.name == recipe.data.name:
+            others |= ignored
+        if others == handed:
             return first
-        overrides = _state(handed | ignored, source)
+        overrides = _state(others, source)
         return load_recipe(init.recipe, init.changes, overrides=overrides, seen=seen)
     except RecipeError as error:
         if len(seen) > 1:  # said once, by the recipe that the user named
             raise
         raise RecipeError(f"recipe {recipe.name}: its first stage ([init]): {error}") from None
+
+
+def _check_init(recipe: Recipe) -> None:
+    """Refuse what [init] says of a first stage that is not there, or that nothing is taken from."""
+    taken = recipe.pseudo_masks
+    if taken and not recipe.init.recipe:
+        raise RecipeError(
+            f"recipe {recipe.name}: {taken[0]} = 'init' takes the pseudo-masks of a first stage, "
+            "and there is none. Name its recipe in init.from."
+        )
+    if recipe.init.recipe and not recipe.init.weights and not taken:
+        raise RecipeError(
+            f"recipe {recipe.name}: init.weights = false leaves nothing of the first stage. Set "
+            "data.masks or data.weak_masks to 'init', for its pseudo-masks, or take [init] out."
+        )
 
 
 def _places_of(recipe: Recipe) -> dict[str, Any]:

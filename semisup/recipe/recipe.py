@@ -24,6 +24,9 @@ from semisup.settings import (
 )
 from semisup.system.files import is_file
 
+INIT = "init"
+"""The value of data.masks and data.weak_masks that takes the pseudo-masks of the first stage."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -57,6 +60,12 @@ class Recipe:
         """The seed that the labelled images are drawn with."""
         stated = self.data.split_seed
         return self.train.seed if stated == "same" else stated
+
+    @property
+    def pseudo_masks(self) -> tuple[str, ...]:
+        """The keys that take the pseudo-masks of the first stage."""
+        keys = {"data.masks": self.data.masks, "data.weak_masks": self.data.weak_masks}
+        return tuple(key for key, spec in keys.items() if spec.strip() == INIT)
 
     def resolved(self) -> dict[str, Any]:
         """All tables as plain values: what a run is recorded by."""
@@ -97,6 +106,10 @@ class Recipe:
         if self.first is not None:
             flat = {k: v for k, v in flat.items() if not k.startswith("init.")}
             flat |= {"init": self.first.digest(), "init.seed": self.init.seed}
+            if not self.init.weights:
+                flat["init.weights"] = False
+            if self.pseudo_masks:
+                flat["init.threshold"] = self.init.threshold
         text = json.dumps(flat, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:10]
 

@@ -64,7 +64,7 @@ def open_data(recipe: Recipe, paths: Paths, subset: str = "") -> SegmentationDat
     )
     if subset or not recipe.data.masks:
         return data
-    return with_masks(data, recipe.data.masks, recipe.split_seed)
+    return with_masks(data, paths.masks_of(recipe, "data.masks"), recipe.split_seed)
 
 
 def open_reported(recipe: Recipe, paths: Paths, subset: str = "") -> SegmentationData:
@@ -152,8 +152,14 @@ class Labels:
     weak: Pool | None = None
 
 
-def split_labels(recipe: Recipe, data: SegmentationData) -> Labels:
-    """Make the recipe's split, keep the held-out images apart and find the unlabelled ones."""
+def split_labels(recipe: Recipe, data: SegmentationData, weak_masks: str | None = None) -> Labels:
+    """Make the recipe's split, keep the held-out images apart and find the unlabelled ones.
+
+    Args:
+        recipe: whose.
+        data: what it trains on.
+        weak_masks: where the weak masks are; None: where the recipe says.
+    """
     settings = recipe.data
     masks = data.source if isinstance(data, MasksInFolder | DrawnMasks) else {}
     tags = read_tags(data, settings.tags) if settings.tags else None
@@ -167,8 +173,9 @@ def split_labels(recipe: Recipe, data: SegmentationData) -> Labels:
     _check_watched(recipe)
     training, held_out = hold_out(split, recipe.eval.hold_out, recipe.split_seed)
     weak = None
-    if settings.weak_masks:
-        weak = make_weak_pool(data, settings.weak_masks, training, recipe.split_seed)
+    spec = settings.weak_masks if weak_masks is None else weak_masks
+    if spec:
+        weak = make_weak_pool(data, spec, training, recipe.split_seed)
     weakly = () if weak is None else weak.ids
     pool = make_pool(data, settings.unlabelled, training, held_out, weakly)
     return Labels(split, training, held_out, pool, masks, weak)

@@ -116,7 +116,9 @@ class Experiment:
     @cached_property
     def labels(self) -> Labels:
         """Which images are labelled, and which of them are held out."""
-        return split_labels(self.recipe, self.data)
+        return split_labels(
+            self.recipe, self.data, self.paths.masks_of(self.recipe, "data.weak_masks")
+        )
 
     def outline(self) -> DataIdentity:
         """Classes and ids of its data, for which no mask is opened."""
@@ -226,7 +228,8 @@ class Experiment:
         recipe = self.recipe
         if not self.read_weights:
             return build_method(without_weights(recipe), self.num_classes, kind=self.image_kind)
-        start = None if self.first is None else _predictor_of(self.first)
+        goes_on = self.first is not None and recipe.init.weights
+        start = _predictor_of(self.first) if goes_on else None
         method, notes = build_method(recipe, self.num_classes, start, self.image_kind)
         if method.reads.trained_weights and not (start or recipe.model.weights):
             raise RecipeError(

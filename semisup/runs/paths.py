@@ -27,6 +27,22 @@ class Paths:
         stated = recipe.data.root and not self.overrides
         return Path(recipe.data.root if stated else self.data_root).expanduser()
 
+    def masks_of(self, recipe: Recipe, key: str) -> str:
+        """The value of data.masks or data.weak_masks, with "init" as the folder that it stands for.
+
+        Args:
+            recipe: whose.
+            key: "data.masks" or "data.weak_masks".
+        """
+        if key in recipe.pseudo_masks:
+            return f"folder:{self.pseudo_masks(recipe)}"
+        return recipe.data.masks if key == "data.masks" else recipe.data.weak_masks
+
+    def pseudo_masks(self, recipe: Recipe) -> Path:
+        """Where the pseudo-masks lie that the first stage of a recipe makes for it."""
+        assert recipe.first is not None
+        return self.run_folder(recipe.first) / f"pseudo_masks_{recipe.init.threshold:g}"
+
     def run_folder(self, recipe: Recipe) -> Path:
         """`<out>/<recipe>/<digest>-s<seed>`."""
         return self.out / recipe.name / f"{recipe.digest()}-s{recipe.train.seed}"

@@ -394,6 +394,10 @@ def describe_first(first: FinishedRun) -> FirstStage:
 
 def started_from(experiment: Experiment) -> str:
     """What the weights of the first stage started from; its labels are recorded in its split."""
-    if experiment.first is not None:
-        return experiment.first.result.pretraining
-    return weights_name(experiment.recipe)
+    if experiment.first is None:
+        return weights_name(experiment.recipe)
+    before = experiment.first.result.pretraining
+    if experiment.recipe.init.weights:
+        return before
+    own = weights_name(experiment.recipe)
+    return own if own == before else f"{own}, pseudo-masks from {before}"

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save
 
+from semisup.data.labels.pseudo_masks import RECORD
 from semisup.data.labels.splits import write_split
 from semisup.evaluation.evaluate import Evaluation, evaluate
 from semisup.evaluation.objects import evaluate_objects
@@ -45,6 +46,7 @@ from semisup.runs.data.parts import check_facts, check_result, run_digest
 from semisup.runs.data.untouched import State, folders_of, keep_state, state_of
 from semisup.runs.experiment import Experiment
 from semisup.runs.folder import RunFolder
+from semisup.runs.label import label_run
 from semisup.runs.paths import Paths
 from semisup.runs.plugins import changed_plugins, refuse_changed
 from semisup.runs.record import (
@@ -60,6 +62,7 @@ from semisup.runs.record import (
     write_detections,
     write_facts,
 )
+from semisup.runs.reopen import open_run
 from semisup.runs.result import DataRecord, FinishedRun, Result, plain, read_result, write_result
 from semisup.runs.sheets import draw_panel, draw_sample_sheet, draw_sheet
 from semisup.system import distributed as ranks
@@ -145,6 +148,9 @@ def _run(
         lambda: refuse_changed(folder.path, recorded_plugins(read_facts(folder.facts)))
     )
     first = _run_first_stage(recipe, paths, device, view, command)
+    if recipe.pseudo_masks:
+        view.phase("labelling")
+        ranks.first_before_others(lambda: _label(recipe, paths, device))
     view.opened(recipe.name, folder.path)
     note = ranks.from_first(lambda: _of_other_length(folder, recipe))
     if note:
@@ -228,6 +234,19 @@ def _run_first_stage(
         return None
     view.note(f"{recipe.name} starts from {paths.run_folder(recipe.first)}")
     return _run(recipe.first, paths, device, view, command)
+
+
+def _label(recipe: Recipe, paths: Paths, device: torch.device) -> None:
+    """Write the pseudo-masks that the first stage makes of the images that it has no mask of.
+
+    They lie in its folder, for all runs that start from it.
+    """
+    assert recipe.first is not None
+    out = paths.pseudo_masks(recipe)
+    if (out / RECORD).is_file():
+        return
+    opened = open_run(paths.run_folder(recipe.first), device, paths=paths)
+    label_run(opened, out, threshold=recipe.init.threshold)
 
 
 def _prepare(experiment: Experiment, view: View) -> tuple[TrainingState, Selection | None]:

@@ -75,6 +75,9 @@ def _contents(run: Run) -> dict[str, str]:
         found[key] = str((split.get(part) or {}).get("sha256") or "")[:8]
     if not str(run.settings.get("data.tags") or "").startswith("file:"):
         found.pop("data.tags")  # tags of the masks are of the images that were drawn
+    for key in ("data.masks", "data.weak_masks"):
+        if run.settings.get(key) == "init":
+            found.pop(key)  # each seed has the pseudo-masks of its own first stage
     return {key: value for key, value in found.items() if value}
 
 

@@ -266,7 +266,8 @@ def check_finished(folder: RunFolder, recipe: Recipe, result: Result, paths: Pat
     unlabelled = recipe.data.unlabelled
     found: dict[str, Any] = {}
     notes = list[str]()
-    for part, spec in (("masks", recipe.data.masks), ("weak_masks", recipe.data.weak_masks)):
+    for part in ("masks", "weak_masks"):
+        spec = paths.masks_of(recipe, f"data.{part}")
         with _noting(notes, f"data.{part}"):
             if spec:
                 found[part] = describe(spec, f"data.{part}")
@@ -318,7 +319,8 @@ def _refuse_other_masks(
 ) -> None:
     """A mask more or less changes who is labelled, unless a list says so."""
     sets = [(recorded.reported, now.reported.record)]
-    listed_ones = names_folder(recipe.data.masks) or recipe.data.split.strip().startswith("file:")
+    in_folder = names_folder(recipe.data.masks) or "data.masks" in recipe.pseudo_masks
+    listed_ones = in_folder or recipe.data.split.strip().startswith("file:")
     if recorded.trained is not None and not listed_ones:
         sets.append((recorded.trained, now.trained.record))
     for then, found in sets:

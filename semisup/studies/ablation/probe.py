@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from semisup.errors import RunError
+from semisup.recipe.load import load_recipe
 from semisup.studies.ablation.attempts import last_line
 from semisup.studies.ablation.cells import Stage
 from semisup.studies.ablation.plan import Cost, Plan, estimate
@@ -84,7 +85,9 @@ def probe(
 def _measure(
     stage: Stage, command: Sequence[str], options: Sequence[str], folder: Path
 ) -> Cost | str:
-    changes = [word for change in (*stage.changes, *SHORT) for word in ("--set", change)]
+    recipe = load_recipe(stage.recipe, stage.changes)
+    masks = [f"{key}=boxes" for key in recipe.pseudo_masks]  # which take a first stage
+    changes = [word for change in (*stage.changes, *SHORT, *masks) for word in ("--set", change)]
     words = [*command, "run", stage.recipe, *changes, *options, "--out", str(folder), "--json"]
     log, printed = folder / "log", folder / "printed"
     began = time.perf_counter()
