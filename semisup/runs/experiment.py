@@ -228,8 +228,8 @@ class Experiment:
         recipe = self.recipe
         if not self.read_weights:
             return build_method(without_weights(recipe), self.num_classes, kind=self.image_kind)
-        goes_on = self.first is not None and recipe.init.weights
-        start = _predictor_of(self.first) if goes_on else None
+        first = self.first if recipe.init.weights else None
+        start = None if first is None else _predictor_of(first)
         method, notes = build_method(recipe, self.num_classes, start, self.image_kind)
         if method.reads.trained_weights and not (start or recipe.model.weights):
             raise RecipeError(
