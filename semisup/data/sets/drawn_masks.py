@@ -37,6 +37,11 @@ class DrawnMasks(WrappedData):
         self._background = background_of(data)
 
     @property
+    def as_stored(self) -> SegmentationData:
+        """That of the data set: colours and label ids of a file are compared by its own mask."""
+        return self._data.as_stored
+
+    @property
     def has_objects(self) -> bool:
         """False: what is drawn does not tell objects apart."""
         return False

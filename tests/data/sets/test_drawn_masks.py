@@ -18,6 +18,7 @@ from semisup.data.sets.scenes.dataset import Scenes
 from semisup.data.weak_labels.costs import read_costs
 from semisup.data.weak_labels.points import Points
 from semisup.data.weak_labels.writing import KINDS, write_weak_labels
+from semisup.data.without_classes import WithoutClasses
 from semisup.errors import RecipeError
 
 
@@ -36,6 +37,13 @@ def test_what_is_drawn_is_what_weaken_writes(name: str, scenes: Scenes, tmp_path
     for index in range(len(scenes)):
         torch.testing.assert_close(drawn.mask(index), written.mask(index), rtol=0, atol=0)
         assert not torch.equal(drawn.mask(index), scenes.mask(index))
+
+
+def test_colours_are_compared_with_the_labels_of_the_files(scenes: Scenes) -> None:
+    """Where classes are left out, the palette is that of the numbers in the files."""
+    fewer = WithoutClasses(scenes, scenes.classes[1:2])
+    assert with_masks(fewer, "points", 0).as_stored is scenes
+    assert with_masks(scenes, "points", 0).classes == scenes.classes
 
 
 def test_another_seed_draws_others(scenes: Scenes) -> None:
