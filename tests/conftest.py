@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import gc
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support.reports import node_id, passed
+
+# Whatever the environment says (containers often forbid it): else the tests, the package and what
+# pytest makes of `assert` are compiled anew by each worker, and the package by each process that a
+# test starts, which takes longer than all else until the first test.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+gc.disable()  # until all tests are collected: little of what is made until then goes again
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -56,6 +66,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish() -> None:
+    gc.enable()
     gc.collect()
     gc.freeze()  # what was imported stays: no collection need look at it again
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,12 +79,22 @@ def module_name(path: Path) -> str:
 MODULES = {module_name(path): path for path in sorted(ROOT.rglob("*.py"))}
 
 
+def statements(tree: ast.Module) -> Iterator[ast.AST]:
+    """As `ast.walk`, but into no expression: those are most of a file, and import nothing."""
+    found: deque[ast.AST] = deque([tree])
+    while found:
+        node = found.popleft()
+        yield node
+        for part_of in ("body", "handlers", "cases", "orelse", "finalbody"):
+            found.extend(getattr(node, part_of, ()))
+
+
 def imports_of(module: str, source: str) -> Iterator[Import]:
     """Every import, resolved to the module that it loads: `from a import b` is a.b if that is one.
 
     The imports of `TYPE_CHECKING` blocks count: who writes a type down knows it.
     """
-    for node in ast.walk(ast.parse(source)):
+    for node in statements(ast.parse(source)):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield Import(module, alias.name, node.lineno)

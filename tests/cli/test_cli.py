@@ -49,6 +49,8 @@ from semisup.recipe.toml import dump_toml
 from semisup.runs.result import read_result
 from semisup.studies.ablation.study import shipped_studies
 
+pytestmark = pytest.mark.usefixtures("no_confusion_is_drawn")
+
 PACKAGE = Path(semisup.__file__).parents[1]
 
 

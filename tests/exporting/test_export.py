@@ -37,6 +37,8 @@ from semisup.runs.reopen import OpenRun, open_run
 from semisup.runs.run import run_recipe
 from semisup.settings import EvalSettings
 
+pytestmark = pytest.mark.usefixtures("no_confusion_is_drawn")
+
 SIXTEEN_BITS = ImageFormat((0.1, 0.2), (0.3, 0.4), 16)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import hashlib
 import re
 from collections.abc import Callable, Collection, Iterable
@@ -210,6 +211,18 @@ def subject(name: str) -> contract.ModelSubject:
     return Copied(MODELS[name])
 
 
+@functools.cache
+def outline(name: str) -> Segmenter:
+    """The network on the meta device, built once for all that look at it and change nothing."""
+    with torch.device("meta"):
+        return MODELS[name]()
+
+
+def outlined(name: str) -> contract.ModelSubject:
+    """For checks that look at names, kinds and shapes alone."""
+    return contract.ModelSubject(lambda: outline(name))
+
+
 def build(name: str) -> Segmenter:
     """The network with score layers that are not zero, as after a first training step."""
     return subject(name).build()
@@ -318,8 +331,7 @@ def test_gradients_reach_the_encoder_through_the_embedding(name: str) -> None:
 
 @every_model
 def test_a_network_has_an_embedding_or_names_some_that_have(name: str) -> None:
-    with torch.device("meta"):
-        model = MODELS[name]().eval()
+    model = outline(name)
     if name not in WITHOUT_EMBEDDING:
         assert model.embedding_channels > 0
         return
@@ -337,13 +349,12 @@ def test_a_network_has_an_embedding_or_names_some_that_have(name: str) -> None:
 
 @every_model
 def test_every_parameter_is_in_exactly_one_group(name: str) -> None:
-    contract.groups_hold_each_parameter_once(subject(name))
+    contract.groups_hold_each_parameter_once(outlined(name))
 
 
 @every_model
 def test_state_dict_keys_are_the_stored_ones(name: str) -> None:
-    with torch.device("meta"):
-        keys = list(MODELS[name]().state_dict())
+    keys = list(outline(name).state_dict())
     stored = (KEYS / f"{SAME_KEYS.get(name, name)}.txt").read_text().split()
     assert keys == stored, "a renamed key breaks old checkpoints; if meant, edit the stored list"
 
@@ -372,4 +383,4 @@ def test_its_own_state_dict_passes_adapt_weights_unchanged(name: str) -> None:
 
 @every_model
 def test_refuses_no_classes_and_no_channels(name: str) -> None:
-    contract.refuses_no_classes_and_no_channels(subject(name))
+    contract.refuses_no_classes_and_no_channels(outlined(name))

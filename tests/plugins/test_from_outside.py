@@ -19,7 +19,7 @@ from semisup import catalog
 from semisup.cli.main import cli
 from semisup.data.formats.pictures import voc_palette
 
-pytestmark = pytest.mark.usefixtures("outside")
+pytestmark = pytest.mark.usefixtures("outside", "no_confusion_is_drawn")
 
 RECIPE = """# Of names from outside.
 [data]

@@ -24,7 +24,7 @@ from semisup.methods.base import Method
 from semisup.methods.supervised import Supervised
 from semisup.models.unet import UNet
 
-pytestmark = pytest.mark.usefixtures("outside")
+pytestmark = pytest.mark.usefixtures("outside", "no_confusion_is_drawn")
 
 MINE = """
 import semisup

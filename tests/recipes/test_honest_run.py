@@ -17,6 +17,8 @@ from semisup.runs.paths import Paths
 from semisup.runs.result import FinishedRun
 from semisup.training import selection
 
+pytestmark = pytest.mark.usefixtures("no_confusion_is_drawn")
+
 CHANGES = [
     "data.train=24",
     "data.val=3",

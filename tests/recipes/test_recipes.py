@@ -29,6 +29,8 @@ from semisup.runs.paths import Paths
 from semisup.runs.run import run_recipe
 from semisup.training.optimisers import make_optimisers
 
+pytestmark = pytest.mark.usefixtures("no_confusion_is_drawn")
+
 RECIPES = shipped_recipes()
 every_recipe = pytest.mark.parametrize("name", RECIPES)
 

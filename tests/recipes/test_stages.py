@@ -22,6 +22,8 @@ from semisup.runs.reopen import open_run
 from semisup.runs.result import FinishedRun
 from semisup.runs.run import run_recipe
 
+pytestmark = pytest.mark.usefixtures("no_confusion_is_drawn")
+
 CPU = torch.device("cpu")
 SCENES = ["data.train=24", "data.val=3", "data.test=1", "data.size=[48, 64]"]
 TINY = [

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
-from support.runs import draw_no_confusion
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _no_confusion_is_drawn() -> Iterator[None]:
+def _no_confusion_is_drawn(no_confusion_is_drawn: None) -> None:
     """But in test_sheets.py, where one is looked at."""
-    with pytest.MonkeyPatch.context() as patch:
-        draw_no_confusion(patch)
-        yield

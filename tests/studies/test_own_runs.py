@@ -21,6 +21,8 @@ from semisup.metrics.confusion import class_iou, mean_iou
 from semisup.studies.kept import read_folder
 from semisup.studies.places import find_runs
 
+pytestmark = pytest.mark.usefixtures("no_confusion_is_drawn")
+
 SEEDS = (0, 1)
 
 

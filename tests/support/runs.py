@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 from PIL import Image
 
@@ -57,14 +55,6 @@ TABLES: dict[str, Any] = {
 
 def recipe_of(**train: Any) -> Recipe:
     return build_recipe("tiny", TABLES | {"train": TABLES["train"] | train})
-
-
-def draw_no_confusion(patch: pytest.MonkeyPatch) -> None:
-    """Leave out what a run draws at its end for TensorBoard: a fifth of the time of a tiny one."""
-    from semisup.pictures import figures
-
-    nothing = partial(figures.Figure, figsize=(1, 1), dpi=20)
-    patch.setattr(figures, "confusion_figure", lambda confusion, classes: nothing())
 
 
 class Noting(Silent):

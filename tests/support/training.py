@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,20 @@ from semisup.training.updates import Updates
 from semisup.types import IGNORE
 
 CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def no_confusion_is_drawn() -> Iterator[None]:
+    """What a run draws at its end for TensorBoard is a fifth of the time of a tiny one.
+
+    tests/runs/test_sheets.py looks at one.
+    """
+    from semisup.pictures import figures
+
+    nothing = partial(figures.Figure, figsize=(1, 1), dpi=20)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "confusion_figure", lambda confusion, classes: nothing())
+        yield
 
 
 class Patches(SegmentationData):
