@@ -102,7 +102,7 @@ def said(report: Report) -> dict[str, Verdict]:
 class Page(HTMLParser):
     """What of a page can be wrong: tags that do not match, ids, links, pictures without a text."""
 
-    VOID = frozenset({"meta", "img", "br", "link", "input", "hr"})
+    VOID = frozenset({"meta", "img", "br", "wbr", "link", "input", "hr"})
 
     def __init__(self, text: str) -> None:
         super().__init__()
