@@ -41,8 +41,8 @@ SHELVES = {"cli", "methods", "models", "data/sets"}
 """Rooms whose files are all of one shape and found by their names."""
 
 THIRD_PARTY = {
-    "tensorboard": {"monitoring.tracker"},
-    "torch.utils.tensorboard": {"monitoring.tracker"},
+    "tensorboard": {"monitoring.hparams", "monitoring.tracker"},
+    "torch.utils.tensorboard": {"monitoring.hparams", "monitoring.tracker"},
     "click": {"cli"},
     "matplotlib": {"pictures.drawing", "pictures.figures", "studies"},
     "onnx": {"exporting"},
