@@ -49,6 +49,7 @@ THIRD_PARTY = {
     "onnxruntime": {"exporting"},
     "timm": {"models.backbones.timm"},
     "jinja2": {"studies"},
+    "mlflow": {"studies.output.mlflow"},
     "markupsafe": {"studies"},
 }
 """Package -> the only parts or modules that may import it."""

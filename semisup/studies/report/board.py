@@ -1,4 +1,4 @@
-"""The runs of a report for TensorBoard's HParams tab: what they were made with, and their scores."""
+"""The runs of a report for TensorBoard's HParams tab: what they have, and their scores."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def board_files(report: Report) -> Iterator[tuple[str, bytes]]:
 
     A row of the tab is an arm, with the mean of its seeds. Its columns are the axes of the study,
     or the keys in which the arms differ where there is no study, the labelled images, and what
-    these cost where that is known.
+    these cost where that is known; and the names of the arms where they tell more.
 
     Args:
         report: whose runs they are.
@@ -27,11 +27,13 @@ def board_files(report: Report) -> Iterator[tuple[str, bytes]]:
     letters = letters_of(report.comparison.arms)
     named = {arm.name: _values(report, arm.runs[0]) for arm in report.comparison.arms}
     numeric = {key for key in _keys(named) if all(map(_is_number, _column(named, key)))}
+    told = {tuple(values.items()) for values in named.values()}
+    with_name = len(told) < len(named) or any(arm.runs[0].arm for arm in report.comparison.arms)
     sessions = []
     for arm in report.comparison.arms:
         seconds = report.annotation_seconds(arm)
         for run in arm.runs:
-            values: dict[str, float | str] = {"arm": arm.name}
+            values: dict[str, float | str] = {"arm": arm.name} if with_name else {}
             for key, value in named[arm.name].items():
                 values[key] = float(value) if key in numeric else value
             values["labelled images"] = float(arm.masks[0])
@@ -47,7 +49,7 @@ def _values(report: Report, run: Run) -> Mapping[str, str]:
     """The axes of a study, or what differs between the arms."""
     axes = {} if report.study is None else report.study.values_of(run)
     if axes:
-        return {f"axis {key}" if key == "arm" else key: value for key, value in axes.items()}
+        return axes
     firsts = [arm.runs[0] for arm in report.comparison.arms]
     keys = {key for one in firsts for key in differences(firsts[0].settings, one.settings)}
     settings = {key: run.settings.get(key) for key in sorted(keys - {SEED_OF_SPLIT})}
