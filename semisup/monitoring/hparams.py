@@ -13,8 +13,14 @@ from typing import Any
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams import metadata
-from tensorboard.plugins.hparams.api_pb2 import Experiment, HParamInfo, MetricInfo, MetricName
-from tensorboard.plugins.hparams.api_pb2 import DataType, Status  # isort: skip
+from tensorboard.plugins.hparams.api_pb2 import (
+    DataType,
+    Experiment,
+    HParamInfo,
+    MetricInfo,
+    MetricName,
+    Status,
+)
 from tensorboard.plugins.hparams.plugin_data_pb2 import (
     HParamsPluginData,
     SessionEndInfo,

@@ -481,7 +481,7 @@ def test_a_damaged_record_of_a_study_is_one_line(tmp_path: Path, text: str) -> N
     (tmp_path / "study.json").write_text(text)
     done = command(str(tmp_path), "--out", str(tmp_path / "out"))
     assert done.exit_code == 1
-    assert "study.json: is no record of a study" in done.stderr
+    assert "study.json: cannot be read (" in done.stderr
     assert done.stderr.count("\n") == 1
 
 

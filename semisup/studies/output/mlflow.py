@@ -115,7 +115,7 @@ def send(folders: Sequence[Path], uri: str) -> Sent:
 
 
 _MEANT = {
-    "Max retries exceeded": "does not answer. Start it with 'mlflow server' or correct the address.",
+    "Max retries exceeded": "does not answer. Start it with 'mlflow server', or check the address.",
     "unsupported URI": "is no address that MLflow knows. Give one such as http://localhost:5000.",
     "MLFLOW_ALLOW_FILE_STORE": "is a folder, which MLflow keeps no runs in any more. Give the "
     "address of a server, or set MLFLOW_ALLOW_FILE_STORE=true.",
