@@ -42,14 +42,15 @@ SHELVES = {"cli", "methods", "models", "data/sets"}
 """Rooms whose files are all of one shape and found by their names."""
 
 THIRD_PARTY = {
-    "tensorboard": {"monitoring.tracker"},
-    "torch.utils.tensorboard": {"monitoring.tracker"},
+    "tensorboard": {"monitoring.hparams", "monitoring.tracker"},
+    "torch.utils.tensorboard": {"monitoring.hparams", "monitoring.tracker"},
     "click": {"cli"},
     "matplotlib": {"pictures.drawing", "pictures.figures", "studies"},
     "onnx": {"exporting"},
     "onnxruntime": {"exporting"},
     "timm": {"models.backbones.timm"},
     "jinja2": {"studies"},
+    "mlflow": {"studies.output.mlflow"},
     "markupsafe": {"studies"},
 }
 """Package -> the only parts or modules that may import it."""

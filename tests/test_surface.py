@@ -30,7 +30,7 @@ COMMANDS: dict[str, tuple[list[str], set[str]]] = {
         ["STUDY"],
         RECIPE | {"--plan", "--jobs", "--retry", "--no-probe", "--executor", "--json", "--plugin"},
     ),
-    "runs": (["WORDS"], {"--sort", "--where", "--json", "--out"}),
+    "runs": (["WORDS"], {"--sort", "--where", "--mlflow", "--json", "--out"}),
     "compare": (
         ["RUNS"],
         {"--baseline", "--score", "--to", "--sheet", "--out", "--data-root"},

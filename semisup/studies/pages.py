@@ -49,7 +49,7 @@ from semisup.studies.groups import (
 )
 from semisup.studies.kept import Run, read_arms
 from semisup.studies.output.formats import as_text
-from semisup.studies.output.tables import masks, p_text
+from semisup.studies.output.tables import DASH, interval, masks, p_text, signed
 from semisup.studies.pairing import Pairs, pair_arms
 from semisup.studies.places import find_runs
 from semisup.studies.statistics import over_seeds, smallest_sign_flip_p
@@ -61,16 +61,15 @@ WORDS = ("recipe", "arm", "baseline", "seeds", "mIoU of each", "mIoU of seed")
 """Headings of columns that are aligned to the left."""
 
 
-def interval(values: Sequence[float]) -> str:
-    """95 % interval of the mean by Student's t, or a dash for one value."""
-    ends = over_seeds(values).interval
-    return "-" if ends is None else f"{ends[0]:.3f} to {ends[1]:.3f}"
-
-
 def deviation(values: Sequence[float]) -> str:
     """Standard deviation with n - 1, or a dash for one value."""
     sd = over_seeds(values).sd
-    return "-" if sd is None else f"{sd:.3f}"
+    return DASH if sd is None else f"{sd:.3f}"
+
+
+def spread(values: Sequence[float]) -> tuple[str, str]:
+    """Standard deviation, and 95 % interval of the mean by Student's t."""
+    return deviation(values), interval(over_seeds(values).interval)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -95,8 +94,7 @@ def row(name: str, runs: Sequence[Run], score: str = "selected") -> list[str]:
         " ".join(str(run.seed) for run in runs),
         " ".join(f"{value:.3f}" for value in scores),
         f"**{np.mean(scores):.3f}**",
-        deviation(scores),
-        interval(scores),
+        *spread(scores),
         seconds(runs),
     ]
 
@@ -157,7 +155,7 @@ def _arms(named: Mapping[str, Sequence[Run]], scores: Sequence[str]) -> str:
         cells = [name, masks(runs), str(len(runs))]
         for score in scores:
             values = [run.miou(score) for run in runs]
-            cells += [f"{np.mean(values):.3f}", deviation(values), interval(values)]
+            cells += [f"{np.mean(values):.3f}", *spread(values)]
         rows.append([*cells, seconds(runs)])
     return table(head, rows)
 
@@ -188,7 +186,7 @@ def brief(named: Mapping[str, Sequence[Run]], baselines: Sequence[str], score: s
     by_name = {one.arm: one for one in found if one.baseline == base}
     rows = []
     for name, runs in ordered.items():
-        cells = ["-", "-", "-"]
+        cells = [DASH, DASH, DASH]
         if name in by_name:
             difference = _difference(by_name[name])
             some = len(by_name[name].seeds) < len(runs)
@@ -222,14 +220,13 @@ def _differences(found: Sequence[Pairs], apart: Sequence[str], score: str) -> st
 
 def _difference(one: Pairs) -> list[str]:
     if one.paired is None or one.p_holm is None:
-        return [str(len(one.seeds)), f"{one.mean:+.3f}", *["-"] * 5]
+        return [str(len(one.seeds)), signed(one.mean), *[DASH] * 5]
     found = one.paired
-    low, high = found.interval
     return [
         str(found.pairs),
-        f"{found.mean:+.3f}",
+        signed(found.mean),
         f"{found.sd:.3f}",
-        f"{low:+.3f} to {high:+.3f}",
+        interval(found.interval, sign=True),
         p_text(found.p),
         p_text(one.p_holm),
         f"{found.detectable:.3f}",

@@ -19,11 +19,13 @@ import pytest
 from click.testing import CliRunner, Result
 from scipy import stats
 from support.finished import PROTOCOL, finished_run
+from support.hparams import tab_of
 
 from semisup.cli.main import cli
 from semisup.errors import RunError
 from semisup.studies.ablation.attempts import Attempt, add_attempt
 from semisup.studies.report import content, look
+from semisup.studies.report.board import FOLDER, board_files
 from semisup.studies.report.commands import commands_of
 from semisup.studies.report.content import Report, read_report
 from semisup.studies.report.folder import MARK, drawn_of, files_of, write_report
@@ -102,7 +104,7 @@ def said(report: Report) -> dict[str, Verdict]:
 class Page(HTMLParser):
     """What of a page can be wrong: tags that do not match, ids, links, pictures without a text."""
 
-    VOID = frozenset({"meta", "img", "br", "link", "input", "hr"})
+    VOID = frozenset({"meta", "img", "br", "wbr", "link", "input", "hr"})
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -399,6 +401,56 @@ def test_a_study_has_its_own_runs_alone_and_says_what_is_missing(tmp_path: Path)
     assert "ablate" not in commands
 
 
+def laid(files: Iterator[tuple[str, bytes]], folder: Path) -> Path:
+    """A folder of these files."""
+    for name, data in files:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    return folder / FOLDER
+
+
+def test_tensorboard_compares_the_cells_of_a_study_by_its_axes(tmp_path: Path) -> None:
+    for seed in range(2):
+        make_run(tmp_path, "better", "1/8", seed, 0.4 + 0.1 * seed)
+        make_run(tmp_path, "better", "1/2", seed, 0.6)
+    cells = [
+        {
+            "recipe": "scenes/better",
+            "digest": f"better{split}",
+            "values": {"arm": "few", "data.split": split.replace("-", "/"), "optim.lr": lr},
+            "seconds": 60,
+        }
+        for split, lr in (("1-8", "0.1"), ("1-2", "3e-2"))
+    ]
+    (tmp_path / "study.json").write_text(study(cells, seeds=[0, 1]))
+    found = read_report([str(tmp_path)], tmp_path)
+    values, rows = tab_of(laid(board_files(found), tmp_path / "out"))
+    assert values["data.split"] == ["1/2", "1/8"]
+    assert values["optim.lr"] == [0.03, 0.1]  # numbers, which have an order
+    assert values["labelled images"] == [100, 25]
+    few = rows["B"]
+    assert few[0] == {
+        "arm": "few",
+        "data.split": "1/8",
+        "optim.lr": 0.1,
+        "labelled images": 25,
+        "annotation seconds": 60,
+    }
+    assert few[1]["score/miou"] == pytest.approx(0.45)
+    assert few[1]["score/miou of the last checkpoint"] == pytest.approx(0.225)
+    assert few[2] == ["B-s0", "B-s1"]
+
+
+def test_tensorboard_compares_runs_without_a_study_by_what_differs(
+    report: Report, tmp_path: Path
+) -> None:
+    values, rows = tab_of(laid(board_files(report), tmp_path))
+    assert values["data.split"] == ["1/2", "1/8"]
+    assert set(values["method.name"]) == {"supervised", *GAINS}
+    assert values.keys() == {"method.name", "data.split", "labelled images"}
+    assert len(rows) == len(report.comparison.arms)
+
+
 def test_runs_of_seeds_that_a_study_does_not_have_are_not_counted_in(tmp_path: Path) -> None:
     for seed in range(3):
         make_run(tmp_path, "better", "1/8", seed, 0.4)
@@ -429,7 +481,7 @@ def test_a_damaged_record_of_a_study_is_one_line(tmp_path: Path, text: str) -> N
     (tmp_path / "study.json").write_text(text)
     done = command(str(tmp_path), "--out", str(tmp_path / "out"))
     assert done.exit_code == 1
-    assert "study.json: is no record of a study" in done.stderr
+    assert "study.json: cannot be read (" in done.stderr
     assert done.stderr.count("\n") == 1
 
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from semisup.cli import options
+
+if TYPE_CHECKING:
+    from semisup.studies.listing import Listed
 
 
 @click.command(
@@ -19,6 +24,7 @@ Examples:
   semisup runs adversarial 1/8 --sort best
   semisup runs other_runs --where state=stopped
   semisup runs --where method.name=cps --json
+  semisup runs runs/studies/mine --mlflow http://localhost:5000
 """,
 )
 @click.argument("words", nargs=-1)
@@ -36,10 +42,21 @@ Examples:
     help="Only runs of this state, recipe, split, seed or value of a key of the recipe; may be "
     "repeated.",
 )
+@click.option(
+    "--mlflow",
+    "uri",
+    metavar="URI",
+    help="Export the finished ones of them to MLflow; what is there already is not sent twice.",
+)
 @options.as_json
 @options.out
 def runs(
-    words: tuple[str, ...], sort: str, where: tuple[str, ...], as_json: bool, out: Path
+    words: tuple[str, ...],
+    sort: str,
+    where: tuple[str, ...],
+    uri: str | None,
+    as_json: bool,
+    out: Path,
 ) -> None:
     """List the runs in a folder, finished or not.
 
@@ -50,6 +67,12 @@ def runs(
     from semisup.cli.display.runs import lines_of
     from semisup.studies.listing import chosen, content_of, list_runs, ordered
 
+    if uri is not None:
+        from semisup.studies.output.mlflow import check_installed
+
+        if as_json:
+            raise click.UsageError("--mlflow and --json: give one of them.")
+        check_installed(uri)
     folders = [Path(word) for word in words if Path(word).is_dir()]
     listed, bad = list_runs(folders or [out])
     kept = chosen(listed, [word for word in words if not Path(word).is_dir()], where)
@@ -65,3 +88,17 @@ def runs(
     width = options.width() if sys.stdout.isatty() else None
     for line in lines_of(kept, width):
         click.echo(line)
+    if uri is not None:
+        _export(kept, uri)
+
+
+def _export(listed: Sequence[Listed], uri: str) -> None:
+    """Send the finished runs of a list to MLflow, and say what was done."""
+    from semisup.studies.output.mlflow import send
+
+    finished = [run.folder for run in listed if run.state == "finished"]
+    sent = send(finished, uri)
+    told = {"added": sent.added, "replaced": sent.replaced, "there already": sent.there}
+    told["left out, since they are not finished"] = len(listed) - len(finished)
+    counts = [f"{count} {what}" for what, count in told.items() if count]
+    click.echo(f"MLflow, experiment {sent.experiment}: {', '.join(counts)}")

@@ -224,7 +224,7 @@ def _against(report: Report, cost: Mapping[str, float], below: str) -> Figure:
     axes.set_xlabel(below)
     axes.set_ylabel(f"mIoU, {report.comparison.score}")
     plain(axes)
-    label(axes, points, texts)
+    label(axes, points, texts, lower=6)
     return figure
 
 

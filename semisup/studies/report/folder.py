@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from semisup.errors import RunError
 from semisup.studies.report import figures, look, matrices
+from semisup.studies.report.board import board_files
 from semisup.studies.report.commands import commands_of
 from semisup.studies.report.content import Report
 from semisup.studies.report.figures import Drawn
@@ -94,6 +95,7 @@ def files_of(report: Report, cases: Cases | None = None) -> Iterator[tuple[str, 
     }
     for name, text in texts.items():
         yield name, text.encode()
+    yield from board_files(report)
     for name, figure in made.items():
         for kind in KINDS:
             with look.settings():
@@ -128,7 +130,7 @@ def write_report(report: Report, folder: Path, cases: Cases | None = None) -> No
         for name, content in files_of(report, cases):
             with writing(folder):
                 path = beside / name
-                path.parent.mkdir(exist_ok=True)
+                path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
             written.append(name)
         mark = {"semisup": "report", "files": sorted(written)}

@@ -17,8 +17,11 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-COLOURS = ("#0072b2", "#d55e00", "#007a5a", "#aa4499", "#6e6e00", "#332288", "#555555")
-"""Of arms, on white: after Okabe and Ito and after Tol, for all kinds of sight; 3:1 or more."""
+COLOURS = ("#0072b2", "#bf5400", "#007a5a", "#aa4499", "#6e6e00", "#332288", "#555555")
+"""Of arms, on white: after Okabe and Ito and after Tol, for all kinds of sight.
+
+Letters have them too: their contrast is 4.5:1 or more.
+"""
 
 DARK_COLOURS = ("#56b4e9", "#ff9248", "#3ccb9b", "#e58fd0", "#d9d23c", "#a99cff", "#bbbbbb")
 """The same arms on black."""
@@ -157,7 +160,10 @@ def apart(values: Sequence[float], gap: float) -> list[float]:
 
 
 def label(
-    axes: Axes, points: Sequence[tuple[float, float]], texts: Sequence[tuple[str, str]]
+    axes: Axes,
+    points: Sequence[tuple[float, float]],
+    texts: Sequence[tuple[str, str]],
+    lower: float = 0,
 ) -> None:
     """Words at the right of points, none over another.
 
@@ -165,6 +171,8 @@ def label(
         axes: whose limits are set.
         points: x and y.
         texts: of each point the word and its colour.
+        lower: how much they are below the points, in points of type: a line that rises is not
+            over them.
     """
     low, high = axes.get_ylim()
     gap = 0.05 * (high - low)
@@ -178,6 +186,6 @@ def label(
         for place, height in zip(places, heights, strict=True):
             word, own = texts[place]
             axes.annotate(
-                word, (points[place][0], height), xytext=(6, 0), textcoords="offset points",
+                word, (points[place][0], height), xytext=(6, -lower), textcoords="offset points",
                 va="center", color=own, fontsize=8, fontweight="bold",
             )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -119,6 +120,7 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters["large"] = first_large
+    environment.filters["breakable"] = _breakable
     return environment
 
 
@@ -127,6 +129,13 @@ def _markup(text: str) -> Markup:
     from markupsafe import Markup
 
     return Markup(text)
+
+
+def _breakable(text: str) -> Markup:
+    """Text whose long names may go on in the next line behind a / or a _, as HTML."""
+    from markupsafe import escape
+
+    return _markup(re.sub(r"([/_])(?=\w)", r"\1<wbr>", str(escape(text))))
 
 
 def _keys(report: Report) -> dict[str, Markup]:

@@ -2,32 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from semisup.errors import RunError
-from semisup.studies.ablation.record import FILE
+from semisup.studies.ablation.record import Entry, read_record
 from semisup.studies.kept import Run, without_folders
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A recipe of a study, whatever its seed.
-
-    Attributes:
-        recipe: its name.
-        digest: of it.
-        values: axis -> its value, as text.
-        seconds: its budget of annotation; None: it has none.
-    """
-
-    recipe: str
-    digest: str
-    values: Mapping[str, str] = field(default_factory=dict)
-    seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -45,14 +26,14 @@ class Study:
     name: str
     text: str
     seeds: tuple[int, ...]
-    cells: tuple[Cell, ...]
+    cells: tuple[Entry, ...]
     changes: tuple[str, ...] = ()
 
     @cached_property
-    def _by_recipe(self) -> Mapping[tuple[str, str], Cell]:
+    def _by_recipe(self) -> Mapping[tuple[str, str], Entry]:
         return {(one.recipe, one.digest): one for one in self.cells}
 
-    def _cell_of(self, run: Run) -> Cell | None:
+    def _cell_of(self, run: Run) -> Entry | None:
         return self._by_recipe.get((run.recipe, run.digest))
 
     def has(self, run: Run) -> bool:
@@ -96,30 +77,12 @@ def read_study(folder: Path) -> Study | None:
     Raises:
         RunError: the record is damaged.
     """
-    path = folder / FILE
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        cells: dict[tuple[str, str], Cell] = {}
-        for one in content["cells"]:
-            key = str(one["recipe"]), str(one["digest"])
-            values = {str(k): str(v) for k, v in one.get("values", {}).items()}
-            cost = one.get("seconds", values.get("budget.seconds"))
-            seconds = None if cost is None else float(cost)
-            axes = {k: v for k, v in values.items() if k != "seed"}
-            cells.setdefault(key, Cell(*key, axes, seconds))
-        seeds = tuple(sorted({int(seed) for seed in content.get("seeds", ())}))
-        text = content.get("file", "")
-        return Study(
-            str(content["study"]),
-            text if isinstance(text, str) else "",
-            seeds,
-            tuple(cells.values()),
-            tuple(_portable(str(one)) for one in content.get("changes", ())),
-        )
-    except (FileNotFoundError, NotADirectoryError):
+    record = read_record(folder)
+    if record is None:
         return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise RunError(
-            f"{path}: is no record of a study ({reason}). Move it away to report the runs alone."
-        ) from None
+    cells: dict[tuple[str, str], Entry] = {}
+    for one in record.cells:
+        axes = {key: value for key, value in one.values.items() if key != "seed"}
+        cells.setdefault((one.recipe, one.digest), replace(one, values=axes))
+    changes = tuple(map(_portable, record.changes))
+    return Study(record.name, record.text, record.seeds, tuple(cells.values()), changes)
