@@ -50,6 +50,7 @@ THIRD_PARTY = {
     "timm": {"models.backbones.timm"},
     "jinja2": {"studies"},
     "markupsafe": {"studies"},
+    "submitit": {"studies"},
 }
 """Package -> the only parts or modules that may import it."""
 

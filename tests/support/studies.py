@@ -134,6 +134,9 @@ class Noted:
     def started(self, job: Job, note: str = "") -> None:
         self.events.append(f"started {job.label}{f' ({note})' if note else ''}")
 
+    def requeued(self, job: Job) -> None:
+        self.events.append(f"requeued {job.label}")
+
     def finished(self, job: Job, seconds: float) -> None:
         self.events.append(f"finished {job.label}")
 
