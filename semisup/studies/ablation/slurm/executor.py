@@ -8,6 +8,7 @@ each further level, which Slurm starts once the one before has ended. What a job
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -54,6 +55,9 @@ MOST = 1000
 
 TIMEOUTS = 1000
 """Times that a job may come back for more time; one that saves no step does not."""
+
+KEPT = ("SLURM_CONF", "SLURM_CLUSTERS")
+"""Variables of Slurm that say where it is, not what job this process is in."""
 
 
 class SlurmExecutor:
@@ -196,8 +200,10 @@ class SlurmExecutor:
             for job in jobs
         ]
         try:
+            kept = {name: os.environ[name] for name in KEPT if name in os.environ}
             # Where this runs in a job of Slurm itself, its variables are not for those to come.
             with submitit.helpers.clean_env():
+                os.environ.update(kept)
                 executor = submitit.SlurmExecutor(folder, max_num_timeout=TIMEOUTS)
                 executor.update_parameters(**parameters)
                 return [str(job.job_id) for job in executor.submit_array(workers)]
