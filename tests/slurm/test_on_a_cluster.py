@@ -210,15 +210,17 @@ def test_a_job_that_is_put_back_goes_on(how: str, study: Path, cluster: Cluster)
         cluster.ask("scontrol", "requeue", number)
     outcome = beside.end()
     assert outcome.failed == {}, (plan.out / "slurm" / f"{number}_0_log.out").read_text()
-    assert tries(plan) == [2, 1, 1, 1]
+    assert tries(plan)[0] >= 2  # a busy Slurm may repeat a signal
+    assert tries(plan)[1:] == [1, 1, 1]
     assert f"requeued {job.label}" in beside.board.events
-    first, last = read_attempts(job.folder)
-    assert (first.stopped, first.line, last.stopped, last.exit) == (True, "", False, 0)
+    *stopped, last = read_attempts(job.folder)
+    assert [(attempt.stopped, attempt.line) for attempt in stopped] == [(True, "")] * len(stopped)
+    assert (last.stopped, last.exit) == (False, 0)
     check_once(plan)
 
 
 REAL = STUDY.replace("seeds = 2", "seeds = 1").replace('"1/2", "all"', '"1/2"')
-REAL = REAL.replace("[axes]", '[set]\n"train.steps" = 300\n"data.split_seed" = 3\n[axes]')
+REAL = REAL.replace("[axes]", '[set]\n"train.steps" = 40\n"data.split_seed" = 3\n[axes]')
 
 
 def test_a_pre_empted_run_has_the_bits_of_an_undisturbed_one(
@@ -244,7 +246,11 @@ def test_a_pre_empted_run_has_the_bits_of_an_undisturbed_one(
     thread.join()
     assert outcome.failed == {}
     assert f"requeued {job.label}" in board.events
-    assert [attempt.stopped for attempt in read_attempts(job.folder)] == [True, False]
+    assert outcome.signal is None
+    *stopped, last = [attempt.stopped for attempt in read_attempts(job.folder)]
+    assert stopped
+    assert all(stopped)
+    assert not last
     one = type(plan)(**{**vars(plan), "jobs": (job,), "states": {job.folder: "left"}})
     moved = type(job)(**{**vars(job), "folder": whole / job.folder.relative_to(plan.out)})
     one = type(plan)(**{**vars(one), "jobs": (moved,), "states": {moved.folder: "left"}})

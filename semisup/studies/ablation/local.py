@@ -99,7 +99,8 @@ class LocalExecutor:
                         work.outcome.signal = stop.received
                         board.stopped(len(work.running))
                         for child in work.running:
-                            child.process.terminate()
+                            # Not `terminate`, which would take its status away from `collect`.
+                            os.kill(child.process.pid, signal.SIGTERM)
                     work.collect(self.threads)
                     if work.outcome.signal is None:
                         while len(work.running) < self._jobs and self._start_next(work):
