@@ -18,7 +18,7 @@ from support.studies import Noted, finish, plan_of, stand_in, write_study
 from semisup.cli.main import cli
 from semisup.errors import RecipeError, RunError
 from semisup.studies.ablation import local
-from semisup.studies.ablation.attempts import failed, read_attempts
+from semisup.studies.ablation.attempts import Attempt, add_attempt, failed, read_attempts
 from semisup.studies.ablation.claims import Claim, take
 from semisup.studies.ablation.executors import Outcome
 from semisup.studies.ablation.local import CLAIMS
@@ -42,6 +42,7 @@ SCRIPTS = {
     "sbatch": """
 n=$(ls "$FAKE" | grep -c script-); cp "$1" "$FAKE/script-$n"
 [ -e "$FAKE/refuses" ] && { echo "sbatch: error: invalid partition specified: gpu" >&2; exit 1; }
+echo "$SLURM_CONF ${SLURM_JOB_ID:-none}" > "$FAKE/environment"
 echo "Submitted batch job $((100 + n))"
 """,
     "squeue": '[ -e "$FAKE/silent" ] && { echo "squeue: no route" >&2; exit 1; }\n'
@@ -234,6 +235,16 @@ def test_an_array_waits_for_the_one_that_it_starts_from(study: Path, fake: Fake)
     assert not (plan.out / CLAIMS / "slurm.claim").exists()
 
 
+def test_jobs_know_where_slurm_is_and_nothing_of_the_job_that_submits_them(
+    study: Path, fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_CONF", "/etc/their/slurm.conf")
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    slurm(plan_of(study), detach=True)
+    assert (fake.folder / "environment").read_text() == "/etc/their/slurm.conf none\n"
+    assert os.environ["SLURM_JOB_ID"] == "17"
+
+
 def test_what_waits_or_runs_is_not_submitted_again(study: Path, fake: Fake) -> None:
     plan = plan_of(study)
     slurm(plan, detach=True)
@@ -327,10 +338,22 @@ def test_a_job_that_slurm_has_ended_is_told_with_its_log(study: Path, fake: Fake
     assert plan_of(study).count("left") == 8
 
 
+def test_what_failed_before_is_not_told_of_a_job_that_is_lost(study: Path, fake: Fake) -> None:
+    plan = plan_of(study)
+    folder = plan.jobs[0].folder
+    folder.mkdir(parents=True)
+    add_attempt(folder, Attempt(1.0, 2.0, 1, 3.0, 1, "no such colour"))
+    again = plan_of(study)
+    label = plan.jobs[0].label
+    line = "no such colour; it failed before: --retry tries it again"
+    assert slurm(again).failed[label] == line
+    assert slurm(again, retry=True).failed[label].startswith("job 101_0 has ended (NODE_FAIL)")
+
+
 def test_a_cell_whose_first_stage_has_no_result_is_lost_with_it(study: Path, fake: Fake) -> None:
     study.write_text(STAGES)
     outcome = slurm(plan_of(study))
-    *cells, first, second = sorted(outcome.failed.values(), reverse=True)
+    first, second, *cells = sorted(outcome.failed.values(), reverse=True)
     assert cells == ["its first stage failed"] * 4
     assert first.startswith("job 100_1 has ended")
     assert second.startswith("job 100_0 has ended")
