@@ -52,6 +52,7 @@ THIRD_PARTY = {
     "jinja2": {"studies"},
     "mlflow": {"studies.output.mlflow"},
     "markupsafe": {"studies"},
+    "submitit": {"studies"},
 }
 """Package -> the only parts or modules that may import it."""
 

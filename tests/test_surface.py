@@ -28,7 +28,9 @@ COMMANDS: dict[str, tuple[list[str], set[str]]] = {
     ),
     "ablate": (
         ["STUDY"],
-        RECIPE | {"--plan", "--jobs", "--retry", "--no-probe", "--executor", "--json", "--plugin"},
+        RECIPE
+        | {"--plan", "--jobs", "--retry", "--no-probe", "--executor", "--json", "--plugin"}
+        | {"--slurm", "--detach"},
     ),
     "runs": (["WORDS"], {"--sort", "--where", "--mlflow", "--json", "--out"}),
     "compare": (

@@ -59,6 +59,7 @@ except FileExistsError:
         (folder / "twice").write_text("two at once")
 (folder / "pid").write_text(str(os.getpid()))
 signal.signal(signal.SIGTERM, leave)
+signal.signal(signal.SIGUSR2, signal.SIG_IGN)
 for _ in range(cell.get("steps", 1)):
     if select.select([0], [], [], 0.02)[0] and not os.read(0, 10):
         leave()
@@ -133,6 +134,9 @@ class Noted:
 
     def started(self, job: Job, note: str = "") -> None:
         self.events.append(f"started {job.label}{f' ({note})' if note else ''}")
+
+    def requeued(self, job: Job) -> None:
+        self.events.append(f"requeued {job.label}")
 
     def finished(self, job: Job, seconds: float) -> None:
         self.events.append(f"finished {job.label}")

@@ -126,6 +126,11 @@ class PlainBoard:
         self.running[job.label] = time.monotonic()
         self.say(f"started   {job.label}{f' ({note})' if note else ''}")
 
+    def requeued(self, job: Job) -> None:
+        """See `Board`."""
+        self.running.pop(job.label, None)
+        self.say(f"requeued  {job.label}, which will go on where it was")
+
     def finished(self, job: Job, seconds: float) -> None:
         """See `Board`."""
         self.done += 1

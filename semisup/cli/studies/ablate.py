@@ -15,9 +15,10 @@ from semisup.cli import options
 from semisup.system.words import counted
 
 if TYPE_CHECKING:
-    from semisup.studies.ablation.executors import Outcome
-    from semisup.studies.ablation.local import LocalExecutor
+    from semisup.studies.ablation.executors import Executor, Outcome
     from semisup.studies.ablation.plan import Cost, Plan
+    from semisup.studies.ablation.slurm.executor import SlurmExecutor
+    from semisup.studies.ablation.slurm.parameters import Request
 
 
 @click.command(
@@ -28,6 +29,7 @@ Examples:
   semisup ablate quickstart --jobs 2
   semisup ablate my_study.toml --data-root /data --retry
   semisup ablate consistency --set model.weights=torchvision
+  semisup ablate my_study.toml --executor slurm --slurm partition=gpu
   semisup ablate my_study.toml --executor print > cells.sh
 """,
 )
@@ -47,9 +49,8 @@ Examples:
 @click.option(
     "--jobs",
     type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Runs at a time, which share the cores.",
+    show_default="1; slurm: as many as it lets",
+    help="Runs at a time; local ones share the cores.",
 )
 @click.option("--retry", is_flag=True, help="Try what has failed before once more.")
 @click.option(
@@ -59,11 +60,20 @@ Examples:
 )
 @click.option(
     "--executor",
-    type=click.Choice(("local", "print")),
+    type=click.Choice(("local", "slurm", "print")),
     default="local",
     show_default=True,
-    help="print: a shell line for each run that is left, for any scheduler.",
+    help="slurm: job arrays; print: a shell line for each run that is left, for any scheduler.",
 )
+@click.option(
+    "--slurm",
+    "stated",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="What Slurm is asked for each run, such as partition=gpu, time=4:00:00 or mem=16G; may be "
+    "repeated.",
+)
+@click.option("--detach", is_flag=True, help="Leave once the jobs are submitted to Slurm.")
 @click.option(
     "--set",
     "changes",
@@ -86,10 +96,12 @@ def ablate(
     study: str,
     out: Path | None,
     only_plan: bool,
-    jobs: int,
+    jobs: int | None,
     retry: bool,
     no_probe: bool,
     executor: str,
+    stated: tuple[str, ...],
+    detach: bool,
     changes: tuple[str, ...],
     device: str,
     data_root: Path,
@@ -104,9 +116,9 @@ def ablate(
     two of them share the work. A cell that fails is told at the end, and the rest goes on.
     """
     from semisup.cli.display.studies import content_of, print_end, print_plan
-    from semisup.errors import Interrupted, RunError
+    from semisup.errors import Interrupted, RecipeError, RunError
     from semisup.studies.ablation.executors import PrintExecutor
-    from semisup.studies.ablation.local import LocalExecutor
+    from semisup.studies.ablation.local import LocalExecutor, threads_of
     from semisup.studies.ablation.next_steps import comparisons
     from semisup.studies.ablation.plan import estimate, make_plan
     from semisup.studies.ablation.probe import read_probes
@@ -114,6 +126,9 @@ def ablate(
     from semisup.studies.ablation.study import read_study
 
     options.load_plugins(plugins)
+    if executor != "slurm" and (stated or detach):
+        raise RecipeError(f"{'--slurm' if stated else '--detach'} needs --executor slurm.")
+    request = _request(stated, jobs) if executor == "slurm" else None
     read = read_study(study)
     place = out or Path("runs") / "studies" / read.name
     given = [*_options(device, data_root, plugins), "--out", str(place)]
@@ -126,25 +141,35 @@ def ablate(
     if not no_probe:
         _probe(plan, _options(device, data_root, plugins))
     costs = estimate(plan, read_probes(place))
-    local = LocalExecutor(_command(), given, jobs=jobs, retry=retry)
+    runner: Executor
+    if request is None:
+        at_once, threads, standing = jobs or 1, threads_of(jobs or 1), []
+        runner = LocalExecutor(_command(), given, jobs=at_once, retry=retry)
+    else:
+        at_once, threads = jobs or max(1, len(plan.left())), request.threads
+        runner = slurm = _slurm(given, request, costs, retry, detach)
+        standing = slurm.standing(plan)
     if not as_json:
-        print_plan(plan, costs, jobs, local.threads, options.width())
+        print_plan(plan, costs, at_once, threads, options.width())
+        for line in standing:
+            click.echo(line)
         click.echo()
     if only_plan:
         if as_json:
-            click.echo(json.dumps(content_of(plan, costs, jobs), indent=1))
+            click.echo(json.dumps(content_of(plan, costs, at_once), indent=1))
         return
     write_record(place, read, plan.cells, changes)
-    outcome = _run(local, plan, costs, jobs)
+    outcome = _run(runner, plan, costs, at_once)
     plan = make_plan(read, place, changes)
     if as_json:
-        click.echo(json.dumps(content_of(plan, costs, jobs), indent=1))
+        click.echo(json.dumps(content_of(plan, costs, at_once), indent=1))
     if outcome.signal is not None:
-        raise Interrupted(
-            f"stopped with {counted(plan.count('left'), 'cell')} left. The same command goes on.",
-            128 + outcome.signal,
-        )
-    if not as_json:
+        left = counted(plan.count("left"), "cell")
+        goes_on = outcome.note or f"stopped with {left} left. The same command goes on."
+        raise Interrupted(goes_on, 128 + outcome.signal)
+    if outcome.note:
+        click.echo(outcome.note, err=as_json)
+    elif not as_json:
         again = shlex.join(["semisup", *sys.argv[1:], *([] if retry else ["--retry"])])
         print_end(plan, outcome.failed, comparisons(plan), again)
     if outcome.failed:
@@ -172,8 +197,28 @@ def _probe(plan: Plan, given: Sequence[str]) -> None:
         keep_probes(plan.out, costs)
 
 
-def _run(local: LocalExecutor, plan: Plan, costs: Mapping[str, Cost], jobs: int) -> Outcome:
+def _request(stated: Sequence[str], jobs: int | None) -> Request:
+    """What Slurm is asked for, on a machine that can ask."""
+    from semisup.studies.ablation.slurm.parameters import Request, read_parameters
+    from semisup.studies.ablation.slurm.queue import check_slurm
+
+    request = Request(read_parameters(stated), jobs)
+    check_slurm()
+    return request
+
+
+def _slurm(
+    given: Sequence[str], request: Request, costs: Mapping[str, Cost], retry: bool, detach: bool
+) -> SlurmExecutor:
+    from semisup.studies.ablation.slurm.executor import SlurmExecutor
+
+    return SlurmExecutor(
+        _command(), given, request=request, costs=costs, retry=retry, detach=detach
+    )
+
+
+def _run(executor: Executor, plan: Plan, costs: Mapping[str, Cost], jobs: int) -> Outcome:
     from semisup.cli.display.studies import make_board
 
     with make_board(plan, costs, jobs) as board:
-        return local.run(plan, board)
+        return executor.run(plan, board)

@@ -24,6 +24,10 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":
+    for number in (signal.SIGUSR1, signal.SIGUSR2):
+        # Of Slurm, to every process of a job whose time is nearly over. What started this one
+        # hears it too, and asks it to stop.
+        signal.signal(number, signal.SIG_IGN)
     sys.argv[0] = "semisup"  # the record of a run says how it can be started again
     threading.Thread(target=_end_with_parent, daemon=True).start()
     main()

@@ -17,6 +17,9 @@ class Board(Protocol):
     def started(self, job: Job, note: str = "") -> None:
         """A run has started; `note` says what is special about it."""
 
+    def requeued(self, job: Job) -> None:
+        """A run that had started waits again, and will go on where it was."""
+
     def finished(self, job: Job, seconds: float) -> None:
         """A run is finished; 0 seconds: somebody else did it."""
 
@@ -40,10 +43,12 @@ class Outcome:
     Attributes:
         failed: label of a run -> why.
         signal: that it was stopped by; None: it came to its end.
+        note: what goes on without this process, in a line; empty: nothing does.
     """
 
     failed: dict[str, str] = field(default_factory=dict)
     signal: int | None = None
+    note: str = ""
 
 
 class Executor(Protocol):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -42,6 +43,10 @@ POLL = 0.05
 
 PAUSE = 1.0
 """Seconds until a cell that somebody else works on is looked at again."""
+
+
+HEARD = 1.0
+"""Seconds until this process hears what a run was told that is asked to stop at the same time."""
 
 
 @dataclass
@@ -87,13 +92,15 @@ class LocalExecutor:
         work = _Work(plan, board, self._retry)
         check_folder(plan.out / CLAIMS)
         with StopSignal() as stop:
+            work.stop = stop
             try:
                 while work.goes_on():
                     if stop.received is not None and work.outcome.signal is None:
                         work.outcome.signal = stop.received
                         board.stopped(len(work.running))
                         for child in work.running:
-                            child.process.terminate()
+                            # Not `terminate`, which would take its status away from `collect`.
+                            os.kill(child.process.pid, signal.SIGTERM)
                     work.collect(self.threads)
                     if work.outcome.signal is None:
                         while len(work.running) < self._jobs and self._start_next(work):
@@ -163,6 +170,7 @@ class _Work:
     def __init__(self, plan: Plan, board: Board, retry: bool) -> None:
         self.board, self.outcome = board, Outcome()
         self.running: list[_Child] = []
+        self.stop = StopSignal()
         self._folder = plan.out / CLAIMS
         self._done = {job.folder for job in plan.jobs if plan.states[job.folder] == "done"}
         self._lost: set[Path] = set()
@@ -233,7 +241,7 @@ class _Work:
     def _ended(self, child: _Child, peak: float, threads: int) -> None:
         job, code = child.job, child.process.returncode
         done = read_done(job.folder, job.stage.digest) is not None
-        asked = self.outcome.signal is not None and not done
+        asked = not done and self._was_asked(code)
         line = "" if done or asked else last_line(child.log, child.start, code)
         seconds = time.time() - child.began
         attempt = Attempt(child.began, seconds, code, peak, threads, line, stopped=asked)
@@ -244,6 +252,16 @@ class _Work:
             self._finish(job, seconds)
         elif not asked:
             self.give_up(job, f"{line} ({child.log})")
+
+    def _was_asked(self, code: int) -> bool:
+        """Whether a run was to stop; who ends a whole job of a cluster may tell the run first."""
+        heard = time.monotonic() + HEARD
+        while code in (-signal.SIGTERM, 128 + signal.SIGTERM) and time.monotonic() < heard:
+            if self.stop.received is not None:
+                self.outcome.signal = self.stop.received
+                break
+            time.sleep(POLL)
+        return self.outcome.signal is not None
 
     def _finish(self, job: Job, seconds: float) -> None:
         self._left.pop(job.folder, None)
