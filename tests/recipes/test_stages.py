@@ -287,7 +287,7 @@ def test_tags_become_masks_by_cam_and_a_second_run_trains_on_them(tmp_path: Path
         second = run_recipe(load_recipe("scenes/supervised_things_cam", changes), paths, CPU)
     assert not [stem for stem in opened if stem.startswith("train")], "no true mask is trained on"
     assert second.result.split.labelled == 24
-    masks = second.result.data.masks if second.result.data else None
+    masks = second.result.split.masks
     assert masks is not None
     assert masks.made_by is not None
     assert masks.made_by["recipe"] == "scenes/cam_things"
