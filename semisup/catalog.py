@@ -156,6 +156,7 @@ METHODS: Table[Method] = Table(
     {
         "adversarial": "semisup.methods.adversarial:Adversarial",
         "adversarial_luc": "semisup.methods.adversarial_luc:AdversarialLuc",
+        "cam": "semisup.methods.cam:Cam",
         "cps": "semisup.methods.cps:CrossPseudoSupervision",
         "cutmix_seg": "semisup.methods.cutmix_seg:CutMixSeg",
         "decouplednet": "semisup.methods.decouplednet:DecoupledNetSegmentation",

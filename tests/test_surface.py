@@ -208,7 +208,7 @@ def test_a_misspelt_command_is_suggested() -> None:
             | {"gan_segmentation", "gan_segmentation_weak"}
             | {"mask_rcnn", "partial_cross_entropy", "s4gan", "s4gan_multi_label"}
             | {"cps", "cutmix_seg", "fixmatch", "mean_teacher", "unimatch"}
-            | {"wssl", "wssl_tags"},
+            | {"cam", "wssl", "wssl_tags"},
         ),
         (
             DATASETS,

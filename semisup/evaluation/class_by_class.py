@@ -34,7 +34,7 @@ def check_by_class(predictor: object, what: str) -> SegmentsByClass:
     if not isinstance(predictor, SegmentsByClass):
         raise RecipeError(
             f"{what}: a {type(predictor).__name__} does not identify classes and segment each of "
-            "them; use a run of the method decouplednet, or leave the option out."
+            "them; use a run of the method decouplednet or cam, or leave the option out."
         )
     return predictor
 

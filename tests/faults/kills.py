@@ -128,6 +128,7 @@ METHODS = {
         "discriminator_width = 4\nconfidence_threshold = 0.4\nspectral_norm = true",
     ),
     "wssl": Tried(data=TAGGED),
+    "cam": Tried(data=TAGGED),
     "s4gan_multi_label": Tried(("discriminator", "classifier"), "discriminator_width = 4"),
 }
 

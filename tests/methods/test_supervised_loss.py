@@ -18,6 +18,7 @@ from semisup.types import IGNORE, Batch, Progress
 CLASSES, SIDE = 3, 32
 WEIGHTS = torch.tensor([0.25, 1.5, 4.0])
 WITHOUT = {
+    "cam",
     "decouplednet",
     "decouplednet_classifier",
     "decouplednet_joint",

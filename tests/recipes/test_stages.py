@@ -14,9 +14,11 @@ import torch
 from safetensors.torch import load_file
 
 from semisup.catalog import create_dataset
+from semisup.data.formats.pictures import read_labels
 from semisup.errors import RecipeError
 from semisup.recipe.load import load_recipe
 from semisup.recipe.recipe import Recipe
+from semisup.runs.label import label_run
 from semisup.runs.paths import Paths
 from semisup.runs.reopen import open_run
 from semisup.runs.result import FinishedRun
@@ -256,3 +258,38 @@ def test_what_does_not_go_together(
     recipe = load_recipe("scenes/decouplednet_joint_5", [*SCENES, *crops, *changes])
     with pytest.raises(RecipeError, match=line):
         run_recipe(recipe, Paths(paths.data_root, tmp_path), CPU)
+
+
+@pytest.mark.slow
+def test_tags_become_masks_by_cam_and_a_second_run_trains_on_them(tmp_path: Path) -> None:
+    own = ("optim.segmenter.lr=1e-2", "model.width=4", "data.crop=[48, 48]", "train.steps=20")
+    tiny = [change for change in TINY if not change.startswith(("model.", "data.crop", "train."))]
+    paths = Paths(tmp_path, tmp_path / "runs")
+    recipe = load_recipe("scenes/cam_things", [*tiny, *own])
+    create_dataset("scenes", tmp_path, "train", **recipe.data_options)  # written, masks and all
+    with masks_opened() as opened:
+        first = run_recipe(recipe, paths, CPU)
+        known = open_run(first.folder, CPU)
+        made = label_run(known, tmp_path / "pseudo", threshold=0.0)
+    assert not [stem for stem in opened if stem.startswith("train")], "from tags alone"
+    data, tags = known.experiment.data, known.experiment.labels.split.tags
+    assert tags is not None
+    assert made.ids == tuple(sorted(data.ids))
+    several = 0
+    for name in made.ids:
+        mask = read_labels(tmp_path / "pseudo" / f"{name}.png")
+        classes = set(mask.unique().tolist())
+        assert classes <= {0, *tags.of[name]}, f"{name}: a class that no tag names"
+        several += len(classes) > 1
+    assert several > len(made.ids) / 2, "maps of tagged classes reach the masks"
+
+    spec = f"data.masks=folder:{tmp_path / 'pseudo'}"
+    changes = [*tiny, *own, spec, "data.split=masked"]
+    with masks_opened() as opened:
+        second = run_recipe(load_recipe("scenes/supervised_things_cam", changes), paths, CPU)
+    assert not [stem for stem in opened if stem.startswith("train")], "no true mask is trained on"
+    assert second.result.split.labelled == 24
+    masks = second.result.split.masks
+    assert masks is not None
+    assert masks.made_by is not None
+    assert masks.made_by["recipe"] == "scenes/cam_things"

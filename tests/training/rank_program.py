@@ -146,6 +146,7 @@ NOT_GAMES = {
     "decouplednet_joint": DECOUPLED,
     "mask_rcnn": "one player; its sums over boxes are each process's own, as in torchvision",
     "partial_cross_entropy": "one player, and its losses are those of `supervised`",
+    "cam": "one player and no sum over images but that of `supervised`",
     "wssl": "one player, and its losses are those of `supervised`; orders are each process's own",
     "wssl_tags": "as `wssl`, without masks",
     "s4gan_multi_label": "its classifier has batch norm, each process's own; its game is s4gan's",

@@ -355,6 +355,7 @@ def test_a_class_may_be_left_out_of_a_score_alone(tmp_path: Path) -> None:
 
 
 NEED_BACKGROUND = {
+    "cam",
     "decouplednet",
     "decouplednet_classifier",
     "decouplednet_joint",
