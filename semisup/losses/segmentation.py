@@ -196,3 +196,32 @@ def total_over_ranks(weights: Tensor) -> Tensor:
     """
     total = sum_over_ranks(weights.sum()) / world()
     return total.clamp(min=1e-12)
+
+
+def mean_over_pixels(
+    losses: Tensor,
+    mask: Tensor,
+    kept: Tensor,
+    class_weights: Tensor | None,
+    border_weights: Tensor | None,
+    divisor: Divisor,
+) -> Tensor:
+    """Mean of losses of pixels where `kept`, by their weights; 0 where nothing is kept.
+
+    Args:
+        losses: BHW, finite at void pixels too.
+        mask: BHW int64, 0..K-1 and `IGNORE`.
+        kept: BHW bool.
+        class_weights: as in `pixel_weights`.
+        border_weights: as in `pixel_weights`.
+        divisor: of the mean with weights.
+
+    Returns:
+        0-d.
+    """
+    if class_weights is None and border_weights is None:
+        return masked_mean(losses, kept)
+    weights = pixel_weights(mask, class_weights, border_weights)
+    if divisor == "weights":
+        return weighted_mean(losses, weights.masked_fill(~kept, 0.0))
+    return masked_mean(losses * weights, kept)

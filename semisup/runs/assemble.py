@@ -403,12 +403,16 @@ def criterion_of(recipe: Recipe, method: Method) -> SupervisedLoss:
             f"{key}: method '{recipe.method.name}' has no cross entropy over the classes. Leave "
             "the key out."
         )
+    share = train.bootstrap_label_share
     return SupervisedLoss(
         kind=train.loss,
         divisor=train.loss_divisor,
         ohem_threshold=train.ohem_threshold,
         ohem_min_kept=train.ohem_min_kept,
         focal_gamma=train.focal_gamma,
+        bootstrap_label_share=None if share == "default" else share,
+        symmetric_alpha=train.symmetric_alpha,
+        symmetric_beta=train.symmetric_beta,
     )
 
 
