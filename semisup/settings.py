@@ -128,6 +128,8 @@ class TrainSettings(Settings):
     """Of two classes: w0 of U-Net's weights between objects (class 1); 0: none; the paper's: 10."""
     border_sigma: Sigma = 5.0
     """How wide these are: sigma, in pixels of the mask."""
+    confidence_weights: bool = False
+    """Weight the pixels of pseudo-masks by the confidences that semisup label wrote beside them."""
     loss: Literal[
         "cross_entropy",
         "ohem",

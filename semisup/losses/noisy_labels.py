@@ -66,9 +66,7 @@ def bootstrap(
     labelled = _of_label(shares, mask)
     own = -shares.amax(1) if hard else -(shares.exp() * shares).sum(1)
     losses = label_share * labelled + (1 - label_share) * own
-    return mean_over_pixels(
-        losses, mask, mask != IGNORE, class_weights, border_weights, divisor
-    )
+    return mean_over_pixels(losses, mask, mask != IGNORE, class_weights, border_weights, divisor)
 
 
 def symmetric(
@@ -98,9 +96,7 @@ def symmetric(
     labelled = _of_label(in_full_precision(logits).log_softmax(1), mask)
     # 1 - q_y without cancellation.
     losses = alpha * labelled - beta * NO_LABEL * (-labelled).expm1()
-    return mean_over_pixels(
-        losses, mask, mask != IGNORE, class_weights, border_weights, divisor
-    )
+    return mean_over_pixels(losses, mask, mask != IGNORE, class_weights, border_weights, divisor)
 
 
 def _of_label(shares: Tensor, mask: Tensor) -> Tensor:

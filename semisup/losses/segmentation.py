@@ -52,7 +52,7 @@ def cross_entropy(
         logits: BKHW.
         mask: BHW int64, 0..K-1 and `IGNORE`.
         class_weights: K factors on the loss of the pixels of each class; None is 1 for all.
-        border_weights: BHW >= 0, added to the factor of each pixel's class; None is 0 for all.
+        border_weights: BHW, added to the factor of each pixel's class; None is 0 for all.
         divisor: of the mean with weights.
         reduction: "mean" over the valid pixels of the batch, or "sum" over them: FCN's unnormalised
             loss (Shelhamer et al. 2017).
@@ -94,6 +94,27 @@ def pixel_weights(
     if border_weights is not None:
         weights = weights + border_weights
     return weights.masked_fill(void, 0.0)
+
+
+def weights_by_confidence(
+    mask: Tensor,
+    confidence: Tensor,
+    class_weights: Tensor | None,
+    border_weights: Tensor | None = None,
+) -> Tensor:
+    """`border_weights` by which each pixel has `confidence` times the weight that it would have.
+
+    Args:
+        mask: BHW int64, 0..K-1 and `IGNORE`.
+        confidence: BHW, in [0, 1].
+        class_weights: as in `pixel_weights`.
+        border_weights: as in `pixel_weights`.
+
+    Returns:
+        BHW, at most 0 where there are no `border_weights`.
+    """
+    whole = pixel_weights(mask, class_weights, border_weights)
+    return confidence * whole - pixel_weights(mask, class_weights)
 
 
 def supervised_loss(

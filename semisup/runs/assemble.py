@@ -18,6 +18,7 @@ from semisup.data.formats.class_colours import is_background
 from semisup.data.labels.border_weights import BorderWeights
 from semisup.data.labels.class_weights import class_weights
 from semisup.data.labels.pools import Pool, make_pool, make_weak_pool
+from semisup.data.labels.pseudo_masks import Confidences
 from semisup.data.labels.splits import Split, hold_out, make_split
 from semisup.data.labels.tags import read_tags
 from semisup.data.loading.blocks import Blocks
@@ -63,7 +64,8 @@ def open_data(recipe: Recipe, paths: Paths, subset: str = "") -> SegmentationDat
     )
     if subset or not recipe.data.masks:
         return data
-    return MasksInFolder(data, read_masks(recipe.data.masks))
+    weighted = recipe.train.confidence_weights
+    return MasksInFolder(data, read_masks(recipe.data.masks), weighted=weighted)
 
 
 def open_reported(recipe: Recipe, paths: Paths, subset: str = "") -> SegmentationData:
@@ -119,6 +121,7 @@ def check_volumes(recipe: Recipe, data: SegmentationData) -> None:
         "data.elastic": (recipe.data.elastic, 0.0),
         "data.weak_masks": (recipe.data.weak_masks, ""),
         "train.border_weight": (recipe.train.border_weight, 0.0),
+        "train.confidence_weights": (recipe.train.confidence_weights, False),
         "train.regulariser": (recipe.train.regulariser, ""),
         "eval.samples": (recipe.eval.samples, 0),
         "eval.scales": (recipe.eval.scales, (1.0,)),
@@ -141,6 +144,7 @@ class Labels:
         pool: what the unlabelled stream reads.
         masks: where the masks come from, for run and result; empty: from the data set.
         weak: what the weak stream reads of `data.weak_masks`; None: there are none.
+        confidences: of the masks of the labelled images, where these are weighted by them.
     """
 
     split: Split
@@ -149,6 +153,7 @@ class Labels:
     pool: Pool
     masks: dict[str, Any] = field(default_factory=dict)
     weak: Pool | None = None
+    confidences: Confidences | None = None
 
 
 def split_labels(recipe: Recipe, data: SegmentationData) -> Labels:
@@ -165,10 +170,17 @@ def split_labels(recipe: Recipe, data: SegmentationData) -> Labels:
         )
     _check_watched(recipe)
     training, held_out = hold_out(split, recipe.eval.hold_out, recipe.split_seed)
-    weak = make_weak_pool(data, settings.weak_masks, training) if settings.weak_masks else None
+    weak, weighted = None, recipe.train.confidence_weights
+    if settings.weak_masks:
+        weak = make_weak_pool(data, settings.weak_masks, training, weighted)
+    confidences = data.confidences if isinstance(data, MasksInFolder) else None
+    if confidences is not None:
+        confidences.check(split.labelled)
+    if weak is not None and weak.confidences is not None:
+        weak.confidences.check(weak.ids)
     weakly = () if weak is None else weak.ids
     pool = make_pool(data, settings.unlabelled, training, held_out, weakly)
-    return Labels(split, training, held_out, pool, masks, weak)
+    return Labels(split, training, held_out, pool, masks, weak, confidences)
 
 
 def _check_watched(recipe: Recipe) -> None:
@@ -452,6 +464,7 @@ def stream_builder(
     settings, split = recipe.data, labels.training
     pool = labels.pool if method.reads.unlabelled else None
     _check_labels(recipe, labels, method)
+    _check_confidences(recipe, labels, method)
     for name in method.reads.streams:
         _check_batch(f"data.{name}_batch", getattr(settings, f"{name}_batch"), settings.crop)
     if method.reads.unlabelled_partner:
@@ -480,6 +493,7 @@ def stream_builder(
             "ids": split.labelled,
             "strong_image": settings.strong_labelled,
             "border": border_weights_of(recipe, data, method),
+            "confidences": labels.confidences,
         },
         "unlabelled": {
             "data": pool_data,
@@ -521,10 +535,11 @@ def _weak_labels(labels: Labels, method: Method) -> dict[str, Any]:
     ids, reads = labels.training.weak, method.reads.weak
     if labels.weak is None or "partial" not in reads:
         return {"ids": ids, "tags": labels.training.tags}
+    partial = {"partial": True, "confidences": labels.weak.confidences}
     if "tags" not in reads:
-        return {"ids": labels.weak.ids, "partial": True}
+        return {"ids": labels.weak.ids, **partial}
     both = sorted(frozenset(ids) & frozenset(labels.weak.ids))
-    return {"ids": both, "tags": labels.training.tags, "partial": True}
+    return {"ids": both, "tags": labels.training.tags, **partial}
 
 
 def _cached(
@@ -584,6 +599,35 @@ def _check_labels(recipe: Recipe, labels: Labels, method: Method) -> None:
         raise RecipeError(
             f"data.split = {recipe.data.split!r} leaves no image with a mask, which {name} reads. "
             "Take a share, such as 1/8, or a count, such as 5/class."
+        )
+
+
+def _check_confidences(recipe: Recipe, labels: Labels, method: Method) -> None:
+    """Refuse weights by confidence that weight nothing.
+
+    Raises:
+        RecipeError: the method or its loss weights no pixels, or no masks are pseudo-masks.
+    """
+    train, weak = recipe.train, labels.weak
+    if not train.confidence_weights:
+        return
+    if not method.takes_class_weights:
+        raise RecipeError(
+            f"train.confidence_weights: method '{recipe.method.name}' has no cross entropy over "
+            "the classes. Set it to false."
+        )
+    if train.loss in ("dice", "lovasz"):
+        raise RecipeError(
+            f"train.confidence_weights weights pixels, and train.loss = '{train.loss}' has no loss "
+            f"of a pixel. Set it to false, or the loss to 'cross_entropy+{train.loss}'."
+        )
+    own = labels.confidences if method.reads.labelled else None
+    beside = weak.confidences if weak is not None and "partial" in method.reads.weak else None
+    if own is None and beside is None:
+        raise RecipeError(
+            "train.confidence_weights weights pseudo-masks, and neither data.masks nor "
+            "data.weak_masks are some that this method reads. Set it to false, or write some with "
+            "'semisup label'."
         )
 
 

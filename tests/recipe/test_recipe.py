@@ -452,6 +452,8 @@ def test_a_term_that_is_off_leaves_the_digest_as_it_was(write: Write) -> None:
 
 def test_the_options_of_another_loss_leave_the_digest_as_it_was(write: Write) -> None:
     plain = digest(write())
+    assert digest(write(), "train.confidence_weights=false") == plain
+    assert digest(write(), "train.confidence_weights=true") != plain
     for key in ("bootstrap_label_share", "symmetric_alpha", "symmetric_beta"):
         assert digest(write(), f"train.{key}=0.5") == plain
         own = f"train.loss={key.split('_')[0]}"

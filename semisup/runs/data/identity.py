@@ -20,6 +20,7 @@ from semisup.data.fingerprint import (
     is_size,
 )
 from semisup.data.formats.trees import digest_of
+from semisup.data.labels.pseudo_masks import confidences_in
 from semisup.data.sets.masks_in_folder import MasksInFolder, describe_masks, read_masks
 from semisup.data.sets.photographs import describe_photographs, read_photographs
 from semisup.errors import DataError, RecipeError, RunError
@@ -268,7 +269,10 @@ def check_finished(folder: RunFolder, recipe: Recipe, result: Result, paths: Pat
     for part, spec in (("masks", recipe.data.masks), ("weak_masks", recipe.data.weak_masks)):
         with _noting(notes, f"data.{part}"):
             if spec:
-                found[part] = describe_masks(read_masks(spec, f"data.{part}"))
+                tree = read_masks(spec, f"data.{part}")
+                weighted = recipe.train.confidence_weights
+                beside = confidences_in(tree.folder) if weighted else None
+                found[part] = describe_masks(tree, beside)
     with _noting(notes, "data.unlabelled"):
         if unlabelled.strip() not in ("rest", "all"):
             found["unlabelled_from"] = describe_photographs(read_photographs(unlabelled))
