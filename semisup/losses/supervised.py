@@ -23,6 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from semisup.losses.noisy_labels import HARD_SHARE, SOFT_SHARE, bootstrap, symmetric
 from semisup.losses.segmentation import (
     Divisor,
     cross_entropy,
@@ -30,7 +31,6 @@ from semisup.losses.segmentation import (
     mean_over_pixels,
     probabilities,
 )
-from semisup.losses.noisy_labels import HARD_SHARE, SOFT_SHARE, bootstrap, symmetric
 from semisup.ops.masks import one_hot
 from semisup.system.distributed import sum_over_ranks, world
 from semisup.types import IGNORE

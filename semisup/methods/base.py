@@ -177,7 +177,8 @@ class Method(nn.Module, ABC):
         """Supervised loss of the segmenter's maps, by the weights of its auxiliary ones; 0-d.
 
         With the weights of classes and pixels that the recipe asks for, pseudo-masks by their
-        confidence (`train.confidence_weights`), and with the recipe's term on the images themselves (`train.regulariser`), which is of the main map.
+        confidence (`train.confidence_weights`), and with the recipe's term on the images themselves
+        (`train.regulariser`), which is of the main map.
 
         Args:
             maps: BKHW each, the main one first.

@@ -1,4 +1,4 @@
-"""Closed forms, loops over pixels in floats of Python, directions, and where nothing is labelled."""
+"""Closed forms, loops over pixels in floats of Python, directions, and masks that are all void."""
 
 from __future__ import annotations
 

@@ -19,8 +19,8 @@ from support.runs import CLASSES, CPU, make_set, recipe_of
 from semisup.cli.display.results import print_result
 from semisup.cli.main import cli
 from semisup.data.labels.tags import Tags
-from semisup.data.sets.masks_in_folder import MasksInFolder, read_masks
 from semisup.data.loading.to_device import to_device
+from semisup.data.sets.masks_in_folder import MasksInFolder, read_masks
 from semisup.errors import DataError, RecipeError, RunError, SemisupError
 from semisup.losses.segmentation import cross_entropy
 from semisup.methods.supervised import Supervised
