@@ -132,10 +132,12 @@ class Weak:
         image: BCHW float, normalised: the weak view (scale, crop, flip).
         valid: BHW bool, False where the crop was padded and there is no picture.
         ids: the B image ids.
-        tags: BK bool; column 0, background, is always True: nobody tags it. None but with "tags" in
+        tags: BK bool; column 0, background, is True: nobody tags it. With "partial" beside it, all
+            of a row are False where nobody has tagged the image. None but with "tags" in
             `Reads.weak`.
         views: strong views of the same crops, BCHW each, as many as `Reads.weak_views`.
-        partial: BHW int64, 0..K-1 where there is a label, `IGNORE` elsewhere; a crop may have none.
+        partial: BHW int64, 0..K-1 where there is a label, `IGNORE` elsewhere; a crop may have none,
+            and with "tags" beside it, an image may have none.
             None but with "partial" in `Reads.weak`.
         confidence: BHW float32 in [0, 1], as of `Labelled`, where `partial` are pseudo-masks.
     """

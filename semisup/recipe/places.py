@@ -25,6 +25,9 @@ def without_watching(flat: Mapping[str, Any]) -> dict[str, Any]:
         kept = {k: v for k, v in kept.items() if not k.startswith("train.regulariser")}
     if not flat.get("train.confidence_weights"):
         kept.pop("train.confidence_weights", None)
+    if flat.get("method.name") == "fixmatch":
+        off = [f"method.{term}_weight" for term in ("weak", "absence", "presence")]
+        kept = {k: v for k, v in kept.items() if k not in off or v}
     loss = str(flat.get("train.loss", ""))
     for name in ("bootstrap", "symmetric"):
         if not loss.startswith(name):

@@ -531,15 +531,18 @@ def stream_builder(
 
 
 def _weak_labels(labels: Labels, method: Method) -> dict[str, Any]:
-    """Which images the weak stream reads, and what of their labels: those that have all of it."""
+    """Which images the weak stream reads, and what of their labels: those that have any of it."""
     ids, reads = labels.training.weak, method.reads.weak
     if labels.weak is None or "partial" not in reads:
         return {"ids": ids, "tags": labels.training.tags}
     partial = {"partial": True, "confidences": labels.weak.confidences}
     if "tags" not in reads:
         return {"ids": labels.weak.ids, **partial}
-    both = sorted(frozenset(ids) & frozenset(labels.weak.ids))
-    return {"ids": both, "tags": labels.training.tags, **partial}
+    tags, kinds = labels.training.tags, labels.training.labels
+    assert tags is not None, "checked before"
+    tagged = [name for name, kind in kinds.items() if kind == "tags"]  # who has a mask is not read
+    tags = replace(tags, of={name: tags.of[name] for name in tagged})
+    return {"ids": sorted({*tagged, *labels.weak.ids}), "tags": tags, **partial}
 
 
 def _cached(

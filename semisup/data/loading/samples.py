@@ -19,7 +19,7 @@ from semisup.data.views.colours import COLOUR_SETS
 from semisup.data.views.cropping import DrawView, View
 from semisup.data.views.objects import instances_in
 from semisup.errors import RecipeError, SemisupError
-from semisup.types import ColourSetName, Instances, StreamName
+from semisup.types import IGNORE, ColourSetName, Instances, StreamName
 
 Label = Tensor | tuple[Instances, ...]
 """A label of a batch: a tensor, B first, or one entry for each image."""
@@ -149,7 +149,9 @@ class Samples(Dataset[Any]):  # the loader wants the type that collating makes o
         if mask is not None and objects is not None:
             mask = torch.cat([mask[None], objects.masks])
         if mask is not None and self._confidences is not None:
-            mask = torch.stack([mask, self._confidences(key, mask)])
+            empty = self._partial and not self._data.has_mask(index)
+            sure = torch.zeros_like(mask) if empty else self._confidences(key, mask)
+            mask = torch.stack([mask, sure])
         view = self._view(image, mask, generator, turn, border)
         confidence = None
         if view.mask is not None and self._confidences is not None:
@@ -193,11 +195,19 @@ class Samples(Dataset[Any]):  # the loader wants the type that collating makes o
         if view.selection is not None:
             known["selection"] = self._row(view.selection)
         if self._tags is not None:
-            known["tags"] = self._row(torch.tensor([0, *self._tags.of[key]]))
+            tags = self._tags.of.get(key)
+            found = [] if tags is None and self._partial else [0, *self._tags.of[key]]
+            known["tags"] = self._row(torch.tensor(found, dtype=torch.int64))
         return known
 
     def _open(self, index: int) -> tuple[Tensor, Tensor | None]:
-        """The image, and its mask in the labelled stream, or its weak one: no other opens one."""
+        """The image, and its mask in the labelled stream, or its weak one: no other opens one.
+
+        An image that has tags alone, among some with weak masks, has one without a label.
+        """
+        if self._partial and self._tags is not None and not self._data.has_mask(index):
+            image = self._data.image(index)
+            return image, torch.full(image.shape[-2:], IGNORE, dtype=torch.uint8)
         if self._name == "labelled" or self._partial:
             return self._data.pair(index)
         return self._data.image(index), None

@@ -54,7 +54,8 @@ class Stream:
         border: weights of the pixels between objects, for the labelled stream; None: there are
             none.
         instances: whether the labelled stream reads the objects of its images too.
-        partial: whether the weak stream reads the masks of `data`, as `Weak.partial`.
+        partial: whether the weak stream reads the masks of `data`, as `Weak.partial`; with `tags`,
+            an image may have either alone.
         confidences: of the masks that it reads, where these are pseudo-masks; None: all count
             alike.
         workers: number of processes that decode; 0 does it in this one.
