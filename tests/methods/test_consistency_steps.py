@@ -70,7 +70,7 @@ def fixmatch(
     loss = supervised(both[:count], batch.labelled.mask) + weight * term
     if weak_weight:
         weak = batch.weak
-        logits = raw(student, weak.image)
+        logits = student.training_logits(weak.image)[0]
         loss = loss + weak_weight * supervised(logits, weak.partial)
         if weak.tags is not None:  # of the second image nobody knows any
             best = logits[0].softmax(0)[:, weak.valid[0]].amax(1)
