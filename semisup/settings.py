@@ -128,6 +128,8 @@ class TrainSettings(Settings):
     """Of two classes: w0 of U-Net's weights between objects (class 1); 0: none; the paper's: 10."""
     border_sigma: Sigma = 5.0
     """How wide these are: sigma, in pixels of the mask."""
+    confidence_weights: bool = False
+    """Weight the pixels of pseudo-masks by the confidences that semisup label wrote beside them."""
     loss: Literal[
         "cross_entropy",
         "ohem",
@@ -136,8 +138,12 @@ class TrainSettings(Settings):
         "lovasz",
         "cross_entropy+dice",
         "cross_entropy+lovasz",
+        "bootstrap",
+        "bootstrap_hard",
+        "symmetric",
     ] = "cross_entropy"
-    """Supervised loss of each map of logits; with + the sum of two."""
+    """Supervised loss of each map of logits; with + the sum of two; the last three: for labels of
+    which some are wrong."""
     loss_divisor: Literal["pixels", "weights"] = "pixels"
     """With class weights, divide by the valid pixels (Caffe) or by their weights (torch)."""
     ohem_threshold: Annotated[float, Field(gt=0, le=1)] = 0.7
@@ -146,6 +152,12 @@ class TrainSettings(Settings):
     """ohem: the hardest pixels of a batch that count even where fewer are hard."""
     focal_gamma: Weight = 2.0
     """focal: exponent of the factor (1 - p) on the loss of a pixel; 0: cross entropy."""
+    bootstrap_label_share: Literal["default"] | Share = "default"
+    """bootstrap, bootstrap_hard: share of the label in what is taught; default: 0.95, hard 0.8."""
+    symmetric_alpha: Weight = 0.1
+    """symmetric: factor of the cross entropy."""
+    symmetric_beta: Weight = 1.0
+    """symmetric: factor of the one with label and prediction changed about."""
     regulariser: Literal["", "gated_crf", "dense_crf", "tree_energy", "normalised_cut"] = ""
     """A term on the pictures themselves, for labels that leave most pixels void; empty: none."""
     regulariser_weight: Literal["default"] | Weight = "default"

@@ -75,6 +75,8 @@ class Labelled:
         border_weights: BHW float32 >= 0, added to the weight of each pixel in the supervised loss
             (`train.border_weight`); None: nothing is.
         instances: the objects of each of the B crops. None but with `Reads.instances`.
+        confidence: BHW float32 in [0, 1], of pseudo-masks how sure the run was that made them, by
+            which each pixel is weighted (`train.confidence_weights`); None: all count alike.
     """
 
     image: Tensor
@@ -85,6 +87,7 @@ class Labelled:
     selection: Tensor | None = None
     border_weights: Tensor | None = None
     instances: tuple[Instances, ...] | None = None
+    confidence: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +132,14 @@ class Weak:
         image: BCHW float, normalised: the weak view (scale, crop, flip).
         valid: BHW bool, False where the crop was padded and there is no picture.
         ids: the B image ids.
-        tags: BK bool; column 0, background, is always True: nobody tags it. None but with "tags" in
+        tags: BK bool; column 0, background, is True: nobody tags it. With "partial" beside it, all
+            of a row are False where nobody has tagged the image. None but with "tags" in
             `Reads.weak`.
         views: strong views of the same crops, BCHW each, as many as `Reads.weak_views`.
-        partial: BHW int64, 0..K-1 where there is a label, `IGNORE` elsewhere; a crop may have none.
+        partial: BHW int64, 0..K-1 where there is a label, `IGNORE` elsewhere; a crop may have none,
+            and with "tags" beside it, an image may have none.
             None but with "partial" in `Reads.weak`.
+        confidence: BHW float32 in [0, 1], as of `Labelled`, where `partial` are pseudo-masks.
     """
 
     image: Tensor
@@ -142,6 +148,7 @@ class Weak:
     tags: Tensor | None = None
     views: tuple[Tensor, ...] = ()
     partial: Tensor | None = None
+    confidence: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ def cross_entropy(
         logits: BKHW.
         mask: BHW int64, 0..K-1 and `IGNORE`.
         class_weights: K factors on the loss of the pixels of each class; None is 1 for all.
-        border_weights: BHW >= 0, added to the factor of each pixel's class; None is 0 for all.
+        border_weights: BHW, added to the factor of each pixel's class; None is 0 for all.
         divisor: of the mean with weights.
         reduction: "mean" over the valid pixels of the batch, or "sum" over them: FCN's unnormalised
             loss (Shelhamer et al. 2017).
@@ -94,6 +94,27 @@ def pixel_weights(
     if border_weights is not None:
         weights = weights + border_weights
     return weights.masked_fill(void, 0.0)
+
+
+def weights_by_confidence(
+    mask: Tensor,
+    confidence: Tensor,
+    class_weights: Tensor | None,
+    border_weights: Tensor | None = None,
+) -> Tensor:
+    """`border_weights` by which each pixel has `confidence` times the weight that it would have.
+
+    Args:
+        mask: BHW int64, 0..K-1 and `IGNORE`.
+        confidence: BHW, in [0, 1].
+        class_weights: as in `pixel_weights`.
+        border_weights: as in `pixel_weights`.
+
+    Returns:
+        BHW, at most 0 where there are no `border_weights`.
+    """
+    whole = pixel_weights(mask, class_weights, border_weights)
+    return confidence * whole - pixel_weights(mask, class_weights)
 
 
 def supervised_loss(
@@ -196,3 +217,32 @@ def total_over_ranks(weights: Tensor) -> Tensor:
     """
     total = sum_over_ranks(weights.sum()) / world()
     return total.clamp(min=1e-12)
+
+
+def mean_over_pixels(
+    losses: Tensor,
+    mask: Tensor,
+    kept: Tensor,
+    class_weights: Tensor | None,
+    border_weights: Tensor | None,
+    divisor: Divisor,
+) -> Tensor:
+    """Mean of losses of pixels where `kept`, by their weights; 0 where nothing is kept.
+
+    Args:
+        losses: BHW, finite at void pixels too.
+        mask: BHW int64, 0..K-1 and `IGNORE`.
+        kept: BHW bool.
+        class_weights: as in `pixel_weights`.
+        border_weights: as in `pixel_weights`.
+        divisor: of the mean with weights.
+
+    Returns:
+        0-d.
+    """
+    if class_weights is None and border_weights is None:
+        return masked_mean(losses, kept)
+    weights = pixel_weights(mask, class_weights, border_weights)
+    if divisor == "weights":
+        return weighted_mean(losses, weights.masked_fill(~kept, 0.0))
+    return masked_mean(losses * weights, kept)

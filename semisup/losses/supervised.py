@@ -8,6 +8,8 @@ dice      Milletari et al., 3DV 2016, https://arxiv.org/abs/1606.04797, with sum
 lovasz    Lovasz-softmax: Berman et al., CVPR 2018, https://arxiv.org/abs/1705.08790, over the
           batch and the classes in its masks, as in the authors' code
 
+For labels of which some are wrong: bootstrap, bootstrap_hard and symmetric (noisy_labels.py).
+
 A batch without a valid pixel gives 0 and gradients of 0. Nothing waits for the device. Each takes
 half precision and computes in float32.
 """
@@ -21,21 +23,29 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from semisup.losses.noisy_labels import HARD_SHARE, SOFT_SHARE, bootstrap, symmetric
 from semisup.losses.segmentation import (
     Divisor,
     cross_entropy,
     in_full_precision,
-    masked_mean,
-    pixel_weights,
+    mean_over_pixels,
     probabilities,
-    weighted_mean,
 )
 from semisup.ops.masks import one_hot
 from semisup.system.distributed import sum_over_ranks, world
 from semisup.types import IGNORE
 
 Kind = Literal[
-    "cross_entropy", "ohem", "focal", "dice", "lovasz", "cross_entropy+dice", "cross_entropy+lovasz"
+    "cross_entropy",
+    "ohem",
+    "focal",
+    "dice",
+    "lovasz",
+    "cross_entropy+dice",
+    "cross_entropy+lovasz",
+    "bootstrap",
+    "bootstrap_hard",
+    "symmetric",
 ]
 
 
@@ -49,6 +59,9 @@ class SupervisedLoss:
         ohem_threshold: as in `ohem`.
         ohem_min_kept: as in `ohem`.
         focal_gamma: as in `focal`.
+        bootstrap_label_share: as in `bootstrap`; None: the paper's, of the soft or the hard form.
+        symmetric_alpha: as in `symmetric`.
+        symmetric_beta: as in `symmetric`.
     """
 
     kind: Kind = "cross_entropy"
@@ -56,6 +69,9 @@ class SupervisedLoss:
     ohem_threshold: float = 0.7
     ohem_min_kept: int = 100_000
     focal_gamma: float = 2.0
+    bootstrap_label_share: float | None = None
+    symmetric_alpha: float = 0.1
+    symmetric_beta: float = 1.0
 
     def __call__(
         self,
@@ -110,6 +126,28 @@ class SupervisedLoss:
                 divisor=self.divisor,
                 gamma=self.focal_gamma,
             )
+        if name in ("bootstrap", "bootstrap_hard"):
+            hard, share = name == "bootstrap_hard", self.bootstrap_label_share
+            published = HARD_SHARE if hard else SOFT_SHARE
+            return bootstrap(
+                logits,
+                mask,
+                class_weights=class_weights,
+                border_weights=border_weights,
+                divisor=self.divisor,
+                label_share=published if share is None else share,
+                hard=hard,
+            )
+        if name == "symmetric":
+            return symmetric(
+                logits,
+                mask,
+                class_weights=class_weights,
+                border_weights=border_weights,
+                divisor=self.divisor,
+                alpha=self.symmetric_alpha,
+                beta=self.symmetric_beta,
+            )
         if name == "cross_entropy":
             return cross_entropy(
                 logits,
@@ -157,7 +195,7 @@ def ohem(
     most = min(max(1, min_kept // world()), true.numel())
     hardest = true.flatten().topk(most, largest=False, sorted=False).values.amax()
     kept = valid & (true <= hardest.clamp(min=threshold))
-    return _mean_over_pixels(losses, mask, kept, class_weights, border_weights, divisor)
+    return mean_over_pixels(losses, mask, kept, class_weights, border_weights, divisor)
 
 
 def focal(
@@ -188,7 +226,7 @@ def focal(
     factors = missing.clamp(min=torch.finfo(losses.dtype).tiny).pow(gamma)
     losses = factors * losses
     valid = mask != IGNORE
-    return _mean_over_pixels(losses, mask, valid, class_weights, border_weights, divisor)
+    return mean_over_pixels(losses, mask, valid, class_weights, border_weights, divisor)
 
 
 def dice(
@@ -287,23 +325,6 @@ def _slopes(errors: Tensor, truth: Tensor) -> Tensor:
 def _pixel_losses(logits: Tensor, mask: Tensor) -> Tensor:
     """Cross entropy of each pixel, BHW; 0 at void pixels."""
     return F.cross_entropy(in_full_precision(logits), mask, ignore_index=IGNORE, reduction="none")
-
-
-def _mean_over_pixels(
-    losses: Tensor,
-    mask: Tensor,
-    kept: Tensor,
-    class_weights: Tensor | None,
-    border_weights: Tensor | None,
-    divisor: Divisor,
-) -> Tensor:
-    """Mean of losses of pixels (BHW) where `kept`, by their weights."""
-    if class_weights is None and border_weights is None:
-        return masked_mean(losses, kept)
-    weights = pixel_weights(mask, class_weights, border_weights)
-    if divisor == "weights":
-        return weighted_mean(losses, weights.masked_fill(~kept, 0.0))
-    return masked_mean(losses * weights, kept)
 
 
 def _mean_over_classes(

@@ -15,7 +15,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from semisup.losses.segmentation import Criterion, supervised_loss
+from semisup.losses.segmentation import Criterion, supervised_loss, weights_by_confidence
 from semisup.losses.supervised import SupervisedLoss
 from semisup.losses.weak.terms import Regulariser
 from semisup.models.base import ParameterGroup, Segmenter
@@ -142,6 +142,7 @@ class Method(nn.Module, ABC):
         self._criterion: Criterion = SupervisedLoss()
         self.read_criterion = False
         self.read_border_weights = False
+        self.read_confidence = False
         self.regulariser: Regulariser | None = None
         self.read_regulariser = False
         self._regularised: list[Tensor] = []
@@ -175,8 +176,9 @@ class Method(nn.Module, ABC):
     def supervised_loss(self, maps: Sequence[Tensor], images: Labelled | Weak) -> Tensor:
         """Supervised loss of the segmenter's maps, by the weights of its auxiliary ones; 0-d.
 
-        With the weights of classes and pixels that the recipe asks for, and with its term on the
-        images themselves (`train.regulariser`), which is of the main map.
+        With the weights of classes and pixels that the recipe asks for, pseudo-masks by their
+        confidence (`train.confidence_weights`), and with the recipe's term on the images themselves
+        (`train.regulariser`), which is of the main map.
 
         Args:
             maps: BKHW each, the main one first.
@@ -188,6 +190,11 @@ class Method(nn.Module, ABC):
         else:
             mask, border_weights = images.mask, images.border_weights
         self.read_border_weights |= border_weights is not None
+        if images.confidence is not None:
+            self.read_confidence = True
+            border_weights = weights_by_confidence(
+                mask, images.confidence, self.class_weights, border_weights
+            )
         loss = supervised_loss(
             maps,
             mask,

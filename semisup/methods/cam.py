@@ -183,9 +183,7 @@ class ActivationMaps(nn.Module):
         if not found:
             return {}
         saliency = torch.cat([maps.amax(dim=1), maps[0]])
-        return {
-            label: {"saliency": saliency[label], "map": shares[label]} for label in (0, *found)
-        }
+        return {label: {"saliency": saliency[label], "map": shares[label]} for label in (0, *found)}
 
 
 def pool(logits: Tensor, valid: Tensor, pooling: Pooling) -> Tensor:

@@ -5,7 +5,8 @@ Yang, Qi, Feng, Zhang, Shi: "Revisiting Weak-to-Strong Consistency in Semi-Super
 Segmentation", CVPR 2023, https://arxiv.org/abs/2208.09910, and its successor UniMatch V2, TPAMI
 2025, https://arxiv.org/abs/2410.10777.
 
-    S:  min  CE(S(x), y) + w CE(S(s), argmax T(u)) where max T(u) >= t,     T <- average of S
+    S:  min  CE(S(x), y) + w CE(S(s), argmax T(u)) where max T(u) >= t  [ + terms of weak labels ]
+    T <- average of S
 
 x, y are labelled images and masks, u the weak view of an unlabelled image (scale, crop, flip) and s
 its strong view: other colours, grey, blur, and in half of the images a box of another image,
@@ -14,6 +15,10 @@ pixels is divided by all that are no padding, so that what is taught counts more
 confident.
 
 Labelled and strong images pass through S together, in one batch.
+
+Images with weak masks and tags can teach beside them, as in `partial_cross_entropy`: so masks of
+some images, points of others, tags of others and no label of the rest make one run. They pass
+through S alone, and no more than their labels is taught on them. All three terms are off by default.
 
 Differs from the authors' code (LiheYoung/UniMatch, fixmatch.py; UniMatch-V2, fixmatch.py):
 1. T is an average of S, as in the second. In the first S teaches itself: in training mode for an
@@ -51,6 +56,7 @@ from semisup.losses.consistency import (
     teacher_agreement,
     teacher_pass_at,
 )
+from semisup.losses.weak.presence import presence_loss
 from semisup.methods.base import (
     Method,
     Task,
@@ -63,7 +69,10 @@ from semisup.models.resolution import Resolution, joint_pass_at
 from semisup.ops.cutmix import UNIMATCH
 from semisup.ops.ramps import gaussian_ramp
 from semisup.ops.teacher import Teacher
-from semisup.types import Batch, Partner, Progress, Reads, Scalars, Unlabelled, Update
+from semisup.types import Batch, Partner, Progress, Reads, Scalars, Unlabelled, Update, Weak
+
+OF_WEAK_LABELS = ("loss_segmentation_weak", "loss_absence", "loss_presence")
+"""What it reports of weak labels."""
 
 
 class FixMatch(Method):
@@ -86,6 +95,11 @@ class FixMatch(Method):
         resolution: of the losses on unlabelled images: the "image"'s, or that of the network's own
             "logits" before they are enlarged, which is cheaper.
         divisor: what the sum over the taught pixels is divided by (losses/consistency.py).
+        weak_weight: of the cross entropy on images with weak masks (`data.weak_masks`); >= 0.
+        absence_weight: of the term that says of each class outside of an image's tags
+            (`data.tags`) that no pixel is of it; >= 0. As in `partial_cross_entropy`.
+        presence_weight: of the term that says of each tag, and of background, that some pixel is of
+            it; >= 0. For `data.crop = "whole"`.
 
     Logs:
         loss_segmentation: cross entropy on labelled images; falls from about ln K.
@@ -97,6 +111,12 @@ class FixMatch(Method):
         strong_agreement: share of the taught pixels at which S gives the taught class on the
             strong view; between 0.8 and 0.99, 0 while nothing is taught. Below 0.5 to the end,
             the view has lost what the labels are about.
+        loss_segmentation_weak: cross entropy over the labelled pixels of weak masks; falls from
+            about ln K. 0 where it is off.
+        loss_absence: of absent classes, not weighted; rises first, then falls to below 0.5. 0 where
+            it is off.
+        loss_presence: of present ones, not weighted; falls from about ln K to below 0.5. 0 where it
+            is off.
         teacher_agreement: at log points, share of the pixels of the weak view at which teacher and
             student give one class; rises to between 0.8 and 0.98. Below 0.5 late in a run, the
             teacher does not follow.
@@ -118,12 +138,26 @@ class FixMatch(Method):
         follows: Literal["paper", "code"] = "paper",
         resolution: Resolution = "image",
         divisor: PseudoDivisor = "valid",
+        weak_weight: float = 0.0,
+        absence_weight: float = 0.0,
+        presence_weight: float = 0.0,
     ) -> None:
         super().__init__()
         self.follows_code = follows == "code"
         in_pairs = partner == "self" or self.follows_code
-        self.reads = replace(self.reads, unlabelled_partner=in_pairs)
-        require_not_negative(unlabelled_weight=unlabelled_weight)
+        require_not_negative(
+            unlabelled_weight=unlabelled_weight,
+            weak_weight=weak_weight,
+            absence_weight=absence_weight,
+            presence_weight=presence_weight,
+        )
+        self.reads_tags = absence_weight > 0 or presence_weight > 0
+        masks = Reads(weak=frozenset({"partial"} if weak_weight > 0 else ())).weak
+        tags = Reads(weak=frozenset({"tags"} if self.reads_tags else ())).weak
+        self.reads = replace(self.reads, unlabelled_partner=in_pairs, weak=masks | tags)
+        self.weak_weight = weak_weight
+        self.absence_weight = absence_weight
+        self.presence_weight = presence_weight
         require_share(
             ramp_up=ramp_up,
             confidence_threshold=confidence_threshold,
@@ -157,6 +191,10 @@ class FixMatch(Method):
         supervised = self.supervised_loss(maps, labelled)
         weight = self.unlabelled_weight * gaussian_ramp(progress.fraction, self.ramp_up)
         loss = supervised + weight * taught
+        of_weak: Scalars = {}
+        if self.reads.weak:
+            more, of_weak = self._of_weak_labels(batch.weak)
+            loss = loss + more
         update("segmenter", 0.5 * loss if self.halved else loss)
         self.teacher.follow(self.segmenter, progress)
         return {
@@ -164,7 +202,24 @@ class FixMatch(Method):
             "loss_pseudo": taught.detach(),
             "self_taught_share": share,
             "strong_agreement": agreed,
+            **{name: of_weak.get(name, taught.new_zeros(())) for name in OF_WEAK_LABELS},
         }
+
+    def _of_weak_labels(self, weak: Weak) -> tuple[Tensor, Scalars]:
+        """What weak labels add to the loss, and the terms without their weights."""
+        maps = self.segmenter.training_logits(weak.image)
+        partial = presence = absence = weak.image.new_zeros(())
+        if self.weak_weight > 0:
+            partial = self.supervised_loss(maps, weak)
+        if self.reads_tags:
+            assert weak.tags is not None, "this method reads tags"
+            presence, absence = presence_loss(maps[0], weak.tags, weak.valid)
+        of_tags = self.absence_weight * absence + self.presence_weight * presence
+        terms = (partial.detach(), absence.detach(), presence.detach())
+        return (
+            self.weak_weight * partial + of_tags,
+            dict(zip(OF_WEAK_LABELS, terms, strict=True)),
+        )
 
     @property
     def halved(self) -> bool:

@@ -28,7 +28,8 @@ class PartialCrossEntropy(Method):
         weak_weight: v, of the term on images with weak masks (`data.weak_masks`).
         absence_weight: a, of the term that says of each class outside of an image's tags
             (`data.tags`) that no pixel is of it. Above 0 the weakly labelled images are those with
-            both, masks and tags; with `weak_weight` = 0 those with tags.
+            a weak mask, tags or both, and each term is of those that have what it reads; with
+            `weak_weight` = 0 they are those with tags.
         presence_weight: b, likewise of the term that says of each tag, and of background (class 0),
             that some pixel is of it. Tags are those of whole images: a crop may have lost what they
             name, and is then taught what is not so. For `data.crop = "whole"`.

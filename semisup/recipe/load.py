@@ -161,7 +161,8 @@ def load_baseline(recipe: Recipe) -> Recipe | None:
 
 def _is_changed_for_both(key: str, source: str) -> bool:
     """Whether a key was changed from outside, and is of other methods too."""
-    of_method = key.startswith(("method.", "baseline.", "init.")) or key == "data.weak_masks"
+    of_labels = key in ("data.weak_masks", "train.confidence_weights")
+    of_method = of_labels or key.startswith(("method.", "baseline.", "init."))
     return source in _FROM_OUTSIDE and not of_method and not _is_other_player(key)
 
 

@@ -18,6 +18,7 @@ from semisup.data.formats.class_colours import is_background
 from semisup.data.labels.border_weights import BorderWeights
 from semisup.data.labels.class_weights import class_weights
 from semisup.data.labels.pools import Pool, make_pool, make_weak_pool
+from semisup.data.labels.pseudo_masks import Confidences
 from semisup.data.labels.splits import Split, hold_out, make_split
 from semisup.data.labels.tags import read_tags
 from semisup.data.loading.blocks import Blocks
@@ -64,7 +65,8 @@ def open_data(recipe: Recipe, paths: Paths, subset: str = "") -> SegmentationDat
     )
     if subset or not recipe.data.masks:
         return data
-    return with_masks(data, paths.masks_of(recipe, "data.masks"), recipe.split_seed)
+    spec, weighted = paths.masks_of(recipe, "data.masks"), recipe.train.confidence_weights
+    return with_masks(data, spec, recipe.split_seed, weighted=weighted)
 
 
 def open_reported(recipe: Recipe, paths: Paths, subset: str = "") -> SegmentationData:
@@ -120,6 +122,7 @@ def check_volumes(recipe: Recipe, data: SegmentationData) -> None:
         "data.elastic": (recipe.data.elastic, 0.0),
         "data.weak_masks": (recipe.data.weak_masks, ""),
         "train.border_weight": (recipe.train.border_weight, 0.0),
+        "train.confidence_weights": (recipe.train.confidence_weights, False),
         "train.regulariser": (recipe.train.regulariser, ""),
         "eval.samples": (recipe.eval.samples, 0),
         "eval.scales": (recipe.eval.scales, (1.0,)),
@@ -142,6 +145,7 @@ class Labels:
         pool: what the unlabelled stream reads.
         masks: where the masks come from, for run and result; empty: from the data set.
         weak: what the weak stream reads of `data.weak_masks`; None: there are none.
+        confidences: of the masks of the labelled images, where these are weighted by them.
     """
 
     split: Split
@@ -150,6 +154,7 @@ class Labels:
     pool: Pool
     masks: dict[str, Any] = field(default_factory=dict)
     weak: Pool | None = None
+    confidences: Confidences | None = None
 
 
 def split_labels(recipe: Recipe, data: SegmentationData, weak_masks: str | None = None) -> Labels:
@@ -172,13 +177,18 @@ def split_labels(recipe: Recipe, data: SegmentationData, weak_masks: str | None 
         )
     _check_watched(recipe)
     training, held_out = hold_out(split, recipe.eval.hold_out, recipe.split_seed)
-    weak = None
+    weak, weighted = None, recipe.train.confidence_weights
     spec = settings.weak_masks if weak_masks is None else weak_masks
     if spec:
-        weak = make_weak_pool(data, spec, training, recipe.split_seed)
+        weak = make_weak_pool(data, spec, training, recipe.split_seed, weighted)
+    confidences = data.confidences if isinstance(data, MasksInFolder) else None
+    if confidences is not None:
+        confidences.check(split.labelled)
+    if weak is not None and weak.confidences is not None:
+        weak.confidences.check(weak.ids)
     weakly = () if weak is None else weak.ids
     pool = make_pool(data, settings.unlabelled, training, held_out, weakly)
-    return Labels(split, training, held_out, pool, masks, weak)
+    return Labels(split, training, held_out, pool, masks, weak, confidences)
 
 
 def _check_watched(recipe: Recipe) -> None:
@@ -413,12 +423,16 @@ def criterion_of(recipe: Recipe, method: Method) -> SupervisedLoss:
             f"{key}: method '{recipe.method.name}' has no cross entropy over the classes. Leave "
             "the key out."
         )
+    share = train.bootstrap_label_share
     return SupervisedLoss(
         kind=train.loss,
         divisor=train.loss_divisor,
         ohem_threshold=train.ohem_threshold,
         ohem_min_kept=train.ohem_min_kept,
         focal_gamma=train.focal_gamma,
+        bootstrap_label_share=None if share == "default" else share,
+        symmetric_alpha=train.symmetric_alpha,
+        symmetric_beta=train.symmetric_beta,
     )
 
 
@@ -458,6 +472,7 @@ def stream_builder(
     settings, split = recipe.data, labels.training
     pool = labels.pool if method.reads.unlabelled else None
     _check_labels(recipe, labels, method)
+    _check_confidences(recipe, labels, method)
     for name in method.reads.streams:
         _check_batch(f"data.{name}_batch", getattr(settings, f"{name}_batch"), settings.crop)
     if method.reads.unlabelled_partner:
@@ -486,6 +501,7 @@ def stream_builder(
             "ids": split.labelled,
             "strong_image": settings.strong_labelled,
             "border": border_weights_of(recipe, data, method),
+            "confidences": labels.confidences,
         },
         "unlabelled": {
             "data": pool_data,
@@ -523,14 +539,18 @@ def stream_builder(
 
 
 def _weak_labels(labels: Labels, method: Method) -> dict[str, Any]:
-    """Which images the weak stream reads, and what of their labels: those that have all of it."""
+    """Which images the weak stream reads, and what of their labels: those that have any of it."""
     ids, reads = labels.training.weak, method.reads.weak
     if labels.weak is None or "partial" not in reads:
         return {"ids": ids, "tags": labels.training.tags}
+    partial = {"partial": True, "confidences": labels.weak.confidences}
     if "tags" not in reads:
-        return {"ids": labels.weak.ids, "partial": True}
-    both = sorted(frozenset(ids) & frozenset(labels.weak.ids))
-    return {"ids": both, "tags": labels.training.tags, "partial": True}
+        return {"ids": labels.weak.ids, **partial}
+    tags, kinds = labels.training.tags, labels.training.labels
+    assert tags is not None, "checked before"
+    tagged = [name for name, kind in kinds.items() if kind == "tags"]  # who has a mask is not read
+    tags = replace(tags, of={name: tags.of[name] for name in tagged})
+    return {"ids": sorted({*tagged, *labels.weak.ids}), "tags": tags, **partial}
 
 
 def _cached(
@@ -591,6 +611,35 @@ def _check_labels(recipe: Recipe, labels: Labels, method: Method) -> None:
         raise RecipeError(
             f"data.split = {recipe.data.split!r} leaves no image with a mask, which {name} reads. "
             "Take a share, such as 1/8, or a count, such as 5/class."
+        )
+
+
+def _check_confidences(recipe: Recipe, labels: Labels, method: Method) -> None:
+    """Refuse weights by confidence that weight nothing.
+
+    Raises:
+        RecipeError: the method or its loss weights no pixels, or no masks are pseudo-masks.
+    """
+    train, weak = recipe.train, labels.weak
+    if not train.confidence_weights:
+        return
+    if not method.takes_class_weights:
+        raise RecipeError(
+            f"train.confidence_weights: method '{recipe.method.name}' has no cross entropy over "
+            "the classes. Set it to false."
+        )
+    if train.loss in ("dice", "lovasz"):
+        raise RecipeError(
+            f"train.confidence_weights weights pixels, and train.loss = '{train.loss}' has no loss "
+            f"of a pixel. Set it to false, or the loss to 'cross_entropy+{train.loss}'."
+        )
+    own = labels.confidences if method.reads.labelled else None
+    beside = weak.confidences if weak is not None and "partial" in method.reads.weak else None
+    if own is None and beside is None:
+        raise RecipeError(
+            "train.confidence_weights weights pseudo-masks, and neither data.masks nor "
+            "data.weak_masks are some that this method reads. Set it to false, or write some with "
+            "'semisup label'."
         )
 
 

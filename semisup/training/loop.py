@@ -70,6 +70,7 @@ def train(run: TrainingState) -> int:
                     _check_class_weights(run)
                     _check_criterion(run)
                     _check_border_weights(run)
+                    _check_confidence(run)
                     _check_regulariser(run)
                 meter.add(scalars)
                 run.view.stepped(step + 1, steps)
@@ -129,6 +130,19 @@ def _check_border_weights(run: TrainingState) -> None:
         raise RecipeError(
             f"train.border_weight: the step of the method '{type(run.method).__name__}' does not "
             "use it. Set it to 0, or take self.supervised_loss in the step."
+        )
+
+
+def _check_confidence(run: TrainingState) -> None:
+    """Refuse a method that was given confidences of pseudo-masks and did not take them in a step.
+
+    Raises:
+        RecipeError: names it.
+    """
+    if run.settings.confidence_weights and not run.method.read_confidence:
+        raise RecipeError(
+            f"train.confidence_weights: the step of the method '{type(run.method).__name__}' does "
+            "not use them. Set it to false, or take self.supervised_loss in the step."
         )
 
 

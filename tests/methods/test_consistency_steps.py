@@ -54,6 +54,9 @@ def fixmatch(
     ramp_up: float = 0.0,
     teacher_decay: float = 0.996,
     cutmix: float = 0.5,
+    weak_weight: float = 0.0,
+    absence_weight: float = 0.0,
+    presence_weight: float = 0.0,
     **chosen: Any,
 ) -> None:
     free, student = batch.unlabelled, method.segmenter
@@ -65,6 +68,14 @@ def fixmatch(
     term = teach(both[count:], target, pasted(free, boxes, validity), chosen)
     weight = unlabelled_weight * risen(progress, ramp_up)
     loss = supervised(both[:count], batch.labelled.mask) + weight * term
+    if weak_weight:
+        weak = batch.weak
+        logits = student.training_logits(weak.image)[0]
+        loss = loss + weak_weight * supervised(logits, weak.partial)
+        if weak.tags is not None:  # of the second image nobody knows any
+            best = logits[0].softmax(0)[:, weak.valid[0]].amax(1)
+            loss = loss - absence_weight * (1 - best[~weak.tags[0]]).log().mean()
+            loss = loss - presence_weight * best[weak.tags[0]].log().mean()
     descend(optimisers["segmenter"], loss)
     follow(method.teacher, student, progress, teacher_decay)
 
@@ -207,6 +218,16 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("fixmatch", {"confidence_threshold": 0.45, "divisor": "all", "teacher_decay": 0.5}),
     ("fixmatch", {"confidence_threshold": 0.4, "partner": "self", "cutmix": 1.0}),
     ("fixmatch", {"confidence_threshold": 0.4, "ramp_up": 0.7, "unlabelled_weight": 9.0}),
+    ("fixmatch", {"confidence_threshold": 0.4, "weak_weight": 0.7}),
+    (
+        "fixmatch",
+        {
+            "confidence_threshold": 0.4,
+            "weak_weight": 0.7,
+            "absence_weight": 0.3,
+            "presence_weight": 0.2,
+        },
+    ),
     ("mean_teacher", {}),
     ("mean_teacher", {"ramp_up": 1.0, "consistency_weight": 30.0, "teacher_decay": 0.5}),
     ("unimatch", {"confidence_threshold": 0.4}),
@@ -254,6 +275,10 @@ def assert_equals_the_textbook(
     def batch_of(method: Method, step: int) -> Batch:
         batch = toy_batch(method.reads, step, dtype=torch.float64)
         assert (batch.unlabelled.partner is None) == (options.get("partner") != "self")
+        if "absence_weight" in options:
+            assert batch.weak.tags is not None
+            batch.weak.tags[0] = torch.tensor([True, True, False])
+            batch.weak.tags[1] = False
         return batch
 
     textbook = partial(TEXTBOOK[name], **options)

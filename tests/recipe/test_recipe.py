@@ -429,6 +429,7 @@ def test_the_digest_knows_every_other_key(write: Write, monkeypatch: pytest.Monk
     base = load_recipe(write())
     places = ("train.seed", "data.root", "data.workers", "data.cache", "eval.watch")
     places += ("train.regulariser_weight",)  # of a term that is off here
+    places += ("train.bootstrap_label_share", "train.symmetric_alpha", "train.symmetric_beta")
     known = {base.digest()}
     resolved = base.resolved()
     for key, value in flatten(resolved).items():
@@ -447,6 +448,16 @@ def test_a_term_that_is_off_leaves_the_digest_as_it_was(write: Write) -> None:
     on = digest(write(), "train.regulariser=gated_crf")
     heavy = digest(write(), "train.regulariser=gated_crf", "train.regulariser_weight=0.5")
     assert len({plain, on, heavy}) == 3
+
+
+def test_the_options_of_another_loss_leave_the_digest_as_it_was(write: Write) -> None:
+    plain = digest(write())
+    assert digest(write(), "train.confidence_weights=false") == plain
+    assert digest(write(), "train.confidence_weights=true") != plain
+    for key in ("bootstrap_label_share", "symmetric_alpha", "symmetric_beta"):
+        assert digest(write(), f"train.{key}=0.5") == plain
+        own = f"train.loss={key.split('_')[0]}"
+        assert len({plain, digest(write(), own), digest(write(), own, f"train.{key}=0.5")}) == 3
 
 
 def other_value(value: Any) -> Any:

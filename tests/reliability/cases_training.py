@@ -220,6 +220,16 @@ def border_weights_forgotten(place: Place) -> list[object]:
     return place.train("train.border_weight=10.0")
 
 
+@refused("weights by confidence without pseudo-masks", "weights pseudo-masks, and neither", "label")
+def no_confidences(place: Place) -> list[object]:
+    return place.train("train.confidence_weights=true")
+
+
+@refused("weights by confidence for a loss of no pixel", "train.confid", "'cross_entropy+dice'")
+def confidences_of_dice(place: Place) -> list[object]:
+    return place.train("train.confidence_weights=true", "train.loss=dice")
+
+
 @refused("a term on the images that the method forgets", "train.regulariser: the step of the met")
 def regulariser_forgotten(place: Place) -> list[object]:
     def plain(method: Supervised, maps: list[torch.Tensor], labelled: Labelled) -> torch.Tensor:

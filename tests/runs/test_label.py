@@ -11,6 +11,7 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from click.testing import CliRunner
 from PIL import Image
 from support.runs import CLASSES, CPU, make_set, recipe_of
@@ -18,14 +19,18 @@ from support.runs import CLASSES, CPU, make_set, recipe_of
 from semisup.cli.display.results import print_result
 from semisup.cli.main import cli
 from semisup.data.labels.tags import Tags
+from semisup.data.loading.to_device import to_device
 from semisup.data.sets.masks_in_folder import MasksInFolder, read_masks
 from semisup.errors import DataError, RecipeError, RunError, SemisupError
+from semisup.losses.segmentation import cross_entropy
+from semisup.methods.supervised import Supervised
 from semisup.recipe.recipe import Recipe
+from semisup.runs.assemble import build_method, open_data, split_labels, stream_builder
 from semisup.runs.label import LabelledImages, _known_of, label_run
 from semisup.runs.paths import Paths
 from semisup.runs.reopen import OpenRun, open_run
 from semisup.runs.run import run_recipe
-from semisup.types import IGNORE
+from semisup.types import IGNORE, Labelled
 
 THRESHOLD = 0.4
 
@@ -240,6 +245,87 @@ def test_a_recipe_learns_from_them_beside_the_masks(
     method = recipe.method.model_copy(update={"name": "partial_cross_entropy"})
     done = run_recipe(replace(recipe, method=method), Paths(place / "data", tmp_path), CPU)
     assert (done.result.split.labelled, done.result.split.weakly_labelled) == (3, 3)
+
+
+def weighted(recipe: Recipe, **train: object) -> Recipe:
+    changed = recipe.train.model_copy(update={"confidence_weights": True, **train})
+    return replace(recipe, train=changed)
+
+
+@pytest.mark.parametrize("where", ["masks", "weak_masks"])
+def test_pixels_are_weighted_by_the_confidence_that_lies_beside_their_label(
+    place: Path, labelled: LabelledImages, tmp_path: Path, where: str
+) -> None:
+    split = {"split": "masked"} if where == "masks" else {"weak_batch": 2}
+    recipe = with_data(recipe_of(steps=1), **{where: f"folder:{place / 'pseudo'}"}, **split)
+    if where == "weak_masks":
+        method = recipe.method.model_copy(update={"name": "partial_cross_entropy"})
+        recipe = replace(recipe, method=method)
+    for chosen in (recipe, weighted(recipe)):
+        data = open_data(chosen, Paths(place / "data"))
+        labels = split_labels(chosen, data)
+        method, _ = build_method(chosen, data.num_classes)
+        streams = stream_builder(chosen, data, labels, method, CPU)(0)
+        stream = streams["labelled" if where == "masks" else "weak"]
+        with stream:
+            batch = to_device(next(stream), CPU)
+        if chosen is recipe:
+            assert batch.confidence is None
+            plain = batch
+    assert batch.confidence is not None
+    mask = batch.mask if where == "masks" else batch.partial
+    assert torch.equal(mask, plain.mask if where == "masks" else plain.partial), "the same labels"
+    # A label is there just where the run was sure enough (of 8 bits), in whatever way it was cut.
+    levels, known = (batch.confidence * 255)[batch.valid], (mask != IGNORE)[batch.valid]
+    assert levels[known].min() >= round(255 * THRESHOLD) >= levels[~known].max()
+    assert 0 < (mask != IGNORE).float().mean() < 1
+    maps = [torch.randn(len(mask), 3, *mask.shape[1:], dtype=torch.float64)]
+    method.class_weights = torch.tensor([0.5, 1.0, 2.0], dtype=torch.float64)
+    losses = F.cross_entropy(maps[0], mask, ignore_index=IGNORE, reduction="none")
+    factors = method.class_weights[mask.masked_fill(mask == IGNORE, 0)] * batch.confidence
+    total = (losses * factors).sum() / (mask != IGNORE).sum()
+    torch.testing.assert_close(method.supervised_loss(maps, batch), total)
+    assert method.read_confidence
+
+
+def test_a_run_states_that_it_read_the_confidences_and_refuses_others(
+    place: Path, labelled: LabelledImages, tmp_path: Path
+) -> None:
+    copy = tmp_path / "pseudo"
+    shutil.copytree(place / "pseudo", copy)
+    recipe = with_data(recipe_of(steps=1), masks=f"folder:{copy}", split="masked")
+    paths = Paths(place / "data", tmp_path / "runs")
+    plain, done = (run_recipe(one, paths, CPU) for one in (recipe, weighted(recipe)))
+    assert plain.folder != done.folder
+    assert plain.result.split.masks.sha256 != done.result.split.masks.sha256
+    assert done.result.split.masks.sha256_of == "names and contents, with confidences"
+    assert not run_recipe(weighted(recipe), paths, CPU).fresh
+    one = next((copy / "confidence").glob("*.png"))
+    Image.fromarray(np.full((32, 40), 200, np.uint8)).save(one)
+    assert not run_recipe(recipe, paths, CPU).fresh, "it never read them"
+    with pytest.raises(RunError, match=r"was begun with other masks \(data\.masks\)"):
+        run_recipe(weighted(recipe), paths, CPU)
+    other = weighted(recipe, seed=1, steps=6)
+    Image.fromarray(np.full((9, 40), 200, np.uint8)).save(one)
+    with pytest.raises(
+        DataError, match=r"\.png is 9x40, but the pseudo-mask of the image is 32x40"
+    ):
+        run_recipe(other, paths, CPU)
+    one.unlink()
+    with pytest.raises(DataError, match=rf"has no {one.name}: label the images anew, or set train"):
+        run_recipe(other, paths, CPU)
+
+
+def test_a_method_that_forgets_the_confidences_is_told_so(
+    place: Path, labelled: LabelledImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def plain(method: Supervised, maps: list[torch.Tensor], images: Labelled) -> torch.Tensor:
+        return cross_entropy(maps[0], images.mask)
+
+    monkeypatch.setattr(Supervised, "supervised_loss", plain)
+    recipe = with_data(recipe_of(steps=1), masks=f"folder:{place / 'pseudo'}", split="masked")
+    with pytest.raises(RecipeError, match=r"^train\.confidence_weights: the step of the method"):
+        run_recipe(weighted(recipe), Paths(place / "data", tmp_path), CPU)
 
 
 def test_pseudo_masks_of_other_classes_are_refused(

@@ -392,6 +392,10 @@ def test_the_options_of_a_loss_reach_it(root: Path) -> None:
     found = assemble.criterion_of(recipe, method)
     assert found == SupervisedLoss("ohem", "weights", 0.6, 7, 1.0)
     assert assemble.criterion_of(recipe_of(root), method) == SupervisedLoss()
+    keys = {"loss": "bootstrap_hard", "bootstrap_label_share": 0.7, "symmetric_alpha": 0.2}
+    found = assemble.criterion_of(recipe_of(root, train=keys | {"symmetric_beta": 3.0}), method)
+    assert (found.kind, found.bootstrap_label_share) == ("bootstrap_hard", 0.7)
+    assert (found.symmetric_alpha, found.symmetric_beta) == (0.2, 3.0)
 
 
 @pytest.mark.parametrize("key", [{"loss": "dice"}, {"loss_divisor": "weights"}])

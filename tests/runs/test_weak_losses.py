@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,7 +26,13 @@ from semisup.monitoring.tags import tag_of
 from semisup.ops.pixels import RGB_FORMAT, ImageFormat
 from semisup.recipe.load import build_recipe
 from semisup.recipe.recipe import Recipe
-from semisup.runs.assemble import build_method, open_data, regulariser_of
+from semisup.runs.assemble import (
+    build_method,
+    open_data,
+    regulariser_of,
+    split_labels,
+    stream_builder,
+)
 from semisup.runs.paths import Paths
 from semisup.runs.run import run_recipe
 from semisup.studies.groups import groups_of
@@ -33,7 +40,7 @@ from semisup.studies.kept import read_folder
 from semisup.types import IGNORE
 
 SMALL: dict[str, Any] = {"train": 6, "val": 1, "test": 1, "size": [48, 64]}
-FEW = {"points": {"radius": 1}, "scribbles": {}, "boxes": {}, "blocks": {}, "coarse": {}}
+FEW: dict[str, dict[str, int]] = {kind: {} for kind in KINDS} | {"points": {"radius": 1}}
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +86,7 @@ WITH: dict[str, tuple[str, Term]] = {
     "points": ("fixmatch", "tree_energy"),
     "scribbles": ("mean_teacher", "gated_crf"),
     "boxes": ("supervised", "dense_crf"),
+    "refined_boxes": ("supervised", "gated_crf"),
     "blocks": ("cutmix_seg", "normalised_cut"),
     "coarse": ("unimatch", "gated_crf"),
 }
@@ -144,6 +152,57 @@ def test_drawn_labels_follow_the_seed_of_the_split(root: Path, tmp_path: Path) -
     assert [[run.seed for run in group] for group in groups_of(runs)] == [[0, 1]]
     first, second = (open_data(seed, Paths(root, tmp_path)).mask(0) for seed in seeds)
     assert not torch.equal(first, second)
+
+
+def test_masks_points_tags_and_nothing_make_one_run(root: Path, tmp_path: Path) -> None:
+    """One image has a mask, two have points, one of them and another tags, and two nothing."""
+    scenes = create_dataset("scenes", root / "data", "train", **SMALL)
+    masked, pointed, both, tagged, *rest = scenes.ids
+    for name, ids in (("split", [masked]), ("tagged", [both, tagged])):
+        (tmp_path / name).write_text("\n".join(ids) + "\n")
+    (tmp_path / "points").mkdir()
+    for name in (masked, pointed, both):
+        shutil.copy(root / "points" / f"{name}.png", tmp_path / "points")
+    recipe = recipe_of(
+        root,
+        data={
+            "split": f"file:{tmp_path / 'split'}",
+            "weak_masks": f"folder:{tmp_path / 'points'}",
+            "tags": f"file:{root / 'tags.txt'}",
+            "tagged": f"file:{tmp_path / 'tagged'}",
+            "crop": [48, 64],
+            "scale": [1.0, 1.0],
+            "labelled_batch": 1,
+            "weak_batch": 3,
+            "unlabelled_batch": 2,
+        },
+        method={
+            "name": "fixmatch",
+            "confidence_threshold": 0.0,
+            "weak_weight": 0.5,
+            "absence_weight": 0.25,
+            "presence_weight": 0.125,
+        },
+        train={"steps": 2},
+    )
+    data = open_data(recipe, Paths(root))
+    labels = split_labels(recipe, data)
+    assert (labels.training.labelled, labels.pool.ids) == ((masked,), tuple(rest))
+    method, _ = build_method(recipe, data.num_classes)
+    batch = next(stream_builder(recipe, data, labels, method, CPU)(0)["weak"])
+    known = {
+        name: (bool((mask != IGNORE).any()), bool(row.any()))
+        for name, mask, row in zip(
+            batch.ids, batch.labels["partial"], batch.labels["tags"], strict=True
+        )
+    }
+    assert known == {pointed: (True, False), both: (True, True), tagged: (False, True)}
+    run = run_recipe(recipe, Paths(root, tmp_path / "runs"), CPU)
+    terms = ("segmentation", "segmentation_weak", "absence", "presence", "pseudo")
+    for line in curves(run.folder):
+        assert all(line[f"loss_{name}"] > 0 for name in terms), line
+    split = run.result.split
+    assert (split.labelled, split.weakly_labelled, split.unlabelled) == (1, 2, 2)
 
 
 def test_tags_alone_teach_beside_a_few_masks(root: Path, tmp_path: Path) -> None:

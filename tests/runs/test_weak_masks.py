@@ -103,19 +103,30 @@ def test_held_out_images_are_read_by_no_stream(root: Path) -> None:
     assert not set(labels.weak.ids) & {*labels.held_out, *labels.training.labelled}
 
 
-def test_a_method_that_reads_tags_too_sees_images_with_both(root: Path) -> None:
+def test_a_method_that_reads_tags_too_sees_images_with_either(root: Path) -> None:
+    (root / "clicks" / "train4.png").unlink()
     recipe = recipe_of(root)
     data = open_data(recipe, Paths(root))
     labels = split_labels(recipe, data)
     method, _ = build_method(recipe, data.num_classes)
+    # Those of train3 are known, and were not chosen: data.tagged says who has some.
     tags = Tags(data.classes, {name: frozenset({2}) for name in data.ids}, "masks")
     kinds = {name: "none" if name == "train3" else "tags" for name in data.ids}
     training = replace(labels.training, tags=tags, labels={**kinds, "train0": "mask"})
     method.reads = replace(method.reads, weak=frozenset({"tags", "partial"}))
     streams = stream_builder(recipe, data, replace(labels, training=training), method, CPU)(0)
-    batches = [next(streams["weak"]) for _ in range(4)]
-    assert {name for batch in batches for name in batch.ids} == {"train2", "train4", "train5"}
-    assert all(batch.labels.keys() == {"partial", "tags"} for batch in batches)
+    batches = [next(streams["weak"]) for _ in range(5)]
+    seen = {}
+    for batch in batches:
+        assert batch.labels.keys() == {"partial", "tags"}
+        for name, partial, row in zip(
+            batch.ids, batch.labels["partial"], batch.labels["tags"], strict=True
+        ):
+            seen[name] = bool((partial != IGNORE).any()), row.nonzero().flatten().tolist()
+    both = (True, [0, 2])
+    assert seen.pop("train3") == (True, []), "clicks and no tags"
+    assert seen.pop("train4") == (False, [0, 2]), "tags alone"
+    assert seen == {"train1": both, "train2": both, "train5": both}, "train0 has a mask"
 
 
 def test_fixmatch_teaches_the_void_pixels_of_weak_masks_through_its_other_stream(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from scipy import ndimage
+from torch import Tensor
 
 from semisup.data.weak_labels.base import ImageRandom, Truth, WeakKind, weaken
 from semisup.data.weak_labels.blocks import Blocks
-from semisup.data.weak_labels.boxes import Boxes
+from semisup.data.weak_labels.boxes import Boxes, RefinedBoxes
 from semisup.data.weak_labels.clicks import Click
 from semisup.data.weak_labels.coarse import Coarse
 from semisup.data.weak_labels.points import Points
@@ -42,14 +44,23 @@ ALL = {
     "clicks beside": Points(miss_rate=0.5),
     "boxes": Boxes(),
     "boxes off": Boxes(jitter=3.0),
+    "refined boxes": RefinedBoxes(),
     "coarse": Coarse(),
     "grown": Coarse(dilate=2, margin=2),
     "shrunk": Coarse(dilate=-2, corners=4),
 }
 
 
+def coloured(mask: npt.NDArray[np.uint8]) -> Tensor:
+    """A picture of a mask: a colour for each class, and a few levels of noise."""
+    colours = np.random.default_rng(0).integers(20, 236, (256, 3))
+    noise = np.random.default_rng(1).integers(-9, 10, (*mask.shape, 3))
+    return torch.from_numpy((colours[mask] + noise).astype(np.uint8)).permute(2, 0, 1)
+
+
 def made(kind: WeakKind, mask: npt.NDArray[np.uint8], seed: int = 0) -> npt.NDArray[np.uint8]:
-    return weaken(kind, Truth(mask), "one", seed)
+    truth = Truth(mask, picture=lambda: coloured(mask))
+    return weaken(kind, truth, "one", seed)
 
 
 def clicks(kind: Points, mask: npt.NDArray[np.uint8], seed: int = 0) -> list[Click]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from semisup.data.base import SegmentationData
+from semisup.data.labels.pseudo_masks import Confidences
 from semisup.data.labels.splits import Split
 from semisup.data.sets.drawn_masks import with_masks
 from semisup.data.sets.photographs import Photographs, describe_photographs, read_photographs
@@ -23,11 +24,13 @@ class Pool:
         data: where they are.
         ids: which of its images, sorted.
         source: for run and result: where they come from, and how a folder is known again.
+        confidences: of their masks, where these are pseudo-masks that are weighted by them.
     """
 
     data: SegmentationData
     ids: tuple[str, ...]
     source: dict[str, Any]
+    confidences: Confidences | None = None
 
 
 def make_pool(
@@ -74,7 +77,9 @@ def make_pool(
     return Pool(photographs, ids, describe_photographs(tree))
 
 
-def make_weak_pool(data: SegmentationData, spec: str, training: Split, seed: int = 0) -> Pool:
+def make_weak_pool(
+    data: SegmentationData, spec: str, training: Split, seed: int = 0, weighted: bool = False
+) -> Pool:
     """The images with weak masks, but for those that have a mask of their own.
 
     Args:
@@ -83,6 +88,7 @@ def make_weak_pool(data: SegmentationData, spec: str, training: Split, seed: int
             weak label, which is drawn from the masks of `data`.
         training: who has a mask, without the held-out images.
         seed: of what is drawn.
+        weighted: whether the confidences of pseudo-masks are read, too.
 
     Returns:
         The images; the masks of its `data` are the weak ones.
@@ -92,7 +98,7 @@ def make_weak_pool(data: SegmentationData, spec: str, training: Split, seed: int
         DataError: the folder is missing, holds no mask of an image of `data`, or weak labels of
             other classes.
     """
-    weak = with_masks(data, spec, seed, _WEAK)
+    weak = with_masks(data, spec, seed, _WEAK, weighted)
     others = [name for name, kind in training.labels.items() if kind != "mask"]
     ids = tuple(name for name in others if weak.has_mask(weak.index(name)))
-    return Pool(weak, ids, weak.source)
+    return Pool(weak, ids, weak.source, weak.confidences)

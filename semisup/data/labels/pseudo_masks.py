@@ -9,12 +9,16 @@ OUT/pseudo_masks.json     what came of it, written last: without it the folder i
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from semisup.data.base import SegmentationData
-from semisup.data.formats.trees import FileTree
+from semisup.data.formats.pictures import read_grey
+from semisup.data.formats.trees import FileTree, read_tree
 from semisup.data.labels.known_lists.known import sha256_of
 from semisup.data.weak_labels.manifest import MANIFEST, read_manifest
 from semisup.errors import DataError
@@ -110,6 +114,73 @@ def masks_of(tree: FileTree) -> FileTree:
             f"{stated}: repeat the 'semisup label' that made them; {remedy}"
         )
     return FileTree(tree.folder, masks)
+
+
+class Confidences:
+    """How sure the run that made some pseudo-masks was of each pixel.
+
+    Args:
+        folder: of the pseudo-masks.
+
+    Raises:
+        DataError: it holds no confidences.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.tree = read_tree(
+            folder / CONFIDENCE, (".png",), "repeat the 'semisup label' that made the masks"
+        )
+        self._paths = {_composed(name): path for name, path in self.tree.files.items()}
+
+    def check(self, ids: Iterable[str]) -> None:
+        """Refuse images without a confidence.
+
+        Raises:
+            DataError: names the first.
+        """
+        for name in ids:
+            self._path(name)
+
+    def __call__(self, name: str, mask: Tensor) -> Tensor:
+        """255 times the probability of the most probable class: uint8 HW.
+
+        Args:
+            name: id of the image.
+            mask: its pseudo-mask, uint8 HW.
+
+        Raises:
+            DataError: there is none, it cannot be read, or it is of another size.
+        """
+        path = self._path(name)
+        found = read_grey(path)[0]
+        if found.shape != mask.shape:
+            raise DataError(
+                f"{path} is {found.shape[0]}x{found.shape[1]}, but the pseudo-mask of the image is "
+                f"{mask.shape[0]}x{mask.shape[1]} (height x width): label the image anew"
+            )
+        return found
+
+    def _path(self, name: str) -> Path:
+        try:
+            return self._paths[_composed(f"{name}.png")]
+        except KeyError:
+            raise DataError(
+                f"{self.tree.folder} has no {name}.png: label the images anew, or set "
+                "train.confidence_weights to false"
+            ) from None
+
+
+def confidences_in(folder: Path) -> Confidences | None:
+    """The confidences in a folder of pseudo-masks; None of any other folder.
+
+    Raises:
+        DataError: the manifest is damaged, or they are missing.
+    """
+    return None if pseudo_masks_in(folder) is None else Confidences(folder)
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
 
 
 def pseudo_masks_in(folder: Path) -> dict[str, Any] | None:

@@ -13,12 +13,13 @@ from torch.utils.data import Dataset, default_collate
 
 from semisup.data.base import Objects, SegmentationData
 from semisup.data.labels.border_weights import BorderWeights
+from semisup.data.labels.pseudo_masks import Confidences
 from semisup.data.labels.tags import Tags
 from semisup.data.views.colours import COLOUR_SETS
 from semisup.data.views.cropping import DrawView, View
 from semisup.data.views.objects import instances_in
 from semisup.errors import RecipeError, SemisupError
-from semisup.types import ColourSetName, Instances, StreamName
+from semisup.types import IGNORE, ColourSetName, Instances, StreamName
 
 Label = Tensor | tuple[Instances, ...]
 """A label of a batch: a tensor, B first, or one entry for each image."""
@@ -35,7 +36,8 @@ class RawBatch:
         ids: the B image ids.
         labels: what is known of the images, by the name of its field in `Labelled`, `Unlabelled`
             or `Weak`, B first: "mask" and "partial" uint8 BHW, "tags" and "selection" bool BK,
-            "border_weights" float32 BHW, "numbers" float32 BR; "instances" one for each image.
+            "border_weights" and "confidence" float32 BHW, "numbers" float32 BR; "instances" one
+            for each image.
         strong: parameters of each strong view, a row an image, as `colours` draws them.
         strong_image: whether the first of them takes the place of the image.
         colours: the set of colour changes.
@@ -104,10 +106,12 @@ class Samples(Dataset[Any]):  # the loader wants the type that collating makes o
         border: BorderWeights | None = None,
         instances: bool = False,
         partial: bool = False,
+        confidences: Confidences | None = None,
     ) -> None:
         weakly = tags is not None or partial
         assert weakly == (name == "weak"), "the weak stream, and no other, has weak labels"
         assert not instances or name == "labelled", "the labelled stream alone has objects"
+        assert confidences is None or not instances, "pseudo-masks tell no objects apart"
         assert not partner or name == "unlabelled", "unlabelled images alone have second crops"
         self._data = data
         self._ids = sorted(ids)
@@ -123,6 +127,7 @@ class Samples(Dataset[Any]):  # the loader wants the type that collating makes o
         self._border = border
         self._with_instances = instances
         self._partial = partial
+        self._confidences = confidences
         self._epoch = -1
         self._order: list[int] = []
 
@@ -143,13 +148,23 @@ class Samples(Dataset[Any]):  # the loader wants the type that collating makes o
         objects = self._objects(index)
         if mask is not None and objects is not None:
             mask = torch.cat([mask[None], objects.masks])
+        if mask is not None and self._confidences is not None:
+            empty = self._partial and not self._data.has_mask(index)
+            sure = torch.zeros_like(mask) if empty else self._confidences(key, mask)
+            mask = torch.stack([mask, sure])
         view = self._view(image, mask, generator, turn, border)
+        confidence = None
+        if view.mask is not None and self._confidences is not None:
+            confidence = view.mask[1].float() / 255
+            view = replace(view, mask=view.mask[0])
         instances = None
         if view.mask is not None and objects is not None:
             instances = instances_in(view.mask[1:], objects.labels)
             view = replace(view, mask=view.mask[0])
         strong = tuple(self._draw(generator) for _ in range(self._strong))
         labels = self._labels(key, view)
+        if confidence is not None:
+            labels["confidence"] = confidence
         if self._numbers:
             own = _generator(self._seed, self._name, "numbers", position)
             labels["numbers"] = torch.rand(self._numbers, generator=own)
@@ -180,11 +195,19 @@ class Samples(Dataset[Any]):  # the loader wants the type that collating makes o
         if view.selection is not None:
             known["selection"] = self._row(view.selection)
         if self._tags is not None:
-            known["tags"] = self._row(torch.tensor([0, *self._tags.of[key]]))
+            tags = self._tags.of.get(key)
+            found = [] if tags is None and self._partial else [0, *self._tags.of[key]]
+            known["tags"] = self._row(torch.tensor(found, dtype=torch.int64))
         return known
 
     def _open(self, index: int) -> tuple[Tensor, Tensor | None]:
-        """The image, and its mask in the labelled stream, or its weak one: no other opens one."""
+        """The image, and its mask in the labelled stream, or its weak one: no other opens one.
+
+        An image that has tags alone, among some with weak masks, has one without a label.
+        """
+        if self._partial and self._tags is not None and not self._data.has_mask(index):
+            image = self._data.image(index)
+            return image, torch.full(image.shape[-2:], IGNORE, dtype=torch.uint8)
         if self._name == "labelled" or self._partial:
             return self._data.pair(index)
         return self._data.image(index), None

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from semisup.data.base import SegmentationData
 from semisup.data.labels.border_weights import BorderWeights
+from semisup.data.labels.pseudo_masks import Confidences
 from semisup.data.labels.tags import Tags
 from semisup.data.loading.samples import RawBatch, Samples, collate
 from semisup.data.views.cropping import DrawView
@@ -53,7 +54,10 @@ class Stream:
         border: weights of the pixels between objects, for the labelled stream; None: there are
             none.
         instances: whether the labelled stream reads the objects of its images too.
-        partial: whether the weak stream reads the masks of `data`, as `Weak.partial`.
+        partial: whether the weak stream reads the masks of `data`, as `Weak.partial`; with `tags`,
+            an image may have either alone.
+        confidences: of the masks that it reads, where these are pseudo-masks; None: all count
+            alike.
         workers: number of processes that decode; 0 does it in this one.
         pin: deliver page-locked memory, from which CUDA copies while it works; for CUDA only.
         start: number of batches that were taken before, to resume.
@@ -86,6 +90,7 @@ class Stream:
         border: BorderWeights | None = None,
         instances: bool = False,
         partial: bool = False,
+        confidences: Confidences | None = None,
         workers: int = 0,
         pin: bool = False,
         start: int = 0,
@@ -117,6 +122,7 @@ class Stream:
             border=border,
             instances=instances,
             partial=partial,
+            confidences=confidences,
         )
         self._collate = functools.partial(
             collate, name=name, strong_image=strong_image, colours=colours

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from semisup.data.base import Problem, SegmentationData, WrappedData
 from semisup.data.formats.trees import names_folder
+from semisup.data.labels.pseudo_masks import confidences_in
 from semisup.data.sets.masks_in_folder import MasksInFolder, describe_masks, read_masks
 from semisup.data.weak_labels.base import Truth, WeakKind, background_of, weaken
 from semisup.data.weak_labels.writing import KINDS, numbers_of
@@ -30,6 +32,9 @@ class DrawnMasks(WrappedData):
         kind: of label.
         seed: of what is drawn.
     """
+
+    confidences = None
+    """What people draw has none."""
 
     def __init__(self, data: SegmentationData, kind: WeakKind, seed: int) -> None:
         super().__init__(data)
@@ -56,7 +61,9 @@ class DrawnMasks(WrappedData):
     def mask(self, index: int) -> Tensor:
         """The weak label of image `index`: uint8 HW, 0..K-1, and 255 where there is none."""
         mask = self._data.mask(index)
-        truth = Truth(mask.numpy(), numbers_of(self._data, index, mask), self._background)
+        numbers = numbers_of(self._data, index, mask)
+        picture = functools.partial(self._data.image, index)
+        truth = Truth(mask.numpy(), numbers, self._background, picture)
         return torch.from_numpy(weaken(self.kind, truth, self.ids[index], self.seed))
 
     @property
@@ -125,7 +132,11 @@ def describe_drawn(kind: WeakKind) -> dict[str, Any]:
 
 
 def with_masks(
-    data: SegmentationData, spec: str, seed: int, key: str = "data.masks"
+    data: SegmentationData,
+    spec: str,
+    seed: int,
+    key: str = "data.masks",
+    weighted: bool = False,
 ) -> MasksInFolder | DrawnMasks:
     """A data set with other masks than its own.
 
@@ -134,6 +145,7 @@ def with_masks(
         spec: "folder:PATH" of <id>.png, or a kind of weak label with its options.
         seed: of what is drawn.
         key: of the recipe, for errors.
+        weighted: whether the confidences of pseudo-masks are read, too.
 
     Raises:
         RecipeError: `spec` cannot be understood.
@@ -141,11 +153,12 @@ def with_masks(
     """
     if not names_folder(spec):
         return DrawnMasks(data, read_kind(spec, key), seed)
-    return MasksInFolder(data, read_masks(spec, key), key)
+    return MasksInFolder(data, read_masks(spec, key), key, weighted)
 
 
-def describe(spec: str, key: str) -> dict[str, Any]:
+def describe(spec: str, key: str, weighted: bool = False) -> dict[str, Any]:
     """What `source` of `with_masks` would state, without the data set."""
     if not names_folder(spec):
         return describe_drawn(read_kind(spec, key))
-    return describe_masks(read_masks(spec, key))
+    tree = read_masks(spec, key)
+    return describe_masks(tree, confidences_in(tree.folder) if weighted else None)

@@ -14,7 +14,13 @@ from semisup.data.base import Problem, SegmentationData, WrappedData
 from semisup.data.formats.lists import check_labels
 from semisup.data.formats.pictures import read_labels
 from semisup.data.formats.trees import FileTree, folder_of, read_tree
-from semisup.data.labels.pseudo_masks import made_by, masks_of
+from semisup.data.labels.pseudo_masks import (
+    CONFIDENCE,
+    Confidences,
+    confidences_in,
+    made_by,
+    masks_of,
+)
 from semisup.data.sets.folder_masks import named_nearly
 from semisup.data.weak_labels.manifest import check_written_for
 from semisup.errors import DataError
@@ -34,13 +40,19 @@ class MasksInFolder(WrappedData):
         data: images and classes.
         tree: the files, in sub-folders where the ids have some.
         key: of the recipe that names the folder, for errors.
+        weighted: whether the confidences of pseudo-masks are read, too.
+
+    Attributes:
+        confidences: of pseudo-masks, where they are read; None elsewhere.
 
     Raises:
         DataError: no file is named after an image, or two are named after one; or they are weak
             labels that were written for other classes.
     """
 
-    def __init__(self, data: SegmentationData, tree: FileTree, key: str = _KEY) -> None:
+    def __init__(
+        self, data: SegmentationData, tree: FileTree, key: str = _KEY, weighted: bool = False
+    ) -> None:
         super().__init__(data)
         check_written_for(tree.folder, data)
         self._tree = tree
@@ -52,6 +64,7 @@ class MasksInFolder(WrappedData):
                 f"{_REMEDY.format(key=key)}"
             )
         self._warn_of_others()
+        self.confidences = confidences_in(tree.folder) if weighted else None
 
     def _warn_of_others(self) -> None:
         """Say that images are unlabelled although a file seems to be named after them."""
@@ -100,7 +113,7 @@ class MasksInFolder(WrappedData):
     @functools.cached_property
     def source(self) -> dict[str, Any]:
         """Where the masks come from; see `describe_masks`."""
-        return describe_masks(self._tree)
+        return describe_masks(self._tree, self.confidences)
 
 
 def read_masks(spec: str, key: str = _KEY) -> FileTree:
@@ -117,17 +130,24 @@ def read_masks(spec: str, key: str = _KEY) -> FileTree:
     return masks_of(read_tree(folder_of(spec, key), (".png",), _REMEDY.format(key=key)))
 
 
-def describe_masks(tree: FileTree) -> dict[str, Any]:
+def describe_masks(tree: FileTree, confidences: Confidences | None = None) -> dict[str, Any]:
     """Name, number of files and SHA-256 of their names and contents, for run and result.
 
     Of pseudo-masks also which run made them.
+
+    Args:
+        tree: the masks.
+        confidences: beside them, where they are read: the hash is of both then.
     """
-    stated = made_by(tree.folder)
+    stated, hashed, of = made_by(tree.folder), tree, "names and contents"
+    if confidences is not None:
+        beside = {f"{CONFIDENCE}/{name}": path for name, path in confidences.tree.files.items()}
+        hashed, of = FileTree(tree.folder, {**tree.files, **beside}), f"{of}, with confidences"
     return {
         "source": tree.name,
         "files": len(tree.files),
-        "sha256": tree.sha256_of_contents(),
-        "sha256_of": "names and contents",
+        "sha256": hashed.sha256_of_contents(),
+        "sha256_of": of,
         **({} if stated is None else {"made_by": stated}),
     }
 

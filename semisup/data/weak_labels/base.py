@@ -12,6 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 from semisup.data.base import BACKGROUND, SegmentationData
 from semisup.data.weak_labels.costs import Content, Costs
@@ -61,15 +62,29 @@ class Truth:
         mask: uint8 HW, 0..K-1 and 255 for void.
         instances: as of `regions_of`.
         background: label of the background; -1: all classes are objects or stuff.
+        picture: gives the image, CHW, to a kind that looks at it; None: it is not known.
     """
 
-    def __init__(self, mask: Labels, instances: Labels | None = None, background: int = 0) -> None:
+    def __init__(
+        self,
+        mask: Labels,
+        instances: Labels | None = None,
+        background: int = 0,
+        picture: Callable[[], Tensor] | None = None,
+    ) -> None:
         self.mask, self._instances, self.background = mask, instances, background
+        self._picture = picture
 
     @functools.cached_property
     def regions(self) -> list[Region]:
         """What a person would label one by one, the largest first."""
         return regions_of(self.mask, self._instances)
+
+    @property
+    def picture(self) -> Tensor:
+        """The image, CHW, decoded anew each time."""
+        assert self._picture is not None, "this kind of label looks at the image"
+        return self._picture()
 
 
 class WeakKind(ABC):

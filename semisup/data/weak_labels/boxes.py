@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from semisup.data.base import ObjectBox, SegmentationData
 from semisup.data.weak_labels.base import (
@@ -22,7 +24,13 @@ from semisup.data.weak_labels.base import (
 from semisup.data.weak_labels.costs import Content, Costs
 from semisup.data.weak_labels.regions import Region
 from semisup.errors import DataError, RecipeError
+from semisup.ops.boxes import segment_boxes
+from semisup.ops.crf_settings import CrfSettings
 from semisup.types import IGNORE
+
+NEAR, FAR = 0.012, 0.08
+"""Standard deviations of position of the CRF of refined boxes, of smoothness and of appearance, as
+shares of the longer side of the image: chosen on 40 masks of VOC (docs/weak_labels.md)."""
 
 
 class Box(NamedTuple):
@@ -66,7 +74,8 @@ class Boxes(WeakKind):
     def label(self, truth: Truth, draws: ImageRandom) -> Labels:
         """See `WeakKind.label`."""
         labels = unlabelled(truth)
-        fill(labels, self.place(truth, draws), truth.background)
+        boxes = self.place(truth, draws)
+        self.write(labels, boxes, truth.background, lambda: truth.picture)
         labels[truth.mask == IGNORE] = IGNORE
         return labels
 
@@ -81,9 +90,10 @@ class Boxes(WeakKind):
             raise RecipeError(f"boxes are read from the annotations of {data.name}: name no file")
 
         def draw(index: int) -> Labels:
-            labels = np.full(data.image(index).shape[-2:], IGNORE, np.uint8)
+            picture = data.image(index)
+            labels = np.full(picture.shape[-2:], IGNORE, np.uint8)
             boxes = [_whole(box, data, index, labels) for box in data.object_boxes(index)]
-            fill(labels, boxes, background_of(data))
+            self.write(labels, boxes, background_of(data), lambda: picture)
             return labels
 
         return draw
@@ -91,6 +101,19 @@ class Boxes(WeakKind):
     def seconds(self, costs: Costs, content: Content) -> float:
         """See `WeakKind.seconds`."""
         return costs.boxes(content)
+
+    def write(
+        self, labels: Labels, boxes: Sequence[Box], background: int, picture: Callable[[], Tensor]
+    ) -> None:
+        """Write what the boxes come to.
+
+        Args:
+            labels: HW, 255 throughout.
+            boxes: of one image.
+            background: its label; -1: there is none.
+            picture: gives the image, CHW.
+        """
+        fill(labels, boxes, background)
 
     def place(self, truth: Truth, draws: ImageRandom) -> list[Box]:
         """The boxes, that of the largest region first."""
@@ -111,6 +134,68 @@ class Boxes(WeakKind):
             max(min(bottom, size[0]), top + 1),
             region.label,
         )
+
+
+class RefinedBoxes(Boxes):
+    """Boxes of which a dense CRF leaves what looks like the object in their middle.
+
+    WSSL's Bbox-Seg (Papandreou et al. 2015, `ops.boxes`): the middle of a box is of its class, what
+    is in no box is background, and the CRF says of the pixels between which of the two they are;
+    those of which it is not sure have no label. Where what is in a box would be void, as of classes
+    that are left out and of crowds, the background in it is. Colours need 8 bits and one or three
+    channels.
+
+    Args:
+        jitter: as of boxes.
+        middle: share of the area of a box that is of its class in any case.
+        sure: least marginal of a label.
+
+    Raises:
+        RecipeError: an option is out of its range.
+    """
+
+    name = "refined_boxes"
+
+    def __init__(self, *, jitter: float = 0.0, middle: float = 0.4, sure: float = 0.8) -> None:
+        super().__init__(jitter=jitter)
+        if not (0 <= middle <= 1 and 0 <= sure <= 1):
+            raise RecipeError(
+                f"refined boxes need middle and sure in [0, 1], not {middle} and {sure}"
+            )
+        self.middle, self.sure = middle, sure
+
+    def write(
+        self, labels: Labels, boxes: Sequence[Box], background: int, picture: Callable[[], Tensor]
+    ) -> None:
+        """See `Boxes.write`.
+
+        Raises:
+            RecipeError: no class is the background, or the image has no colours to compare.
+        """
+        if background != 0:
+            raise RecipeError(
+                "refined boxes need a class 'background' (0), which what is in no box is of: take "
+                "boxes"
+            )
+        image = picture()
+        if image.dtype != torch.uint8 or len(image) not in (1, 3):
+            raise RecipeError(
+                f"refined boxes compare colours of 8 bits in 1 or 3 channels, and an image has "
+                f"{len(image)} channels of {8 * image.element_size()} bits: take boxes"
+            )
+        known = [box for box in boxes if box.label != IGNORE]
+        side = max(labels.shape)
+        settings = CrfSettings(
+            smoothness_sigma=max(NEAR * side, 0.1), appearance_sigma=max(FAR * side, 0.1)
+        )
+        made = segment_boxes(
+            image.expand(3, -1, -1), known, middle=self.middle, sure=self.sure, settings=settings
+        )
+        labels[:] = made.numpy()
+        for box in boxes:
+            if box.label == IGNORE:
+                part = labels[box.top : box.bottom, box.left : box.right]
+                part[part == background] = IGNORE
 
 
 def fill(labels: Labels, boxes: Sequence[Box], background: int) -> None:

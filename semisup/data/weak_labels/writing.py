@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from semisup.data.weak_labels.base import (
     weaken,
 )
 from semisup.data.weak_labels.blocks import Blocks
-from semisup.data.weak_labels.boxes import Boxes
+from semisup.data.weak_labels.boxes import Boxes, RefinedBoxes
 from semisup.data.weak_labels.coarse import Coarse
 from semisup.data.weak_labels.costs import Content, Costs
 from semisup.data.weak_labels.manifest import claimed, manifest
@@ -33,7 +34,7 @@ from semisup.system.threads import in_threads
 from semisup.types import IGNORE
 
 KINDS: dict[str, type[WeakKind]] = {
-    kind.name: kind for kind in (Blocks, Boxes, Coarse, Points, Scribbles)
+    kind.name: kind for kind in (Blocks, Boxes, Coarse, Points, RefinedBoxes, Scribbles)
 }
 
 
@@ -108,7 +109,8 @@ def _write(
             labels = drawn(index)
         else:
             mask = data.mask(index)
-            truth = Truth(mask.numpy(), numbers_of(data, index, mask), background)
+            picture = functools.partial(data.image, index)
+            truth = Truth(mask.numpy(), numbers_of(data, index, mask), background, picture)
             labels = weaken(kind, truth, data.ids[index], seed)
             content = _content(truth, data)
         if labels is None:

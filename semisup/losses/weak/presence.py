@@ -28,12 +28,13 @@ def presence_loss(logits: Tensor, tags: Tensor, valid: Tensor) -> tuple[Tensor, 
 
     Args:
         logits: BKHW.
-        tags: BK bool, column 0, background, too.
+        tags: BK bool, column 0, background, too; of an image whose tags nobody knows, all False: it
+            takes no part.
         valid: BHW bool, which pixels take part.
 
     Returns:
-        Two of 0-d, presence and absence; 0, with gradients of 0, without a valid pixel, and where
-        no class is present, or absent.
+        Two of 0-d, presence and absence; 0, with gradients of 0, without a valid pixel or known
+        tags, and where no class is present, or absent.
     """
     rows = in_full_precision(logits).flatten(2)
     known = valid.flatten(1)
@@ -46,7 +47,7 @@ def presence_loss(logits: Tensor, tags: Tensor, valid: Tensor) -> tuple[Tensor, 
     own = torch.eye(rows.shape[1], dtype=torch.bool, device=rows.device)
     without = of_best.masked_fill(own, -torch.inf).logsumexp(2)
     found = whole - of_best.diagonal(dim1=1, dim2=2)
-    counted = known.any(1)[:, None]
+    counted = (known.any(1) & tags.any(1))[:, None]
     return (
         _mean_of_images(found, tags & counted),
         _mean_of_images(whole - without, ~tags & counted),

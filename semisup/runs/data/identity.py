@@ -270,7 +270,7 @@ def check_finished(folder: RunFolder, recipe: Recipe, result: Result, paths: Pat
         spec = paths.masks_of(recipe, f"data.{part}")
         with _noting(notes, f"data.{part}"):
             if spec:
-                found[part] = describe(spec, f"data.{part}")
+                found[part] = describe(spec, f"data.{part}", recipe.train.confidence_weights)
     with _noting(notes, "data.unlabelled"):
         if unlabelled.strip() not in ("rest", "all"):
             found["unlabelled_from"] = describe_photographs(read_photographs(unlabelled))

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.weak_labels import ALL, VOID, blobs, clicks, made
+import torch
+from support.weak_labels import ALL, VOID, blobs, clicks, coloured, made
 
 from semisup.data.weak_labels.base import ImageRandom, Truth, WeakKind, weaken
 from semisup.data.weak_labels.blocks import Blocks
-from semisup.data.weak_labels.boxes import Box, Boxes, fill
+from semisup.data.weak_labels.boxes import Box, Boxes, RefinedBoxes, fill
 from semisup.data.weak_labels.clicks import Click
 from semisup.data.weak_labels.coarse import Coarse, filled, outline_of, simplified
 from semisup.data.weak_labels.points import Points, draw_click
@@ -26,11 +27,12 @@ def test_all_kinds_in_the_table_are_tried_here() -> None:
 
 @pytest.mark.parametrize("name", ALL)
 def test_the_seed_and_the_id_say_what_is_drawn(name: str) -> None:
-    truth, kind = Truth(blobs(1, 80, 90)), ALL[name]
+    mask, kind = blobs(1, 80, 90), ALL[name]
+    truth = Truth(mask, picture=lambda: coloured(mask))
     once = weaken(kind, truth, "one", 0)
     assert np.array_equal(once, weaken(kind, truth, "one", 0))
     others = [weaken(kind, truth, "two", 0), weaken(kind, truth, "one", 1)]
-    random = name not in ("boxes", "coarse", "grown", "shrunk")
+    random = name not in ("boxes", "refined boxes", "coarse", "grown", "shrunk")
     assert all(random != np.array_equal(once, other) for other in others)
 
 
@@ -48,6 +50,8 @@ def test_a_void_mask_has_no_label() -> None:
         (Scribbles, {"width": 0}, "width >= 1"),
         (Scribbles, {"length": 0.0}, "length above 0"),
         (Boxes, {"jitter": -1.0}, "jitter >= 0"),
+        (RefinedBoxes, {"middle": 1.5}, "middle and sure in"),
+        (RefinedBoxes, {"sure": -0.5}, "middle and sure in"),
         (Blocks, {"share": 0.0}, "share above 0"),
         (Blocks, {"grid": 0}, "grid >= 1"),
         (Coarse, {"corners": 2}, "corners >= 3"),
@@ -223,6 +227,42 @@ def test_a_box_that_is_far_off_still_lies_in_the_image() -> None:
         box = Boxes(jitter=50.0).place(Truth(mask), ImageRandom(seed))[0]
         assert 0 <= box.left < box.right <= 6
         assert 0 <= box.top < box.bottom <= 6
+
+
+def test_refined_boxes_find_what_differs_in_colour_where_filled_ones_are_wrong() -> None:
+    mask = np.zeros((48, 60), np.uint8)
+    rows, columns = np.ogrid[:48, :60]
+    mask[(rows - 24) ** 2 + (columns - 20) ** 2 < 15**2] = 1
+    mask[(rows - 30) ** 2 / 2 + (columns - 46) ** 2 < 9**2] = 2
+    mask[24, 20] = VOID
+    filled, refined = made(Boxes(), mask), made(RefinedBoxes(), mask)
+    assert (filled != mask).mean() > 0.05
+    assert (refined == mask)[refined != VOID].mean() > 0.995
+    assert refined[24, 20] == VOID, "void of the mask stays void"
+
+
+def test_refined_boxes_refuse_what_they_cannot_compare() -> None:
+    mask = blobs(1)
+    for picture, background, what in [
+        (torch.zeros(3, 40, 56, dtype=torch.uint16), 0, "has 3 channels of 16 bits: take boxes"),
+        (torch.zeros(4, 40, 56, dtype=torch.uint8), 0, "has 4 channels of 8 bits: take boxes"),
+        (coloured(mask), -1, r"need a class 'background' \(0\)"),
+    ]:
+        truth = Truth(mask, None, background, lambda picture=picture: picture)
+        with pytest.raises(RecipeError, match=what):
+            weaken(RefinedBoxes(), truth, "one", 0)
+    grey = Truth(mask, picture=lambda: coloured(mask)[:1])
+    assert set(np.unique(weaken(RefinedBoxes(), grey, "one", 0))) <= {0, 1, 2, 3, VOID}
+
+
+def test_the_background_in_a_box_that_would_be_void_is_void() -> None:
+    labels = np.full((30, 40), VOID, np.uint8)
+    boxes = [Box(2, 2, 12, 12, 1), Box(6, 6, 30, 28, VOID)]
+    picture = coloured(np.pad(np.ones((10, 10), np.uint8), ((2, 18), (2, 28))))
+    RefinedBoxes().write(labels, boxes, 0, lambda: picture)
+    assert (labels[2:12, 2:12] == 1).all()
+    assert (labels[12:28, 6:30] == VOID).all()
+    assert (labels[:2] == 0).all()
 
 
 # Blocks.

@@ -26,7 +26,7 @@ from semisup.data.sets.scenes.dataset import Scenes
 from semisup.data.sets.voc import Voc
 from semisup.data.weak_labels.base import Truth, WeakKind, weaken
 from semisup.data.weak_labels.blocks import Blocks
-from semisup.data.weak_labels.boxes import Boxes
+from semisup.data.weak_labels.boxes import Boxes, RefinedBoxes
 from semisup.data.weak_labels.clicks import Click, read_clicks
 from semisup.data.weak_labels.costs import Content, Costs, read_costs
 from semisup.data.weak_labels.points import Points
@@ -160,6 +160,13 @@ def test_boxes_of_annotations_are_filled_and_void_where_classes_are_left_out(
         expected[1:5, 0:8] = dog
         expected[0:6, 2:5] = data.classes.index("person")  # the smaller one
         assert np.array_equal(label, expected)
+        refined = tmp_path / f"refined{dog}"
+        write(refined, data, RefinedBoxes(middle=1.0), sources=[])
+        again = read_labels(refined / "2007_000001.png").numpy()
+        if dog != VOID:  # middles that are whole leave the CRF nothing to say
+            assert np.array_equal(again, expected)
+        assert (again[0:6, 2:5] == data.classes.index("person")).all()
+        assert (again[expected == VOID] == VOID).all()
     with pytest.raises(RecipeError, match="name no file"):
         write(tmp_path / "other", Voc(voc_root), Boxes(), sources=[Path("boxes.json")])
 

@@ -136,6 +136,20 @@ def test_each_image_counts_the_same_to_its_tags() -> None:
     assert absence.item() == pytest.approx(-(math.log(0.8) + math.log(0.9)) / 2)
 
 
+def test_an_image_whose_tags_nobody_knows_takes_no_part() -> None:
+    logits = of_shares([[0.7, 0.2, 0.1]])
+    tags = torch.tensor([[True, False, False], [False, False, False]])
+    valid = torch.ones(2, 1, 1, dtype=torch.bool)
+    both = torch.cat([logits, of_shares([[0.1, 0.1, 0.8]])]).requires_grad_()
+    found = presence_loss(both, tags, valid)
+    alone = presence_loss(logits, tags[:1], valid[:1])
+    assert [one.item() for one in found] == pytest.approx([one.item() for one in alone])
+    (slope,) = torch.autograd.grad(sum(found), both)
+    assert slope[1].abs().sum() == 0
+    presence, absence = presence_loss(both, torch.zeros_like(tags), valid)
+    assert presence.item() == absence.item() == 0
+
+
 def test_objectness_is_a_cross_entropy_of_background_with_a_prior() -> None:
     logits = of_shares([[0.7, 0.2, 0.1], [0.3, 0.1, 0.6]])
     prior = torch.tensor([[[0.25, 0.9]]], dtype=torch.float64)
