@@ -124,7 +124,8 @@ class LocalExecutor:
 
     def _start(self, job: Job, claim: Claim) -> _Child:
         log = job.folder / LOG
-        words = [*self._command, *job.words(), *self._options]
+        # A recipe that was changed meanwhile would train something else, and in another folder.
+        words = [*self._command, *job.words(), "--digest", job.stage.digest, *self._options]
         with writing(log):
             job.folder.mkdir(parents=True, exist_ok=True)
             with log.open("ab") as file:
