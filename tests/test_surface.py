@@ -24,7 +24,7 @@ COMMANDS: dict[str, tuple[list[str], set[str]]] = {
     "": ([], {"--version"}),
     "run": (
         ["RECIPE"],
-        RECIPE | {"--seed", "--seeds", "--split", "--weights", "--json", "--plugin"},
+        RECIPE | {"--seed", "--seeds", "--split", "--weights", "--json", "--plugin", "--digest"},
     ),
     "ablate": (
         ["STUDY"],
