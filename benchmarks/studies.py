@@ -67,7 +67,7 @@ SCENES
 "data.tags" = "xml"
 
 [axes]
-"data.split" = ["5/class", "10/class"]
+"data.split" = SPLITS
 
 [axes.arm.supervised]
 "train.steps" = STEPS
@@ -167,14 +167,17 @@ def shared(options: argparse.Namespace) -> None:
     folder = options.folder
     lines = SCENES.strip().replace('"', "").splitlines()
     common = ", ".join(json.dumps(line.replace(" = ", "=")) for line in lines)
-    values = {"STEPS": options.steps, "TWICE": 2 * options.steps, "COMMON": common}
+    values = {
+        "SPLITS": json.dumps(options.splits.split(",")),
+        "STEPS": options.steps,
+        "TWICE": 2 * options.steps,
+        "COMMON": common,
+    }
     path = study_in(folder, DECOUPLED, **values)
     place = ["--data-root", str(folder / "data"), "--device", "cpu"]
     ours = [sys.executable, "-m", "semisup"]
     plan = plan_of(path, folder / "out")
-    make = ["data", "stats", "scenes", "--data-root", str(folder / "data")]
-    cost_of([*ours, "run", *plan.jobs[0].words()[1:], *place, "--out", "warm"], folder)  # the data
-    del make
+    cost_of([*ours, *plan.jobs[0].words(), *place, "--out", "warm"], folder)  # makes the data
     words = [*ours, "ablate", str(path), "--no-probe", *place, "--out", "out"]
     together = cost_of(words, folder)
     print(f"semisup ablate, {len(plan.jobs)} runs: {together}", flush=True)
@@ -309,6 +312,9 @@ def main() -> None:
     )
     parser.add_argument("table", choices=TABLES)
     parser.add_argument("--steps", type=int, default=200, help="of a cell (%(default)s)")
+    parser.add_argument(
+        "--splits", default="5/class,10/class", help="of `shared`, with commas (%(default)s)"
+    )
     parser.add_argument("--cells", type=int, default=20, help="of `overhead` (%(default)s)")
     parser.add_argument("--jobs", type=int, default=2, help="at a time (%(default)s)")
     parser.add_argument("--recipes", type=int, default=100, help="of a large study (%(default)s)")
