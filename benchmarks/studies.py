@@ -47,8 +47,8 @@ SCENES = """
 "data.train" = 64
 "data.val" = 8
 "data.test" = 4
-"data.size" = [64, 64]
-"data.crop" = [48, 48]
+"data.size" = [128, 128]
+"data.crop" = [96, 96]
 "data.workers" = 0
 "eval.every" = 0
 "eval.watch" = ""
@@ -85,6 +85,7 @@ recipe = "scenes/decouplednet_5"
 
 [axes.arm.decouplednet_joint]
 recipe = "scenes/decouplednet_joint_5"
+"init.from" = "scenes/decouplednet_classifier"
 "train.steps" = STEPS
 "init.set" = ["train.steps=TWICE", COMMON]
 """
