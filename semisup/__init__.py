@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Any
 from semisup.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from semisup.api import ablate as ablate
     from semisup.api import compare as compare
     from semisup.api import evaluate as evaluate
     from semisup.api import export as export
+    from semisup.api import label as label
     from semisup.api import load_recipe as load_recipe
     from semisup.api import open_run as open_run
     from semisup.api import predict as predict
     from semisup.api import predict_files as predict_files
     from semisup.api import read_run as read_run
+    from semisup.api import report as report
     from semisup.api import run as run
     from semisup.catalog import create_dataset as create_dataset
     from semisup.catalog import create_method as create_method
@@ -26,18 +29,21 @@ if TYPE_CHECKING:
 __all__ = [
     "Task",
     "__version__",
+    "ablate",
     "compare",
     "create_dataset",
     "create_method",
     "create_model",
     "evaluate",
     "export",
+    "label",
     "load_recipe",
     "open_run",
     "predict",
     "predict_files",
     "read_run",
     "register",
+    "report",
     "run",
 ]
 

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import os
 import re
+import sys
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 from torch import Tensor
 
-from semisup.errors import RecipeError, RunError, SemisupError
+from semisup.errors import Interrupted, RecipeError, RunError, SemisupError
 from semisup.evaluation import predict as prediction
 from semisup.evaluation.folders.prediction_folder import UNCERTAINTY_NAMES, PredictionFolder
 from semisup.evaluation.folders.sources import find_images
@@ -46,6 +47,7 @@ from semisup.system.progress import quiet
 
 if TYPE_CHECKING:
     from semisup.exporting.export import Exported
+    from semisup.runs.label import LabelledImages
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,6 +100,21 @@ class ComparedRuns(Comparison):
         return as_html(self)
 
 
+@dataclasses.dataclass(frozen=True)
+class AblatedStudy:
+    """What has come of a study.
+
+    Attributes:
+        folder: of its runs, which `compare` and `report` take.
+        runs: folder of each finished cell, seed by seed.
+        failed: what a cell or first stage is called -> why it is not finished, in one line.
+    """
+
+    folder: Path
+    runs: tuple[Path, ...]
+    failed: dict[str, str]
+
+
 Run = FinishedRun | OpenRun | str | Path
 """A finished run: what `run` returned, what `open_run` returned, or its folder."""
 
@@ -120,6 +137,10 @@ _PARAMETERS = {
     r"--format\b": "format",
     r"--size\b": "size",
     r"--score (\w+)": r'score="\1"',
+    r"--confusion (?=\S)": "confusion: ",
+    r"--threshold\b": "threshold",
+    r"--subset\b": "subset",
+    r"--retry\b": "retry=True",
 }
 """A flag of the command line, as a pattern -> the parameter of these functions."""
 
@@ -293,8 +314,7 @@ def compare(
     Raises:
         RunError: whatever must not stand in one table, or cannot be read; in one line.
     """
-    if score not in ("selected", "last"):
-        raise RunError(f"score: '{score}' is none. Give 'selected' or 'last'.")
+    _check_score(score)
     parts = [[one] if isinstance(one, Run) else list(one) for one in given]
     places = [[_place(run) for run in part] for part in parts]
     found = find_runs([place for part in places for place in part], Path(runs))
@@ -308,6 +328,11 @@ def compare(
         notes=found.notes,
     )
     return ComparedRuns(compared.arms, compared.differences, compared.score, compared.notes)
+
+
+def _check_score(score: str) -> None:
+    if score not in ("selected", "last"):
+        raise RunError(f"score: '{score}' is none. Give 'selected' or 'last'.")
 
 
 def _place(run: Run) -> str:
@@ -513,6 +538,200 @@ def predict_files(
     dataclasses.replace(done, bad=(*done.bad, *found.unreadable)).check()
     frames = [file for name in found.videos for file in sorted(folder.frames(name))]
     return (*(folder.file(name) for name in found.names), *frames)
+
+
+@_by_parameters()
+def label(
+    run: Run,
+    to: str | Path,
+    *,
+    threshold: float = 0.9,
+    subset: str = "",
+    only: str | Path | None = None,
+    tags: str = "",
+    changes: str | Sequence[str] = (),
+    data_root: str | Path | None = None,
+    step: int | None = None,
+    device: str = "auto",
+    progress: bool = True,
+) -> LabelledImages:
+    """Write pseudo-masks of the images that a run had no mask of, as `semisup label` does.
+
+    A recipe trains on them with `data.masks` or `data.weak_masks`. The same call goes on where it
+    was stopped.
+
+    Args:
+        run: what `run` or `open_run` returned, or the folder of a run.
+        to: folder to write, new or of the same pseudo-masks.
+        threshold: smallest probability that is taught, in [0, 1]; below it a pixel is void.
+        subset: of the run's data set; empty: what it was trained on.
+        only: a file of the ids to label; None: all images that the run had no mask of.
+        tags: classes known to be in each image, "xml" or "file:PATH"; empty: those of the run.
+        changes: `eval.key=value`, as after `--set`.
+        data_root: folder of the data sets; None: the variable SEMISUP_DATA, else where the run's
+            data lay.
+        step: of a kept checkpoint, of a run that may not be finished; None: the chosen predictor.
+        device: auto, cpu, cuda or cuda:N.
+        progress: whether to show a bar on a terminal.
+
+    Raises:
+        SemisupError: whatever a user can mend, in one line.
+    """
+    from semisup.runs.label import label_run
+
+    where = resolve_device(device)
+    _warn_of_changed_plugins(_folder(run))
+    opened = reopen.open_run(
+        _folder(run),
+        where,
+        _changes_of(run, changes),
+        paths=_paths_of_run(data_root),
+        step=_step_of(run, step),
+    )
+    listed = None if only is None else Path(only)
+    with _shown(progress):
+        return label_run(
+            opened,
+            Path(to).resolve(),
+            threshold=threshold,
+            subset=subset,
+            listed=listed,
+            tags=tags,
+        )
+
+
+@_by_parameters()
+def ablate(
+    study: str | Path,
+    *,
+    out: str | Path | None = None,
+    jobs: int = 1,
+    retry: bool = False,
+    changes: str | Sequence[str] = (),
+    data_root: str | Path | None = None,
+    device: str = "auto",
+    plugins: Sequence[str] = (),
+    progress: bool = True,
+) -> AblatedStudy:
+    """Run what is left of a study, each cell in a process of its own, as `semisup ablate` does.
+
+    The same call goes on where it was stopped. A cell that fails is told in the answer, and the
+    rest goes on.
+
+    Args:
+        study: a shipped study, such as "quickstart", or the path of a .toml file.
+        out: folder of its runs; None: runs/studies/ and the name of the study.
+        jobs: runs at a time, which share the cores.
+        retry: whether to try once more what has failed before.
+        changes: `key=value` of every cell, as after `--set`.
+        data_root: folder of the data sets; None: the variable SEMISUP_DATA, else ./data.
+        device: auto, cpu, cuda or cuda:N.
+        plugins: modules and files of your own code that the cells need, as after `--plugin`.
+        progress: whether to tell of each cell in a line on standard error.
+
+    Raises:
+        SemisupError: whatever a user can mend, in one line.
+        Interrupted: a signal came; the running cells were saved.
+    """
+    from semisup import catalog
+    from semisup.studies.ablation.executors import Lines
+    from semisup.studies.ablation.local import LocalExecutor
+    from semisup.studies.ablation.plan import make_plan
+    from semisup.studies.ablation.record import write_record
+    from semisup.studies.ablation.study import read_study
+
+    if jobs < 1:
+        raise RunError(f"jobs: {jobs} is no number of runs. Give 1 or more.")
+    catalog.load_plugins(list(plugins))
+    read, listed = read_study(str(study)), _listed(changes)
+    place = Path("runs") / "studies" / read.name if out is None else Path(out)
+    plan = make_plan(read, place, listed)
+    told = ["--data-root", str(_paths(data_root).data_root), "--device", device]
+    told += [word for plugin in plugins for word in ("--plugin", plugin)]
+    local = LocalExecutor(_cell_command(), [*told, "--out", str(place)], jobs=jobs, retry=retry)
+    write_record(place, read, plan.cells, listed)
+    outcome = local.run(plan, Lines(_print_error if progress else lambda line: None))
+    if outcome.signal is not None:
+        raise Interrupted("stopped. The same call goes on.", 128 + outcome.signal)
+    plan = make_plan(read, place, listed)
+    cells = [job for job in plan.jobs if job.cell is not None]
+    done = tuple(job.folder for job in cells if plan.states[job.folder] == "done")
+    return AblatedStudy(place, done, outcome.failed)
+
+
+def _cell_command() -> list[str]:
+    """What runs a cell."""
+    return [sys.executable, "-m", "semisup.cli.studies.cell"]
+
+
+def _print_error(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+@_by_parameters()
+def report(
+    *given: Run | Sequence[Run],
+    to: str | Path = "report",
+    baseline: str = "",
+    score: str = "selected",
+    title: str = "",
+    confusion: Sequence[str] = (),
+    pictures: bool = False,
+    runs: str | Path = "runs",
+    data_root: str | Path | None = None,
+) -> Path:
+    """Write a page of a study or of runs, and its tables and figures beside it.
+
+    It does what `semisup report` does, and needs the extra `report`. Runs that are not finished or
+    cannot be read are left out, and the page names them.
+
+    Args:
+        given: the folder of a study, or what `compare` takes.
+        to: folder to write; an older report in it is replaced.
+        baseline: name of an arm or of a recipe to compare with; empty: the first of several given,
+            else the one supervised arm of each budget.
+        score: "selected" or "last", which is tested; the table of arms has both.
+        title: of the page; empty: by the study.
+        confusion: names of the arms whose confusion is drawn; empty: the first two.
+        pictures: whether photographs are in it: the same images as each arm predicts them.
+        runs: folder of the runs, in which recipes are looked for.
+        data_root: folder of the data sets, for pictures; None: the variable SEMISUP_DATA, else
+            where the runs' data lay.
+
+    Returns:
+        The page.
+
+    Raises:
+        SemisupError: whatever a user can mend, in one line.
+    """
+    from semisup.studies.report.commands import command_of
+    from semisup.studies.report.content import read_report
+    from semisup.studies.report.folder import PAGE, check_place, write_report
+    from semisup.studies.report.page import check_installed
+
+    _check_score(score)
+    if pictures and score != "selected":
+        raise RunError("pictures: are of the reported checkpoints. Leave 'score' out.")
+    check_installed()
+    check_place(Path(to))
+    parts = [[one] if isinstance(one, Run) else list(one) for one in given]
+    places = [_place(run) for part in parts for run in part]
+    made = read_report(
+        places,
+        Path(runs),
+        baseline=baseline,
+        score=score,
+        title=title,
+        confusion=confusion,
+        command=command_of(places, baseline, score, title, confusion, pictures=pictures),
+    )
+    cases = None
+    if pictures:
+        from semisup.studies.report.cases import find_cases
+
+        cases = find_cases(made, resolve_device("auto"), _paths_of_run(data_root))
+    write_report(made, Path(to), cases)
+    return Path(to) / PAGE
 
 
 @_by_parameters()

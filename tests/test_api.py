@@ -18,12 +18,14 @@ import pytest
 import torch
 from PIL import Image
 from support.runs import make_set, recipe_of
+from support.studies import plan_of, stand_in, write_study
 
 import semisup
 from semisup import api
 from semisup.errors import DataError, RecipeError, RunError, SemisupError
 from semisup.recipe.toml import dump_toml
 from semisup.runs.result import FinishedRun
+from semisup.studies.ablation import local
 from semisup.system.signals import StopSignal
 
 pytestmark = pytest.mark.usefixtures("no_confusion_is_drawn")
@@ -408,6 +410,52 @@ def stopped(train: Callable[..., FinishedRun], runs: Path) -> Path:
     return folder
 
 
+def test_pseudo_masks_are_written_of_the_images_without_a_mask(
+    done: FinishedRun, root: Path, tmp_path: Path
+) -> None:
+    made = semisup.label(done, tmp_path / "pseudo", threshold=0.0, data_root=root, progress=False)
+    assert len(made.ids) == made.made.images == 14
+    assert len(list((tmp_path / "pseudo").glob("*.png"))) == 14
+    line = said_by(lambda: semisup.label(done, tmp_path / "more", threshold=2, data_root=root))
+    assert line.startswith("threshold 2: is a probability")
+
+
+def test_a_report_is_a_page_of_runs(done: FinishedRun, tmp_path: Path) -> None:
+    pytest.importorskip("jinja2", reason="extra report")
+    page = semisup.report(done, to=tmp_path / "page", title="Mine", confusion=[RECIPE])
+    assert page == tmp_path / "page" / "index.html"
+    assert f"semisup report {done.folder} --title Mine --confusion {RECIPE}" in page.read_text()
+    line = said_by(lambda: semisup.report(done, to=tmp_path / "page", confusion=["other"]))
+    assert line == f"confusion: other: no arm has that name. Known: {RECIPE}."
+    assert "score: 'best' is none" in said_by(lambda: semisup.report(done, score="best"))
+
+
+def test_a_study_is_run_and_what_failed_is_in_the_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = write_study(tmp_path)
+    program = stand_in(plan_of(path), arm_strong__seed_1={"ends": "refused"})
+    monkeypatch.setattr(local, "POLL", 0.005)
+    monkeypatch.setattr(api, "_cell_command", lambda: program)
+    with_failures = semisup.ablate(path, out=tmp_path / "out", jobs=2, data_root=tmp_path)
+    assert with_failures.folder == tmp_path / "out"
+    assert len(with_failures.runs) == 6
+    assert all((folder / "result.json").is_file() for folder in with_failures.runs)
+    assert list(with_failures.failed) == [
+        f"data.split={split}, arm=strong, seed 1" for split in ("1/2", "all")
+    ]
+    said = capfd.readouterr().err.splitlines()
+    assert len(said) == 16
+    assert "started   data.split=1/2, arm=plain, seed 0" in said
+    assert (tmp_path / "out" / "study.json").is_file()
+    monkeypatch.setattr(api, "_cell_command", lambda: stand_in(plan_of(path)))
+    tried = semisup.ablate(path, out=tmp_path / "out", retry=True, progress=False)
+    assert (len(tried.runs), tried.failed) == (8, {})
+    assert capfd.readouterr().err == ""
+    assert "jobs: 0 is no number" in said_by(lambda: semisup.ablate(path, jobs=0))
+    assert "Did you mean 'quickstart'" in said_by(lambda: semisup.ablate("quickstrat"))
+
+
 def said_by(call: Callable[[], Any]) -> str:
     with pytest.raises(SemisupError) as caught:
         call()
@@ -474,12 +522,10 @@ COMMANDS_ALONE = {
     "--arm": "of docs/summarise.py",
     "--brief": "of docs/summarise.py",
     "--page": "of docs/summarise.py",
-    "--confusion": "of semisup report",
     "--pictures": "of semisup report",
     "--seeds": "of a command that is quoted",
-    "--retry": "of semisup ablate",
-    "--subset": "of semisup label",
-    "--threshold": "of semisup label",
+    "--title": "of a command that is quoted",
+    "--digest": "of the runs of a study",
 }
 """Flag of a message of the library -> why it has no parameter."""
 

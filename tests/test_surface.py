@@ -24,7 +24,7 @@ COMMANDS: dict[str, tuple[list[str], set[str]]] = {
     "": ([], {"--version"}),
     "run": (
         ["RECIPE"],
-        RECIPE | {"--seed", "--seeds", "--split", "--weights", "--json", "--plugin"},
+        RECIPE | {"--seed", "--seeds", "--split", "--weights", "--json", "--plugin", "--digest"},
     ),
     "ablate": (
         ["STUDY"],
@@ -285,7 +285,7 @@ def test_the_top_level_package_has_what_it_says_and_no_more() -> None:
     assert set(semisup.__all__) == {
         *("__version__", "create_dataset", "create_method", "create_model"),
         *("evaluate", "load_recipe", "open_run", "predict", "predict_files", "run"),
-        *("compare", "export", "read_run"),
+        *("ablate", "compare", "export", "label", "read_run", "report"),
         *("Task", "register"),
     }
     assert set(semisup.__all__) <= set(dir(semisup))

@@ -50,6 +50,7 @@ Examples:
     type=click.Path(path_type=Path),
     help="Weights to start from (model.weights): safetensors or pth, or 'torchvision'.",
 )
+@click.option("--digest", hidden=True, help="Refuse a recipe of another digest than this one.")
 @options.device
 @options.out
 @options.data_root
@@ -62,6 +63,7 @@ def run(
     seeds: tuple[int, ...] | None,
     split: str | None,
     weights: Path | None,
+    digest: str | None,
     device: str,
     out: Path,
     data_root: Path,
@@ -96,6 +98,11 @@ def run(
         except RecipeError as error:
             check_runs_of(out / Path(recipe).stem, error)
             raise
+    if digest is not None and recipes[0].digest() != digest:
+        raise RecipeError(
+            f"recipe {recipe}: was changed after its study was planned (digest "
+            f"{recipes[0].digest()}, not {digest}). Call 'semisup ablate' again: it plans anew."
+        )
     done = []
     for loaded in recipes:
         done.append(_brought_to_its_end(loaded, Paths(data_root, out), device))

@@ -284,13 +284,14 @@ def kill_when(process: subprocess.Popen[str], out: Path, moment: Moment) -> bool
 
 def outcome(out: Path) -> dict[str, str]:
     """Name -> digest of all that must not depend on how often a run was stopped."""
-    folder = next(out.glob("*/*/result.json")).parent
-    found = {
-        name: _digest((folder / name).read_bytes())
-        for name in ("predictor.safetensors", "scalars.jsonl", "split.txt", "pictures/sheet.png")
-    }
-    warned = folder / "warnings.jsonl"
-    found["warnings.jsonl"] = _digest(warned.read_bytes()) if warned.is_file() else "none"
+    return outcome_of(next(out.glob("*/*/result.json")).parent)
+
+
+def outcome_of(folder: Path) -> dict[str, str]:
+    """`outcome` of one run."""
+    names = ["predictor.safetensors", "scalars.jsonl", "split.txt", "pictures/sheet.png"]
+    paths = {name: folder / name for name in [*names, "warnings.jsonl"]}
+    found = {n: _digest(p.read_bytes()) if p.is_file() else "none" for n, p in paths.items()}
     result = json.loads((folder / "result.json").read_text())
     for other in ("time", "git"):  # the clock, and whoever works on the code meanwhile
         del result[other]

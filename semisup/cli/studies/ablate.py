@@ -136,6 +136,8 @@ def ablate(
     if executor == "print":
         for note in plan.notes:
             click.echo(f"note: {note}", err=True)
+        if not only_plan:  # the report of the lines' runs knows their axes by it
+            write_record(place, read, plan.cells, changes)
         PrintExecutor(given, click.echo).run(plan)
         return
     if not no_probe:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -89,6 +88,7 @@ def report(
     left out and named. A difference is called one only where its p is at most 0.05 after Holm's
     correction for all differences of the page.
     """
+    from semisup.studies.report.commands import command_of
     from semisup.studies.report.content import read_report
     from semisup.studies.report.folder import PAGE, check_place, write_report
     from semisup.studies.report.page import check_installed
@@ -98,11 +98,6 @@ def report(
     check_place(out)
     if pictures and score != "selected":
         raise click.UsageError("--pictures are of the reported checkpoints: leave --score out.")
-    changed = {"--baseline": baseline, "--title": title}
-    words = [word for name, value in changed.items() if value for word in (name, value)]
-    words += [word for name in confusion for word in ("--confusion", name)]
-    words += ["--score", score] if score != "selected" else []
-    words += ["--pictures"] if pictures else []
     found = read_report(
         runs,
         runs_in,
@@ -110,7 +105,7 @@ def report(
         score=score,
         title=title,
         confusion=confusion,
-        command=f"semisup report {shlex.join([*runs, *words])}",
+        command=command_of(runs, baseline, score, title, confusion, pictures=pictures),
     )
     for line in found.damaged.values():
         click.echo(f"semisup: {line}", err=True)

@@ -93,10 +93,12 @@ class Done:
     Attributes:
         seconds: of training and scoring.
         labelled: images whose mask it could read.
+        tagged: further images whose tags it could read.
     """
 
     seconds: float
     labelled: int
+    tagged: int = 0
 
 
 def read_done(folder: Path, digest: str) -> Done | None:
@@ -112,7 +114,8 @@ def read_done(folder: Path, digest: str) -> Done | None:
             return None
         time = content["time"]
         seconds = float(time["train_seconds"]) + float(time["score_seconds"])
-        return Done(seconds, int(content["split"]["labelled"]))
+        split = content["split"]
+        return Done(seconds, int(split["labelled"]), int(split.get("tagged") or 0))
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None  # `semisup run` says what is wrong with it
 

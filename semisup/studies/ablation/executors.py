@@ -36,6 +36,40 @@ class Board(Protocol):
         """Time has passed."""
 
 
+@dataclass(frozen=True)
+class Lines:
+    """A board that tells of each event in a line.
+
+    Attributes:
+        say: what takes a line.
+    """
+
+    say: Callable[[str], None]
+
+    def started(self, job: Job, note: str = "") -> None:
+        """See `Board`."""
+        self.say(f"started   {job.label}{f' ({note})' if note else ''}")
+
+    def finished(self, job: Job, seconds: float) -> None:
+        """See `Board`."""
+        self.say(f"finished  {job.label}" + (f" in {seconds:.0f} s" if seconds else ""))
+
+    def failed(self, job: Job, line: str) -> None:
+        """See `Board`."""
+        self.say(f"failed    {job.label}: {line}")
+
+    def waiting(self, job: Job, owner: str) -> None:
+        """See `Board`."""
+        self.say(f"left      {job.label} to {owner}, which works on it")
+
+    def stopped(self, running: int) -> None:
+        """See `Board`."""
+        self.say(f"stopping: {running} running to save a checkpoint")
+
+    def tick(self) -> None:
+        """See `Board`."""
+
+
 @dataclass
 class Outcome:
     """What an executor has come to.

@@ -109,6 +109,7 @@ class LocalExecutor:
                     time.sleep(POLL)
             finally:
                 work.kill()
+        work.sweep()
         return work.outcome
 
     def _start_next(self, work: _Work) -> bool:
@@ -131,7 +132,8 @@ class LocalExecutor:
 
     def _start(self, job: Job, claim: Claim) -> _Child:
         log = job.folder / LOG
-        words = [*self._command, *job.words(), *self._options]
+        # A recipe that was changed meanwhile would train something else, and in another folder.
+        words = [*self._command, *job.words(), "--digest", job.stage.digest, *self._options]
         with writing(log):
             job.folder.mkdir(parents=True, exist_ok=True)
             with log.open("ab") as file:
@@ -171,7 +173,7 @@ class _Work:
         self.board, self.outcome = board, Outcome()
         self.running: list[_Child] = []
         self.stop = StopSignal()
-        self._folder = plan.out / CLAIMS
+        self._folder, self._jobs = plan.out / CLAIMS, plan.jobs
         self._done = {job.folder for job in plan.jobs if plan.states[job.folder] == "done"}
         self._lost: set[Path] = set()
         self._left: dict[Path, Job] = {}
@@ -196,7 +198,11 @@ class _Work:
     def claim_next(self) -> tuple[Job, Claim] | None:
         """The next job that can start, and the claim on it."""
         for job in list(self._candidates()):
-            claim = take(self._folder, job.key)
+            try:
+                claim = take(self._folder, job.key)
+            except RunError as error:  # the disk is full meanwhile; what runs may have its room
+                self.give_up(job, str(error))
+                continue
             if isinstance(claim, str):
                 self._later[job.folder] = time.monotonic() + PAUSE
                 if job.folder not in self._told:
@@ -274,6 +280,15 @@ class _Work:
         self._lost.add(job.folder)
         self.outcome.failed[job.label] = line
         self.board.failed(job, line)
+
+    def sweep(self) -> None:
+        """Remove the claims of finished runs whose owner was killed before it could."""
+        keys = {f"{job.key}.claim": job.key for job in self._jobs if job.folder in self._done}
+        for path in self._folder.glob("*.claim"):
+            with contextlib.suppress(RunError):
+                claim = take(self._folder, keys[path.name]) if path.name in keys else ""
+                if isinstance(claim, Claim):
+                    claim.release()
 
     def kill(self) -> None:
         """End what still goes on, at once, and give its cells back."""

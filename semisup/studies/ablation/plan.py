@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from semisup.errors import RunError
-from semisup.studies.ablation.attempts import failed, read_attempts, read_done
+from semisup.studies.ablation.attempts import Done, failed, read_attempts, read_done
 from semisup.studies.ablation.cells import Cell, Job, cells_of, jobs_of
 from semisup.studies.ablation.record import check_record
 from semisup.studies.ablation.study import Study
@@ -98,8 +99,8 @@ def make_plan(study: Study, out: Path, changes: Sequence[str] = ()) -> Plan:
             continue
         states[job.folder] = "done"
         found[job.stage.digest].append(_cost(job.folder, done.seconds))
-        if job.cell is not None and job.cell.masks not in (None, done.labelled):
-            wrong.append(f"{job.label}: has {done.labelled} masks, and {job.cell.masks} paid for")
+        if job.cell is not None:
+            wrong += _not_as_paid(study, job.cell, job.label, done)
     if wrong:
         raise RunError(
             f"study {study.path}: {wrong[0]}: 'budget.images' is not the number of images that "
@@ -107,6 +108,19 @@ def make_plan(study: Study, out: Path, changes: Sequence[str] = ()) -> Plan:
         )
     costs = {digest: _mean(several) for digest, several in found.items()}
     return Plan(study, cells, jobs, states, costs, out, tuple(changes), tuple(notes))
+
+
+def _not_as_paid(study: Study, cell: Cell, label: str, done: Done) -> list[str]:
+    """A line where a finished run has other labels than its budget pays for."""
+    if cell.masks not in (None, done.labelled):
+        return [f"{label}: has {done.labelled} masks, and {cell.masks} paid for"]
+    images = None if study.budget is None or cell.seconds is None else study.budget.images
+    for change in cell.run.changes if images else ():
+        found = re.fullmatch(rf"data\.tagged=(\d+)/{images}", change)
+        # Images with a mask have their tags by it; they may be among those that are paid for.
+        if found and not int(found[1]) - done.labelled <= done.tagged <= int(found[1]):
+            return [f"{label}: has tags of {done.tagged} images, and {found[1]} paid for"]
+    return []
 
 
 def _cost(folder: Path, seconds: float) -> Cost:

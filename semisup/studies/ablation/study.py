@@ -16,7 +16,8 @@
     recipe = "voc_small/fixmatch_lraspp_1-32"
 
 An axis is a dotted key with a list of values, or a table of named groups of keys, of which one may
-state the recipe that its cells start from.
+state the recipe that its cells start from. In a value of [set] or of a group the name of an axis in
+braces, such as "{data.split}", stands for the cell's value of that axis.
 """
 
 from __future__ import annotations
@@ -39,6 +40,9 @@ KEYS = ("base", "seeds", "set", "axes", "exclude", "budget")
 """What a study file may state."""
 
 MOST_SEEDS = 1000
+
+_BRACES = re.compile(r"\{([^{}]*)\}")
+"""An axis whose value stands there."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+/-]*")
 
@@ -147,7 +151,7 @@ class Study:
             keys = dict(self.fixed)
             for value in values:
                 keys |= value.keys
-            yield Point(chosen, base, keys)
+            yield Point(chosen, base, {key: _filled(value, chosen) for key, value in keys.items()})
 
     def error(self, text: str) -> RecipeError:
         """An error in this file."""
@@ -156,6 +160,23 @@ class Study:
 
 def _lies_in(chosen: Mapping[str, str], left_out: Mapping[str, frozenset[str]]) -> bool:
     return all(chosen[axis] in names for axis, names in left_out.items())
+
+
+def _filled(value: Any, chosen: Mapping[str, str]) -> Any:
+    """A value in which an axis in braces has become the cell's value of that axis."""
+    if isinstance(value, list):
+        return [_filled(one, chosen) for one in value]
+    if not isinstance(value, str):
+        return value
+    return _BRACES.sub(lambda found: chosen[found[1]], value)
+
+
+def _check_braces(where: str, value: Any, names: Sequence[str]) -> None:
+    """Refuse braces that hold no axis."""
+    for one in value if isinstance(value, list) else [value]:
+        for name in _BRACES.findall(one) if isinstance(one, str) else ():
+            if name not in names:
+                raise _Wrong(f"{where}: '{{{name}}}' is no axis.{suggest(name, names)}")
 
 
 def shipped_studies() -> dict[str, Path]:
@@ -219,6 +240,13 @@ def _study(path: Path, text: str, tables: Mapping[str, Any]) -> Study:
     for key, value in fixed.items():
         _check_key(f"set.{key}", key, value)
     _check_once(axes, fixed)
+    names = [axis.name for axis in axes]
+    for key, value in fixed.items():
+        _check_braces(f"'set.{key}'", value, names)
+    for axis in axes:
+        for one in axis.values:
+            for key, value in one.keys.items():
+                _check_braces(f"axes.{axis.name}, '{key}'", value, names)
     if not base and not any(all(value.recipe for value in axis.values) for axis in axes):
         raise _Wrong("'base' is missing: the recipe that its cells start from.")
     try:

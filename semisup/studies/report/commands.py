@@ -15,6 +15,25 @@ from semisup.studies.report.content import Report
 from semisup.studies.report.study import Study
 
 
+def command_of(
+    places: Sequence[str],
+    baseline: str,
+    score: str,
+    title: str,
+    confusion: Sequence[str],
+    *,
+    pictures: bool,
+) -> str:
+    """The command that makes a report of these options."""
+    words = ["semisup", "report", *places]
+    for name, value in (("--baseline", baseline), ("--title", title)):
+        words += [name, value] if value else []
+    words += [word for name in confusion for word in ("--confusion", name)]
+    words += ["--score", score] if score != "selected" else []
+    words += ["--pictures"] if pictures else []
+    return shlex.join(words)
+
+
 def commands_of(report: Report) -> tuple[str, dict[str, str]]:
     """The commands as lines, and file name -> text of the recipes that are not shipped."""
     lines, files = [], {}

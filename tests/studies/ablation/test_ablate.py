@@ -20,6 +20,7 @@ from semisup.cli.main import cli
 from semisup.cli.studies import ablate as module
 from semisup.studies.ablation import local, probe
 from semisup.studies.ablation.plan import Cost
+from semisup.studies.report.study import read_study
 
 
 @pytest.fixture
@@ -112,6 +113,26 @@ def test_lines_for_another_scheduler_are_all_that_is_printed(study: Path) -> Non
     assert len(lines) == 8
     assert all(line.startswith("semisup run ") for line in lines)
     assert f"--data-root 'my data' --out {study.parent / 'out'}" in lines[0]
+
+
+def test_runs_of_another_scheduler_are_reported_as_a_study(study: Path) -> None:
+    assert ablate(study, "--executor", "print", "--plan").exit_code == 0
+    assert not (study.parent / "out").exists()
+    assert ablate(study, "--executor", "print").exit_code == 0
+    assert [path.name for path in (study.parent / "out").iterdir()] == ["study.json"]
+    read = read_study(study.parent / "out")
+    assert read is not None
+    assert [cell.values["arm"] for cell in read.cells] == ["plain", "strong"] * 2
+
+
+def test_a_recipe_that_is_changed_after_the_plan_trains_nothing(study: Path) -> None:
+    tiny = study.parent / "tiny.toml"
+    digest = plan_of(study).cells[0].run.digest
+    tiny.write_text(tiny.read_text().replace("width = 2", "width = 3"))
+    line = ["run", str(tiny), "--set", "data.split=1/2", "--digest", digest]
+    done = CliRunner().invoke(cli, [*line, "--out", str(study.parent / "out")])
+    assert done.exit_code == 1
+    assert "was changed after its study was planned" in done.stderr
     assert not (study.parent / "out").exists()
 
 

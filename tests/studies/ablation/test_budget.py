@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from support.studies import Noted, plan_of, stand_in, write_study
+from support.studies import Noted, finish, plan_of, stand_in, write_study
 
 from semisup.data.weak_labels.costs import Content
 from semisup.errors import RecipeError, RunError
@@ -189,3 +189,24 @@ def test_a_wrong_number_of_images_is_noticed_when_a_cell_is_finished(tmp_path: P
     LocalExecutor(command).run(plan, Noted())
     with pytest.raises(RunError, match="has 9 masks, and 4 paid for"):
         plan_of(path)
+
+
+@pytest.mark.parametrize(
+    ("labelled", "tagged", "is_right"),
+    [(0, 25, True), (0, 24, False), (0, 26, False), (5, 20, True), (5, 25, True), (5, 19, False)],
+)
+def test_a_wrong_number_of_tagged_images_is_noticed_when_a_cell_is_finished(
+    labelled: int, tagged: int, is_right: bool, tmp_path: Path
+) -> None:
+    text = STUDY.replace("= 6", "= 40").replace("masks", "tags").replace("[500, 1000]", "[500]")
+    plan = plan_of(write_study(tmp_path, text))
+    assert plan.cells[0].run.changes == ("data.tagged=25/40",)  # of 20 s each
+    finish(plan)
+    path = plan.jobs[0].folder / "result.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | {"split": {"labelled": labelled, "tagged": tagged}}))
+    if is_right:
+        assert plan_of(tmp_path / "grid.toml").count("done") == 1
+    else:
+        with pytest.raises(RunError, match=f"has tags of {tagged} images, and 25 paid for"):
+            plan_of(tmp_path / "grid.toml")

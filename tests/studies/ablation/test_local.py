@@ -13,8 +13,9 @@ import time
 from pathlib import Path
 
 import pytest
-from support.studies import STUDY, Noted, plan_of, stand_in, write_study
+from support.studies import STUDY, Noted, finish, plan_of, stand_in, write_study
 
+from semisup.errors import RunError
 from semisup.studies.ablation import local as module
 from semisup.studies.ablation.attempts import FILE, LOG, read_attempts
 from semisup.studies.ablation.claims import Claim, take
@@ -160,6 +161,44 @@ def test_a_cell_that_somebody_else_works_on_is_waited_for(study: Path) -> None:
     assert board.events[-1] == f"finished {job.label}"
 
 
+def test_claims_that_the_dead_left_on_finished_cells_are_removed(study: Path) -> None:
+    plan = plan_of(study)
+    finish(plan)
+    (plan.out / CLAIMS).mkdir()
+    (plan.out / CLAIMS / f"{plan.jobs[0].key}.claim").write_text("")
+    held = take(plan.out / CLAIMS, plan.jobs[1].key)
+    assert isinstance(held, Claim)
+    LocalExecutor(stand_in(plan)).run(plan_of(study), Noted())
+    assert list((plan.out / CLAIMS).iterdir()) == [held.path]  # its owner lives
+    held.release()
+
+
+def test_a_disk_that_is_full_meanwhile_leaves_what_runs_alone(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_of(study)
+
+    def full(folder: Path, key: str) -> Claim | str:
+        if key == plan.jobs[2].key:
+            raise RunError(f"{folder}: cannot be written (No space left on device).")
+        return take(folder, key)
+
+    monkeypatch.setattr(module, "take", full)
+    outcome = LocalExecutor(stand_in(plan), jobs=2).run(plan, Noted())
+    assert list(outcome.failed) == [plan.jobs[2].label]
+    assert "No space left" in outcome.failed[plan.jobs[2].label]
+    assert tries(plan) == [1, 1, 0, 1, 1, 1, 1, 1]
+    assert plan_of(study).count("left") == 1  # the same command tries it again
+
+
+def test_a_run_is_told_the_digest_that_was_planned(study: Path) -> None:
+    plan = plan_of(study)
+    code = "import sys; sys.exit('semisup: ' + ' '.join(sys.argv[-2:]))"
+    outcome = LocalExecutor([sys.executable, "-S", "-E", "-c", code]).run(plan, Noted())
+    told = [line.rpartition(" (")[0] for line in outcome.failed.values()]
+    assert told == [f"--digest {job.stage.digest}" for job in plan.jobs]
+
+
 def test_what_another_process_has_seen_fail_is_not_tried_behind_its_back(study: Path) -> None:
     plan = plan_of(study)
     late = plan_of(study)  # planned at the same time
@@ -295,8 +334,6 @@ def test_a_run_is_told_its_threads(study: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_damaged_record_of_attempts_names_the_file(study: Path) -> None:
-    from semisup.errors import RunError
-
     plan = plan_of(study)
     for content in ("{", '{"attempts": [1]}', "[]", '{"attempts": [{"began": "x"}]}'):
         plan.jobs[3].folder.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -12,6 +12,8 @@ from support.studies import STUDY, plan_of, write_study
 
 from semisup.errors import RecipeError
 from semisup.recipe.load import load_recipe, shipped_recipes
+from semisup.recipe.recipe import Recipe
+from semisup.recipe.toml import flatten
 from semisup.studies.ablation import cells as module
 from semisup.studies.ablation.cells import cells_of, shared_stages
 from semisup.studies.ablation.study import change_of, find_study, read_study, shipped_studies
@@ -184,6 +186,11 @@ WRONG = {
         '"data.strong_labelled" = false',
         "'data.split=1/2, arm=plain' and 'data.split=1/2, arm=strong' train the very same",
     ),
+    "braces": (
+        '"data.strong_labelled" = true',
+        '"init.set" = ["data.split={data.splits}"]',
+        "'{data.splits}' is no axis. Did you mean 'data.split'?",
+    ),
     "budget": ('"data.split"', '"budget.seconds"', "'budget' is missing"),
 }
 
@@ -227,6 +234,67 @@ def test_the_cells_of_the_consistency_study_are_the_recipes_of_the_results() -> 
         split = cell.values["data.split"].replace("/", "-")
         shipped = load_recipe(f"voc_small/{cell.values['arm']}_lraspp_{split}")
         assert cell.run.digest == shipped.digest()
+
+
+def test_the_cells_of_the_partners_study_are_the_recipes_of_the_results() -> None:
+    cells = cells_of(read_study("cutmix_partners"))
+    assert [cell.values["partner"] for cell in cells] == ["other", "other", "self", "self"]
+    for cell in cells[:2]:
+        shipped = load_recipe(f"voc_small/{cell.values['teaching']}_lraspp_1-32")
+        assert cell.run.digest == shipped.digest()
+
+
+@pytest.mark.parametrize(
+    ("study", "recipe_of"),
+    [
+        ("gan", lambda arm, split: f"voc_small/{arm}_deeplab_v3plus_{split.replace('/', '-')}"),
+        (
+            "decouplednet",
+            lambda arm, split: {
+                "supervised": f"voc_small/supervised_fcn8s_{split[:-6]}_a_class",
+                "strong_only": f"voc_small/decouplednet_strong_only_{split[:-6]}",
+                "decouplednet": f"voc_small/decouplednet_{split[:-6]}",
+                "decouplednet_joint": f"voc_small/decouplednet_joint_{split[:-6]}",
+            }[arm],
+        ),
+    ],
+)
+def test_cells_are_the_shipped_recipes_but_for_the_draw_of_the_images(
+    study: str, recipe_of: Callable[[str, str], str]
+) -> None:
+    found = 0
+    for cell in cells_of(read_study(study)):
+        name = recipe_of(cell.values["arm"], cell.values["data.split"])
+        if name not in shipped_recipes():
+            continue
+        found += 1
+        own = load_recipe(cell.run.recipe, cell.run.changes)
+        assert differing(own, load_recipe(name)) == ["data.split_seed"]
+        if own.first is not None:
+            shipped = load_recipe(name).first
+            assert shipped is not None
+            drawn = ["data.split_seed"] if cell.values["arm"] == "strong_only" else []
+            assert differing(own.first, shipped) == drawn
+            assert own.first.data.tagged == own.data.tagged
+    assert found == {"gan": 3, "decouplednet": 10}[study]
+
+
+def differing(one: Recipe, other: Recipe) -> list[str]:
+    """Keys at which two recipes differ in what they train."""
+    left, right = flatten(one.resolved()), flatten(other.resolved())
+    changed = {key for key in left.keys() | right.keys() if left.get(key) != right.get(key)}
+    return sorted(changed - {"init.set", "train.seed"})
+
+
+def test_an_axis_in_braces_is_its_value(tmp_path: Path) -> None:
+    text = changed('"data.strong_labelled" = true', '"data.tags" = "file:{data.split}-{arm}.txt"')
+    cells = cells_of(read_study(str(write_study(tmp_path, text))))
+    assert [cell.run.changes[-1] for cell in cells] == [
+        "data.split=1/2",
+        "data.tags=file:1/2-strong.txt",
+        "data.split=all",
+        "data.tags=file:all-strong.txt",
+    ]
 
 
 def test_a_cell_trains_no_baseline_beside_itself() -> None:
