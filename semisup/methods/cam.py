@@ -151,7 +151,8 @@ class ActivationMaps(nn.Module):
 
         In a window alone a class of the image would be found wherever its map is highest.
         """
-        return self(image)[..., rows, columns]
+        logits: Tensor = self(image)
+        return logits[..., rows, columns]
 
     def maps(self, image: Tensor) -> Tensor:
         """The map of each class 1..K-1, B(K-1)HW in [0, 1]; 0 of a class that is not there."""
