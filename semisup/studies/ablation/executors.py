@@ -58,6 +58,10 @@ class Lines:
         """See `Board`."""
         self.say(f"failed    {job.label}: {line}")
 
+    def requeued(self, job: Job) -> None:
+        """See `Board`."""
+        self.say(f"requeued  {job.label}, which will go on where it was")
+
     def waiting(self, job: Job, owner: str) -> None:
         """See `Board`."""
         self.say(f"left      {job.label} to {owner}, which works on it")
