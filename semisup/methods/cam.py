@@ -144,14 +144,16 @@ class ActivationMaps(nn.Module):
 
         A class that is not there has log(1e-8).
         """
-        return class_probabilities(self.maps(image), self.background_power).clamp(min=FAINT).log()
+        shares = class_probabilities(self.maps(image), self.background_power)
+        return shares.clamp(min=FAINT).log()
 
     def forward_window(self, image: Tensor, rows: slice, columns: slice) -> Tensor:
         """Logits of a window, as `SeesAround` says: maps are divided by the maximum of the image.
 
         In a window alone a class of the image would be found wherever its map is highest.
         """
-        return self(image)[..., rows, columns]
+        logits: Tensor = self(image)
+        return logits[..., rows, columns]
 
     def maps(self, image: Tensor) -> Tensor:
         """The map of each class 1..K-1, B(K-1)HW in [0, 1]; 0 of a class that is not there."""
@@ -183,9 +185,7 @@ class ActivationMaps(nn.Module):
         if not found:
             return {}
         saliency = torch.cat([maps.amax(dim=1), maps[0]])
-        return {
-            label: {"saliency": saliency[label], "map": shares[label]} for label in (0, *found)
-        }
+        return {label: {"saliency": saliency[label], "map": shares[label]} for label in (0, *found)}
 
 
 def pool(logits: Tensor, valid: Tensor, pooling: Pooling) -> Tensor:
