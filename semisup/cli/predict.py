@@ -53,7 +53,7 @@ Examples:
 @click.option(
     "--explain",
     is_flag=True,
-    help="Write what each identified class comes from too (decouplednet).",
+    help="Write what each identified class comes from too (decouplednet, cam).",
 )
 @click.option(
     "--coco",
@@ -63,7 +63,7 @@ Examples:
 @click.option(
     "--classes",
     metavar="NAME,...",
-    help="Segment just these classes, whatever is identified (decouplednet).",
+    help="Segment just these classes, whatever is identified (decouplednet, cam).",
 )
 @click.option(
     "--submission",

@@ -144,7 +144,8 @@ class ActivationMaps(nn.Module):
 
         A class that is not there has log(1e-8).
         """
-        return class_probabilities(self.maps(image), self.background_power).clamp(min=FAINT).log()
+        shares = class_probabilities(self.maps(image), self.background_power)
+        return shares.clamp(min=FAINT).log()
 
     def forward_window(self, image: Tensor, rows: slice, columns: slice) -> Tensor:
         """Logits of a window, as `SeesAround` says: maps are divided by the maximum of the image.
