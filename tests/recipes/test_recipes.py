@@ -194,9 +194,8 @@ def test_it_takes_two_steps_and_ends_in_a_result(
     scenes.mkdir(exist_ok=True)
     monkeypatch.chdir(tmp_path)
     recipe = tiny(name)
-    if spec := recipe.data.weak_masks or recipe.data.masks:
-        plain = replace(recipe, data=recipe.data.model_copy(update={"masks": ""}))
-        folder, data = folder_of(spec, ""), open_data(plain, Paths(scenes))
+    if recipe.data.weak_masks:
+        folder, data = folder_of(recipe.data.weak_masks, ""), open_data(recipe, Paths(scenes))
         write_weak_labels(folder, data, Scribbles(), seed=0, costs=read_costs())
     done = run_recipe(recipe, Paths(scenes, tmp_path), torch.device("cpu"))
     assert done.fresh

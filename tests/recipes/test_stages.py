@@ -283,8 +283,7 @@ def test_tags_become_masks_by_cam_and_a_second_run_trains_on_them(tmp_path: Path
         several += len(classes) > 1
     assert several > len(made.ids) / 2, "maps of tagged classes reach the masks"
 
-    spec = f"data.masks=folder:{tmp_path / 'pseudo'}"
-    changes = [*tiny, *own, spec, "data.split=masked"]
+    changes = [*tiny, *own, f"init.set={json.dumps([*tiny, *own])}"]
     with masks_opened() as opened:
         second = run_recipe(load_recipe("scenes/supervised_things_cam", changes), paths, CPU)
     assert not [stem for stem in opened if stem.startswith("train")], "no true mask is trained on"
@@ -293,3 +292,7 @@ def test_tags_become_masks_by_cam_and_a_second_run_trains_on_them(tmp_path: Path
     assert masks is not None
     assert masks.made_by is not None
     assert masks.made_by["recipe"] == "scenes/cam_things"
+    own_masks = paths.pseudo_masks(load_recipe("scenes/supervised_things_cam", changes))
+    for name in made.ids:
+        written = (tmp_path / "pseudo" / f"{name}.png").read_bytes()
+        assert (own_masks / f"{name}.png").read_bytes() == written, name
