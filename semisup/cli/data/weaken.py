@@ -29,7 +29,9 @@ A recipe trains on them with data.masks = "folder:clicks".
 """,
 )
 @click.argument("name")
-@click.option("--kind", required=True, help="blocks, boxes, coarse, points, refined_boxes, scribbles or tags.")
+@click.option(
+    "--kind", required=True, help="blocks, boxes, coarse, points, refined_boxes, scribbles or tags."
+)
 @click.option(
     "--with",
     "with_",

@@ -28,7 +28,6 @@ from semisup.ops.boxes import segment_boxes
 from semisup.ops.crf_settings import CrfSettings
 from semisup.types import IGNORE
 
-
 NEAR, FAR = 0.012, 0.08
 """Standard deviations of position of the CRF of refined boxes, of smoothness and of appearance, as
 shares of the longer side of the image: chosen on 40 masks of VOC (docs/weak_labels.md)."""
