@@ -18,8 +18,7 @@ Labelled and strong images pass through S together, in one batch.
 
 Images with weak masks and tags can teach beside them, as in `partial_cross_entropy`: so masks of
 some images, points of others, tags of others and no label of the rest make one run. They pass
-through S alone, and no more than their labels is taught on them. All three terms are off by
-default.
+through S alone, and are taught no more than their labels. All three terms are off by default.
 
 Differs from the authors' code (LiheYoung/UniMatch, fixmatch.py; UniMatch-V2, fixmatch.py):
 1. T is an average of S, as in the second. In the first S teaches itself: in training mode for an
