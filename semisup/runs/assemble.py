@@ -191,8 +191,8 @@ def _check_watched(recipe: Recipe) -> None:
         )
     if settings.watch and settings.watch == (settings.subset or eval_subset(recipe)):
         raise RecipeError(
-            f"eval.watch = {settings.watch!r} is the set that is reported, which is not to be tuned "
-            "by. Watch another one; or take the key out, for the curve of the reported set."
+            f"eval.watch = {settings.watch!r} is the set that is reported, which is not to be "
+            "tuned by. Watch another one; or take the key out, for the curve of the reported set."
         )
 
 
