@@ -199,6 +199,11 @@ def _check_watched(recipe: Recipe) -> None:
             f"eval.watch = {settings.watch!r} is to be scored while training, but eval.every = 0 "
             "says never. Set eval.every, such as to a tenth of train.steps."
         )
+    if settings.watch and settings.watch == (settings.subset or eval_subset(recipe)):
+        raise RecipeError(
+            f"eval.watch = {settings.watch!r} is the set that is reported, which is not to be "
+            "tuned by. Watch another one; or take the key out, for the curve of the reported set."
+        )
 
 
 def build_method(

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from support.runs import CPU, Stopping, make_set, recipe_of
 
+from semisup.catalog import DATASETS
 from semisup.errors import DataError, Interrupted, RecipeError
-from semisup.recipe.load import build_recipe, load_recipe, shipped_recipes
+from semisup.recipe.load import build_recipe, load_recipe, shipped_recipes, stated_in
 from semisup.recipe.recipe import Recipe
 from semisup.runs.paths import Paths
 from semisup.runs.result import FinishedRun
@@ -90,6 +91,17 @@ def test_held_out_images_are_scored_in_place_of_a_watched_subset(
     assert "mixed/miou" not in line
 
 
+def test_no_recipe_watches_what_it_reports() -> None:
+    watching = {}
+    for name in shipped_recipes():
+        stated = stated_in(name)
+        if stated.get("eval.watch"):
+            reported = stated.get("eval.subset") or DATASETS[stated["data.name"]].eval_subset
+            watching[name] = (stated["eval.watch"], reported)
+    assert "quickstart" in watching
+    assert not [name for name, (watched, reported) in watching.items() if watched == reported]
+
+
 @pytest.mark.parametrize(
     ("settings", "error", "says"),
     [
@@ -99,6 +111,7 @@ def test_held_out_images_are_scored_in_place_of_a_watched_subset(
             r"eval\.watch = 'extra' is to be scored .*Set eval\.every",
         ),
         ({"watch": "mixed", "every": 1}, DataError, r"'t0' is in both.*choose another eval\.watch"),
+        ({"watch": "val", "every": 1}, RecipeError, r"eval\.watch = 'val' is the set that is rep"),
         ({"watch": "train", "every": 1}, DataError, r"'t0' is in both train and train, "),
         (
             {"watch": "extr", "every": 1},
