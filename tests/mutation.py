@@ -1696,8 +1696,8 @@ MUTANTS = [
     Mutant(
         "nobody-tags-background",
         "data/loading/samples.py",
-        "self._row(torch.tensor([0, *self._tags.of[key]]))",
-        "self._row(torch.tensor([*self._tags.of[key]], dtype=torch.int64))",
+        "self._partial else [0, *self._tags.of[key]]",
+        "self._partial else [*self._tags.of[key]]",
         "a classifier of all classes learns that background is nowhere",
         ("tests/data/loading/test_streams.py",),
     ),

@@ -526,6 +526,10 @@ COMMANDS_ALONE = {
     "--seeds": "of a command that is quoted",
     "--title": "of a command that is quoted",
     "--digest": "of the runs of a study",
+    **dict.fromkeys(("--array", "--noheader", "--user", "--oneliner"), "of Slurm"),
+    "--cpus-per-task": "of Slurm",
+    **dict.fromkeys(("--executor", "--slurm", "--jobs"), "of semisup ablate on Slurm"),
+    "--mlflow": "of semisup runs",
 }
 """Flag of a message of the library -> why it has no parameter."""
 

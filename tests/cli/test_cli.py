@@ -616,7 +616,7 @@ def test_show_prints_what_is_no_default_alone() -> None:
             "Those that begin so: ade20k/fixmatch_dpt_1263, ade20k/fixmatch_dpt_2526, "
             "ade20k/fixmatch_dpt_316, ade20k/fixmatch_dpt_631, ade20k/supervised_dpt_316.",
         ),
-        ("voc_small/supervised", "9 more: semisup list recipes voc_small/supervised."),
+        ("voc_small/supervised", "10 more: semisup list recipes voc_small/supervised."),
         ("quickstart/adv", "Did you mean 'quickstart/adversarial'? A file must end in .toml."),
         ("adversarial", "quickstart/adversarial, scenes/adversarial_luc_unet_1-8"),
         ("quickstrat", "Did you mean 'quickstart'? A file must end in .toml."),

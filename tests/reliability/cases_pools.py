@@ -80,7 +80,7 @@ def no_masks(place: Place) -> list[object]:
     return masks(place)
 
 
-@refused("masks of another form", "data.masks = 'made' cannot be understood", '"folder:PATH"')
+@refused("masks of another form", "data.masks = 'made': no such kind of label", '"folder:PATH"')
 def masks_of_another_form(place: Place) -> list[object]:
     return place.train("data.masks=made")
 
@@ -116,7 +116,7 @@ def weak_masks(place: Place, *changes: str) -> list[object]:
     )
 
 
-@refused("weak masks of another form", "data.weak_masks = 'made' cannot be", '"folder:PATH"')
+@refused("weak masks of another form", "data.weak_masks = 'made': no such kind of label", '"folder:PATH"')
 def weak_masks_of_another_form(place: Place) -> list[object]:
     return place.train("method.name=partial_cross_entropy", "data.weak_masks=made")
 
