@@ -116,7 +116,9 @@ def weak_masks(place: Place, *changes: str) -> list[object]:
     )
 
 
-@refused("weak masks of another form", "data.weak_masks = 'made': no such kind of label", '"folder:PATH"')
+@refused(
+    "weak masks of another form", "data.weak_masks = 'made': no such kind of label", '"folder:PATH"'
+)
 def weak_masks_of_another_form(place: Place) -> list[object]:
     return place.train("method.name=partial_cross_entropy", "data.weak_masks=made")
 
