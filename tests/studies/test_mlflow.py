@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import time
 from pathlib import Path
@@ -194,12 +195,12 @@ def test_a_store_that_does_not_answer_is_told_in_one_line(
 def test_without_mlflow_one_line_names_the_extra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    find = export.importlib.util.find_spec
+    there = importlib.util.find_spec("json")  # stands for a package that is installed
     for gone, words in (("mlflow", "semisup[mlflow]"), ("sqlalchemy", "pip install mlflow")):
         monkeypatch.setattr(
             export.importlib.util,
             "find_spec",
-            lambda name, gone=gone: None if name == gone else find(name),
+            lambda name, gone=gone: None if name == gone else there,
         )
         done = command(tmp_path, "--mlflow", "sqlite:///mlflow.db")
         assert done.exit_code == 1
